@@ -1,0 +1,6 @@
+//! The client; see `dropline::dropline`.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    dropline::dropline()
+}

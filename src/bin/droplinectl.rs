@@ -1,0 +1,6 @@
+//! The operator's tool; see `dropline::droplinectl`.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    dropline::droplinectl()
+}

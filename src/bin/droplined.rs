@@ -1,0 +1,6 @@
+//! The daemon; see `dropline::droplined`.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    dropline::droplined()
+}

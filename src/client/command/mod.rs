@@ -1,0 +1,4 @@
+//! One module a command.
+
+pub(super) mod read;
+pub(super) mod send;

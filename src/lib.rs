@@ -1,0 +1,27 @@
+//! dropline: drop somebody a line, and it is there, in order, once, when they look.
+//!
+//! The three programs are one call each into this library. In reading order:
+//!
+//! - `name`, `message`: what is said, and by whom; each value is checked once, in its constructor.
+//! - `sys`: what we ask of the kernel, and the only unsafe code.
+//! - `wire`: what is said on the wire, as pure functions.
+//! - `store`: where messages are kept; the interface, and behind it the spool.
+//! - `server`: `droplined`, which forks a child for each connection.
+//! - `client`: `dropline`, the menu and the commands.
+//! - `admin`: `droplinectl`, for operators.
+//!
+//! Imports run down this list's dependencies only: `wire` knows names and messages, `store` the kernel
+//! but not the wire, `server` and `client` never meet. A test reads the `use` lines.
+
+mod admin;
+mod client;
+mod message;
+mod name;
+mod server;
+mod store;
+mod sys;
+mod wire;
+
+pub use admin::main as droplinectl;
+pub use client::main as dropline;
+pub use server::main as droplined;

@@ -1,0 +1,96 @@
+//! Messages, before and after they are stored.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use crate::name::Name;
+
+/// What a body may have at most where nothing else is configured, in bytes.
+pub(crate) const DEFAULT_MAX_BODY: usize = 65_536;
+/// What `max_body` can be set to at most, in bytes.
+pub(crate) const LARGEST_MAX_BODY: usize = 1 << 20;
+
+/// 128 bits that tell one message from all others. The same id from the same sender is the same
+/// message.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct MessageId(pub(crate) [u8; 16]);
+
+impl MessageId {
+    /// A new id, from the kernel's random numbers: a forked child never repeats its parent's.
+    ///
+    /// # Errors
+    /// When the kernel has none (`getrandom(2)`).
+    pub(crate) fn random() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MessageId({self})")
+    }
+}
+
+/// How far a sender's name can be believed. The numbers are those of the spool's format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// It is a claim: anybody could have said it.
+    Open = 0,
+    /// The kernel of this machine has verified it.
+    Local = 1,
+}
+
+impl Trust {
+    /// The trust with this number, if there is one.
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Open),
+            1 => Some(Self::Local),
+            _ => None,
+        }
+    }
+}
+
+/// A message that is to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Draft<'a> {
+    /// Its id.
+    pub(crate) id: MessageId,
+    /// Who sent it.
+    pub(crate) from: &'a Name,
+    /// How far that can be believed.
+    pub(crate) trust: Trust,
+    /// When it was accepted, in milliseconds since 1970.
+    pub(crate) at: u64,
+    /// When it is of no use any more, in milliseconds since 1970.
+    pub(crate) expires: Option<u64>,
+    /// What it says: 1 byte to `max_body` bytes, any bytes.
+    pub(crate) body: &'a [u8],
+}
+
+/// A message as it lies in a mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stored<'a> {
+    /// Its place in the mailbox: later messages have higher ones, and none is given twice.
+    pub(crate) seq: u64,
+    /// Its id.
+    pub(crate) id: MessageId,
+    /// Who sent it.
+    pub(crate) from: Name,
+    /// How far that can be believed.
+    pub(crate) trust: Trust,
+    /// When it was accepted, in milliseconds since 1970.
+    pub(crate) at: u64,
+    /// When it is of no use any more, in milliseconds since 1970.
+    pub(crate) expires: Option<u64>,
+    /// What it says.
+    pub(crate) body: &'a [u8],
+}

@@ -1,0 +1,104 @@
+//! Names of people and mailboxes.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The most bytes that a name may have.
+pub(crate) const MAX_NAME: usize = 50;
+
+/// A valid name: 1 to 50 bytes out of `A-Z a-z 0-9 . _ -`, the first of them neither `.` nor `-`.
+///
+/// Case counts. Such a name is a safe file name by itself (no `/`, no `..`, no leading dot) and a safe
+/// word in a log line, and nothing that came from outside gets there in any other form.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Name(Box<str>);
+
+/// Why something is not a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NameError {
+    /// There is nothing.
+    #[error("a name is empty")]
+    Empty,
+    /// More than [`MAX_NAME`] bytes.
+    #[error("a name has {0} bytes, at most {MAX_NAME} are allowed")]
+    TooLong(usize),
+    /// A `.` or a `-` at its head.
+    #[error("a name begins with '.' or '-'")]
+    Beginning,
+    /// A byte that no name has.
+    #[error("a name has other characters than A-Z a-z 0-9 . _ -")]
+    Character,
+}
+
+impl Name {
+    /// The name that these bytes are.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(crate) fn new(bytes: &[u8]) -> Result<Self, NameError> {
+        match bytes {
+            [] => return Err(NameError::Empty),
+            [b'.' | b'-', ..] => return Err(NameError::Beginning),
+            _ if bytes.len() > MAX_NAME => return Err(NameError::TooLong(bytes.len())),
+            _ => {}
+        }
+        let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        match std::str::from_utf8(bytes) {
+            Ok(text) if bytes.iter().all(allowed) => Ok(Self(text.into())),
+            _ => Err(NameError::Character),
+        }
+    }
+
+    /// The name as bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Name {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::new(text.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_a_name_and_what_is_not() {
+        for good in [
+            "a",
+            "Kyriakos",
+            "n12.example_3-b",
+            "_",
+            "0",
+            &"x".repeat(50),
+        ] {
+            assert_eq!(
+                Name::new(good.as_bytes()).map(|n| n.to_string()),
+                Ok(good.into())
+            );
+        }
+        assert_eq!(Name::new(b""), Err(NameError::Empty));
+        assert_eq!(Name::new(&[b'x'; 51]), Err(NameError::TooLong(51)));
+        for head in [".hidden", "-rf", "..", "."] {
+            assert_eq!(Name::new(head.as_bytes()), Err(NameError::Beginning));
+        }
+        for odd in ["a/b", "../../etc/passwd2"].map(|s| &s[1..]) {
+            assert!(Name::new(odd.as_bytes()).is_err(), "{odd}");
+        }
+        for odd in [&b"a b"[..], b"a\0", b"a;b", b"a\n", "é".as_bytes(), &[0xff]] {
+            assert_eq!(Name::new(odd), Err(NameError::Character), "{odd:?}");
+        }
+    }
+}

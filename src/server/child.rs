@@ -1,0 +1,56 @@
+//! A child: serves one connection and leaves by `_exit`, so that nothing of its parent's is undone in
+//! it.
+
+use std::net::{SocketAddr, TcpStream};
+use std::panic::{self, AssertUnwindSafe};
+
+use super::config::Config;
+use super::connection::Connection;
+use super::talk;
+use crate::store::Mail;
+use crate::sys::process::{self, Pid};
+use crate::sys::signal::{Blocked, SIGINT, SIGTERM, Trap};
+
+/// The exit status of a child that has failed, for the master's log (EX_SOFTWARE of sysexits.h).
+const FAILED: i32 = 70;
+
+/// Serves `stream`. All signals are `blocked` when this is called, and all that was the master's has
+/// been given back.
+pub(super) fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    blocked: Blocked,
+    master: Pid,
+    config: &Config,
+    mail: &dyn Mail,
+) -> ! {
+    // A panic here ends this child and nobody else.
+    let served = panic::catch_unwind(AssertUnwindSafe(|| {
+        // Ctrl-C in a terminal goes to every process of the daemon; a child finishes its request.
+        let trap = match Trap::set(&[SIGINT, SIGTERM]) {
+            Ok(trap) => trap,
+            Err(e) => {
+                log::error!("cannot trap signals to serve {peer}: {e}");
+                return false;
+            }
+        };
+        let alive = process::end_with(master);
+        drop(blocked);
+        if alive {
+            talk::talk(Connection::new(stream, trap), peer, config, mail);
+        }
+        true
+    }));
+    process::exit_now(if matches!(served, Ok(true)) {
+        0
+    } else {
+        FAILED
+    })
+}
+
+/// Sends what a panic says to the log, in place of standard error.
+pub(super) fn log_panics() {
+    panic::set_hook(Box::new(|info| {
+        log::error!("a bug in this program: {info}")
+    }));
+}

@@ -1,0 +1,88 @@
+//! The command line of `droplined`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+use ipnet::IpNet;
+
+/// Flags win over the configuration file.
+#[derive(Debug, Parser)]
+#[command(
+    name = "droplined",
+    version,
+    about = "Takes messages, keeps them, and hands them out: a forking daemon with a spool",
+    after_help = "It stays in the foreground and logs to standard error. Ctrl-C (SIGINT) and SIGTERM end it: \
+                  running requests are finished first; a second signal ends it at once."
+)]
+pub(super) struct Cli {
+    /// TCP port; 0 lets the kernel choose, and the log says which [default: 8282]
+    #[arg(short, long, value_name = "PORT", conflicts_with = "bare_port")]
+    port: Option<u16>,
+
+    /// TCP port, as with -p
+    #[arg(value_name = "PORT")]
+    bare_port: Option<u16>,
+
+    /// Address to listen on; may be given several times [default: all, IPv6 and IPv4]
+    #[arg(long, value_name = "ADDR")]
+    pub(super) bind: Vec<IpAddr>,
+
+    /// Network whose clients are served without proof of who they are, beside those of the
+    /// configuration (default: this machine); may be given several times
+    #[arg(long, value_name = "CIDR")]
+    pub(super) open_network: Vec<IpNet>,
+
+    /// Directory that holds the messages
+    #[arg(long, value_name = "DIR")]
+    pub(super) spool: Option<PathBuf>,
+
+    /// Directory for what may vanish at a reboot: the pid file
+    #[arg(long, value_name = "DIR")]
+    pub(super) run_dir: Option<PathBuf>,
+
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Check the configuration, say what is wrong with it, and exit
+    #[arg(long)]
+    pub(super) check: bool,
+
+    /// Write the port, and a newline, to this descriptor when the daemon listens
+    #[arg(long, value_name = "N")]
+    pub(super) ready_fd: Option<i32>,
+
+    /// Log more
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+}
+
+impl Cli {
+    /// The port, in whichever way it was given.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.port.or(self.bare_port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_port_is_given_in_two_ways() {
+        let port = |args: &[&str]| Cli::try_parse_from(args).map(|cli| cli.port());
+        assert_eq!(port(&["droplined", "-p", "9"]).ok(), Some(Some(9)));
+        assert_eq!(port(&["droplined", "9"]).ok(), Some(Some(9)));
+        assert_eq!(port(&["droplined"]).ok(), Some(None));
+        assert!(port(&["droplined", "-p", "9", "9"]).is_err());
+        assert!(port(&["droplined", "65536"]).is_err());
+    }
+}

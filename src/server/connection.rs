@@ -1,0 +1,228 @@
+//! One client's connection, as its child sees it: every wait has a deadline, and ends early when the
+//! daemon is told to end.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use crate::sys::clock::Deadline;
+use crate::sys::poll::{self, Want};
+use crate::sys::signal::{SIGINT, SIGTERM, Trap};
+use crate::sys::socket::{self, Fate};
+
+/// For each of so many bytes that a client takes, it gets another second.
+const BYTES_A_SECOND: usize = 64 * 1024;
+/// How much of what a client says beyond its request is read before the connection is closed.
+const MOST_DISCARDED: usize = 16 << 20;
+/// And for how long.
+const DISCARD_TIME: Duration = Duration::from_secs(5);
+
+/// How fast a client must read a reply: a slow reader may be slow, but must take something within the
+/// limit, and may not take for ever.
+#[derive(Debug)]
+pub(super) struct Pace {
+    limit: Duration,
+    end: Deadline,
+}
+
+impl Pace {
+    /// A client that takes nothing for as long as `limit` is given up.
+    pub(super) fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            end: Deadline::after(limit),
+        }
+    }
+
+    fn deadline(&self) -> Deadline {
+        self.end.min(Deadline::after(self.limit))
+    }
+
+    fn took(&mut self, bytes: usize) -> Deadline {
+        let micros = bytes as u64 * 1_000_000 / BYTES_A_SECOND as u64;
+        self.end = self.end.extended(Duration::from_micros(micros));
+        self.deadline()
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    trap: Trap,
+    /// The client has ended its side.
+    ended: bool,
+    /// The daemon was told to end.
+    ending: bool,
+}
+
+/// What came of waiting for a client to say something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// More bytes.
+    Bytes,
+    /// Nothing, and there will be nothing: the client has ended its side.
+    End,
+    /// Nothing, for as long as we wanted to wait.
+    Silence,
+    /// Nothing, and the daemon was told to end.
+    Ending,
+}
+
+impl Connection {
+    /// The connection on a non-blocking socket; `trap` tells when the daemon ends.
+    pub(super) fn new(stream: TcpStream, trap: Trap) -> Self {
+        Self {
+            stream,
+            trap,
+            ended: false,
+            ending: false,
+        }
+    }
+
+    /// Appends to `buffer` what the client says next.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub(super) fn receive(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        limit: Duration,
+    ) -> io::Result<Received> {
+        let deadline = Deadline::after(limit);
+        let mut bytes = [0; 16 * 1024];
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => {
+                    self.ended = true;
+                    return Ok(Received::End);
+                }
+                Ok(n) => {
+                    buffer.extend_from_slice(&bytes[..n]);
+                    return Ok(Received::Bytes);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e),
+            }
+            if deadline.passed() {
+                return Ok(Received::Silence);
+            }
+            if self.ending {
+                return Ok(Received::Ending);
+            }
+            self.wait(Want::Read, deadline)?;
+        }
+    }
+
+    /// Sends all of `bytes`.
+    ///
+    /// # Errors
+    /// When the connection is broken; `TimedOut` when the client does not read, or too slowly.
+    pub(super) fn send(&mut self, mut bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
+        let mut deadline = pace.deadline();
+        while !bytes.is_empty() {
+            match self.stream.write(bytes) {
+                Ok(n) => {
+                    bytes = &bytes[n..];
+                    deadline = pace.took(n);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    if deadline.passed() {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                    self.wait(Want::Write, deadline)?;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the connection of a client that has its reply. What it says beyond its request is read
+    /// and dropped, within bounds: a connection that is closed with unread input is reset, and that
+    /// could destroy the reply on its way. With `more_comes`, the client is known to be still talking.
+    pub(super) fn finish(&mut self, more_comes: bool) {
+        let mut dropped = Vec::new();
+        let mut total = 0;
+        let deadline = Deadline::after(DISCARD_TIME);
+        let mut wait = more_comes;
+        while !self.ended && total < MOST_DISCARDED {
+            if wait && total == 0 {
+                // So that a client that reads until the end of the stream sees it.
+                let _ = self.stream.shutdown(Shutdown::Write);
+            }
+            let limit = if wait {
+                deadline.left()
+            } else {
+                Duration::ZERO
+            };
+            match self.receive(&mut dropped, limit) {
+                Ok(Received::Bytes) => wait = true,
+                Ok(_) | Err(_) => break,
+            }
+            total += dropped.len();
+            dropped.clear();
+        }
+    }
+
+    /// Ends our side and waits until it is known whether the client has got everything. That is so when
+    /// it ends its side and its kernel has acknowledged all that we sent, our end included, without a
+    /// reset: the kernel of a client that closes with something unread, or dies so, resets the connection.
+    ///
+    /// (A client that had ended its side before says nothing by that; for it, what its kernel has
+    /// acknowledged is all that can be known.)
+    pub(super) fn delivered(&mut self, limit: Duration) -> bool {
+        self.is_delivered(Deadline::after(limit)).unwrap_or(false)
+    }
+
+    fn is_delivered(&mut self, deadline: Deadline) -> io::Result<bool> {
+        self.stream.shutdown(Shutdown::Write)?;
+        let mut dropped = Vec::new();
+        let mut total = 0;
+        while !self.ended {
+            if deadline.passed() || total > MOST_DISCARDED {
+                return Ok(false);
+            }
+            // Also while the daemon ends: it gives us some seconds.
+            match self.receive(&mut dropped, deadline.left())? {
+                Received::Silence => return Ok(false),
+                Received::Ending => self.wait_despite_ending(deadline)?,
+                Received::Bytes | Received::End => {}
+            }
+            total += dropped.len();
+            dropped.clear();
+        }
+        let mut pause = Duration::from_micros(100);
+        loop {
+            match socket::fate(&self.stream)? {
+                Fate::Acknowledged => return Ok(true),
+                Fate::Lost => return Ok(false),
+                Fate::Pending if deadline.passed() => return Ok(false),
+                // Nothing to poll for tells of an acknowledgement. It takes a round trip.
+                Fate::Pending => std::thread::sleep(pause.min(deadline.left())),
+            }
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    fn wait_despite_ending(&self, deadline: Deadline) -> io::Result<()> {
+        poll::wait(&[(self.stream.as_fd(), Want::Read)], Some(deadline.left())).map(drop)
+    }
+
+    fn wait(&mut self, want: Want, deadline: Deadline) -> io::Result<()> {
+        let stream = (self.stream.as_fd(), want);
+        if self.ending {
+            return poll::wait(&[stream], Some(deadline.left())).map(drop);
+        }
+        let fds = [stream, (self.trap.fd(), Want::Read)];
+        if poll::wait(&fds, Some(deadline.left()))?.has(1) {
+            self.trap.drain();
+            let int = self.trap.came(SIGINT);
+            self.ending = self.trap.came(SIGTERM) || int;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,228 @@
+//! The master: one loop that accepts and forks, and does nothing else.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+
+use super::limits::{Pause, Reserve};
+use super::logging::AtMostOften;
+use super::reaper::Children;
+use crate::sys::clock::Deadline;
+use crate::sys::poll::{self, Want};
+use crate::sys::process::{self, Side};
+use crate::sys::signal::{Blocked, SIGCHLD, SIGINT, SIGTERM, Trap};
+use crate::sys::socket;
+
+/// How many connections are accepted before the signals are looked at again.
+const ACCEPTS_A_WAKE: usize = 64;
+
+/// What the loop works with.
+#[derive(Debug)]
+pub(super) struct Master {
+    listeners: Vec<TcpListener>,
+    trap: Trap,
+    children: Children,
+    max_children: usize,
+    reserve: Reserve,
+    pause: Pause,
+    complaints: AtMostOften,
+}
+
+/// Why the loop was left.
+#[derive(Debug)]
+pub(super) enum Leave {
+    /// This process is a child, for this connection. All signals are blocked.
+    ToServe(TcpStream, SocketAddr, Blocked),
+    /// A signal asked the daemon to end.
+    ToEnd,
+}
+
+impl Master {
+    /// A master for these listeners.
+    ///
+    /// # Errors
+    /// When signals cannot be trapped, or this process has several threads: forking would not be safe.
+    pub(super) fn new(listeners: Vec<TcpListener>, max_children: usize) -> io::Result<Self> {
+        let threads = process::threads()?;
+        if threads != 1 {
+            let message =
+                format!("the process has {threads} threads before its first fork, not one");
+            return Err(io::Error::other(message));
+        }
+        Ok(Self {
+            listeners,
+            trap: Trap::set(&[SIGCHLD, SIGINT, SIGTERM])?,
+            children: Children::default(),
+            max_children,
+            reserve: Reserve::take(),
+            pause: Pause::default(),
+            complaints: AtMostOften::default(),
+        })
+    }
+
+    /// Accepts and forks until a signal ends it; also left by each child.
+    ///
+    /// # Errors
+    /// When waiting itself fails, which nothing that a client does can bring about.
+    pub(super) fn run(&mut self) -> io::Result<Leave> {
+        loop {
+            let pause = self.pause.left();
+            let accepting = pause.is_none() && self.children.count() < self.max_children;
+            let listeners: &[TcpListener] = if accepting { &self.listeners } else { &[] };
+            let mut fds = vec![(self.trap.fd(), Want::Read)];
+            fds.extend(
+                listeners
+                    .iter()
+                    .map(|listener| (listener.as_fd(), Want::Read)),
+            );
+            let ready = poll::wait(&fds, pause)?;
+            if ready.has(0) {
+                self.trap.drain();
+                if self.trap.came(SIGCHLD) {
+                    self.children.reap();
+                }
+                if self.asked_to_end() {
+                    return Ok(Leave::ToEnd);
+                }
+            }
+            for index in 0..self.listeners.len() {
+                if ready.has(index + 1)
+                    && let Some(child) = self.accept_from(index)?
+                {
+                    return Ok(child);
+                }
+            }
+        }
+    }
+
+    fn asked_to_end(&self) -> bool {
+        // Both are asked, so that one of each does not count as a second one later.
+        let int = self.trap.came(SIGINT);
+        self.trap.came(SIGTERM) || int
+    }
+
+    /// Accepts what waits at one listener. Returns something in a child only.
+    fn accept_from(&mut self, index: usize) -> io::Result<Option<Leave>> {
+        for _ in 0..ACCEPTS_A_WAKE {
+            if self.children.count() >= self.max_children {
+                break;
+            }
+            match socket::accept(&self.listeners[index]) {
+                Ok((stream, peer)) => {
+                    if let Some(child) = self.fork_for(stream, peer)? {
+                        return Ok(Some(child));
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if is_of_the_connection(&e) => {}
+                Err(e) => {
+                    self.complaints.warn(format_args!(
+                        "cannot accept a connection: {e}; trying again"
+                    ));
+                    self.pause.begin();
+                    break;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn fork_for(&mut self, stream: TcpStream, peer: SocketAddr) -> io::Result<Option<Leave>> {
+        // Until the child has handlers of its own, a signal to it would wake the parent.
+        let blocked = Blocked::all()?;
+        match process::fork() {
+            Ok(Side::Child) => return Ok(Some(Leave::ToServe(stream, peer, blocked))),
+            Ok(Side::Parent(pid)) => self.children.add(pid, peer),
+            Err(e) => {
+                self.complaints.warn(format_args!(
+                    "cannot fork a child for {peer}: {e}; trying again"
+                ));
+                refuse(
+                    &stream,
+                    b"Message declined. The server is out of processes, try again later\n",
+                );
+                self.pause.begin();
+            }
+        }
+        Ok(None)
+    }
+
+    /// In a child: gives back all that is the master's.
+    pub(super) fn give_back(self) {
+        let Self {
+            listeners,
+            trap,
+            reserve,
+            children,
+            ..
+        } = self;
+        drop((listeners, trap, reserve));
+        // Its memory is shared with the master until it is written to: it is left alone.
+        std::mem::forget(children);
+    }
+
+    /// Stops listening and lets the children finish, for at most as long as `deadline`.
+    ///
+    /// # Errors
+    /// When waiting itself fails.
+    pub(super) fn end(mut self, deadline: Deadline) -> io::Result<()> {
+        self.listeners.clear();
+        self.children.reap();
+        match self.children.count() {
+            0 => {}
+            n => log::info!("ending; waiting for {n} requests to finish"),
+        }
+        self.children.ask_to_end();
+        let mut again = false;
+        while self.children.count() > 0 && !deadline.passed() && !again {
+            poll::wait(&[(self.trap.fd(), Want::Read)], Some(deadline.left()))?;
+            self.trap.drain();
+            self.children.reap();
+            again = self.asked_to_end();
+        }
+        match self.children.count() {
+            0 => log::info!("ended"),
+            n if again => {
+                log::warn!("a second signal: ended at once, with {n} requests unfinished")
+            }
+            n => log::warn!("ended, with {n} requests that did not finish in time"),
+        }
+        self.children.kill();
+        Ok(())
+    }
+}
+
+/// Whether an error of accept(2) is of that one connection (see there, "Error handling"), so that the
+/// next one may be accepted at once.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EINTR
+                | libc::ECONNABORTED
+                | libc::EPROTO
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::EOPNOTSUPP
+                | libc::ENETUNREACH
+                | libc::EPERM
+        )
+    )
+}
+
+/// Says a line without waiting for anything. What the client has said is read first, as far as it is
+/// there: closing a connection with unread input would reset it and destroy the line on its way.
+fn refuse(mut stream: &TcpStream, line: &[u8]) {
+    use std::io::{Read as _, Write as _};
+    let mut said = [0; 4096];
+    for _ in 0..16 {
+        if !matches!(stream.read(&mut said), Ok(n) if n > 0) {
+            break;
+        }
+    }
+    // Best effort by intention: there is no process to wait for this client.
+    let _ = stream.write_all(line);
+}

@@ -1,0 +1,130 @@
+//! The daemon.
+//!
+//! A connection's way through it is one line, with no way back: `master` (accept, fork) -> `child` ->
+//! `talk` (which dialect, which request, `who_may`, the store, the reply) -> `_exit` -> `reaper`.
+#![forbid(unsafe_code)]
+
+mod child;
+mod cli;
+mod config;
+mod connection;
+mod limits;
+mod listener;
+mod logging;
+mod master;
+mod pid_file;
+mod reaper;
+mod talk;
+mod who_may;
+
+use std::io::{self, Write as _};
+use std::net::TcpListener;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use self::cli::Cli;
+use self::config::Config;
+use self::listener::ListenError;
+use self::master::{Leave, Master};
+use self::pid_file::{PidFile, PidFileError};
+use crate::store::StoreError;
+use crate::store::spool::Spool;
+use crate::sys::clock::Deadline;
+use crate::sys::file;
+use crate::sys::process::Pid;
+
+/// The exit statuses of sysexits.h that the daemon has.
+mod exit {
+    pub(super) const USAGE: u8 = 64;
+    pub(super) const UNAVAILABLE: u8 = 69;
+    pub(super) const CONFIGURATION: u8 = 78;
+}
+
+/// `droplined`: from the command line to the exit status.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version go to standard output, and are no errors.
+            let usage = if e.use_stderr() { exit::USAGE } else { 0 };
+            return e
+                .print()
+                .map_or(ExitCode::from(exit::USAGE), |()| usage.into());
+        }
+    };
+    logging::to_standard_error(cli.verbose);
+    child::log_panics();
+    let config = match Config::load(&cli) {
+        Ok(config) => config,
+        Err(e) => {
+            log::error!("{e}");
+            return exit::CONFIGURATION.into();
+        }
+    };
+    if cli.check {
+        log::info!("the configuration is valid");
+        return ExitCode::SUCCESS;
+    }
+    match run(&cli, &config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            log::error!("{e}");
+            exit::UNAVAILABLE.into()
+        }
+    }
+}
+
+/// Why the daemon does not run.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+/// The order of start: the pid file, the spool, the listeners, and only then whoever waits is told.
+fn run(cli: &Cli, config: &Config) -> Result<(), StartError> {
+    let pid_file = PidFile::write(&config.run_dir)?;
+    let (spool, spool_lock) = Spool::open(&config.spool)?;
+    let listeners = listener::open(config)?;
+    announce(config, &listeners, cli.ready_fd)?;
+    let own = Pid::own();
+    let mut master = Master::new(listeners, config.max_children)?;
+    match master.run()? {
+        Leave::ToServe(stream, peer, blocked) => {
+            master.give_back();
+            drop((pid_file, spool_lock));
+            child::serve(stream, peer, blocked, own, config, &spool)
+        }
+        Leave::ToEnd => {
+            master.end(Deadline::after(config.drain_timeout))?;
+            pid_file.remove();
+            Ok(())
+        }
+    }
+}
+
+/// Says that the daemon listens, and where: in the log, and to the descriptor that was asked for.
+fn announce(config: &Config, listeners: &[TcpListener], ready_fd: Option<i32>) -> io::Result<()> {
+    for listener in listeners {
+        log::info!("listening on {}", listener.local_addr()?);
+    }
+    log::info!("messages are in {}", config.spool.display());
+    if let (Some(fd), Some(first)) = (ready_fd, listeners.first()) {
+        let mut ready = file::inherited(fd).map_err(|e| {
+            io::Error::new(
+                e.kind(),
+                format!("cannot write to descriptor {fd} of --ready-fd: {e}"),
+            )
+        })?;
+        writeln!(ready, "{}", listener::local_port(first))?;
+    }
+    Ok(())
+}

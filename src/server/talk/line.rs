@@ -1,0 +1,218 @@
+//! The line dialect: one request, one reply, close.
+
+use std::io;
+use std::time::Duration;
+
+use super::{Outcome, Talk};
+use crate::message::{Draft, MessageId, Trust};
+use crate::name::Name;
+use crate::server::connection::{Pace, Received};
+use crate::server::who_may::{NOT_FROM_HERE, Standing};
+use crate::store::{StoreError, Waiting};
+use crate::sys::clock::unix_millis;
+use crate::wire::line::{self as wire, Refusal, Request};
+
+/// How many bytes of messages are gathered before they are sent.
+const GATHER: usize = 32 * 1024;
+
+/// How long nothing must come after `received` for it to be a whole request without a newline: the old
+/// client sends none, and waits for the reply.
+///
+/// What is longer than one packet may have lost another one on its way, which takes the kernels some
+/// 200 ms to mend: it gets more time, so that no message is cut.
+pub(super) fn silence(received: &[u8]) -> Duration {
+    const ONE_PACKET: usize = 1_200;
+    let millis = if received.len() <= ONE_PACKET {
+        150
+    } else {
+        1_000
+    };
+    Duration::from_millis(millis)
+}
+
+/// A request as it came in, and where in the bytes it ends.
+struct Line {
+    len: usize,
+    /// Whether the client may be in the middle of saying more.
+    more_comes: bool,
+}
+
+impl Talk<'_> {
+    /// Serves a client of the line dialect that has said something.
+    pub(super) fn line(&mut self) -> io::Result<Outcome> {
+        let Some(line) = self.read_line()? else {
+            return self.too_slow();
+        };
+        let received = std::mem::take(&mut self.received);
+        let request = wire::parse(&received[..line.len], self.config.max_body);
+        let request = match self.standing {
+            Standing::Open => request,
+            Standing::Nobody => Err(Refusal::Other(NOT_FROM_HERE.into())),
+        };
+        match request {
+            Ok(Request::Store { to, from, body }) => self.store(&to, &from, body, line.more_comes),
+            Ok(Request::Fetch { of }) => {
+                drop(received);
+                self.fetch(&of, line.more_comes)
+            }
+            Err(refusal) => self.refuse(&refusal, line.more_comes),
+        }
+    }
+
+    /// Reads up to the end of the request; `None` when it does not come in time.
+    fn read_line(&mut self) -> io::Result<Option<Line>> {
+        let most = self.config.max_body + wire::MOST_OVERHEAD;
+        loop {
+            if let Some((line, next)) = wire::first_line(&self.received) {
+                let more_comes = next < self.received.len();
+                return Ok(Some(Line {
+                    len: line.len(),
+                    more_comes,
+                }));
+            }
+            if self.received.len() > most {
+                // Whatever it is, it is too long: what stands at its head tells how to say so.
+                return Ok(Some(Line {
+                    len: self.received.len(),
+                    more_comes: true,
+                }));
+            }
+            if self.deadline.passed() {
+                return Ok(None);
+            }
+            let limit = silence(&self.received).min(self.deadline.left());
+            match self.connection.receive(&mut self.received, limit)? {
+                Received::Bytes => {}
+                Received::Silence if self.deadline.passed() => return Ok(None),
+                Received::End | Received::Silence | Received::Ending => {
+                    let len = wire::last_line(&self.received).len();
+                    return Ok(Some(Line {
+                        len,
+                        more_comes: false,
+                    }));
+                }
+            }
+        }
+    }
+
+    fn store(&mut self, to: &Name, from: &Name, body: &[u8], more: bool) -> io::Result<Outcome> {
+        let stored = MessageId::random()
+            .map_err(io::Error::from)
+            .map_err(|source| StoreError::System {
+                action: "draw a random id from",
+                path: "the kernel".into(),
+                source,
+            })
+            .and_then(|id| {
+                let draft = Draft {
+                    id,
+                    from,
+                    trust: Trust::Open,
+                    at: unix_millis(),
+                    expires: None,
+                    body,
+                };
+                self.mail.deliver(to, &draft)
+            });
+        match stored {
+            Ok(receipt) => {
+                self.reply(wire::ACCEPTED, more)?;
+                let (bytes, seq) = (body.len(), receipt.seq);
+                Ok(Outcome::Done(format!(
+                    "store {to}/{seq} from ~{from}, {bytes} bytes: accepted"
+                )))
+            }
+            Err(e) => self.fail(&e, &format!("store {to} from ~{from}"), more),
+        }
+    }
+
+    fn fetch(&mut self, of: &Name, more: bool) -> io::Result<Outcome> {
+        let mail = self.mail;
+        let mut waiting = match mail.fetch(of) {
+            Ok(Some(waiting)) => waiting,
+            Ok(None) => {
+                self.reply(&[wire::RETRIEVING, wire::NO_SUCH_NAME].concat(), more)?;
+                return Ok(Outcome::Done(format!("fetch {of}: no such name")));
+            }
+            Err(e) => return self.fail(&e, &format!("fetch {of}"), more),
+        };
+        let sent = self.send_waiting(of, waiting.as_mut());
+        let (count, last) = match sent {
+            Ok(Ok(sent)) => sent,
+            Ok(Err(e)) => return self.fail(&e, &format!("fetch {of}"), more),
+            Err(e) => return Ok(Outcome::Broken(format!("fetch {of}: not delivered: {e}"))),
+        };
+        let Some(last) = last else {
+            self.connection.finish(more);
+            return Ok(Outcome::Done(format!("fetch {of}: 0 messages")));
+        };
+        if !self.connection.delivered(self.config.delivery_timeout) {
+            let what = format!("fetch {of}: {count} messages not delivered, they stay waiting");
+            return Ok(Outcome::Broken(what));
+        }
+        match waiting.acknowledge(last) {
+            Ok(()) => Ok(Outcome::Done(format!(
+                "fetch {of}: {count} messages delivered"
+            ))),
+            Err(e) => Ok(Outcome::Failed(format!(
+                "fetch {of}: delivered, but not noted: {e}"
+            ))),
+        }
+    }
+
+    /// Sends the whole reply to a fetch; how many messages that were, and the number of the last.
+    fn send_waiting(
+        &mut self,
+        of: &Name,
+        waiting: &mut dyn Waiting,
+    ) -> io::Result<Result<(u64, Option<u64>), StoreError>> {
+        let mut pace = Pace::new(self.config.request_timeout);
+        let mut reply = wire::RETRIEVING.to_vec();
+        let (mut count, mut last) = (0, None);
+        loop {
+            match waiting.next() {
+                Ok(Some(message)) => {
+                    wire::encode_message(&mut reply, of, &message.from, message.body);
+                    count += 1;
+                    last = Some(message.seq);
+                }
+                Ok(None) => break,
+                Err(e) => return Ok(Err(e)),
+            }
+            if reply.len() >= GATHER {
+                self.connection.send(&reply, &mut pace)?;
+                reply.clear();
+            }
+        }
+        reply.extend_from_slice(wire::NO_MORE);
+        self.connection.send(&reply, &mut pace)?;
+        Ok(Ok((count, last)))
+    }
+
+    fn refuse(&mut self, refusal: &Refusal, more: bool) -> io::Result<Outcome> {
+        let reply = refusal.to_string();
+        self.reply(reply.as_bytes(), more)?;
+        Ok(Outcome::Refused(reply.trim_end().to_owned()))
+    }
+
+    /// Tells a client what the store did not do: what it can do something about in words, the rest to
+    /// the log.
+    fn fail(&mut self, error: &StoreError, what: &str, more: bool) -> io::Result<Outcome> {
+        let reason = match error {
+            StoreError::Busy => "Busy: another reader has these messages, try again later",
+            StoreError::DiskFull(_) => "The server's disk is full, try again later",
+            StoreError::Damaged { .. } | StoreError::Spool { .. } | StoreError::System { .. } => {
+                self.reply(wire::INTERNAL_ERROR, more)?;
+                return Ok(Outcome::Failed(format!("{what}: {error}")));
+            }
+        };
+        self.refuse(&Refusal::Other(reason.into()), more)
+            .map(|_| Outcome::Refused(format!("{what}: {error}")))
+    }
+
+    /// Ends the connection of a client that has not said its request in time.
+    pub(super) fn too_slow(&mut self) -> io::Result<Outcome> {
+        let refusal = Refusal::Other("Timeout: the request did not come in time".into());
+        self.refuse(&refusal, true)
+    }
+}

@@ -1,0 +1,54 @@
+//! Taking messages out of the queue: one write of 64 bytes.
+
+use super::append::lock;
+use super::fetch::Lease;
+use super::mailbox::Header;
+use super::repair;
+use super::walk::{Step, Walk};
+use crate::store::StoreError;
+use crate::sys::file;
+
+/// Acknowledges all messages up to and including number `seq` of the leased mailbox, durably.
+///
+/// # Errors
+/// Those of the system; then they may be handed out again.
+pub(super) fn acknowledge(lease: &Lease<'_>, seq: u64) -> Result<(), StoreError> {
+    let file = lease.mailbox.file();
+    let path = &lease.path;
+    {
+        let _lock = lock(lease.spool, &lease.name)?;
+        let header = Header::read(file).map_err(StoreError::system("read", path))?;
+        let header = header.ok_or_else(|| repair::headless(path))?;
+        let Some((acked_seq, acked_offset)) = up_to(lease, &header, seq)? else {
+            return Ok(());
+        };
+        Header {
+            acked_seq,
+            acked_offset,
+            ..header
+        }
+        .write_next(file)
+        .map_err(StoreError::system("write", path))?;
+    }
+    file::sync(file).map_err(StoreError::system("sync", path))
+}
+
+/// Number and end of the last message up to number `seq`; `None` when those are acknowledged already.
+fn up_to(lease: &Lease<'_>, header: &Header, seq: u64) -> Result<Option<(u64, u64)>, StoreError> {
+    let Some(last) = lease.last.filter(|_| seq > header.acked_seq) else {
+        return Ok(None);
+    };
+    if seq >= last.0 {
+        return Ok(Some(last));
+    }
+    let mut found = None;
+    let mut walk = Walk::new(lease.epoch, header.acked_offset, last.1);
+    loop {
+        let step = walk.step(lease.mailbox.file());
+        match step.map_err(StoreError::system("read", &lease.path))? {
+            Step::Record { seq: this, end, .. } if this <= seq => found = Some((this, end)),
+            Step::Bad { .. } => {}
+            Step::Record { .. } | Step::End => return Ok(found),
+        }
+    }
+}

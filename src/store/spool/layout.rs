@@ -1,0 +1,270 @@
+//! The directory: what is in it, how it is made, and who may work on it.
+//!
+//! ```text
+//! spool/           0700, files 0600
+//!   FORMAT         which format this is; another one is refused
+//!   lock/000..fff  lock files, made once and never removed
+//!   mail/3f/bob    the mailbox of bob
+//!   quarantine/    what repair took out of mailboxes
+//! ```
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use crate::name::Name;
+use crate::store::StoreError;
+use crate::sys::file::{self, Dir};
+use crate::sys::lock::{Claim, OwnerFile};
+
+/// The whole of the file FORMAT. The hash is part of the format: it chooses the folder of a mailbox.
+const FORMAT: &str = "dropline spool 1\nhash crc32\nlocks 4096\nfolders 256\n";
+const LOCKS: u32 = 4096;
+const FOLDERS: u32 = 256;
+/// The file whose lock says that somebody works on the spool; it holds that process's number.
+const OWNER: &str = "owner";
+
+/// A spool that is ready for use. Open it once and fork: the handles may be shared, and every file is
+/// opened after the fork.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    locks: Dir,
+    mail: Dir,
+    pub(super) quarantine: Dir,
+}
+
+/// The right to work on a spool, for one daemon at a time. It goes with the process, however it ends.
+#[derive(Debug)]
+pub(crate) struct SpoolLock {
+    _owner: OwnerFile,
+}
+
+impl Spool {
+    /// Opens the spool at `path` for a daemon. A directory that is not there, or is empty, is made one.
+    ///
+    /// # Errors
+    /// When somebody else works on it, when it has another format, or belongs to another user, and those
+    /// of the system.
+    pub(crate) fn open(path: &Path) -> Result<(Self, SpoolLock), StoreError> {
+        make_path(path)?;
+        let root = Dir::open(path).map_err(StoreError::system("open the spool", path))?;
+        let format = read_format(&root)?;
+        if format.is_none() {
+            // Before anything is changed: what is not a spool shall stay as it is.
+            refuse_strangers(&root)?;
+            root.make_private()
+                .map_err(StoreError::system("chmod 0700", path))?;
+        }
+        let privacy = root
+            .privacy()
+            .map_err(StoreError::system("look at", path))?;
+        privacy.map_err(|what| unusable(path, what))?;
+        let lock = own(&root)?;
+        match &format {
+            Some(format) => known(path, format)?,
+            None => make(&root)?,
+        }
+        Ok((Self::handles(&root)?, lock))
+    }
+
+    /// Opens the spool at `path` to look at it, whether or not a daemon works on it.
+    ///
+    /// # Errors
+    /// When there is none, or it has another format, and those of the system.
+    pub(crate) fn look_at(path: &Path) -> Result<Self, StoreError> {
+        let root = Dir::open(path).map_err(StoreError::system("open the spool", path))?;
+        match read_format(&root)? {
+            Some(format) => known(path, &format)?,
+            None => return Err(unusable(path, "it has no file FORMAT".into())),
+        }
+        Self::handles(&root)
+    }
+
+    fn handles(root: &Dir) -> Result<Self, StoreError> {
+        let sub = |name| {
+            root.sub(name)
+                .map_err(StoreError::system("open", root.path_of(name)))
+        };
+        Ok(Self {
+            locks: sub("lock")?,
+            mail: sub("mail")?,
+            quarantine: sub("quarantine")?,
+        })
+    }
+
+    /// Opens the lock file that guards the mailbox of `name`; it guards others as well.
+    pub(super) fn stripe(&self, name: &Name) -> Result<File, StoreError> {
+        let stripe = format!("{:03x}", hash(name) % LOCKS);
+        self.locks
+            .file(&stripe)
+            .and_then(|file| file.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)))
+            .map_err(StoreError::system(
+                "open the lock file",
+                self.locks.path_of(&stripe),
+            ))
+    }
+
+    /// Where the mailbox of `name` is, from [`mail`](Self::mail) on.
+    pub(super) fn place(name: &Name) -> String {
+        format!("{}/{name}", folder(name))
+    }
+
+    /// The directory of all mailboxes.
+    pub(super) fn mail(&self) -> &Dir {
+        &self.mail
+    }
+
+    /// The folder of the mailbox of `name`, to wait until its name is on the disk.
+    pub(super) fn folder(&self, name: &Name) -> Result<Dir, StoreError> {
+        let folder = folder(name);
+        self.mail
+            .sub(&folder)
+            .map_err(StoreError::system("open", self.mail.path_of(&folder)))
+    }
+}
+
+fn hash(name: &Name) -> u32 {
+    crc32fast::hash(name.as_bytes())
+}
+
+fn folder(name: &Name) -> String {
+    format!("{:02x}", hash(name) >> 24)
+}
+
+/// Whether this is the format that we know.
+fn known(path: &Path, format: &str) -> Result<(), StoreError> {
+    if format == FORMAT {
+        return Ok(());
+    }
+    let said = format.lines().next().unwrap_or_default();
+    let what = format!(
+        "its FORMAT begins with \"{}\", and this program knows only \"dropline spool 1\" as it writes \
+         it itself; use the version that made it",
+        said.escape_debug()
+    );
+    Err(unusable(path, what))
+}
+
+fn unusable(path: &Path, what: String) -> StoreError {
+    StoreError::Spool {
+        path: path.to_owned(),
+        what,
+    }
+}
+
+/// Makes the directory, and those above it.
+fn make_path(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::DirBuilderExt;
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(StoreError::system("make the spool", path))?;
+    let above = path.parent().unwrap_or(path);
+    let above = if above.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        above
+    };
+    Dir::open(above)
+        .and_then(|dir| dir.sync())
+        .map_err(StoreError::system("sync", above))
+}
+
+fn read_format(root: &Dir) -> Result<Option<String>, StoreError> {
+    let path = root.path_of("FORMAT");
+    let Some(file) = root
+        .file("FORMAT")
+        .map_err(StoreError::system("open", &path))?
+    else {
+        return Ok(None);
+    };
+    let mut text = [0; 256];
+    let n = file::read_at(&file, &mut text, 0).map_err(StoreError::system("read", &path))?;
+    Ok(Some(String::from_utf8_lossy(&text[..n]).into_owned()))
+}
+
+/// Without a FORMAT there must be nothing, or what an earlier attempt at [`make`] has left.
+fn refuse_strangers(root: &Dir) -> Result<(), StoreError> {
+    let path = root.path();
+    let names = root.names().map_err(StoreError::system("read", path))?;
+    let ours = [
+        &b"lock"[..],
+        b"mail",
+        b"quarantine",
+        OWNER.as_bytes(),
+        b"FORMAT.new",
+    ];
+    if let Some(stranger) = names.iter().find(|name| !ours.contains(&name.as_slice())) {
+        let what = format!(
+            "it is not empty and has no file FORMAT (it has \"{}\"); name an empty directory, or one \
+             that dropline made",
+            stranger.escape_ascii()
+        );
+        return Err(unusable(path, what));
+    }
+    for n in 0..FOLDERS {
+        let folder = format!("mail/{n:02x}");
+        match root.sub(&folder).and_then(|dir| dir.names()) {
+            Ok(names) if !names.is_empty() => {
+                let what = format!(
+                    "its file FORMAT is gone, but {folder} has mailboxes; put the file back (from a \
+                     backup, or from a new spool of the same version)"
+                );
+                return Err(unusable(path, what));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Takes the lock of the whole spool.
+fn own(root: &Dir) -> Result<SpoolLock, StoreError> {
+    let claim = OwnerFile::claim(root, OWNER);
+    match claim.map_err(StoreError::system("lock", root.path_of(OWNER)))? {
+        Claim::Ours(owner) => Ok(SpoolLock { _owner: owner }),
+        Claim::Theirs(pid) => {
+            let what = format!("process {pid} works on it already");
+            Err(unusable(root.path(), what))
+        }
+    }
+}
+
+/// Makes a spool of an empty directory. Whatever moment it is cut off at, it can be done again: FORMAT
+/// comes last.
+fn make(root: &Dir) -> Result<(), StoreError> {
+    fill(root).map_err(StoreError::system("make the spool in", root.path()))
+}
+
+fn fill(root: &Dir) -> io::Result<()> {
+    for name in ["lock", "mail", "quarantine"] {
+        root.make_dir(name)?;
+    }
+    let locks = root.sub("lock")?;
+    let mail = root.sub("mail")?;
+    let mut name = String::new();
+    for n in 0..LOCKS {
+        name.clear();
+        let _ = write!(name, "{n:03x}");
+        locks.file_or_new(&name)?;
+    }
+    for n in 0..FOLDERS {
+        name.clear();
+        let _ = write!(name, "{n:02x}");
+        mail.make_dir(&name)?;
+    }
+    locks.sync()?;
+    mail.sync()?;
+    let format = root.file_or_new("FORMAT.new")?;
+    file::truncate(&format, 0)?;
+    file::write_at(&format, FORMAT.as_bytes(), 0)?;
+    file::sync(&format)?;
+    root.sync()?;
+    root.rename("FORMAT.new", "FORMAT")?;
+    root.sync()
+}

@@ -1,0 +1,202 @@
+//! A mailbox file: its header, and what its end says.
+//!
+//! The header is two slots in sectors of their own. The older one is overwritten, so a write that is cut
+//! off leaves the other. (A disk writes a sector of 512 bytes whole or not at all.)
+//!
+//! ```text
+//! 0     slot      0  magic         u32    24  acknowledged: seq     u64
+//! 512   slot      4  checksum      u32    32  acknowledged: offset  u64
+//! 1024  records   8  epoch         u32    40  kept: seq             u64
+//!                12  flags         u32    48  kept: offset          u64
+//!                16  generation    u64    56  zero                  u64
+//! ```
+//!
+//! Up to and including the acknowledged number the messages are history, and the records that wait
+//! begin at its offset. What is before the kept offset has been given back to the file system.
+
+use std::fs::File;
+use std::io;
+
+use super::record::{self, TRAILER, checksum, u32_at, u64_at};
+use crate::sys::file;
+
+/// Where the records begin.
+pub(super) const RECORDS: u64 = HEADER as u64;
+const HEADER: usize = 1024;
+const SLOT: usize = 64;
+const SLOT_AT: [usize; 2] = [0, 512];
+const MAGIC: [u8; 4] = *b"DlM\x01";
+/// Set once the file's name is known to be on the disk.
+const NAMED: u32 = 1;
+
+/// What a header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    /// A random number of this file.
+    pub(super) epoch: u32,
+    /// Whether the name of the file is known to be on the disk.
+    pub(super) named: bool,
+    pub(super) generation: u64,
+    /// The last message that was acknowledged; 0 when none was.
+    pub(super) acked_seq: u64,
+    /// Where the record after it begins.
+    pub(super) acked_offset: u64,
+    /// The last message whose record has been given back; 0 when none was.
+    pub(super) kept_seq: u64,
+    /// Where the first record that is still there begins.
+    pub(super) kept_offset: u64,
+}
+
+impl Header {
+    /// The header of a new mailbox.
+    pub(super) fn new(epoch: u32) -> Self {
+        Self {
+            epoch,
+            named: false,
+            generation: 1,
+            acked_seq: 0,
+            acked_offset: RECORDS,
+            kept_seq: 0,
+            kept_offset: RECORDS,
+        }
+    }
+
+    /// The newest valid header of `file`; `None` when there is none.
+    ///
+    /// # Errors
+    /// Those of `pread(2)`.
+    pub(super) fn read(file: &File) -> io::Result<Option<Self>> {
+        let mut bytes = [0; SLOT_AT[1] + SLOT];
+        let n = file::read_at(file, &mut bytes, 0)?;
+        let slots = SLOT_AT.into_iter().filter_map(|at| {
+            let slot = bytes[..n].get(at..)?.first_chunk()?;
+            Self::decode(slot, at as u64)
+        });
+        Ok(slots.max_by_key(|header| header.generation))
+    }
+
+    /// Writes this as the next header of `file`, over the older slot. To be called with the stripe's
+    /// lock held, on a header that was read under the same lock.
+    ///
+    /// # Errors
+    /// Those of `pwrite(2)`.
+    pub(super) fn write_next(mut self, file: &File) -> io::Result<()> {
+        self.generation += 1;
+        let at = self.slot_at();
+        file::write_at(file, &self.encode(), at)
+    }
+
+    /// The first bytes of a new mailbox, up to the records.
+    pub(super) fn first_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.encode().to_vec();
+        bytes.resize(HEADER, 0);
+        bytes
+    }
+
+    fn slot_at(&self) -> u64 {
+        // The first generation is 1 and goes to the first slot.
+        SLOT_AT[usize::from(self.generation.is_multiple_of(2))] as u64
+    }
+
+    fn encode(&self) -> [u8; SLOT] {
+        let mut bytes = [0; SLOT];
+        let flags = if self.named { NAMED } else { 0 };
+        bytes[..4].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&self.epoch.to_le_bytes());
+        bytes[12..16].copy_from_slice(&flags.to_le_bytes());
+        let numbers = [
+            self.generation,
+            self.acked_seq,
+            self.acked_offset,
+            self.kept_seq,
+            self.kept_offset,
+        ];
+        for (place, number) in bytes[16..].chunks_exact_mut(8).zip(numbers) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        let sum = checksum(&bytes[8..], self.epoch, self.slot_at());
+        bytes[4..8].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8; SLOT], at: u64) -> Option<Self> {
+        let epoch = u32_at(bytes, 8);
+        if bytes[..4] != MAGIC || checksum(&bytes[8..], epoch, at) != u32_at(bytes, 4) {
+            return None;
+        }
+        Some(Self {
+            epoch,
+            named: u32_at(bytes, 12) & NAMED != 0,
+            generation: u64_at(bytes, 16),
+            acked_seq: u64_at(bytes, 24),
+            acked_offset: u64_at(bytes, 32),
+            kept_seq: u64_at(bytes, 40),
+            kept_offset: u64_at(bytes, 48),
+        })
+    }
+}
+
+/// The number of the last record of a mailbox that is `len` bytes long, from its last bytes alone;
+/// `None` when it does not end with a record.
+///
+/// # Errors
+/// Those of `pread(2)`.
+pub(super) fn last_seq(file: &File, header: &Header, len: u64) -> io::Result<Option<u64>> {
+    if len == header.acked_offset {
+        return Ok(Some(header.acked_seq));
+    }
+    if len < header.acked_offset + TRAILER as u64 || !len.is_multiple_of(8) {
+        return Ok(None);
+    }
+    let mut bytes = [0; TRAILER];
+    let n = file::read_at(file, &mut bytes, len - TRAILER as u64)?;
+    Ok(record::decode_trailer(&bytes[..n], header.epoch, len).map(|trailer| trailer.seq))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_header_leaves_the_one_before() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = File::options()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(dir.path().join("m"))
+            .expect("a file");
+        let mut header = Header::new(77);
+        file::write_at(&file, &header.first_bytes(), 0).expect("written");
+        for seq in 1..5 {
+            let before = Header::read(&file).expect("readable").expect("a header");
+            header = before;
+            header.acked_seq = seq;
+            header.write_next(&file).expect("written");
+            let after = Header::read(&file).expect("readable").expect("a header");
+            assert_eq!(after.acked_seq, seq);
+            // Each bit of the newer slot, flipped, leaves the older.
+            for bit in 0..SLOT as u64 * 8 {
+                let at = after.slot_at() + bit / 8;
+                let mut byte = [0];
+                file::read_at(&file, &mut byte, at).expect("readable");
+                file::write_at(&file, &[byte[0] ^ 1 << (bit % 8)], at).expect("written");
+                assert_eq!(
+                    Header::read(&file).expect("readable"),
+                    Some(before),
+                    "bit {bit}"
+                );
+                file::write_at(&file, &byte, at).expect("written");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_no_header() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("m");
+        std::fs::write(&path, [0; 1024]).expect("written");
+        let file = File::open(path).expect("a file");
+        assert_eq!(Header::read(&file).expect("readable"), None);
+    }
+}

@@ -1,0 +1,45 @@
+//! The spool: mailboxes as append-only logs in a directory, guarded by lock files.
+//!
+//! Many processes work on it at once, and share nothing else. An append holds one of 4,096 lock files
+//! for microseconds (read the tail, one write) and waits for the disk outside of it, so that the file
+//! system commits many processes' messages together. A fetch holds a lock on the mailbox itself, the
+//! lease, so that two readers do not get the same messages.
+
+mod ack;
+mod append;
+mod fetch;
+mod layout;
+mod mailbox;
+mod record;
+mod repair;
+mod survey;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use layout::Spool;
+
+use crate::message::Draft;
+use crate::name::Name;
+use crate::store::{Mail, Queue, Receipt, StoreError, Survey, Waiting};
+
+impl Mail for Spool {
+    fn deliver(&self, to: &Name, draft: &Draft<'_>) -> Result<Receipt, StoreError> {
+        append::append(self, to, draft)
+    }
+
+    fn fetch(&self, of: &Name) -> Result<Option<Box<dyn Waiting + '_>>, StoreError> {
+        Ok(fetch::Lease::take(self, of)?.map(|lease| Box::new(lease) as Box<dyn Waiting>))
+    }
+}
+
+impl Survey for Spool {
+    fn mailboxes(&self) -> Result<Vec<Name>, StoreError> {
+        survey::mailboxes(self)
+    }
+
+    fn queue(&self, of: &Name) -> Result<Option<Queue>, StoreError> {
+        survey::queue(self, of)
+    }
+}

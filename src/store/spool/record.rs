@@ -1,0 +1,260 @@
+//! The bytes of a record, to and from values. Pure: no file in sight.
+//!
+//! All numbers are little-endian, and a record is a multiple of 8 bytes long and begins at one.
+//!
+//! ```text
+//!  0  magic        u32    32  accepted at  u64, ms since 1970   sender
+//!  4  epoch        u32    40  expires at   u64, or 0            body
+//!  8  seq          u64    48  body length  u32                  zeros up to a multiple of 8
+//! 16  id      16 bytes    52  sender len.  u8                   then the trailer:
+//!                         53  trust        u8                    0  seq         u64
+//!                         54  zero         6 bytes               8  length      u32, of the record
+//!                         60  checksum     u32, of 0..60        12  checksum    u32, of sender..zeros
+//!                                                               16  magic       u32
+//!                                                               20  checksum    u32, of 0..20
+//! ```
+//!
+//! Checksums are CRC-32 and seeded with the file's epoch and an offset (the record's beginning; for
+//! the trailer, its end), so that stale bytes of another file or place never pass for a record. With
+//! the trailer, the last record is found in one read at the end of the file.
+
+use crate::message::{Draft, LARGEST_MAX_BODY, MessageId, Stored, Trust};
+use crate::name::{MAX_NAME, Name};
+
+/// What a record begins with.
+pub(super) const MAGIC: [u8; 4] = *b"DlR\x01";
+const TRAILER_MAGIC: [u8; 4] = *b"DlT\x01";
+/// How long the fixed part at the beginning of a record is.
+pub(super) const HEAD: usize = 64;
+/// How long the fixed part at the end of a record is.
+pub(super) const TRAILER: usize = 24;
+
+/// The fixed part at the beginning of a record, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) seq: u64,
+    id: MessageId,
+    at: u64,
+    expires: u64,
+    trust: Trust,
+    sender_len: usize,
+    body_len: usize,
+}
+
+impl Head {
+    /// How long the whole record is.
+    pub(super) fn record_len(&self) -> usize {
+        record_len(self.sender_len, self.body_len)
+    }
+}
+
+/// What a trailer says of the record that it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Trailer {
+    pub(super) seq: u64,
+}
+
+/// Appends to `out` the record of `draft` as number `seq`, to be written at `offset`.
+pub(super) fn encode(out: &mut Vec<u8>, draft: &Draft<'_>, seq: u64, epoch: u32, offset: u64) {
+    let sender = draft.from.as_bytes();
+    let start = out.len();
+    let len = record_len(sender.len(), draft.body.len());
+    out.reserve(len);
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&epoch.to_le_bytes());
+    out.extend_from_slice(&seq.to_le_bytes());
+    out.extend_from_slice(&draft.id.0);
+    out.extend_from_slice(&draft.at.to_le_bytes());
+    out.extend_from_slice(&draft.expires.unwrap_or(0).to_le_bytes());
+    out.extend_from_slice(&u32_len(draft.body.len()).to_le_bytes());
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a name has at most 50 bytes"
+    )]
+    out.push(sender.len() as u8);
+    out.push(draft.trust as u8);
+    out.extend_from_slice(&[0; 6]);
+    push_checksum(out, start, epoch, offset);
+    let data = out.len();
+    out.extend_from_slice(sender);
+    out.extend_from_slice(draft.body);
+    out.resize(start + len - TRAILER, 0);
+    let data_checksum = checksum(&out[data..], epoch, offset);
+    let trailer = out.len();
+    out.extend_from_slice(&seq.to_le_bytes());
+    out.extend_from_slice(&u32_len(len).to_le_bytes());
+    out.extend_from_slice(&data_checksum.to_le_bytes());
+    out.extend_from_slice(&TRAILER_MAGIC);
+    push_checksum(out, trailer, epoch, offset + len as u64);
+}
+
+/// The head in the first bytes of `bytes`, which lie at `offset`; `None` when it is no valid one.
+pub(super) fn decode_head(bytes: &[u8], epoch: u32, offset: u64) -> Option<Head> {
+    let head: &[u8; HEAD] = bytes.first_chunk()?;
+    if head[..4] != MAGIC || u32_at(head, 4) != epoch {
+        return None;
+    }
+    if checksum(&head[..60], epoch, offset) != u32_at(head, 60) {
+        return None;
+    }
+    let head = Head {
+        seq: u64_at(head, 8),
+        id: MessageId(*head[16..].first_chunk()?),
+        at: u64_at(head, 32),
+        expires: u64_at(head, 40),
+        trust: Trust::from_number(head[53])?,
+        sender_len: usize::from(head[52]),
+        body_len: u32_at(head, 48) as usize,
+    };
+    (head.sender_len <= MAX_NAME && head.body_len <= LARGEST_MAX_BODY).then_some(head)
+}
+
+/// The record that begins with `head` in `bytes`, which are all of it and lie at `offset`; `None` when
+/// it is not whole.
+pub(super) fn decode<'a>(
+    bytes: &'a [u8],
+    head: &Head,
+    epoch: u32,
+    offset: u64,
+) -> Option<Stored<'a>> {
+    let bytes = bytes.get(..head.record_len())?;
+    let (rest, trailer) = bytes.split_at(bytes.len() - TRAILER);
+    let end = offset + bytes.len() as u64;
+    let data = &rest[HEAD..];
+    if decode_trailer(trailer, epoch, end)?.seq != head.seq
+        || checksum(data, epoch, offset) != u32_at(trailer, 12)
+    {
+        return None;
+    }
+    let (sender, rest) = data.split_at(head.sender_len);
+    Some(Stored {
+        seq: head.seq,
+        id: head.id,
+        from: Name::new(sender).ok()?,
+        trust: head.trust,
+        at: head.at,
+        expires: (head.expires != 0).then_some(head.expires),
+        body: rest.get(..head.body_len)?,
+    })
+}
+
+/// The trailer that `bytes` are, which end at `end`; `None` when it is no valid one.
+pub(super) fn decode_trailer(bytes: &[u8], epoch: u32, end: u64) -> Option<Trailer> {
+    let bytes: &[u8; TRAILER] = bytes.try_into().ok()?;
+    let valid = bytes[16..20] == TRAILER_MAGIC
+        && checksum(&bytes[..20], epoch, end) == u32_at(bytes, 20)
+        && u64::from(u32_at(bytes, 8)) <= end;
+    valid.then(|| Trailer {
+        seq: u64_at(bytes, 0),
+    })
+}
+
+/// The epoch that a record at the head of `bytes` would claim; `None` when nothing there looks like one.
+pub(super) fn claimed_epoch(bytes: &[u8]) -> Option<u32> {
+    (bytes.len() >= 8 && bytes[..4] == MAGIC).then(|| u32_at(bytes, 4))
+}
+
+/// CRC-32, seeded with the epoch of a file and a place in it.
+pub(super) fn checksum(bytes: &[u8], epoch: u32, place: u64) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&epoch.to_le_bytes());
+    hasher.update(&place.to_le_bytes());
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+fn push_checksum(out: &mut Vec<u8>, from: usize, epoch: u32, place: u64) {
+    let sum = checksum(&out[from..], epoch, place);
+    out.extend_from_slice(&sum.to_le_bytes());
+}
+
+const fn record_len(sender_len: usize, body_len: usize) -> usize {
+    (HEAD + sender_len + body_len).next_multiple_of(8) + TRAILER
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a record is a little over 1 MiB at most"
+)]
+fn u32_len(len: usize) -> u32 {
+    len as u32
+}
+
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes[at..]
+        .first_chunk()
+        .map_or(0, |b| u32::from_le_bytes(*b))
+}
+
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes[at..]
+        .first_chunk()
+        .map_or(0, |b| u64::from_le_bytes(*b))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop, proptest};
+
+    use super::*;
+
+    fn sample<'a>(from: &'a Name, body: &'a [u8]) -> Draft<'a> {
+        Draft {
+            id: MessageId([7; 16]),
+            from,
+            trust: Trust::Open,
+            at: 1_795_300_000_123,
+            expires: Some(1_795_300_001_000),
+            body,
+        }
+    }
+
+    fn read(bytes: &[u8], epoch: u32, offset: u64) -> Option<Stored<'_>> {
+        decode(bytes, &decode_head(bytes, epoch, offset)?, epoch, offset)
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(
+            from in "[A-Za-z0-9_][A-Za-z0-9._-]{0,49}",
+            body in prop::collection::vec(any::<u8>(), 1..500),
+            seq: u64, epoch: u32, place in 128_u64..1 << 40,
+        ) {
+            let offset = place * 8;
+            let from = Name::new(from.as_bytes()).expect("a name");
+            let draft = sample(&from, &body);
+            let mut bytes = Vec::new();
+            encode(&mut bytes, &draft, seq, epoch, offset);
+            assert_eq!(bytes.len() % 8, 0);
+            let stored = read(&bytes, epoch, offset).expect("a record");
+            assert_eq!((stored.seq, stored.id, &stored.from), (seq, draft.id, &from));
+            assert_eq!((stored.at, stored.expires, stored.body), (draft.at, draft.expires, &body[..]));
+            let end = offset + bytes.len() as u64;
+            let trailer = &bytes[bytes.len() - TRAILER..];
+            assert_eq!(decode_trailer(trailer, epoch, end), Some(Trailer { seq }));
+            assert_eq!(read(&bytes, epoch, offset + 8), None, "at another place");
+            assert_eq!(read(&bytes, epoch ^ 1, offset), None, "in another file");
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_is_found() {
+        let from = Name::new(b"george").expect("a name");
+        let mut bytes = Vec::new();
+        encode(&mut bytes, &sample(&from, b"hi Kyriakos"), 3, 9, 1024);
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(read(&bytes, 9, 1024), None, "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        assert!(read(&bytes, 9, 1024).is_some());
+    }
+
+    #[test]
+    fn a_part_of_a_record_is_none() {
+        let from = Name::new(b"george").expect("a name");
+        let mut bytes = Vec::new();
+        encode(&mut bytes, &sample(&from, b"hi Kyriakos"), 3, 9, 1024);
+        assert!((0..bytes.len()).all(|len| read(&bytes[..len], 9, 1024).is_none()));
+    }
+}

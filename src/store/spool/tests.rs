@@ -1,0 +1,368 @@
+//! The spool as a whole: each promise of the interface, on a real directory.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::Spool;
+use super::layout::SpoolLock;
+use crate::message::{Draft, MessageId, Trust};
+use crate::name::Name;
+use crate::store::{Mail, StoreError};
+
+struct Fixture {
+    dir: TempDir,
+    spool: Spool,
+    _lock: SpoolLock,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (spool, lock) = Spool::open(&dir.path().join("spool")).expect("a spool");
+        Self {
+            dir,
+            spool,
+            _lock: lock,
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("spool")
+    }
+
+    fn mailbox(&self, name: &str) -> PathBuf {
+        self.path().join("mail").join(Spool::place(&n(name)))
+    }
+
+    fn store(&self, to: &str, body: &[u8]) -> u64 {
+        store(&self.spool, to, body, None).expect("stored")
+    }
+
+    /// What waits for `of`: number and body of each message. Acknowledges up to `ack`.
+    fn fetch(&self, of: &str, ack: Option<u64>) -> Vec<(u64, Vec<u8>)> {
+        fetch(&self.spool, of, ack)
+    }
+}
+
+fn n(text: &str) -> Name {
+    Name::new(text.as_bytes()).expect("a name")
+}
+
+fn store(spool: &Spool, to: &str, body: &[u8], expires: Option<u64>) -> Result<u64, StoreError> {
+    let draft = Draft {
+        id: MessageId::random().expect("an id"),
+        from: &n("tester"),
+        trust: Trust::Open,
+        at: 1,
+        expires,
+        body,
+    };
+    spool.deliver(&n(to), &draft).map(|receipt| receipt.seq)
+}
+
+fn fetch(spool: &Spool, of: &str, ack: Option<u64>) -> Vec<(u64, Vec<u8>)> {
+    let mut lease = spool.fetch(&n(of)).expect("fetched").expect("a mailbox");
+    let mut all = Vec::new();
+    while let Some(message) = lease.next().expect("readable") {
+        all.push((message.seq, message.body.to_vec()));
+    }
+    if let Some(seq) = ack {
+        lease.acknowledge(seq).expect("acknowledged");
+    }
+    all
+}
+
+fn names_below(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).expect("a directory");
+    let name = |e: std::io::Result<std::fs::DirEntry>| e.expect("an entry").file_name();
+    entries
+        .map(|e| name(e).to_string_lossy().into_owned())
+        .collect()
+}
+
+/// How long a mailbox is.
+fn len(path: &Path) -> usize {
+    std::fs::read(path).expect("a mailbox").len()
+}
+
+#[test]
+fn messages_wait_in_order_until_they_are_acknowledged() {
+    let f = Fixture::new();
+    assert!(
+        f.spool.fetch(&n("bob")).expect("fetched").is_none(),
+        "no mailbox yet"
+    );
+    for (seq, body) in [(1, "one"), (2, "two"), (3, "three")] {
+        assert_eq!(f.store("bob", body.as_bytes()), seq);
+    }
+    let all = vec![
+        (1, b"one".to_vec()),
+        (2, b"two".to_vec()),
+        (3, b"three".to_vec()),
+    ];
+    assert_eq!(f.fetch("bob", None), all);
+    assert_eq!(f.fetch("bob", Some(2)), all, "the same again");
+    assert_eq!(
+        f.fetch("bob", Some(1)),
+        all[2..],
+        "an old number takes nothing back"
+    );
+    assert_eq!(f.store("bob", b"four"), 4);
+    assert_eq!(
+        f.fetch("bob", Some(4)),
+        [(3, b"three".to_vec()), (4, b"four".to_vec())]
+    );
+    assert_eq!(f.fetch("bob", None), []);
+    assert_eq!(f.store("bob", b"five"), 5, "no number is used twice");
+}
+
+#[test]
+fn a_spool_is_found_again_as_it_was() {
+    let f = Fixture::new();
+    f.store("bob", &vec![b'x'; 1 << 20]);
+    f.store("bob", b"two");
+    let Fixture { dir, spool, _lock } = f;
+    drop((spool, _lock));
+    let (spool, _lock) = Spool::open(&dir.path().join("spool")).expect("the same spool");
+    let found = fetch(&spool, "bob", None);
+    assert_eq!(
+        found
+            .iter()
+            .map(|(seq, body)| (*seq, body.len()))
+            .collect::<Vec<_>>(),
+        [(1, 1 << 20), (2, 3)]
+    );
+}
+
+#[test]
+fn one_daemon_a_spool() {
+    let f = Fixture::new();
+    let error = Spool::open(&f.path()).expect_err("refused").to_string();
+    let pid = std::process::id();
+    assert!(
+        error.contains(&format!("process {pid} works on it already")),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_no_spool_is_left_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("thesis.tex"), "x").expect("written");
+    let error = Spool::open(dir.path()).expect_err("refused").to_string();
+    assert!(error.contains("thesis.tex"), "{error}");
+    assert_eq!(names_below(dir.path()), ["thesis.tex"]);
+}
+
+#[test]
+fn another_format_is_refused() {
+    let f = Fixture::new();
+    f.store("bob", b"one");
+    let Fixture { dir, spool, _lock } = f;
+    drop((spool, _lock));
+    let path = dir.path().join("spool");
+    let format = path.join("FORMAT");
+    let before = std::fs::read(&format).expect("a format");
+    std::fs::write(&format, "dropline spool 2\n").expect("written");
+    let error = Spool::open(&path).expect_err("refused").to_string();
+    assert!(error.contains("dropline spool 2"), "{error}");
+    std::fs::remove_file(&format).expect("removed");
+    let error = Spool::open(&path).expect_err("refused").to_string();
+    assert!(error.contains("FORMAT is gone"), "{error}");
+    std::fs::write(&format, before).expect("written");
+    Spool::open(&path).expect("as it was");
+}
+
+#[test]
+fn a_spool_that_others_may_enter_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a directory");
+    let mode = |mode| std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(mode));
+    mode(0o755).expect("changed");
+    drop(Spool::open(dir.path()).expect("an empty directory is closed to others, and used"));
+    mode(0o750).expect("changed");
+    let error = Spool::open(dir.path()).expect_err("refused").to_string();
+    assert!(error.contains("chmod 0700"), "{error}");
+}
+
+#[test]
+fn a_second_reader_is_told_that_the_mailbox_is_busy() {
+    let f = Fixture::new();
+    f.store("bob", b"one");
+    let lease = f.spool.fetch(&n("bob")).expect("fetched");
+    assert!(matches!(f.spool.fetch(&n("bob")), Err(StoreError::Busy)));
+    assert_eq!(
+        f.store("bob", b"two"),
+        2,
+        "a writer does not wait for a reader"
+    );
+    drop(lease);
+    assert_eq!(f.fetch("bob", None).len(), 2);
+}
+
+#[test]
+fn expired_messages_are_not_handed_out() {
+    let f = Fixture::new();
+    store(&f.spool, "bob", b"stale", Some(1)).expect("stored");
+    store(&f.spool, "bob", b"fresh", Some(u64::MAX)).expect("stored");
+    assert_eq!(f.fetch("bob", None), [(2, b"fresh".to_vec())]);
+}
+
+#[test]
+fn a_torn_tail_of_any_length_is_mended_before_the_next_append() {
+    let f = Fixture::new();
+    f.store("bob", b"one");
+    let before = len(&f.mailbox("bob"));
+    f.store("bob", b"two");
+    let whole = std::fs::read(f.mailbox("bob")).expect("a mailbox");
+    for cut in before..whole.len() {
+        let mut torn = whole[..cut].to_vec();
+        if cut % 3 == 0 {
+            // As some file systems leave it: the length is there, the bytes are not.
+            torn.resize(whole.len(), 0);
+        }
+        std::fs::write(f.mailbox("bob"), &torn).expect("written");
+        assert_eq!(f.fetch("bob", None), [(1, b"one".to_vec())], "cut at {cut}");
+        assert_eq!(f.store("bob", b"new"), 2, "cut at {cut}");
+        assert_eq!(
+            f.fetch("bob", None),
+            [(1, b"one".to_vec()), (2, b"new".to_vec())]
+        );
+    }
+    assert_eq!(
+        names_below(&f.path().join("quarantine")),
+        [format!("bob@{before}")]
+    );
+}
+
+#[test]
+fn a_mailbox_whose_first_write_was_cut_off_is_begun_again() {
+    let f = Fixture::new();
+    f.store("bob", b"one");
+    let whole = std::fs::read(f.mailbox("bob")).expect("a mailbox");
+    for cut in 0..whole.len() {
+        std::fs::write(f.mailbox("bob"), &whole[..cut]).expect("written");
+        assert_eq!(f.store("bob", b"new"), 1, "cut at {cut}");
+        assert_eq!(f.fetch("bob", None), [(1, b"new".to_vec())], "cut at {cut}");
+        std::fs::write(f.mailbox("bob"), vec![0; cut]).expect("written");
+        assert_eq!(f.store("bob", b"new"), 1, "{cut} zeros");
+    }
+}
+
+#[test]
+fn valid_messages_behind_a_bad_region_are_kept() {
+    let f = Fixture::new();
+    let mut ends = Vec::new();
+    for body in ["one", "two", "three", "four"] {
+        f.store("bob", body.as_bytes());
+        ends.push(len(&f.mailbox("bob")));
+    }
+    let mut bytes = std::fs::read(f.mailbox("bob")).expect("a mailbox");
+    bytes[ends[0] + 70] ^= 1;
+    bytes.truncate(ends[3] - 1);
+    std::fs::write(f.mailbox("bob"), &bytes).expect("written");
+    assert_eq!(f.store("bob", b"five"), 4);
+    let expected = [
+        (1, b"one".to_vec()),
+        (3, b"three".to_vec()),
+        (4, b"five".to_vec()),
+    ];
+    assert_eq!(f.fetch("bob", None), expected);
+}
+
+#[test]
+fn a_mailbox_without_a_header_is_damaged_and_the_others_are_not() {
+    let f = Fixture::new();
+    f.store("bob", b"one");
+    f.store("alice", b"one");
+    let mut bytes = std::fs::read(f.mailbox("bob")).expect("a mailbox");
+    bytes[..1024].fill(0xff);
+    std::fs::write(f.mailbox("bob"), &bytes).expect("written");
+    let error = f.spool.fetch(&n("bob")).err().expect("damaged");
+    let path = f.mailbox("bob");
+    assert!(
+        error
+            .to_string()
+            .starts_with(&format!("{} is damaged at byte 0", path.display()))
+    );
+    assert!(matches!(
+        store(&f.spool, "bob", b"x", None),
+        Err(StoreError::Damaged { .. })
+    ));
+    assert_eq!(
+        std::fs::read(f.mailbox("bob")).expect("a mailbox"),
+        bytes,
+        "nothing is touched"
+    );
+    assert_eq!(f.store("alice", b"two"), 2);
+}
+
+#[test]
+fn many_writers_and_a_reader_lose_and_double_nothing() {
+    const WRITERS: u32 = 8;
+    const EACH: u32 = 100;
+    let f = Fixture::new();
+    f.store("bob", b"0 0");
+    let mut got = Vec::new();
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (1..=WRITERS)
+            .map(|writer| {
+                let f = &f;
+                scope.spawn(move || {
+                    for i in 0..EACH {
+                        f.store("bob", format!("{writer} {i}").as_bytes());
+                    }
+                })
+            })
+            .collect();
+        loop {
+            let finished = writers.iter().all(|writer| writer.is_finished());
+            let batch = f.fetch("bob", Some(u64::MAX));
+            if batch.is_empty() && finished {
+                break;
+            }
+            got.extend(batch);
+        }
+    });
+    assert_eq!(u32::try_from(got.len()), Ok(WRITERS * EACH + 1));
+    assert!(
+        got.iter()
+            .map(|(seq, _)| *seq)
+            .eq(1..=u64::from(WRITERS * EACH + 1))
+    );
+    for writer in 1..=WRITERS {
+        let prefix = format!("{writer} ");
+        let own = got
+            .iter()
+            .filter(|(_, body)| body.starts_with(prefix.as_bytes()));
+        let expected = (0..EACH).map(|i| format!("{writer} {i}").into_bytes());
+        assert!(
+            own.map(|(_, body)| body.clone()).eq(expected),
+            "writer {writer} in order"
+        );
+    }
+}
+
+#[test]
+fn an_operator_sees_what_waits() {
+    use crate::store::Survey;
+    let f = Fixture::new();
+    f.store("bob", b"one");
+    f.store("bob", b"two");
+    f.store("alice", b"one");
+    f.fetch("bob", Some(1));
+    f.fetch("alice", Some(1));
+    let spool = Spool::look_at(&f.path()).expect("beside the daemon");
+    assert_eq!(spool.mailboxes().expect("listed"), [n("alice"), n("bob")]);
+    let queue = |name| spool.queue(&n(name)).expect("readable");
+    let bob = queue("bob").expect("a mailbox");
+    assert_eq!((bob.waiting, bob.oldest), (1, Some(1)));
+    assert!(bob.bytes > 0);
+    let alice = queue("alice").expect("a mailbox");
+    assert_eq!((alice.waiting, alice.bytes, alice.oldest), (0, 0, None));
+    assert_eq!(queue("carol"), None);
+    let torn = std::fs::read(f.mailbox("bob")).expect("a mailbox");
+    std::fs::write(f.mailbox("bob"), &torn[..torn.len() - 3]).expect("written");
+    assert_eq!(queue("bob").expect("a mailbox").waiting, 0);
+}

@@ -1,0 +1,130 @@
+//! Walking over the records of a mailbox, in one pass and bounded memory.
+
+use std::fs::File;
+use std::io;
+
+use super::record::{self, HEAD, Head};
+use crate::message::Stored;
+use crate::sys::file;
+
+/// How much is read at once. Grows for a record that is longer.
+const CHUNK: usize = 128 * 1024;
+
+/// What is next in a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A valid record, to be read with [`Walk::record`].
+    Record {
+        /// Where it begins.
+        offset: u64,
+        /// Where the next one does.
+        end: u64,
+        /// Its number.
+        seq: u64,
+    },
+    /// Bytes that are no valid record, up to the next one that is, or to the end.
+    Bad {
+        /// Where they begin.
+        offset: u64,
+        /// Where they end.
+        end: u64,
+    },
+    /// Nothing more.
+    End,
+}
+
+/// A walk from one offset of a mailbox to another. Each step is given the file.
+#[derive(Debug)]
+pub(super) struct Walk {
+    epoch: u32,
+    at: u64,
+    end: u64,
+    buffer: Vec<u8>,
+    buffer_at: u64,
+    found: Option<(u64, Head)>,
+}
+
+impl Walk {
+    /// A walk over the records that lie from `at` (where one begins) to `end`.
+    pub(super) fn new(epoch: u32, at: u64, end: u64) -> Self {
+        Self {
+            epoch,
+            at,
+            end,
+            buffer: Vec::new(),
+            buffer_at: at,
+            found: None,
+        }
+    }
+
+    /// Goes one step on.
+    ///
+    /// # Errors
+    /// Those of `pread(2)`.
+    pub(super) fn step(&mut self, file: &File) -> io::Result<Step> {
+        self.found = None;
+        let offset = self.at;
+        if offset >= self.end {
+            return Ok(Step::End);
+        }
+        if let Some(head) = self.valid_at(file, offset)? {
+            self.at += head.record_len() as u64;
+            self.found = Some((offset, head));
+            return Ok(Step::Record {
+                offset,
+                end: self.at,
+                seq: head.seq,
+            });
+        }
+        // Records begin at multiples of 8, whatever lies between them.
+        self.at = (self.at + 1).next_multiple_of(8);
+        while self.at < self.end && self.valid_at(file, self.at)?.is_none() {
+            self.at += 8;
+        }
+        self.at = self.at.min(self.end);
+        Ok(Step::Bad {
+            offset,
+            end: self.at,
+        })
+    }
+
+    /// The record of the last step; `None` when that found none.
+    pub(super) fn record(&self) -> Option<Stored<'_>> {
+        let (offset, head) = self.found.as_ref()?;
+        record::decode(self.in_buffer(*offset), head, self.epoch, *offset)
+    }
+
+    /// The head of the valid record at `offset`, whose bytes are in the buffer then.
+    fn valid_at(&mut self, file: &File, offset: u64) -> io::Result<Option<Head>> {
+        self.fill(file, offset, HEAD)?;
+        let Some(head) = record::decode_head(self.in_buffer(offset), self.epoch, offset) else {
+            return Ok(None);
+        };
+        self.fill(file, offset, head.record_len())?;
+        let whole = record::decode(self.in_buffer(offset), &head, self.epoch, offset).is_some();
+        Ok(whole.then_some(head))
+    }
+
+    fn in_buffer(&self, offset: u64) -> &[u8] {
+        usize::try_from(offset - self.buffer_at)
+            .ok()
+            .and_then(|at| self.buffer.get(at..))
+            .unwrap_or_default()
+    }
+
+    /// Has `len` bytes from `offset` on in the buffer, or as many as there are.
+    fn fill(&mut self, file: &File, offset: u64, len: usize) -> io::Result<()> {
+        let have = self.in_buffer(offset).len();
+        let left = usize::try_from(self.end - offset).unwrap_or(usize::MAX);
+        if have >= len.min(left) {
+            return Ok(());
+        }
+        let from = self.buffer.len() - have;
+        self.buffer.copy_within(from.., 0);
+        self.buffer_at = offset;
+        self.buffer.resize(len.max(CHUNK).min(left), 0);
+        let n = file::read_at(file, &mut self.buffer[have..], offset + have as u64)?;
+        self.buffer.truncate(have + n);
+        Ok(())
+    }
+}

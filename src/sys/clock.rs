@@ -1,0 +1,37 @@
+//! Deadlines: absolute points in time that no amount of traffic moves by itself.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A point in (monotonic) time by which something must have happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    /// The deadline `span` from now.
+    pub(crate) fn after(span: Duration) -> Self {
+        Self(Instant::now() + span)
+    }
+
+    /// What is left of it; zero when it has passed.
+    pub(crate) fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether it has passed.
+    pub(crate) fn passed(self) -> bool {
+        self.left().is_zero()
+    }
+
+    /// The same deadline, moved into the future.
+    pub(crate) fn extended(self, by: Duration) -> Self {
+        Self(self.0 + by)
+    }
+}
+
+/// The wall clock, in milliseconds since 1970 (UTC); 0 if the clock stands before that.
+pub(crate) fn unix_millis() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,257 @@
+//! Files and directories, for programs that mean it: opened relative to a directory handle, never
+//! through a symbolic link, closed on exec, readable by the owner alone.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::Mode;
+use nix::unistd::UnlinkatFlags;
+
+/// Open for reading and writing.
+const ACCESS: OFlag = OFlag::O_RDWR
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC);
+const DIRECTORY: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC);
+
+/// A directory that is open, and the path under which it was opened (for error messages only).
+#[derive(Debug)]
+pub(crate) struct Dir {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Dir {
+    /// Opens the directory at `path`. The last component must not be a symbolic link.
+    ///
+    /// # Errors
+    /// Those of `open(2)`.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let fd = nix::fcntl::open(path, DIRECTORY, Mode::empty())?;
+        Ok(Self {
+            fd,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Opens the directory `name` in this one.
+    ///
+    /// # Errors
+    /// Those of `openat(2)`.
+    pub(crate) fn sub(&self, name: &str) -> io::Result<Self> {
+        let fd = nix::fcntl::openat(&self.fd, name, DIRECTORY, Mode::empty())?;
+        Ok(Self {
+            fd,
+            path: self.path.join(name),
+        })
+    }
+
+    /// Makes the directory `name` in this one, for the owner alone (0700). One that is there already is
+    /// left as it is.
+    ///
+    /// # Errors
+    /// Those of `mkdirat(2)`, but for EEXIST.
+    pub(crate) fn make_dir(&self, name: &str) -> io::Result<()> {
+        match nix::sys::stat::mkdirat(&self.fd, name, Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Opens the file `name`; `None` when there is none.
+    ///
+    /// # Errors
+    /// Those of `openat(2)`, but for ENOENT.
+    pub(crate) fn file(&self, name: &str) -> io::Result<Option<File>> {
+        match nix::fcntl::openat(&self.fd, name, ACCESS, Mode::empty()) {
+            Ok(fd) => Ok(Some(File::from(fd))),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Opens the file `name`, made empty and for the owner alone (0600) when there is none.
+    ///
+    /// # Errors
+    /// Those of `openat(2)`.
+    pub(crate) fn file_or_new(&self, name: &str) -> io::Result<File> {
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let fd = nix::fcntl::openat(&self.fd, name, ACCESS | OFlag::O_CREAT, mode)?;
+        Ok(File::from(fd))
+    }
+
+    /// Gives the file `from` the name `to`, in place of a file that has it.
+    ///
+    /// # Errors
+    /// Those of `renameat(2)`.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(nix::fcntl::renameat(&self.fd, from, &self.fd, to)?)
+    }
+
+    /// Removes the file `name`.
+    ///
+    /// # Errors
+    /// Those of `unlinkat(2)`.
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(nix::unistd::unlinkat(
+            &self.fd,
+            name,
+            UnlinkatFlags::NoRemoveDir,
+        )?)
+    }
+
+    /// The names of what is in it, in no order.
+    ///
+    /// # Errors
+    /// Those of `getdents(2)`.
+    pub(crate) fn names(&self) -> io::Result<Vec<Vec<u8>>> {
+        let mut dir = nix::dir::Dir::openat(&self.fd, ".", DIRECTORY, Mode::empty())?;
+        let mut names = Vec::new();
+        for entry in dir.iter() {
+            let name = entry?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Waits until the names in it are on the disk.
+    ///
+    /// # Errors
+    /// Those of `fsync(2)`.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        Ok(nix::unistd::fsync(&self.fd)?)
+    }
+
+    /// Whether the directory belongs to us and nobody else may do anything in it, or why not.
+    ///
+    /// # Errors
+    /// Those of `fstat(2)`.
+    pub(crate) fn privacy(&self) -> io::Result<Result<(), String>> {
+        let stat = nix::sys::stat::fstatat(&self.fd, "", AtFlags::AT_EMPTY_PATH)?;
+        let owner = nix::unistd::geteuid().as_raw();
+        Ok(if stat.st_uid != owner {
+            Err(format!(
+                "it belongs to user number {}, not to the one that runs this program ({owner})",
+                stat.st_uid
+            ))
+        } else if stat.st_mode & 0o077 != 0 {
+            Err(format!(
+                "others may enter it (mode {:04o}); `chmod 0700` it",
+                stat.st_mode & 0o7777
+            ))
+        } else {
+            Ok(())
+        })
+    }
+
+    /// Closes it to everybody but its owner (0700).
+    ///
+    /// # Errors
+    /// Those of `fchmod(2)`: EPERM when it belongs to somebody else.
+    pub(crate) fn make_private(&self) -> io::Result<()> {
+        Ok(nix::sys::stat::fchmod(&self.fd, Mode::S_IRWXU)?)
+    }
+
+    /// Where it was opened.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of `name` in it, for an error message.
+    pub(crate) fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(std::ffi::OsStr::from_bytes(name.as_bytes()))
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// What the store needs to know of an open file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// Its length in bytes.
+    pub(crate) len: u64,
+    /// Whether it still has a name: a file that was replaced has none.
+    pub(crate) named: bool,
+}
+
+/// The facts about `file`.
+///
+/// # Errors
+/// Those of `fstat(2)`.
+pub(crate) fn facts(file: &File) -> io::Result<Facts> {
+    let meta = file.metadata()?;
+    Ok(Facts {
+        len: meta.len(),
+        named: meta.nlink() > 0,
+    })
+}
+
+/// Fills `buf` from `offset` on; returns how many bytes there were before the end of the file.
+///
+/// # Errors
+/// Those of `pread(2)`, but for EINTR.
+pub(crate) fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut have = 0;
+    while have < buf.len() {
+        match file.read_at(&mut buf[have..], offset + have as u64) {
+            Ok(0) => break,
+            Ok(n) => have += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(have)
+}
+
+/// Writes all of `bytes` at `offset`. After an error any part of them may have been written.
+///
+/// # Errors
+/// Those of `pwrite(2)`, but for EINTR.
+pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    file.write_all_at(bytes, offset)
+}
+
+/// Cuts `file` to `len` bytes.
+///
+/// # Errors
+/// Those of `ftruncate(2)`.
+pub(crate) fn truncate(file: &File, len: u64) -> io::Result<()> {
+    file.set_len(len)
+}
+
+/// Waits until the contents and the length of `file` are on the disk (fdatasync).
+///
+/// # Errors
+/// Those of `fdatasync(2)`. An error is final: what the kernel could not write it may have forgotten,
+/// and a second call may succeed without having written it.
+pub(crate) fn sync(file: &File) -> io::Result<()> {
+    file.sync_data()
+}
+
+/// A descriptor that whoever started this program has left open for it, by its number.
+///
+/// # Errors
+/// EBADF when there is none.
+pub(crate) fn inherited(number: i32) -> io::Result<File> {
+    // SAFETY: F_DUPFD_CLOEXEC touches no memory, and the descriptor that it makes is nobody else's.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: as above; the number itself stays open, as standard output and error must.
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(copy) }))
+}

@@ -1,0 +1,110 @@
+//! Advisory locks: flock(2) on whole files, and never fcntl(2).
+//!
+//! A flock belongs to the open file description. It goes away with the last descriptor of it, however
+//! its holder ended, so nothing stale is ever left to clean up. A descriptor that was inherited across
+//! fork(2) shares the lock of its parent: whoever wants a lock of its own opens the file after the fork.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::time::Duration;
+
+use crate::sys::clock::Deadline;
+use crate::sys::file::{self, Dir};
+use crate::sys::process::Pid;
+
+/// A file whose exclusive lock this process holds, until it is dropped (and closed with that).
+#[derive(Debug)]
+pub(crate) struct Locked(File);
+
+impl Locked {
+    /// Waits for the exclusive lock of `file`.
+    ///
+    /// # Errors
+    /// Those of `flock(2)`; a signal does not end the wait.
+    pub(crate) fn wait(file: File) -> io::Result<Self> {
+        loop {
+            match file.lock() {
+                Ok(()) => return Ok(Self(file)),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Takes the exclusive lock of `file`, or gives the file back when somebody else has it.
+    ///
+    /// # Errors
+    /// Those of `flock(2)`.
+    pub(crate) fn attempt(file: File) -> io::Result<Result<Self, File>> {
+        match file.try_lock() {
+            Ok(()) => Ok(Ok(Self(file))),
+            Err(TryLockError::WouldBlock) => Ok(Err(file)),
+            Err(TryLockError::Error(e)) => Err(e),
+        }
+    }
+
+    /// As [`attempt`](Self::attempt), again and again until `limit` is over: flock(2) knows no time-out.
+    ///
+    /// # Errors
+    /// Those of `flock(2)`.
+    pub(crate) fn within(mut file: File, limit: Duration) -> io::Result<Result<Self, File>> {
+        let deadline = Deadline::after(limit);
+        let mut pause = Duration::from_micros(200);
+        loop {
+            file = match Self::attempt(file)? {
+                Ok(locked) => return Ok(Ok(locked)),
+                Err(file) if deadline.passed() => return Ok(Err(file)),
+                Err(file) => file,
+            };
+            std::thread::sleep(pause.min(deadline.left()));
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+
+    /// The locked file.
+    pub(crate) fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+/// A file that is locked by the one process that something belongs to, and holds its number.
+#[derive(Debug)]
+pub(crate) struct OwnerFile {
+    _locked: Locked,
+}
+
+/// Whether an [`OwnerFile`] could be had.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    /// It is ours until it is dropped, or the process ends.
+    Ours(OwnerFile),
+    /// Another process has it: its number, as that process wrote it.
+    Theirs(String),
+}
+
+impl OwnerFile {
+    /// Claims the file `name` in `dir` for this process, and writes its number into it.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(crate) fn claim(dir: &Dir, name: &str) -> io::Result<Claim> {
+        loop {
+            match Locked::attempt(dir.file_or_new(name)?)? {
+                // Its last owner has removed it between our opening and locking it.
+                Ok(locked) if !file::facts(locked.file())?.named => {}
+                Ok(locked) => {
+                    let pid = format!("{}\n", Pid::own());
+                    file::truncate(locked.file(), 0)?;
+                    file::write_at(locked.file(), pid.as_bytes(), 0)?;
+                    return Ok(Claim::Ours(Self { _locked: locked }));
+                }
+                Err(theirs) => {
+                    let mut pid = [0; 16];
+                    let n = file::read_at(&theirs, &mut pid, 0)?;
+                    let pid = String::from_utf8_lossy(&pid[..n]);
+                    return Ok(Claim::Theirs(pid.trim().escape_debug().to_string()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What we ask of the kernel, and the only unsafe code of the house.
+//!
+//! Everything above speaks to the kernel through these modules or through the standard library. They
+//! know nothing of mailboxes and messages.
+#![expect(
+    unsafe_code,
+    reason = "the one place where system calls without a safe wrapper are made"
+)]
+
+pub(crate) mod clock;
+pub(crate) mod file;
+pub(crate) mod lock;
+pub(crate) mod poll;
+pub(crate) mod process;
+pub(crate) mod signal;
+pub(crate) mod socket;

@@ -1,0 +1,59 @@
+//! Waiting for descriptors, in the kernel and nowhere else.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::time::TimeSpec;
+
+/// What to wait for on one descriptor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Want {
+    /// Data, a connection, or the end of the stream.
+    Read,
+    /// Room to write.
+    Write,
+}
+
+/// Which of the descriptors handed to [`wait`] are ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ready(u64);
+
+impl Ready {
+    /// Whether the descriptor at `index` of the list is ready.
+    pub(crate) fn has(self, index: usize) -> bool {
+        self.0 & (1 << index) != 0
+    }
+}
+
+/// Waits until one of `fds` (at most 64) is ready, a signal arrives or `limit` is over. Errors and
+/// hang-ups make a descriptor ready, too.
+///
+/// # Errors
+/// Those of `ppoll(2)`, but for EINTR.
+pub(crate) fn wait(fds: &[(BorrowedFd<'_>, Want)], limit: Option<Duration>) -> io::Result<Ready> {
+    debug_assert!(fds.len() <= 64, "one bit a descriptor");
+    let mut entries: Vec<PollFd<'_>> = fds
+        .iter()
+        .map(|&(fd, want)| {
+            let flags = match want {
+                Want::Read => PollFlags::POLLIN,
+                Want::Write => PollFlags::POLLOUT,
+            };
+            PollFd::new(fd, flags)
+        })
+        .collect();
+    match nix::poll::ppoll(&mut entries, limit.map(TimeSpec::from_duration), None) {
+        Ok(0) | Err(Errno::EINTR) => Ok(Ready::default()),
+        Ok(_) => Ok(Ready(
+            entries
+                .iter()
+                .enumerate()
+                .filter(|(_, entry)| entry.revents().is_some_and(|r| !r.is_empty()))
+                .fold(0, |ready, (index, _)| ready | 1 << index),
+        )),
+        Err(e) => Err(e.into()),
+    }
+}

@@ -1,0 +1,126 @@
+//! Processes: fork, end, reap, and the tie between a master and its children.
+
+use std::fmt;
+use std::io;
+
+use nix::sys::signal::Signal;
+
+/// The number of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Pid(libc::pid_t);
+
+impl Pid {
+    /// The calling process, asked of the kernel each time, so that it is right after a fork.
+    pub(crate) fn own() -> Self {
+        Self(nix::unistd::getpid().as_raw())
+    }
+
+    /// The parent of the calling process.
+    pub(crate) fn parent() -> Self {
+        Self(nix::unistd::getppid().as_raw())
+    }
+}
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// On which side of a fork one is.
+#[derive(Debug)]
+pub(crate) enum Side {
+    /// In the process that called; the new child's number.
+    Parent(Pid),
+    /// In the new process.
+    Child,
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By itself, with this exit status.
+    Status(i32),
+    /// By this signal. A plain number: real-time signals have no name.
+    Signal(i32),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "ended with status {status}"),
+            Self::Signal(signal) => match Signal::try_from(*signal) {
+                Ok(known) => write!(f, "killed by {known}"),
+                Err(_) => write!(f, "killed by signal {signal}"),
+            },
+        }
+    }
+}
+
+/// Forks the calling process, which must have only one thread (see [`threads`]).
+///
+/// # Errors
+/// Those of `fork(2)`: no process, no memory.
+pub(crate) fn fork() -> io::Result<Side> {
+    // SAFETY: there is only one thread, so no lock can be held by a thread that the child lacks, and
+    // the child may do whatever its parent might have done.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Side::Child),
+        pid => Ok(Side::Parent(Pid(pid))),
+    }
+}
+
+/// How many threads the calling process has.
+///
+/// # Errors
+/// When /proc is not mounted or cannot be read.
+pub(crate) fn threads() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
+
+/// Ends the calling process at once: no destructor runs, nothing buffered is written.
+pub(crate) fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit touches no memory of ours.
+    unsafe { libc::_exit(status) }
+}
+
+/// The next child that has ended, without waiting for one; `None` when there is none.
+///
+/// Not by nix: its `waitpid` fails for a child that a real-time signal killed, when that child is gone
+/// already.
+pub(crate) fn reap() -> Option<(Pid, End)> {
+    let mut status = 0;
+    // SAFETY: the pointer is to a live integer; WNOHANG makes the call return at once.
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+    if pid <= 0 {
+        return None;
+    }
+    let end = if libc::WIFSIGNALED(status) {
+        End::Signal(libc::WTERMSIG(status))
+    } else {
+        End::Status(libc::WEXITSTATUS(status))
+    };
+    Some((Pid(pid), end))
+}
+
+/// Asks a child to finish what it has begun (SIGTERM). One that is gone already is no error.
+pub(crate) fn ask_to_end(pid: Pid) {
+    // SAFETY: kill(2) touches no memory; a child that was not reaped keeps its number.
+    unsafe { libc::kill(pid.0, libc::SIGTERM) };
+}
+
+/// Ends a child at once (SIGKILL). One that is gone already is no error.
+pub(crate) fn kill(pid: Pid) {
+    // SAFETY: as for `ask_to_end`.
+    unsafe { libc::kill(pid.0, libc::SIGKILL) };
+}
+
+/// Ties the calling child to its parent: when `parent` ends, this process gets SIGTERM.
+///
+/// Returns whether the parent still lives: it may have ended before the call.
+pub(crate) fn end_with(parent: Pid) -> bool {
+    // SAFETY: this option takes an integer and touches no memory.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
+    Pid::parent() == parent
+}

@@ -1,0 +1,106 @@
+//! Signals, as something that poll(2) can wait for.
+//!
+//! signal-hook's handler sets a flag a signal and writes a byte into a pipe; the handlers have
+//! SA_RESTART, so whoever wants to notice a signal waits for the pipe as well.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use signal_hook::SigId;
+pub(crate) use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+
+/// All signals blocked, until this is dropped; then the mask is what it was.
+#[derive(Debug)]
+pub(crate) struct Blocked(SigSet);
+
+impl Blocked {
+    /// Blocks all signals that can be blocked.
+    ///
+    /// # Errors
+    /// Those of `pthread_sigmask(3)`: none that is known for this call.
+    pub(crate) fn all() -> io::Result<Self> {
+        let mut before = SigSet::empty();
+        pthread_sigmask(
+            SigmaskHow::SIG_SETMASK,
+            Some(&SigSet::all()),
+            Some(&mut before),
+        )?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // It cannot fail: both arguments are valid by their types, and there is nobody to tell.
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.0), None);
+    }
+}
+
+/// A set of trapped signals and the pipe that tells of them.
+#[derive(Debug)]
+pub(crate) struct Trap {
+    pipe: UnixStream,
+    flags: Vec<(i32, Arc<AtomicBool>)>,
+    ids: Vec<SigId>,
+}
+
+impl Trap {
+    /// Traps `signals` from now on.
+    ///
+    /// # Errors
+    /// When no pipe can be had, or a signal cannot be trapped.
+    pub(crate) fn set(signals: &[i32]) -> io::Result<Self> {
+        let (pipe, write_end) = UnixStream::pair()?;
+        pipe.set_nonblocking(true)?;
+        write_end.set_nonblocking(true)?;
+        let mut trap = Self {
+            pipe,
+            flags: Vec::with_capacity(signals.len()),
+            ids: Vec::with_capacity(2 * signals.len()),
+        };
+        for &signal in signals {
+            let flag = Arc::new(AtomicBool::new(false));
+            // The flag first: actions run in the order of their registration, so the flag is set
+            // before the byte is in the pipe.
+            trap.ids
+                .push(signal_hook::flag::register(signal, Arc::clone(&flag))?);
+            trap.ids.push(signal_hook::low_level::pipe::register(
+                signal,
+                write_end.try_clone()?,
+            )?);
+            trap.flags.push((signal, flag));
+        }
+        Ok(trap)
+    }
+
+    /// What to poll for: readable when a signal has come.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+
+    /// Empties the pipe. To be called before the flags are looked at, so that no signal is missed.
+    pub(crate) fn drain(&self) {
+        let mut bytes = [0; 64];
+        while matches!((&self.pipe).read(&mut bytes), Ok(n) if n > 0) {}
+    }
+
+    /// Whether `signal` has come since the last time this was asked.
+    pub(crate) fn came(&self, signal: i32) -> bool {
+        self.flags
+            .iter()
+            .any(|(trapped, flag)| *trapped == signal && flag.swap(false, Ordering::SeqCst))
+    }
+}
+
+impl Drop for Trap {
+    /// The handler stays installed and does nothing: signal-hook installs it once a process.
+    fn drop(&mut self) {
+        for id in self.ids.drain(..) {
+            signal_hook::low_level::unregister(id);
+        }
+    }
+}

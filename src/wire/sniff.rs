@@ -1,0 +1,47 @@
+//! Which dialect a client speaks, told from what it says first.
+
+/// What the session dialect begins with.
+const HELLO: &[u8] = b"HELLO dropline/";
+
+/// A dialect of the one TCP port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// `store;...` and `fetch;...`, one request a connection.
+    Line,
+    /// Text lines and counted bodies, many requests a connection.
+    Session,
+    /// The old chat client's frames.
+    Framed,
+    /// A TLS handshake.
+    Tls,
+}
+
+/// The dialect of a client that has said `first`, which is at least one byte; `None` when more bytes
+/// are needed to tell.
+pub(crate) fn sniff(first: &[u8]) -> Option<Dialect> {
+    match first {
+        [] => None,
+        [0x00, ..] => Some(Dialect::Framed),
+        [0x16, ..] => Some(Dialect::Tls),
+        _ if first.starts_with(HELLO) => Some(Dialect::Session),
+        _ if HELLO.starts_with(first) => None,
+        _ => Some(Dialect::Line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_tell_the_dialect() {
+        assert_eq!(sniff(b""), None);
+        assert_eq!(sniff(b"\0"), Some(Dialect::Framed));
+        assert_eq!(sniff(b"\x16\x03\x01"), Some(Dialect::Tls));
+        assert_eq!(sniff(b"store;a;b;c"), Some(Dialect::Line));
+        assert_eq!(sniff(b"\n"), Some(Dialect::Line));
+        assert_eq!(sniff(b"HEL"), None);
+        assert_eq!(sniff(b"HELP"), Some(Dialect::Line));
+        assert_eq!(sniff(b"HELLO dropline/1 name=a"), Some(Dialect::Session));
+    }
+}

@@ -1,0 +1,244 @@
+//! `dropline` and `droplinectl` as commands.
+
+use std::fs::File;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use crate::support::{Daemon, program};
+
+fn dropline(daemon: &Daemon, args: &[&str]) -> Command {
+    let mut command = program("dropline");
+    command
+        .args(["-d", &format!("localhost:{}", daemon.port)])
+        .args(args)
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(command: &mut Command) -> (i32, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().expect("run");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (status.code().expect("a status"), text(stdout), text(stderr))
+}
+
+fn with_input(command: &mut Command, input: &[u8]) -> (i32, String) {
+    let command = command.stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("run");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // It may close its input early when that is too long.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    let output = child.wait_with_output().expect("run");
+    (
+        output.status.code().expect("a status"),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+const NOTHING: (i32, String, String) = (0, String::new(), String::new());
+
+#[test]
+fn send_and_read() {
+    let daemon = Daemon::start();
+    assert_eq!(
+        run(&mut dropline(
+            &daemon,
+            &["-u", "al", "send", "bob", "disk full; on n12"]
+        )),
+        NOTHING
+    );
+    assert_eq!(
+        run(&mut dropline(
+            &daemon,
+            &["-u", "al", "send", "bob", "several", "-words"]
+        )),
+        NOTHING
+    );
+    assert_eq!(
+        with_input(
+            &mut dropline(&daemon, &["-u", "al", "send", "bob", "-"]),
+            b"piped\n"
+        )
+        .0,
+        0
+    );
+    let (status, out, err) = run(&mut dropline(&daemon, &["-u", "bob", "read"]));
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert_eq!(
+        out,
+        "al: disk full; on n12\nal: several -words\nal: piped\n"
+    );
+    assert_eq!(run(&mut dropline(&daemon, &["-u", "bob", "read"])), NOTHING);
+    assert_eq!(
+        run(&mut dropline(&daemon, &["-u", "nobody", "read"])),
+        NOTHING
+    );
+}
+
+#[test]
+fn the_name_comes_from_the_flag_then_the_environment_then_the_login() {
+    let daemon = Daemon::start();
+    let send = |args: &[&str], env: &[(&str, &str)]| {
+        let mut command = dropline(&daemon, args);
+        command
+            .env_remove("USER")
+            .env_remove("LOGNAME")
+            .envs(env.iter().copied());
+        run(command.args(["send", "bob", "hi"]))
+    };
+    let env = [("USER", "login"), ("DROPLINE_USER", "environment")];
+    assert_eq!(send(&["-u", "flag"], &env), NOTHING);
+    assert_eq!(send(&[], &env), NOTHING);
+    assert_eq!(send(&[], &env[..1]), NOTHING);
+    let (status, _, err) = send(&[], &[]);
+    assert_eq!(status, 64);
+    assert!(err.contains("-u NAME"), "{err}");
+    assert_eq!(
+        daemon.fetch("bob"),
+        ["flag", "environment", "login"].map(|n| format!("bob;{n};hi"))
+    );
+}
+
+#[test]
+fn what_cannot_be_sent_is_said_with_the_right_status() {
+    let daemon = Daemon::start();
+    let send = |to, text| run(&mut dropline(&daemon, &["-u", "al", "send", to, text]));
+    assert_eq!(send("../x", "hi").0, 64);
+    assert_eq!(send("bob", "").0, 65);
+    let (status, _, err) = send("bob", "two\nlines");
+    assert_eq!(status, 65);
+    assert!(err.contains("more than one line"), "{err}");
+    let mut stdin = dropline(&daemon, &["-u", "al", "send", "bob", "-"]);
+    let (status, err) = with_input(&mut stdin, &[b'x'; 70_000]);
+    assert_eq!(status, 69);
+    assert!(err.contains("at most 65536 bytes"), "{err}");
+    assert_eq!(with_input(&mut stdin, &vec![b'x'; 2 << 20]).0, 65);
+    assert_eq!(with_input(&mut stdin, b"").0, 65);
+    assert_eq!(
+        run(&mut dropline(&daemon, &["-u", "bob", "read"])),
+        NOTHING,
+        "nothing came of all that"
+    );
+}
+
+#[test]
+fn a_server_that_is_none_is_said_to_be_none() {
+    let (status, _, err) = {
+        let daemon = Daemon::start();
+        let mut command = dropline(&daemon, &["-u", "al", "send", "bob", "hi"]);
+        drop(daemon);
+        run(&mut command)
+    };
+    assert_eq!(status, 69);
+    assert!(err.contains("cannot reach the server localhost:"), "{err}");
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let server = listener.local_addr().expect("an address").to_string();
+    let stranger = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().expect("a client");
+            stream
+                .write_all(b"220 mail.example ESMTP\r\n")
+                .expect("sent");
+            // The client hangs up on it, in whatever way.
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        }
+    });
+    for command in [&["send", "bob", "hi"][..], &["read"]] {
+        let mut strange = program("dropline");
+        strange
+            .args(["-u", "al", "-d", &server])
+            .args(command)
+            .stdin(Stdio::null());
+        let (status, out, err) = run(&mut strange);
+        assert_eq!((status, out.as_str()), (76, ""), "{err}");
+        assert!(err.contains("is not a dropline server"), "{err}");
+    }
+    stranger.join().expect("ended");
+}
+
+#[test]
+fn messages_that_cannot_be_printed_stay_waiting() {
+    let daemon = Daemon::start();
+    daemon.store("bob", "al", "hi");
+    let full = File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("/dev/full");
+    let output = dropline(&daemon, &["-u", "bob", "read"])
+        .stdout(full)
+        .output()
+        .expect("run");
+    assert_eq!(output.status.code(), Some(73));
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(err.contains("stay waiting"), "{err}");
+    assert_eq!(
+        run(&mut dropline(&daemon, &["-u", "bob", "read"])).1,
+        "al: hi\n"
+    );
+}
+
+#[test]
+fn what_is_printed_is_harmless() {
+    let daemon = Daemon::start();
+    daemon.ask("store;bob;al;\u{202e}txt.exe \x1b[31mred\n".as_bytes());
+    let (_, out, _) = run(&mut dropline(&daemon, &["-u", "bob", "read"]));
+    assert_eq!(out, "al: \\u{202e}txt.exe \\x1b[31mred\n");
+}
+
+#[test]
+fn a_long_mailbox_is_read_whole() {
+    let daemon = Daemon::start();
+    let body = "y".repeat(40_000);
+    for n in 0..50 {
+        daemon.store("bob", "al", &format!("{n} {body}"));
+    }
+    let (status, out, _) = run(&mut dropline(&daemon, &["-u", "bob", "read"]));
+    assert_eq!(status, 0);
+    let expected: String = (0..50).map(|n| format!("al: {n} {body}\n")).collect();
+    assert!(out == expected, "{} bytes", out.len());
+    assert_eq!(daemon.fetch("bob"), Vec::<String>::new());
+}
+
+#[test]
+fn without_a_terminal_there_is_no_menu() {
+    let daemon = Daemon::start();
+    let (status, out, err) = run(&mut dropline(&daemon, &["-u", "al"]));
+    assert_eq!((status, out.as_str()), (64, ""));
+    assert!(err.contains("Usage: dropline"), "{err}");
+    assert_eq!(run(program("dropline").arg("--help")).0, 0);
+    assert_eq!(run(program("dropline").arg("--wrong")).0, 64);
+}
+
+#[test]
+fn an_operator_sees_the_queue_beside_the_running_daemon() {
+    let daemon = Daemon::start();
+    daemon.store("bob", "al", "one");
+    daemon.store("bob", "al", "two");
+    daemon.store("alice", "al", "one");
+    daemon.fetch("alice");
+    let queue = |name: &[&str]| {
+        run(program("droplinectl")
+            .arg("--spool")
+            .arg(daemon.spool())
+            .arg("queue")
+            .args(name))
+    };
+    let (status, out, _) = queue(&[]);
+    let fields: Vec<_> = out.trim_end().split('\t').collect();
+    assert_eq!(
+        (status, fields.len(), &fields[..2]),
+        (0, 4, &["bob", "2"][..]),
+        "{out}"
+    );
+    assert_eq!(queue(&["alice"]).1, "alice\t0\t0\t-\n");
+    let (status, _, err) = queue(&["carol"]);
+    assert_eq!(status, 67);
+    assert!(err.contains("no mailbox of carol"), "{err}");
+    let nowhere = run(program("droplinectl").args(["--spool", "/nowhere", "queue"]));
+    assert_eq!(nowhere.0, 69);
+}

@@ -1,0 +1,142 @@
+//! When a fetched message is delivered, and when it stays waiting.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+
+use nix::sys::socket::{setsockopt, sockopt};
+
+use crate::support::{Daemon, listen, messages, wait_until};
+
+/// A daemon with one message for bob.
+fn waiting() -> Daemon {
+    let daemon = Daemon::with("delivery_timeout = 1", &[]);
+    daemon.store("bob", "al", "hi");
+    daemon
+}
+
+fn stays_waiting(daemon: &Daemon) {
+    wait_until("the daemon has noticed", || {
+        daemon.log().contains("not delivered")
+    });
+    assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
+    assert_eq!(
+        daemon.fetch("bob"),
+        Vec::<String>::new(),
+        "and is delivered then"
+    );
+}
+
+/// Waits until there is something to read, and leaves it there.
+fn peek(stream: &TcpStream) {
+    assert_ne!(stream.peek(&mut [0; 64]).expect("a reply"), 0);
+}
+
+#[test]
+fn to_a_client_that_reads_to_the_end_and_closes() {
+    let daemon = waiting();
+    assert_eq!(messages(&listen(daemon.say(b"fetch;bob\n"))), ["bob;al;hi"]);
+    assert_eq!(daemon.fetch("bob"), Vec::<String>::new());
+}
+
+#[test]
+fn to_a_client_that_half_closes_first() {
+    let daemon = waiting();
+    assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
+    assert_eq!(daemon.fetch("bob"), Vec::<String>::new());
+}
+
+#[test]
+fn not_to_one_that_dies_with_the_reply_unread() {
+    let daemon = waiting();
+    let client = daemon.say(b"fetch;bob\n");
+    peek(&client);
+    // What the kernel does for a killed process: it closes, and resets as something is unread.
+    drop(client);
+    stays_waiting(&daemon);
+}
+
+#[test]
+fn not_to_one_that_has_read_a_part() {
+    let daemon = waiting();
+    let mut client = daemon.say(b"fetch;bob\n");
+    client.read_exact(&mut [0; 30]).expect("a part");
+    peek(&client);
+    drop(client);
+    stays_waiting(&daemon);
+}
+
+#[test]
+fn not_to_one_that_resets() {
+    let daemon = waiting();
+    let client = daemon.say(b"fetch;bob\n");
+    let linger = nix::libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    setsockopt(&client.as_fd(), sockopt::Linger, &linger).expect("set");
+    drop(client);
+    stays_waiting(&daemon);
+}
+
+#[test]
+fn not_to_one_that_stays_and_never_closes() {
+    let daemon = waiting();
+    let mut client = daemon.say(b"fetch;bob\n");
+    let mut reply = [0; 200];
+    while client.read(&mut reply).expect("readable") > 0 {}
+    stays_waiting(&daemon);
+    drop(client);
+}
+
+#[test]
+fn not_to_one_that_does_not_read_what_does_not_fit_its_buffers() {
+    let daemon = Daemon::with("delivery_timeout = 1\nrequest_timeout = 1", &[]);
+    let body = "x".repeat(60_000);
+    for _ in 0..200 {
+        daemon.store("bob", "al", &body);
+    }
+    let client = daemon.say(b"fetch;bob\n");
+    wait_until("the daemon gives up", || {
+        daemon.log().contains("not delivered")
+    });
+    drop(client);
+    assert_eq!(daemon.fetch("bob").len(), 200, "all of them wait");
+    assert_eq!(daemon.fetch("bob").len(), 0);
+}
+
+#[test]
+fn the_reply_survives_what_the_client_says_beyond_its_request() {
+    let daemon = waiting();
+    let mut client = daemon.say(b"fetch;bob\n");
+    client.write_all(&[b'x'; 100_000]).expect("sent");
+    client.shutdown(Shutdown::Write).expect("half-closed");
+    assert_eq!(messages(&listen(client)), ["bob;al;hi"]);
+}
+
+#[test]
+fn a_second_reader_is_told_busy_and_gets_nothing() {
+    let daemon = Daemon::start();
+    daemon.store("bob", "al", "hi");
+    let first = daemon.say(b"fetch;bob\n");
+    peek(&first);
+    let second = daemon.ask("fetch;bob\n");
+    assert!(second.starts_with("Message declined. Busy"), "{second}");
+    daemon.store("bob", "al", "a writer does not wait");
+    assert_eq!(messages(&listen(first)), ["bob;al;hi"]);
+    assert_eq!(daemon.fetch("bob"), ["bob;al;a writer does not wait"]);
+}
+
+#[test]
+fn messages_wait_over_a_kill_and_a_restart() {
+    let daemon = waiting();
+    let dir = daemon.kill();
+    let daemon = Daemon::in_dir(dir, "", &[]);
+    assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
+    let daemon = Daemon::in_dir(daemon.kill(), "", &[]);
+    assert_eq!(
+        daemon.fetch("bob"),
+        Vec::<String>::new(),
+        "and are not handed out again"
+    );
+}

@@ -1,0 +1,287 @@
+//! How the daemon starts, ends, and survives.
+
+use std::fs;
+use std::io::Read;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Daemon, PATIENCE, files_below, listen, messages, program, wait_until};
+
+#[test]
+fn both_signals_end_it_cleanly() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut daemon = Daemon::start();
+        let pid_file = daemon.path().join("run/droplined.pid");
+        let pid = fs::read_to_string(&pid_file).expect("a pid file");
+        assert_eq!(pid.trim(), daemon.pid().to_string());
+        daemon.store("bob", "al", "hi");
+        daemon.signal(signal);
+        assert_eq!(daemon.ended().code(), Some(0));
+        assert!(!pid_file.exists());
+        assert!(TcpStream::connect(("127.0.0.1", daemon.port)).is_err());
+        assert!(daemon.log().ends_with("ended\n"), "{}", daemon.log());
+    }
+}
+
+/// A daemon with much for bob, and a reader in the middle of it.
+fn reader_in_the_middle() -> (Daemon, TcpStream) {
+    let daemon = Daemon::with("drain_timeout = 30", &[]);
+    let body = "x".repeat(60_000);
+    for _ in 0..200 {
+        daemon.store("bob", "al", &body);
+    }
+    let mut reader = daemon.say(b"fetch;bob\n");
+    reader.read_exact(&mut [0; 23]).expect("the first line");
+    (daemon, reader)
+}
+
+#[test]
+fn a_running_request_is_finished_first() {
+    let (mut daemon, reader) = reader_in_the_middle();
+    daemon.signal(Signal::SIGTERM);
+    wait_until("it drains", || {
+        daemon.log().contains("waiting for 1 requests")
+    });
+    assert!(
+        TcpStream::connect(("127.0.0.1", daemon.port)).is_err(),
+        "it does not listen any more"
+    );
+    let reply = format!("Retrieving messages...\n{}", listen(reader));
+    assert_eq!(messages(&reply).len(), 200);
+    assert_eq!(daemon.ended().code(), Some(0));
+    assert!(
+        daemon.log().contains("200 messages delivered"),
+        "{}",
+        daemon.log()
+    );
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_and_loses_nothing() {
+    let (mut daemon, reader) = reader_in_the_middle();
+    daemon.signal(Signal::SIGINT);
+    wait_until("it drains", || {
+        daemon.log().contains("waiting for 1 requests")
+    });
+    daemon.signal(Signal::SIGINT);
+    assert_eq!(daemon.ended().code(), Some(0));
+    assert!(
+        daemon.log().contains("with 1 requests unfinished"),
+        "{}",
+        daemon.log()
+    );
+    drop(reader);
+    let daemon = Daemon::in_dir(daemon.kill(), "", &[]);
+    assert_eq!(daemon.fetch("bob").len(), 200);
+}
+
+#[test]
+fn a_silent_client_does_not_hold_up_the_end() {
+    let mut daemon = Daemon::with("drain_timeout = 3600", &[]);
+    let client = daemon.say(b"HELLO");
+    wait_until("it is served", || !daemon.children().is_empty());
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ended().code(), Some(0));
+    drop(client);
+}
+
+#[test]
+fn a_second_daemon_is_refused_with_the_number_of_the_first() {
+    let first = Daemon::start();
+    let pid = format!("process {}", first.pid());
+    let other = tempfile::tempdir().expect("a directory");
+    let (spool, run) = (first.spool(), first.path().join("run"));
+    for (spool, run) in [
+        (spool.as_path(), other.path()),
+        (other.path(), run.as_path()),
+    ] {
+        let output = program("droplined")
+            .args(["-p", "0", "--spool"])
+            .arg(spool)
+            .arg("--run-dir")
+            .arg(run)
+            .output()
+            .expect("run");
+        assert_eq!(output.status.code(), Some(69));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(&pid), "{said}");
+    }
+    first.store("bob", "al", "the first one works on");
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let first = Daemon::start();
+    let port = first.port.to_string();
+    let other = tempfile::tempdir().expect("a directory");
+    for flags in [&["-p", &port][..], &[&port]] {
+        let output = program("droplined")
+            .args(flags)
+            .arg("--spool")
+            .arg(other.path().join("spool"))
+            .arg("--run-dir")
+            .arg(other.path().join("run"))
+            .output()
+            .expect("run");
+        assert_eq!(output.status.code(), Some(69));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains(&format!("cannot listen on [::]:{port}")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn it_listens_where_it_is_told() {
+    let daemon = Daemon::with("bind = [\"127.0.0.1\"]", &[]);
+    assert!(TcpStream::connect(("::1", daemon.port)).is_err());
+    daemon.store("bob", "al", "over IPv4");
+    let daemon = Daemon::with("", &["--bind", "127.0.0.2", "--bind", "127.0.0.1"]);
+    daemon.store("bob", "al", "over either");
+    TcpStream::connect(("127.0.0.2", daemon.port)).expect("the same port");
+}
+
+#[test]
+fn the_configuration_is_checked() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("c.toml");
+    for (text, status, word) in [
+        ("port = 8282", 0, "valid"),
+        ("prot = 8282", 78, "line 1, column 1"),
+        ("port = \"x\"", 78, "line 1"),
+        ("max_body = 0", 78, "1 to 1048576"),
+    ] {
+        fs::write(&file, text).expect("written");
+        let output = program("droplined")
+            .arg("--check")
+            .arg("--config")
+            .arg(&file)
+            .output()
+            .expect("run");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{text}: {said}");
+        assert!(said.contains(word), "{text}: {said}");
+    }
+    let output = program("droplined")
+        .args(["--check", "--config", "/nowhere"])
+        .output()
+        .expect("run");
+    assert_eq!(output.status.code(), Some(78));
+    assert_eq!(
+        program("droplined")
+            .arg("--wrong")
+            .output()
+            .expect("run")
+            .status
+            .code(),
+        Some(64)
+    );
+    assert_eq!(
+        program("droplined")
+            .arg("-h")
+            .output()
+            .expect("run")
+            .status
+            .code(),
+        Some(0)
+    );
+}
+
+#[test]
+fn it_survives_having_no_descriptors() {
+    let daemon = Daemon::start();
+    let limit = |limit: &str| {
+        let pid = daemon.pid().to_string();
+        let status = Command::new("prlimit")
+            .args(["--pid", &pid, limit])
+            .status();
+        assert!(status.expect("prlimit of util-linux").success());
+    };
+    daemon.store("bob", "al", "before");
+    let open = |fd: &usize| Path::new(&format!("/proc/{}/fd/{fd}", daemon.pid())).exists();
+    let lowest_free = (0..).find(|fd| !open(fd)).expect("a number");
+    limit(&format!("--nofile={lowest_free}:4096"));
+    let waiting = daemon.say(b"store;bob;al;during\n");
+    wait_until("it says so", || {
+        daemon.log().contains("cannot accept a connection")
+    });
+    limit("--nofile=1024:4096");
+    assert_eq!(listen(waiting), "Message accepted and stored:\n");
+    let complaints = daemon.log().matches("cannot accept a connection").count();
+    assert_eq!(complaints, 1, "{}", daemon.log());
+    assert_eq!(daemon.fetch("bob").len(), 2);
+}
+
+#[test]
+fn a_killed_child_is_noticed_and_nobody_else_suffers() {
+    let daemon = Daemon::start();
+    let client = daemon.say(b"HELLO");
+    wait_until("it is served", || !daemon.children().is_empty());
+    let child = daemon.children()[0].clone();
+    let killed = Command::new("kill")
+        .args(["-KILL", &child])
+        .status()
+        .expect("kill");
+    assert!(killed.success());
+    wait_until("it is logged", || {
+        daemon.log().contains("killed by SIGKILL")
+    });
+    drop(client);
+    daemon.store("bob", "al", "hi");
+}
+
+#[test]
+fn children_do_not_outlive_a_killed_master() {
+    let daemon = Daemon::start();
+    daemon.store("bob", "al", "hi");
+    let client = daemon.say(b"fetch;bob\n");
+    wait_until("it is served", || daemon.children().len() == 1);
+    let child = daemon.children()[0].clone();
+    let dir = daemon.kill();
+    drop(client);
+    wait_until("the child has ended", || {
+        let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    });
+    let daemon = Daemon::in_dir(dir, "", &[]);
+    assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
+}
+
+#[test]
+fn at_most_so_many_children_and_the_rest_waits() {
+    let daemon = Daemon::with("max_children = 2", &[]);
+    daemon.store("bob", "al", "hi");
+    daemon.store("eve", "al", "hi");
+    let readers = [daemon.say(b"fetch;bob\n"), daemon.say(b"fetch;eve\n")];
+    for reader in &readers {
+        assert_ne!(reader.peek(&mut [0; 8]).expect("a reply"), 0);
+    }
+    let third = daemon.say(b"store;carol;al;hi\n");
+    assert_eq!(daemon.children().len(), 2);
+    for reader in readers {
+        assert_eq!(messages(&listen(reader)).len(), 1);
+    }
+    third.set_read_timeout(Some(PATIENCE)).expect("set");
+    assert_eq!(listen(third), "Message accepted and stored:\n");
+}
+
+#[test]
+fn everything_in_the_spool_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let daemon = Daemon::start();
+    daemon.store("bob", "al", "hi");
+    for file in files_below(&daemon.spool()).expect("readable") {
+        let mode = fs::metadata(&file).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", file.display());
+    }
+    let mode = fs::metadata(daemon.spool())
+        .expect("there")
+        .permissions()
+        .mode()
+        & 0o777;
+    assert_eq!(mode, 0o700);
+}

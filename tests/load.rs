@@ -1,0 +1,128 @@
+//! Many clients at once: nothing lost, nothing doubled, nothing left over.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::support::{Daemon, wait_until};
+
+const WRITERS: usize = 8;
+const MAILBOXES: usize = 100;
+const EACH: usize = 2_500;
+
+/// What was read: for a writer and a mailbox, the numbers of its messages in the order in which they came.
+type Seen = HashMap<(usize, usize), Vec<usize>>;
+
+fn note(seen: &mut Seen, mailbox: usize, lines: &[String]) {
+    for line in lines {
+        let fields: Vec<_> = line.split([';', ' ']).collect();
+        let writer = fields[1]
+            .strip_prefix('w')
+            .and_then(|w| w.parse().ok())
+            .expect("a writer");
+        let number = fields[2].parse().expect("a number");
+        seen.entry((writer, mailbox)).or_default().push(number);
+    }
+}
+
+#[test]
+fn every_accepted_message_is_fetched_once_and_in_order() {
+    let daemon = Daemon::start();
+    let finished = AtomicBool::new(false);
+    let mut seen = Seen::new();
+    std::thread::scope(|scope| {
+        let (daemon, finished) = (&daemon, &finished);
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        // Each writer goes through all mailboxes, from a place of its own.
+                        let mailbox = (writer * 13 + number) % MAILBOXES;
+                        daemon.store(
+                            &format!("m{mailbox}"),
+                            &format!("w{writer}"),
+                            &format!("{number} text"),
+                        );
+                    }
+                })
+            })
+            .collect();
+        let readers: Vec<_> = (0..2)
+            .map(|reader| {
+                scope.spawn(move || {
+                    let mut seen = Seen::new();
+                    while !finished.load(Ordering::SeqCst) {
+                        for mailbox in (reader..MAILBOXES).step_by(2) {
+                            let reply = daemon.ask(format!("fetch;m{mailbox}\n"));
+                            if !reply.ends_with("There is no such name") {
+                                note(&mut seen, mailbox, &crate::support::messages(&reply));
+                            }
+                        }
+                    }
+                    seen
+                })
+            })
+            .collect();
+        writers
+            .into_iter()
+            .for_each(|writer| writer.join().expect("a writer"));
+        finished.store(true, Ordering::SeqCst);
+        for reader in readers {
+            seen.extend(reader.join().expect("a reader"));
+        }
+    });
+    for mailbox in 0..MAILBOXES {
+        note(&mut seen, mailbox, &daemon.fetch(&format!("m{mailbox}")));
+    }
+    let total: usize = seen.values().map(Vec::len).sum();
+    assert_eq!(total, WRITERS * EACH, "none lost, none doubled");
+    for ((writer, mailbox), numbers) in seen {
+        let sent = (0..EACH).filter(|number| (writer * 13 + number) % MAILBOXES == mailbox);
+        assert!(
+            sent.eq(numbers.iter().copied()),
+            "writer {writer} in mailbox {mailbox}: {numbers:?}"
+        );
+    }
+}
+
+#[test]
+fn ten_thousand_connections_leave_nothing_behind() {
+    let daemon = Daemon::start();
+    let mixed = |rounds: usize| {
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let daemon = &daemon;
+                scope.spawn(move || (0..rounds).for_each(|n| one_of_many(daemon, thread, n)));
+            }
+        });
+        wait_until("all children are reaped", || daemon.children().is_empty());
+    };
+    // What it has to allocate once, it has allocated after these.
+    mixed(100);
+    let (fds, memory) = (daemon.proc_entries("fd"), daemon.private_memory());
+    mixed(2_500);
+    assert_eq!(daemon.proc_entries("fd"), fds, "descriptors");
+    assert_eq!(daemon.proc_entries("task"), 1, "threads");
+    let after = daemon.private_memory();
+    assert!(
+        after <= memory + 64,
+        "private memory: {memory} KiB before, {after} KiB after"
+    );
+    daemon.store("bob", "al", "and it serves");
+}
+
+/// A connection that is whole, or cut short in one of several ways.
+fn one_of_many(daemon: &Daemon, thread: usize, n: usize) {
+    match n % 6 {
+        0 => daemon.store(&format!("t{thread}"), "al", "whole"),
+        1 => drop(daemon.connect()),
+        2 => drop(daemon.say(b"store;bo")),
+        3 => drop(daemon.say(format!("fetch;t{thread}\n").as_bytes())),
+        4 => {
+            let mut stream = daemon.say(b"store;x;y;");
+            // The daemon may have answered and closed by then.
+            let _ = stream.write_all(&[b'z'; 3000]);
+        }
+        _ => assert_eq!(daemon.ask("nonsense\n"), "Message declined. Bad verb\n"),
+    }
+}

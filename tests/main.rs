@@ -1,0 +1,11 @@
+//! Tests over the built programs, as a user runs them.
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod client;
+mod delivery;
+mod house;
+mod life;
+mod line;
+mod load;
+mod menu;
+mod support;

@@ -1,0 +1,227 @@
+//! A daemon of a test's own, and ways to talk to it.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// How long anything may take before a test fails: far more than it takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `done`; there is no event for what it asks.
+pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The built program of this name.
+pub(crate) fn program(name: &str) -> Command {
+    let path = match name {
+        "droplined" => env!("CARGO_BIN_EXE_droplined"),
+        "dropline" => env!("CARGO_BIN_EXE_dropline"),
+        "droplinectl" => env!("CARGO_BIN_EXE_droplinectl"),
+        other => panic!("there is no program {other}"),
+    };
+    let mut command = Command::new(path);
+    command
+        .env_remove("DROPLINE_SERVER")
+        .env_remove("DROPLINE_USER");
+    command
+}
+
+/// A running daemon with a spool of its own, on a port that the kernel chose. Killed when dropped.
+pub(crate) struct Daemon {
+    dir: TempDir,
+    child: Child,
+    pub(crate) port: u16,
+}
+
+impl Daemon {
+    pub(crate) fn start() -> Self {
+        Self::with("", &[])
+    }
+
+    /// A daemon with this configuration file and these flags.
+    pub(crate) fn with(config: &str, flags: &[&str]) -> Self {
+        Self::in_dir(tempfile::tempdir().expect("a directory"), config, flags)
+    }
+
+    /// A daemon over the spool of an earlier one.
+    pub(crate) fn in_dir(dir: TempDir, config: &str, flags: &[&str]) -> Self {
+        let file = dir.path().join("droplined.toml");
+        fs::write(&file, config).expect("written");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(dir.path().join("log"))
+            .expect("a log");
+        let mut child = program("droplined")
+            .args(["-p", "0", "--ready-fd", "1", "--config"])
+            .arg(&file)
+            .arg("--spool")
+            .arg(dir.path().join("spool"))
+            .arg("--run-dir")
+            .arg(dir.path().join("run"))
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("started");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("a pipe");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("readable");
+        let port = line.trim().parse();
+        let said = || fs::read_to_string(dir.path().join("log")).expect("a log");
+        let port = port.unwrap_or_else(|_| panic!("it does not listen: {}", said()));
+        Self { dir, child, port }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.path().join("spool")
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path().join("log")).expect("a log")
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("connected");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set");
+        stream.set_write_timeout(Some(PATIENCE)).expect("set");
+        stream
+    }
+
+    /// A connection on which this was said, and its sending side still open.
+    pub(crate) fn say(&self, request: &[u8]) -> TcpStream {
+        let mut stream = self.connect();
+        stream.write_all(request).expect("sent");
+        stream
+    }
+
+    /// The reply to a request, up to the end of the connection, from a client that half-closes.
+    pub(crate) fn ask(&self, request: impl AsRef<[u8]>) -> String {
+        let stream = self.say(request.as_ref());
+        stream.shutdown(Shutdown::Write).expect("half-closed");
+        listen(stream)
+    }
+
+    pub(crate) fn store(&self, to: &str, from: &str, body: &str) {
+        let reply = self.ask(format!("store;{to};{from};{body}\n"));
+        assert_eq!(reply, "Message accepted and stored:\n");
+    }
+
+    /// What a fetch of `of` hands out: a line each.
+    pub(crate) fn fetch(&self, of: &str) -> Vec<String> {
+        messages(&self.ask(format!("fetch;{of}\n")))
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).expect("a pid"));
+        kill(pid, signal).expect("signalled");
+    }
+
+    /// Waits until the daemon has ended by itself.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until("the daemon ends", || {
+            status = self.child.try_wait().expect("waited for");
+            status.is_some()
+        });
+        status.expect("an exit status")
+    }
+
+    /// Kills the daemon and gives its directory back.
+    pub(crate) fn kill(mut self) -> TempDir {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("reaped");
+        let empty = tempfile::tempdir().expect("a directory");
+        std::mem::replace(&mut self.dir, empty)
+    }
+
+    /// Its children, zombies included.
+    pub(crate) fn children(&self) -> Vec<String> {
+        let path = format!("/proc/{0}/task/{0}/children", self.pid());
+        let list = fs::read_to_string(path).expect("readable");
+        list.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// The number of its entries in this directory of /proc.
+    pub(crate) fn proc_entries(&self, what: &str) -> usize {
+        let path = format!("/proc/{}/{what}", self.pid());
+        fs::read_dir(path).expect("readable").count()
+    }
+
+    /// Its private memory in KiB.
+    pub(crate) fn private_memory(&self) -> u64 {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid()));
+        let rollup = rollup.expect("readable");
+        let kib = |line: &str| {
+            line.split_whitespace()
+                .nth(1)
+                .and_then(|n| n.parse::<u64>().ok())
+        };
+        rollup
+            .lines()
+            .filter(|line| line.starts_with("Private_"))
+            .filter_map(kib)
+            .sum()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended before; there is nothing to do about an error.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What is said on a connection until its end.
+pub(crate) fn listen(mut stream: TcpStream) -> String {
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).expect("a reply");
+    String::from_utf8_lossy(&reply).into_owned()
+}
+
+/// The messages in the reply to a fetch.
+pub(crate) fn messages(reply: &str) -> Vec<String> {
+    let rest = reply.strip_prefix("Retrieving messages...\n");
+    let rest = rest.unwrap_or_else(|| panic!("no reply to a fetch: {reply}"));
+    let lines = rest.strip_suffix("NO MORE MESSAGES");
+    let lines = lines.unwrap_or_else(|| panic!("the reply to a fetch has no end: {reply}"));
+    lines.lines().map(str::to_owned).collect()
+}
+
+/// All files below a directory.
+pub(crate) fn files_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(files_below(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
