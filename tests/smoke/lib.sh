@@ -1,0 +1,26 @@
+# Shared by the smoke tests: a daemon of their own, and what they expect of it.
+# shellcheck shell=bash
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# shellcheck source=scripts/lib.sh
+. scripts/lib.sh
+export DROPLINED=target/release/droplined
+export DROPLINE=target/release/dropline
+unset DROPLINE_SERVER DROPLINE_USER
+dir=$(mktemp -d)
+trap 'end_daemon; rm -rf "$dir"' EXIT
+
+# expect WHAT GOT WANTED
+expect() {
+    if [ "$2" != "$3" ]; then
+        printf '%s:\n  got    %q\n  wanted %q\n' "$1" "$2" "$3" >&2
+        [ ! -e "$dir/log" ] || tail -n 20 "$dir/log" >&2
+        exit 1
+    fi
+}
+
+# exactly COMMAND... - what it prints, and a dot, so that newlines at its end count.
+exactly() {
+    "$@"
+    printf .
+}

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# The line dialect from what people have at hand: netcat in its kinds, socat, and bash by itself.
+# shellcheck source=tests/smoke/lib.sh
+. "$(dirname "$0")/lib.sh"
+start_daemon "$dir" -p 0
+port=$daemon_port
+accepted=$'Message accepted and stored:\n.'
+
+# with TOOL COMMAND... - one message, there and back, through COMMAND, which connects its standard input
+# and output to the daemon.
+with() {
+    local tool=$1 name=${1//[^a-z]/_}
+    shift
+    expect "$tool stores" "$(printf 'store;%s;george;hi; from %s\n' "$name" "$tool" | exactly "$@")" "$accepted"
+    expect "$tool fetches" "$(printf 'fetch;%s\n' "$name" | exactly "$@")" \
+        $'Retrieving messages...\n'"$name;george;hi; from $tool"$'\nNO MORE MESSAGES.'
+    expect "$tool fetches again" "$(printf 'fetch;%s\n' "$name" | exactly "$@")" \
+        $'Retrieving messages...\nNO MORE MESSAGES.'
+    expect "$tool is refused" "$(printf 'delete;%s\n' "$name" | exactly "$@")" \
+        $'Message declined. Bad verb\n.'
+}
+
+with 'nc -N' nc -N localhost "$port"
+with 'nc over IPv4' nc -N 127.0.0.1 "$port"
+with 'nc over IPv6' nc -N ::1 "$port"
+
+dev_tcp() {
+    exec {tcp}<>"/dev/tcp/localhost/$port"
+    cat >&"$tcp"
+    cat <&"$tcp"
+    exec {tcp}>&-
+}
+with 'bash' dev_tcp
+for tool in ncat socat; do
+    if ! command -v "$tool" >/dev/null; then
+        echo "skip    $tool is not installed"
+        continue
+    fi
+    case $tool in
+        ncat) with ncat ncat localhost "$port" ;;
+        socat) with socat socat -t 5 - "TCP:localhost:$port" ;;
+    esac
+done
+
+# The old client: no newline, no half-close, and it waits for the reply.
+exec {tcp}<>"/dev/tcp/localhost/$port"
+printf 'store;old;client;no newline' >&"$tcp"
+expect 'the old client is answered' "$(exactly cat <&"$tcp")" "$accepted"
+exec {tcp}>&-
+expect 'without a newline' "$(printf 'store;Kyriakos;george;hi Kyriakos' | exactly nc -N localhost "$port")" "$accepted"
+
+# A reader that is killed before it has read: cat holds the connection, and reads nothing.
+exec {tcp}<>"/dev/tcp/localhost/$port"
+printf 'fetch;Kyriakos\n' >&"$tcp"
+IFS= read -r -t 10 first <&"$tcp"
+expect 'the reply has begun' "$first" 'Retrieving messages...'
+exec {tcp}>&-
+expect 'a message that was not read stays' "$("$DROPLINE" -d "localhost:$port" -u Kyriakos read)" \
+    'george: hi Kyriakos'
+
+end_daemon
+expect 'nothing was logged as an error' "$(grep -cE 'error:|warning:' "$dir/log" || true)" 0
