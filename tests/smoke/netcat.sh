@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The line dialect from what people have at hand: netcat in its kinds, socat, and bash by itself.
-# shellcheck source=tests/smoke/lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/smoke/lib.bash
+. "$(dirname "$0")/lib.bash"
 start_daemon "$dir" -p 0
 port=$daemon_port
 accepted=$'Message accepted and stored:\n.'

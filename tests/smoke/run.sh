@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # scripts/run: brings a newcomer to the menu with a daemon behind it, and ends what it started.
-# shellcheck source=tests/smoke/lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/smoke/lib.bash
+. "$(dirname "$0")/lib.bash"
 need script bsdutils
 
 export XDG_STATE_HOME=$dir/state
