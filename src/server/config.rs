@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::cli::Cli;
 use crate::message::{DEFAULT_MAX_BODY, LARGEST_MAX_BODY};
+use crate::store::spool::Limits;
 
 /// Everything that can be set, as it is in force.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Config {
     pub(super) run_dir: PathBuf,
     /// The longest body, in bytes.
     pub(super) max_body: usize,
+    /// What a mailbox may hold, what is kept of it, and how full the disk may get.
+    pub(super) limits: Limits,
     /// How many connections are served at once.
     pub(super) max_children: usize,
     /// How long a client may take to say the first byte.
@@ -66,6 +69,12 @@ struct File {
     spool: Option<PathBuf>,
     run_dir: Option<PathBuf>,
     max_body: Option<Within<1, { LARGEST_MAX_BODY as u64 }>>,
+    quota_messages: Option<Within<1, { i64::MAX as u64 }>>,
+    quota_bytes: Option<Within<4_096, { i64::MAX as u64 }>>,
+    history_days: Option<Within<0, 36_500>>,
+    history_bytes: Option<Within<0, { i64::MAX as u64 }>>,
+    min_free_bytes: Option<Within<0, { i64::MAX as u64 }>>,
+    min_free_inodes: Option<Within<0, { i64::MAX as u64 }>>,
     max_children: Option<Within<1, 30_000>>,
     first_byte_timeout: Option<Within<1, 3_600>>,
     request_timeout: Option<Within<1, 3_600>>,
@@ -117,6 +126,7 @@ impl Config {
 
     fn merge(cli: &Cli, file: File, place: Option<Place>) -> Result<Self, ConfigError> {
         let (spool, run_dir) = place.map(|p| (p.spool, p.run_dir)).unzip();
+        let limits = file.limits();
         let seconds = |n: u64| Duration::from_secs(n);
         let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let port = file.port.and_then(|n| u16::try_from(n.0).ok());
@@ -147,6 +157,7 @@ impl Config {
                 .or(run_dir)
                 .ok_or(ConfigError::NoHome)?,
             max_body: file.max_body.map_or(DEFAULT_MAX_BODY, |n| size(n.0)),
+            limits,
             max_children: file.max_children.map_or(512, |n| size(n.0)),
             first_byte_timeout: seconds(file.first_byte_timeout.map_or(10, |n| n.0)),
             request_timeout: seconds(file.request_timeout.map_or(30, |n| n.0)),
@@ -157,6 +168,22 @@ impl Config {
 }
 
 impl File {
+    fn limits(&self) -> Limits {
+        let default = Limits::default();
+        Limits {
+            quota_messages: self.quota_messages.map_or(default.quota_messages, |n| n.0),
+            quota_bytes: self.quota_bytes.map_or(default.quota_bytes, |n| n.0),
+            history_millis: self
+                .history_days
+                .map_or(default.history_millis, |n| n.0 * 24 * 3_600_000),
+            history_bytes: self.history_bytes.map_or(default.history_bytes, |n| n.0),
+            min_free_bytes: self.min_free_bytes.map_or(default.min_free_bytes, |n| n.0),
+            min_free_inodes: self
+                .min_free_inodes
+                .map_or(default.min_free_inodes, |n| n.0),
+        }
+    }
+
     fn read(path: &Path) -> Result<Self, ConfigError> {
         let path = path.to_owned();
         match std::fs::read_to_string(&path) {

@@ -92,7 +92,7 @@ enum StartError {
 /// The order of start: the pid file, the spool, the listeners, and only then whoever waits is told.
 fn run(cli: &Cli, config: &Config) -> Result<(), StartError> {
     let pid_file = PidFile::write(&config.run_dir)?;
-    let (spool, spool_lock) = Spool::open(&config.spool)?;
+    let (spool, spool_lock) = Spool::open(&config.spool, config.limits)?;
     let listeners = listener::open(config)?;
     announce(config, &listeners, cli.ready_fd)?;
     let own = Pid::own();

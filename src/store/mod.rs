@@ -17,20 +17,36 @@ use std::path::{Path, PathBuf};
 use crate::message::{Draft, Stored};
 use crate::name::Name;
 
+/// A message on its way into a mailbox.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delivery<'a> {
+    /// Whose mailbox.
+    pub(crate) to: &'a Name,
+    /// The message.
+    pub(crate) draft: Draft<'a>,
+    /// Whether the sender may send the same message again: then it is stored only if there is none with
+    /// the same id from the same sender among (at least) the last 4,096 of the mailbox.
+    pub(crate) once: bool,
+}
+
 /// What became of a message that was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Receipt {
     /// Its number in the mailbox.
     pub(crate) seq: u64,
+    /// Whether it was there already.
+    pub(crate) duplicate: bool,
 }
 
 /// Mailboxes: one for each name, made by the first message to it.
 pub(crate) trait Mail {
-    /// Appends a message to the mailbox of `to`. When this returns, it is on the disk.
+    /// Appends messages to mailboxes, in the order given. When this returns, those that it has a receipt
+    /// for are on the disk. Messages that are delivered together share the wait for the disk.
     ///
     /// # Errors
-    /// Then it is not accepted. It may be in the mailbox all the same when the disk failed.
-    fn deliver(&self, to: &Name, draft: &Draft<'_>) -> Result<Receipt, StoreError>;
+    /// A message without a receipt is not accepted. It may be in its mailbox all the same when the disk
+    /// failed.
+    fn deliver(&self, batch: &[Delivery<'_>]) -> Vec<Result<Receipt, StoreError>>;
 
     /// Leases the mailbox of `of` to the caller and hands out what waits in it; `None` when there is no
     /// such mailbox.
@@ -88,6 +104,12 @@ pub(crate) enum StoreError {
     /// Another reader has the mailbox.
     #[error("another reader has the mailbox")]
     Busy,
+    /// The mailbox has as much as it may have.
+    #[error("the mailbox of {0} is full: {1}")]
+    Quota(Name, &'static str),
+    /// The disk has failed to keep something of this mailbox; nothing more is written to it.
+    #[error("{0} is read-only since the disk failed; see droplinectl check")]
+    ReadOnly(PathBuf),
     /// There is no room on the disk.
     #[error("no space left on the disk that holds {0}")]
     DiskFull(PathBuf),
@@ -134,6 +156,38 @@ impl StoreError {
                     source,
                 },
             }
+        }
+    }
+}
+
+impl Clone for StoreError {
+    /// For messages that share their fate.
+    fn clone(&self) -> Self {
+        match self {
+            Self::Busy => Self::Busy,
+            Self::Quota(name, what) => Self::Quota(name.clone(), what),
+            Self::ReadOnly(path) => Self::ReadOnly(path.clone()),
+            Self::DiskFull(path) => Self::DiskFull(path.clone()),
+            Self::Damaged { path, offset, what } => Self::Damaged {
+                path: path.clone(),
+                offset: *offset,
+                what,
+            },
+            Self::Spool { path, what } => Self::Spool {
+                path: path.clone(),
+                what: what.clone(),
+            },
+            Self::System {
+                action,
+                path,
+                source,
+            } => Self::System {
+                action,
+                path: path.clone(),
+                source: source
+                    .raw_os_error()
+                    .map_or_else(|| source.kind().into(), io::Error::from_raw_os_error),
+            },
         }
     }
 }

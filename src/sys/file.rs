@@ -3,18 +3,21 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag};
+use nix::fcntl::{AtFlags, FallocateFlags, OFlag};
 use nix::sys::stat::Mode;
 use nix::unistd::UnlinkatFlags;
 
 /// Open for reading and writing.
 const ACCESS: OFlag = OFlag::O_RDWR
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC);
+const READ_ONLY: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_CLOEXEC);
 const DIRECTORY: OFlag = OFlag::O_RDONLY
@@ -66,12 +69,14 @@ impl Dir {
         }
     }
 
-    /// Opens the file `name`; `None` when there is none.
+    /// Opens the file `name`, for reading only where we may not write it; `None` when there is none.
     ///
     /// # Errors
     /// Those of `openat(2)`, but for ENOENT.
     pub(crate) fn file(&self, name: &str) -> io::Result<Option<File>> {
-        match nix::fcntl::openat(&self.fd, name, ACCESS, Mode::empty()) {
+        let open = |access| nix::fcntl::openat(&self.fd, name, access, Mode::empty());
+        match open(ACCESS) {
+            Err(Errno::EACCES | Errno::EROFS) => Ok(Some(open(READ_ONLY)?.into())),
             Ok(fd) => Ok(Some(File::from(fd))),
             Err(Errno::ENOENT) => Ok(None),
             Err(e) => Err(e.into()),
@@ -186,6 +191,8 @@ pub(crate) struct Facts {
     pub(crate) len: u64,
     /// Whether it still has a name: a file that was replaced has none.
     pub(crate) named: bool,
+    /// Whether its owner may write it.
+    pub(crate) writable: bool,
 }
 
 /// The facts about `file`.
@@ -197,6 +204,7 @@ pub(crate) fn facts(file: &File) -> io::Result<Facts> {
     Ok(Facts {
         len: meta.len(),
         named: meta.nlink() > 0,
+        writable: meta.mode() & 0o200 != 0,
     })
 }
 
@@ -223,6 +231,60 @@ pub(crate) fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<us
 /// Those of `pwrite(2)`, but for EINTR.
 pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     file.write_all_at(bytes, offset)
+}
+
+/// Takes the right to write it from everybody, its owner included.
+///
+/// # Errors
+/// Those of `fchmod(2)`.
+pub(crate) fn make_read_only(file: &File) -> io::Result<()> {
+    Ok(nix::sys::stat::fchmod(file, Mode::S_IRUSR)?)
+}
+
+/// Begins to write to the disk what has been written to `file`, and does not wait. Only a hint: with
+/// several files to sync, all are on their way before the first is waited for.
+pub(crate) fn begin_sync(file: &File) {
+    // SAFETY: sync_file_range(2) takes a descriptor and integers, and touches no memory of ours.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+/// Gives the bytes from `from` to `to` of `file` back to the file system; they read as zeros then. Returns
+/// whether the file system can do that.
+///
+/// # Errors
+/// Those of `fallocate(2)`, but for EOPNOTSUPP.
+pub(crate) fn punch(file: &File, from: u64, to: u64) -> io::Result<bool> {
+    let mode = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    let (Ok(offset), Ok(len)) = (i64::try_from(from), i64::try_from(to.saturating_sub(from)))
+    else {
+        return Ok(true);
+    };
+    match nix::fcntl::fallocate(file, mode, offset, len) {
+        Ok(()) => Ok(true),
+        Err(Errno::EOPNOTSUPP) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// What is free in the file system that `file` is in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Free {
+    /// Bytes that we may still use.
+    pub(crate) bytes: u64,
+    /// Files that we may still make; `None` where the file system has no limit of its own.
+    pub(crate) inodes: Option<u64>,
+}
+
+/// What is free around `file`.
+///
+/// # Errors
+/// Those of `fstatvfs(3)`.
+pub(crate) fn free(file: impl AsFd) -> io::Result<Free> {
+    let stat = nix::sys::statvfs::fstatvfs(file)?;
+    Ok(Free {
+        bytes: stat.blocks_available().saturating_mul(stat.fragment_size()),
+        inodes: (stat.files() > 0).then_some(stat.files_available()),
+    })
 }
 
 /// Cuts `file` to `len` bytes.

@@ -8,7 +8,7 @@ use crate::message::{Draft, MessageId, Trust};
 use crate::name::Name;
 use crate::server::connection::{Pace, Received};
 use crate::server::who_may::{NOT_FROM_HERE, Standing};
-use crate::store::{StoreError, Waiting};
+use crate::store::{Delivery, Receipt, StoreError, Waiting};
 use crate::sys::clock::unix_millis;
 use crate::wire::line::{self as wire, Refusal, Request};
 
@@ -96,24 +96,7 @@ impl Talk<'_> {
     }
 
     fn store(&mut self, to: &Name, from: &Name, body: &[u8], more: bool) -> io::Result<Outcome> {
-        let stored = MessageId::random()
-            .map_err(io::Error::from)
-            .map_err(|source| StoreError::System {
-                action: "draw a random id from",
-                path: "the kernel".into(),
-                source,
-            })
-            .and_then(|id| {
-                let draft = Draft {
-                    id,
-                    from,
-                    trust: Trust::Open,
-                    at: unix_millis(),
-                    expires: None,
-                    body,
-                };
-                self.mail.deliver(to, &draft)
-            });
+        let stored = self.deliver(to, from, body);
         match stored {
             Ok(receipt) => {
                 self.reply(wire::ACCEPTED, more)?;
@@ -124,6 +107,29 @@ impl Talk<'_> {
             }
             Err(e) => self.fail(&e, &format!("store {to} from ~{from}"), more),
         }
+    }
+
+    fn deliver(&self, to: &Name, from: &Name, body: &[u8]) -> Result<Receipt, StoreError> {
+        let id = MessageId::random().map_err(|e| StoreError::System {
+            action: "draw a random id from",
+            path: "the kernel".into(),
+            source: e.into(),
+        })?;
+        let draft = Draft {
+            id,
+            from,
+            trust: Trust::Open,
+            at: unix_millis(),
+            expires: None,
+            body,
+        };
+        // The id is new, so nobody can have sent this message before.
+        let mut outcomes = self.mail.deliver(&[Delivery {
+            to,
+            draft,
+            once: false,
+        }]);
+        outcomes.pop().unwrap_or(Err(StoreError::Busy))
     }
 
     fn fetch(&mut self, of: &Name, more: bool) -> io::Result<Outcome> {
@@ -201,6 +207,10 @@ impl Talk<'_> {
         let reason = match error {
             StoreError::Busy => "Busy: another reader has these messages, try again later",
             StoreError::DiskFull(_) => "The server's disk is full, try again later",
+            StoreError::Quota(..) => "The mailbox is full, try again when its owner has read it",
+            StoreError::ReadOnly(_) => {
+                "The server cannot write to this mailbox now, try again later"
+            }
             StoreError::Damaged { .. } | StoreError::Spool { .. } | StoreError::System { .. } => {
                 self.reply(wire::INTERNAL_ERROR, more)?;
                 return Ok(Outcome::Failed(format!("{what}: {error}")));

@@ -1,99 +1,251 @@
-//! Appending a message: durable before it returns.
+//! Appending messages: durable before it returns.
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::layout::Spool;
 use super::mailbox::{self, Header};
-use super::record;
 use super::repair::{self, Tail};
-use crate::message::Draft;
+use super::{dedup, record};
 use crate::name::Name;
-use crate::store::{Receipt, StoreError};
+use crate::store::{Delivery, Receipt, StoreError};
 use crate::sys::file;
 use crate::sys::lock::Locked;
 
-/// Appends `draft` to the mailbox of `to`, which is made when there is none.
-///
-/// # Errors
-/// Those of the system. A message that could not be written whole is taken back.
-pub(super) fn append(spool: &Spool, to: &Name, draft: &Draft<'_>) -> Result<Receipt, StoreError> {
-    let place = Spool::place(to);
-    let path = spool.mail().path_of(&place);
-    let written = write(spool, to, &place, &path, draft)?;
-    // Outside the lock, so that the file system commits many messages at once.
-    file::sync(&written.file).map_err(StoreError::system("sync", &path))?;
-    if !written.named {
-        name_on_disk(spool, to, &written.file, &path)?;
+/// What became of one message.
+type Outcome = Result<Receipt, StoreError>;
+
+/// Appends the messages to their mailboxes, which are made where there are none. Those to one mailbox
+/// are one write, and one wait for the disk.
+pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<Outcome> {
+    if let Err(e) = spool.room_on_disk() {
+        return batch.iter().map(|_| Err(e.clone())).collect();
     }
-    Ok(Receipt { seq: written.seq })
+    let groups = by_mailbox(batch);
+    let written: Vec<_> = groups
+        .iter()
+        .map(|group| write(spool, batch, group))
+        .collect();
+    if let [_, _, ..] = written.as_slice() {
+        written
+            .iter()
+            .flatten()
+            .for_each(|written| file::begin_sync(&written.file));
+    }
+    let mut outcomes: Vec<Option<Outcome>> = batch.iter().map(|_| None).collect();
+    for (group, written) in groups.into_iter().zip(written) {
+        // Outside the lock, so that the file system commits many messages at once.
+        let fates = written.and_then(|written| {
+            written.make_durable(spool)?;
+            Ok(written.outcomes)
+        });
+        match fates {
+            Ok(fates) => {
+                for (index, fate) in group.indexes.into_iter().zip(fates) {
+                    outcomes[index] = Some(fate);
+                }
+            }
+            Err(e) => group
+                .indexes
+                .into_iter()
+                .for_each(|index| outcomes[index] = Some(Err(e.clone()))),
+        }
+    }
+    // Every message is in one group.
+    outcomes.into_iter().flatten().collect()
 }
 
-struct Written {
+/// The messages of a batch that go to one mailbox, in their order.
+struct Group<'b> {
+    to: &'b Name,
+    indexes: Vec<usize>,
+}
+
+fn by_mailbox<'b>(batch: &'b [Delivery<'_>]) -> Vec<Group<'b>> {
+    let mut groups: Vec<Group<'b>> = Vec::new();
+    for (index, delivery) in batch.iter().enumerate() {
+        match groups.iter_mut().find(|group| group.to == delivery.to) {
+            Some(group) => group.indexes.push(index),
+            None => groups.push(Group {
+                to: delivery.to,
+                indexes: vec![index],
+            }),
+        }
+    }
+    groups
+}
+
+/// Messages that are in a mailbox, and not yet on the disk.
+struct Written<'b> {
+    to: &'b Name,
+    path: PathBuf,
     file: File,
-    seq: u64,
     named: bool,
+    outcomes: Vec<Outcome>,
 }
 
 /// What is done under the lock: read the tail, one write.
-fn write(
+fn write<'b>(
     spool: &Spool,
-    to: &Name,
-    place: &str,
-    path: &Path,
-    draft: &Draft<'_>,
-) -> Result<Written, StoreError> {
-    let _lock = lock(spool, to)?;
-    let file = spool
-        .mail()
-        .file_or_new(place)
-        .map_err(StoreError::system("open", path))?;
-    let len = file::facts(&file)
-        .map_err(StoreError::system("look at", path))?
-        .len;
-    let header = Header::read(&file).map_err(StoreError::system("read", path))?;
-    let Some(header) = header else {
-        return begin(file, path, len, draft);
+    batch: &[Delivery<'_>],
+    group: &Group<'b>,
+) -> Result<Written<'b>, StoreError> {
+    let place = Spool::place(group.to);
+    let path = spool.mail().path_of(&place);
+    let _lock = lock(spool, group.to)?;
+    let file = match spool.mail().file_or_new(&place) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(StoreError::ReadOnly(path));
+        }
+        opened => opened.map_err(StoreError::system("open", &path))?,
     };
-    let tail = match mailbox::last_seq(&file, &header, len) {
-        Ok(Some(seq)) => Tail { seq, offset: len },
-        Ok(None) => repair::mend_tail(spool, to, &file, &header, len)?,
-        Err(e) => return Err(StoreError::system("read", path)(e)),
-    };
-    let seq = tail.seq + 1;
+    let facts = file::facts(&file).map_err(StoreError::system("look at", &path))?;
+    if !facts.writable {
+        return Err(StoreError::ReadOnly(path));
+    }
     let mut bytes = Vec::new();
-    record::encode(&mut bytes, draft, seq, header.epoch, tail.offset);
-    write_or_take_back(&file, &bytes, tail.offset, path)?;
+    let (header, tail, from) =
+        match Header::read(&file).map_err(StoreError::system("read", &path))? {
+            Some(header) => {
+                let tail = tail(spool, group.to, &file, &path, &header, facts.len)?;
+                (header, tail, tail.offset)
+            }
+            None => {
+                let header = begin(&file, &path, facts.len)?;
+                bytes = header.first_bytes();
+                (
+                    header,
+                    Tail {
+                        seq: 0,
+                        offset: header.acked_offset,
+                    },
+                    0,
+                )
+            }
+        };
+    let messages = group.indexes.iter().map(|&index| &batch[index]);
+    let mut appender = Appender {
+        spool,
+        file: &file,
+        path: &path,
+        header: &header,
+        tail,
+        bytes,
+    };
+    let outcomes = appender.encode_all(messages);
+    let bytes = appender.bytes;
+    if outcomes.iter().any(|outcome| {
+        matches!(
+            outcome,
+            Ok(Receipt {
+                duplicate: false,
+                ..
+            })
+        )
+    }) {
+        write_or_take_back(&file, &bytes, from, &path)?;
+    }
     Ok(Written {
-        file,
-        seq,
+        to: group.to,
         named: header.named,
+        path,
+        file,
+        outcomes,
     })
 }
 
-/// Writes a new mailbox with its first message.
-fn begin(file: File, path: &Path, len: u64, draft: &Draft<'_>) -> Result<Written, StoreError> {
+fn tail(
+    spool: &Spool,
+    to: &Name,
+    file: &File,
+    path: &Path,
+    header: &Header,
+    len: u64,
+) -> Result<Tail, StoreError> {
+    let last = mailbox::last_seq(file, header, len).map_err(StoreError::system("read", path))?;
+    match last {
+        Some(seq) => Ok(Tail { seq, offset: len }),
+        None => repair::mend_tail(spool, to, file, header, len),
+    }
+}
+
+/// The header of a new mailbox. What a first write has left that was cut off is removed.
+fn begin(file: &File, path: &Path, len: u64) -> Result<Header, StoreError> {
     if len > 0 {
-        if !repair::is_stillborn(&file, path, len)? {
+        if !repair::is_stillborn(file, path, len)? {
             return Err(repair::headless(path));
         }
-        file::truncate(&file, 0).map_err(StoreError::system("truncate", path))?;
+        file::truncate(file, 0).map_err(StoreError::system("truncate", path))?;
     }
     let mut epoch = [0; 4];
     getrandom::fill(&mut epoch)
         .map_err(io::Error::from)
         .map_err(StoreError::system("draw a random number for", path))?;
-    let header = Header::new(u32::from_le_bytes(epoch));
-    let mut bytes = header.first_bytes();
-    let offset = bytes.len() as u64;
-    record::encode(&mut bytes, draft, 1, header.epoch, offset);
-    write_or_take_back(&file, &bytes, 0, path)?;
-    Ok(Written {
-        file,
-        seq: 1,
-        named: false,
-    })
+    Ok(Header::new(u32::from_le_bytes(epoch)))
+}
+
+/// Gathers the records of messages to one mailbox.
+struct Appender<'a> {
+    spool: &'a Spool,
+    file: &'a File,
+    path: &'a Path,
+    header: &'a Header,
+    /// Where the next record goes, once all before it are written.
+    tail: Tail,
+    bytes: Vec<u8>,
+}
+
+impl Appender<'_> {
+    fn encode_all<'m>(&mut self, messages: impl Iterator<Item = &'m Delivery<'m>>) -> Vec<Outcome> {
+        let on_disk = self.tail;
+        let mut encoded: Vec<(&Delivery<'_>, u64)> = Vec::new();
+        messages
+            .map(|message| {
+                if message.once {
+                    let same = |(other, _): &&(&Delivery<'_>, u64)| {
+                        other.draft.id == message.draft.id && other.draft.from == message.draft.from
+                    };
+                    let earlier = match encoded.iter().find(same) {
+                        Some((_, seq)) => Some(*seq),
+                        None => dedup::find(self.file, self.header, on_disk, &message.draft)
+                            .map_err(StoreError::system("read", self.path))?,
+                    };
+                    if let Some(seq) = earlier {
+                        return Ok(Receipt {
+                            seq,
+                            duplicate: true,
+                        });
+                    }
+                }
+                let seq = self.encode(message)?;
+                encoded.push((message, seq));
+                Ok(Receipt {
+                    seq,
+                    duplicate: false,
+                })
+            })
+            .collect()
+    }
+
+    fn encode(&mut self, message: &Delivery<'_>) -> Result<u64, StoreError> {
+        let len = record::len_of(&message.draft) as u64;
+        self.spool
+            .room_in(message.to, self.header, self.tail, len)?;
+        let seq = self.tail.seq + 1;
+        record::encode(
+            &mut self.bytes,
+            &message.draft,
+            seq,
+            self.header.epoch,
+            self.tail.offset,
+        );
+        self.tail = Tail {
+            seq,
+            offset: self.tail.offset + len,
+        };
+        Ok(seq)
+    }
 }
 
 /// One write, of all or nothing: when it fails in the middle, the file is cut back to `offset`.
@@ -107,6 +259,34 @@ fn write_or_take_back(
         // If this fails as well, the next append mends the tail.
         let _ = file::truncate(file, offset);
         StoreError::system("write", path)(e)
+    })
+}
+
+impl Written<'_> {
+    /// Waits for the disk.
+    fn make_durable(&self, spool: &Spool) -> Result<(), StoreError> {
+        sync(&self.file, &self.path)?;
+        if !self.named {
+            name_on_disk(spool, self.to, &self.file, &self.path)?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits until a mailbox is on the disk. An error is final: the kernel may have forgotten what it could
+/// not write, and would say that all is well if it were asked again. So the mailbox turns read-only,
+/// until `droplinectl check --repair` has looked at what the disk really has.
+pub(super) fn sync(file: &File, path: &Path) -> Result<(), StoreError> {
+    file::sync(file).map_err(|e| {
+        log::error!(
+            "the disk failed to keep {}: {e}; the mailbox is read-only from now on; \
+             stop the daemon and use droplinectl check --repair",
+            path.display()
+        );
+        if let Err(e) = file::make_read_only(file) {
+            log::error!("cannot make {} read-only: {e}", path.display());
+        }
+        StoreError::ReadOnly(path.to_owned())
     })
 }
 

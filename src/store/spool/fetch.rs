@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::append::lock;
+use super::append::{lock, sync};
 use super::layout::Spool;
 use super::mailbox::Header;
 use super::walk::{Step, Walk};
@@ -99,7 +99,12 @@ fn make_durable(
     path: &std::path::Path,
     named: bool,
 ) -> Result<(), StoreError> {
-    file::sync(mailbox.file()).map_err(StoreError::system("sync", path))?;
+    let facts = file::facts(mailbox.file()).map_err(StoreError::system("look at", path))?;
+    if !facts.writable {
+        // The disk has failed before, and no sync can be believed any more.
+        return Ok(());
+    }
+    sync(mailbox.file(), path)?;
     if !named {
         let folder = spool.folder(name)?;
         folder

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use super::limits::Limits;
 use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::file::{self, Dir};
@@ -32,6 +33,7 @@ pub(crate) struct Spool {
     locks: Dir,
     mail: Dir,
     pub(super) quarantine: Dir,
+    limits: Limits,
 }
 
 /// The right to work on a spool, for one daemon at a time. It goes with the process, however it ends.
@@ -46,7 +48,7 @@ impl Spool {
     /// # Errors
     /// When somebody else works on it, when it has another format, or belongs to another user, and those
     /// of the system.
-    pub(crate) fn open(path: &Path) -> Result<(Self, SpoolLock), StoreError> {
+    pub(crate) fn open(path: &Path, limits: Limits) -> Result<(Self, SpoolLock), StoreError> {
         make_path(path)?;
         let root = Dir::open(path).map_err(StoreError::system("open the spool", path))?;
         let format = read_format(&root)?;
@@ -65,7 +67,7 @@ impl Spool {
             Some(format) => known(path, format)?,
             None => make(&root)?,
         }
-        Ok((Self::handles(&root)?, lock))
+        Ok((Self::handles(&root, limits)?, lock))
     }
 
     /// Opens the spool at `path` to look at it, whether or not a daemon works on it.
@@ -78,10 +80,10 @@ impl Spool {
             Some(format) => known(path, &format)?,
             None => return Err(unusable(path, "it has no file FORMAT".into())),
         }
-        Self::handles(&root)
+        Self::handles(&root, Limits::default())
     }
 
-    fn handles(root: &Dir) -> Result<Self, StoreError> {
+    fn handles(root: &Dir, limits: Limits) -> Result<Self, StoreError> {
         let sub = |name| {
             root.sub(name)
                 .map_err(StoreError::system("open", root.path_of(name)))
@@ -90,6 +92,7 @@ impl Spool {
             locks: sub("lock")?,
             mail: sub("mail")?,
             quarantine: sub("quarantine")?,
+            limits,
         })
     }
 
@@ -108,6 +111,11 @@ impl Spool {
     /// Where the mailbox of `name` is, from [`mail`](Self::mail) on.
     pub(super) fn place(name: &Name) -> String {
         format!("{}/{name}", folder(name))
+    }
+
+    /// What a mailbox may hold, and what is kept.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The directory of all mailboxes.

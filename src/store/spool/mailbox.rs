@@ -8,11 +8,13 @@
 //! 512   slot      4  checksum      u32    32  acknowledged: offset  u64
 //! 1024  records   8  epoch         u32    40  kept: seq             u64
 //!                12  flags         u32    48  kept: offset          u64
-//!                16  generation    u64    56  zero                  u64
+//!                16  generation    u64    56  ids: offset           u64
 //! ```
 //!
 //! Up to and including the acknowledged number the messages are history, and the records that wait
-//! begin at its offset. What is before the kept offset has been given back to the file system.
+//! begin at its offset. From the kept offset to there, the records are history. From the ids offset to
+//! the kept offset, only their heads are sure to be there: they tell which ids were stored. What is before
+//! has been given back to the file system.
 
 use std::fs::File;
 use std::io;
@@ -43,8 +45,10 @@ pub(super) struct Header {
     pub(super) acked_offset: u64,
     /// The last message whose record has been given back; 0 when none was.
     pub(super) kept_seq: u64,
-    /// Where the first record that is still there begins.
+    /// Where the first record that is still there, whole, begins.
     pub(super) kept_offset: u64,
+    /// Where the first record whose head is still there begins.
+    pub(super) ids_offset: u64,
 }
 
 impl Header {
@@ -58,6 +62,7 @@ impl Header {
             acked_offset: RECORDS,
             kept_seq: 0,
             kept_offset: RECORDS,
+            ids_offset: RECORDS,
         }
     }
 
@@ -110,6 +115,7 @@ impl Header {
             self.acked_offset,
             self.kept_seq,
             self.kept_offset,
+            self.ids_offset,
         ];
         for (place, number) in bytes[16..].chunks_exact_mut(8).zip(numbers) {
             place.copy_from_slice(&number.to_le_bytes());
@@ -132,6 +138,7 @@ impl Header {
             acked_offset: u64_at(bytes, 32),
             kept_seq: u64_at(bytes, 40),
             kept_offset: u64_at(bytes, 48),
+            ids_offset: u64_at(bytes, 56),
         })
     }
 }

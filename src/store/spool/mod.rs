@@ -7,11 +7,14 @@
 
 mod ack;
 mod append;
+mod dedup;
 mod fetch;
 mod layout;
+mod limits;
 mod mailbox;
 mod record;
 mod repair;
+mod retention;
 mod survey;
 mod walk;
 
@@ -19,14 +22,14 @@ mod walk;
 mod tests;
 
 pub(crate) use layout::Spool;
+pub(crate) use limits::Limits;
 
-use crate::message::Draft;
 use crate::name::Name;
-use crate::store::{Mail, Queue, Receipt, StoreError, Survey, Waiting};
+use crate::store::{Delivery, Mail, Queue, Receipt, StoreError, Survey, Waiting};
 
 impl Mail for Spool {
-    fn deliver(&self, to: &Name, draft: &Draft<'_>) -> Result<Receipt, StoreError> {
-        append::append(self, to, draft)
+    fn deliver(&self, batch: &[Delivery<'_>]) -> Vec<Result<Receipt, StoreError>> {
+        append::append(self, batch)
     }
 
     fn fetch(&self, of: &Name) -> Result<Option<Box<dyn Waiting + '_>>, StoreError> {

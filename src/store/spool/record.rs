@@ -33,11 +33,11 @@ pub(super) const TRAILER: usize = 24;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) seq: u64,
-    id: MessageId,
-    at: u64,
+    pub(super) id: MessageId,
+    pub(super) at: u64,
     expires: u64,
     trust: Trust,
-    sender_len: usize,
+    pub(super) sender_len: usize,
     body_len: usize,
 }
 
@@ -52,6 +52,13 @@ impl Head {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Trailer {
     pub(super) seq: u64,
+    /// How long the record is.
+    pub(super) record_len: u64,
+}
+
+/// How long the record of `draft` is.
+pub(super) fn len_of(draft: &Draft<'_>) -> usize {
+    record_len(draft.from.as_bytes().len(), draft.body.len())
 }
 
 /// Appends to `out` the record of `draft` as number `seq`, to be written at `offset`.
@@ -146,6 +153,7 @@ pub(super) fn decode_trailer(bytes: &[u8], epoch: u32, end: u64) -> Option<Trail
         && u64::from(u32_at(bytes, 8)) <= end;
     valid.then(|| Trailer {
         seq: u64_at(bytes, 0),
+        record_len: u64::from(u32_at(bytes, 8)),
     })
 }
 
@@ -231,7 +239,8 @@ mod tests {
             assert_eq!((stored.at, stored.expires, stored.body), (draft.at, draft.expires, &body[..]));
             let end = offset + bytes.len() as u64;
             let trailer = &bytes[bytes.len() - TRAILER..];
-            assert_eq!(decode_trailer(trailer, epoch, end), Some(Trailer { seq }));
+            let record_len = bytes.len() as u64;
+            assert_eq!(decode_trailer(trailer, epoch, end), Some(Trailer { seq, record_len }));
             assert_eq!(read(&bytes, epoch, offset + 8), None, "at another place");
             assert_eq!(read(&bytes, epoch ^ 1, offset), None, "in another file");
         }

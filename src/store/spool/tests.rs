@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::Spool;
 use super::layout::SpoolLock;
+use super::{Limits, Spool};
 use crate::message::{Draft, MessageId, Trust};
 use crate::name::Name;
-use crate::store::{Mail, StoreError};
+use crate::store::{Delivery, Mail, Receipt, StoreError};
 
 struct Fixture {
     dir: TempDir,
@@ -19,7 +19,8 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let (spool, lock) = Spool::open(&dir.path().join("spool")).expect("a spool");
+        let (spool, lock) =
+            Spool::open(&dir.path().join("spool"), Limits::default()).expect("a spool");
         Self {
             dir,
             spool,
@@ -50,6 +51,7 @@ fn n(text: &str) -> Name {
 }
 
 fn store(spool: &Spool, to: &str, body: &[u8], expires: Option<u64>) -> Result<u64, StoreError> {
+    let to = &n(to);
     let draft = Draft {
         id: MessageId::random().expect("an id"),
         from: &n("tester"),
@@ -58,7 +60,16 @@ fn store(spool: &Spool, to: &str, body: &[u8], expires: Option<u64>) -> Result<u
         expires,
         body,
     };
-    spool.deliver(&n(to), &draft).map(|receipt| receipt.seq)
+    let receipts = spool.deliver(&[Delivery {
+        to,
+        draft,
+        once: false,
+    }]);
+    receipts
+        .into_iter()
+        .next()
+        .expect("an outcome")
+        .map(|receipt| receipt.seq)
 }
 
 fn fetch(spool: &Spool, of: &str, ack: Option<u64>) -> Vec<(u64, Vec<u8>)> {
@@ -124,7 +135,8 @@ fn a_spool_is_found_again_as_it_was() {
     f.store("bob", b"two");
     let Fixture { dir, spool, _lock } = f;
     drop((spool, _lock));
-    let (spool, _lock) = Spool::open(&dir.path().join("spool")).expect("the same spool");
+    let (spool, _lock) =
+        Spool::open(&dir.path().join("spool"), Limits::default()).expect("the same spool");
     let found = fetch(&spool, "bob", None);
     assert_eq!(
         found
@@ -138,7 +150,9 @@ fn a_spool_is_found_again_as_it_was() {
 #[test]
 fn one_daemon_a_spool() {
     let f = Fixture::new();
-    let error = Spool::open(&f.path()).expect_err("refused").to_string();
+    let error = Spool::open(&f.path(), Limits::default())
+        .expect_err("refused")
+        .to_string();
     let pid = std::process::id();
     assert!(
         error.contains(&format!("process {pid} works on it already")),
@@ -150,7 +164,9 @@ fn one_daemon_a_spool() {
 fn what_is_no_spool_is_left_alone() {
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::write(dir.path().join("thesis.tex"), "x").expect("written");
-    let error = Spool::open(dir.path()).expect_err("refused").to_string();
+    let error = Spool::open(dir.path(), Limits::default())
+        .expect_err("refused")
+        .to_string();
     assert!(error.contains("thesis.tex"), "{error}");
     assert_eq!(names_below(dir.path()), ["thesis.tex"]);
 }
@@ -165,13 +181,17 @@ fn another_format_is_refused() {
     let format = path.join("FORMAT");
     let before = std::fs::read(&format).expect("a format");
     std::fs::write(&format, "dropline spool 2\n").expect("written");
-    let error = Spool::open(&path).expect_err("refused").to_string();
+    let error = Spool::open(&path, Limits::default())
+        .expect_err("refused")
+        .to_string();
     assert!(error.contains("dropline spool 2"), "{error}");
     std::fs::remove_file(&format).expect("removed");
-    let error = Spool::open(&path).expect_err("refused").to_string();
+    let error = Spool::open(&path, Limits::default())
+        .expect_err("refused")
+        .to_string();
     assert!(error.contains("FORMAT is gone"), "{error}");
     std::fs::write(&format, before).expect("written");
-    Spool::open(&path).expect("as it was");
+    Spool::open(&path, Limits::default()).expect("as it was");
 }
 
 #[test]
@@ -180,9 +200,14 @@ fn a_spool_that_others_may_enter_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let mode = |mode| std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(mode));
     mode(0o755).expect("changed");
-    drop(Spool::open(dir.path()).expect("an empty directory is closed to others, and used"));
+    drop(
+        Spool::open(dir.path(), Limits::default())
+            .expect("an empty directory is closed to others, and used"),
+    );
     mode(0o750).expect("changed");
-    let error = Spool::open(dir.path()).expect_err("refused").to_string();
+    let error = Spool::open(dir.path(), Limits::default())
+        .expect_err("refused")
+        .to_string();
     assert!(error.contains("chmod 0700"), "{error}");
 }
 
@@ -365,4 +390,313 @@ fn an_operator_sees_what_waits() {
     let torn = std::fs::read(f.mailbox("bob")).expect("a mailbox");
     std::fs::write(f.mailbox("bob"), &torn[..torn.len() - 3]).expect("written");
     assert_eq!(queue("bob").expect("a mailbox").waiting, 0);
+}
+
+/// Stores a message with an id that the sender has chosen, and may send again.
+fn store_once(spool: &Spool, to: &str, from: &str, id: u8, body: &[u8]) -> Receipt {
+    let draft = Draft {
+        id: MessageId([id; 16]),
+        from: &n(from),
+        trust: Trust::Open,
+        at: 1,
+        expires: None,
+        body,
+    };
+    let to = &n(to);
+    let outcomes = spool.deliver(&[Delivery {
+        to,
+        draft,
+        once: true,
+    }]);
+    outcomes
+        .into_iter()
+        .next()
+        .expect("an outcome")
+        .expect("stored")
+}
+
+#[test]
+fn the_same_id_from_the_same_sender_is_stored_once() {
+    let f = Fixture::new();
+    let new = |seq| Receipt {
+        seq,
+        duplicate: false,
+    };
+    let known = |seq| Receipt {
+        seq,
+        duplicate: true,
+    };
+    assert_eq!(store_once(&f.spool, "bob", "al", 1, b"one"), new(1));
+    assert_eq!(store_once(&f.spool, "bob", "al", 1, b"one"), known(1));
+    assert_eq!(
+        store_once(&f.spool, "bob", "eve", 1, b"hers"),
+        new(2),
+        "another sender"
+    );
+    assert_eq!(
+        store_once(&f.spool, "carol", "al", 1, b"one"),
+        new(1),
+        "another mailbox"
+    );
+    f.fetch("bob", Some(2));
+    assert_eq!(
+        store_once(&f.spool, "bob", "al", 1, b"one"),
+        known(1),
+        "after it was read"
+    );
+    for n in 0..4_000_u32 {
+        f.store("bob", &n.to_le_bytes());
+    }
+    let Fixture { dir, spool, _lock } = f;
+    drop((spool, _lock));
+    let path = dir.path().join("spool");
+    let (spool, _lock) = Spool::open(&path, Limits::default()).expect("the same spool");
+    assert_eq!(
+        store_once(&spool, "bob", "al", 1, b"one"),
+        known(1),
+        "after a restart"
+    );
+    assert_eq!(store_once(&spool, "bob", "al", 2, b"two"), new(4_003));
+}
+
+#[test]
+fn ids_are_known_behind_damage_and_long_messages() {
+    let f = Fixture::new();
+    let long = vec![b'x'; 1 << 20];
+    store_once(&f.spool, "bob", "al", 1, &long);
+    let damaged = len(&f.mailbox("bob"));
+    f.store("bob", b"to be damaged");
+    store_once(&f.spool, "bob", "al", 2, &long);
+    let mut bytes = std::fs::read(f.mailbox("bob")).expect("a mailbox");
+    bytes[damaged + 3] ^= 0xff;
+    bytes.splice(bytes.len()..bytes.len(), [1; 13]);
+    std::fs::write(f.mailbox("bob"), &bytes).expect("written");
+    assert!(store_once(&f.spool, "bob", "al", 1, &long).duplicate);
+    assert!(store_once(&f.spool, "bob", "al", 2, &long).duplicate);
+}
+
+#[test]
+fn a_batch_is_delivered_in_its_order_and_doubled_ids_in_it_once() {
+    let f = Fixture::new();
+    let (al, bob, carol) = (n("al"), n("bob"), n("carol"));
+    let deliveries = [
+        (&bob, 1, "b1"),
+        (&carol, 2, "c1"),
+        (&bob, 3, "b2"),
+        (&bob, 1, "b1"),
+        (&carol, 4, "c2"),
+    ];
+    let batch = deliveries.map(|(to, id, body)| Delivery {
+        to,
+        draft: Draft {
+            id: MessageId([id; 16]),
+            from: &al,
+            trust: Trust::Local,
+            at: 1,
+            expires: None,
+            body: body.as_bytes(),
+        },
+        once: true,
+    });
+    let outcomes = f
+        .spool
+        .deliver(&batch)
+        .into_iter()
+        .map(|outcome| outcome.expect("stored"));
+    let expected = [(1, false), (1, false), (2, false), (1, true), (2, false)];
+    assert!(outcomes.map(|r| (r.seq, r.duplicate)).eq(expected));
+    assert_eq!(
+        f.fetch("bob", None),
+        [(1, b"b1".to_vec()), (2, b"b2".to_vec())]
+    );
+    assert_eq!(
+        f.fetch("carol", None),
+        [(1, b"c1".to_vec()), (2, b"c2".to_vec())]
+    );
+}
+
+#[test]
+fn a_full_mailbox_refuses_and_takes_again_when_it_was_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("spool");
+    let few = Limits {
+        quota_messages: 2,
+        ..Limits::default()
+    };
+    let (spool, lock) = Spool::open(&path, few).expect("a spool");
+    let full = |outcome| matches!(outcome, Err(StoreError::Quota(..)));
+    store(&spool, "bob", b"one", None).expect("stored");
+    store(&spool, "bob", b"two", None).expect("stored");
+    assert!(full(store(&spool, "bob", b"three", None)));
+    store(&spool, "carol", b"one", None).expect("another mailbox");
+    fetch(&spool, "bob", Some(1));
+    assert_eq!(store(&spool, "bob", b"three", None).expect("stored"), 3);
+    drop((spool, lock));
+    let short = Limits {
+        quota_bytes: 10_000,
+        ..Limits::default()
+    };
+    let (spool, _lock) = Spool::open(&path, short).expect("a spool");
+    assert!(full(store(&spool, "bob", &[b'x'; 10_000], None)));
+    store(&spool, "bob", &[b'x'; 9_000], None).expect("stored");
+    assert!(full(store(&spool, "bob", &[b'x'; 1_000], None)));
+}
+
+#[test]
+fn a_nearly_full_disk_refuses_and_still_drains() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("spool");
+    let (spool, lock) = Spool::open(&path, Limits::default()).expect("a spool");
+    store(&spool, "bob", b"one", None).expect("stored");
+    drop((spool, lock));
+    for limits in [
+        Limits {
+            min_free_bytes: u64::MAX,
+            ..Limits::default()
+        },
+        Limits {
+            min_free_inodes: u64::MAX,
+            ..Limits::default()
+        },
+    ] {
+        let (spool, _lock) = Spool::open(&path, limits).expect("a spool");
+        assert!(matches!(
+            store(&spool, "bob", b"two", None),
+            Err(StoreError::DiskFull(_))
+        ));
+        assert_eq!(fetch(&spool, "bob", None), [(1, b"one".to_vec())]);
+    }
+    let limits = Limits {
+        min_free_bytes: u64::MAX,
+        ..Limits::default()
+    };
+    let (spool, _lock) = Spool::open(&path, limits).expect("a spool");
+    fetch(&spool, "bob", Some(1));
+    assert_eq!(fetch(&spool, "bob", None), []);
+}
+
+/// How many bytes of the disk a file takes.
+fn blocks(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).expect("a file").blocks() * 512
+}
+
+#[test]
+fn history_is_kept_and_then_its_space_is_given_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("spool");
+    let limits = Limits {
+        history_bytes: 1 << 20,
+        history_millis: u64::MAX,
+        ..Limits::default()
+    };
+    let (spool, _lock) = Spool::open(&path, limits).expect("a spool");
+    let mailbox = path.join("mail").join(Spool::place(&n("bob")));
+    // Long bodies: what is forgotten is given back but for its heads.
+    store_once(&spool, "bob", "al", 1, &[b'x'; 60_000]);
+    for _ in 0..200 {
+        let seq = store(&spool, "bob", &[b'x'; 60_000], None).expect("stored");
+        fetch(&spool, "bob", Some(seq));
+    }
+    let (logical, taken) = (
+        std::fs::metadata(&mailbox).expect("a mailbox").len(),
+        blocks(&mailbox),
+    );
+    assert!(
+        logical > 12_000_000 && taken < 4_500_000,
+        "{taken} bytes on the disk"
+    );
+    assert!(
+        store_once(&spool, "bob", "al", 1, &[b'x'; 60_000]).duplicate,
+        "its id is still known"
+    );
+    // Many short ones: the heads go, too.
+    let (to, from) = (&n("bob"), &n("bulk"));
+    let body = &[b'y'; 900];
+    let draft = |number: u64| Draft {
+        id: MessageId(std::array::from_fn(|at| number.to_le_bytes()[at % 8])),
+        from,
+        trust: Trust::Open,
+        at: 1,
+        expires: None,
+        body,
+    };
+    for round in 0..10 {
+        let batch: Vec<_> = (0..1_000)
+            .map(|n| Delivery {
+                to,
+                draft: draft(round * 1_000 + n),
+                once: false,
+            })
+            .collect();
+        assert!(spool.deliver(&batch).iter().all(Result::is_ok));
+        fetch(&spool, "bob", Some(u64::MAX));
+    }
+    let taken = blocks(&mailbox);
+    assert!(
+        taken < 7_000_000,
+        "{taken} bytes on the disk after ten times a million"
+    );
+    assert!(
+        !store_once(&spool, "bob", "al", 1, &[b'x'; 60_000]).duplicate,
+        "that was long ago"
+    );
+    assert_eq!(
+        fetch(&spool, "bob", Some(u64::MAX)).len(),
+        1,
+        "and all works on"
+    );
+}
+
+#[test]
+fn what_is_stale_is_forgotten_whatever_its_size() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("spool");
+    let limits = Limits {
+        history_millis: 1_000,
+        ..Limits::default()
+    };
+    let (spool, _lock) = Spool::open(&path, limits).expect("a spool");
+    let mailbox = path.join("mail").join(Spool::place(&n("bob")));
+    for _ in 0..20 {
+        // Accepted in 1970, as the test's messages say.
+        store(&spool, "bob", &[b'x'; 60_000], None).expect("stored");
+    }
+    let before = blocks(&mailbox);
+    fetch(&spool, "bob", Some(19));
+    assert!(
+        blocks(&mailbox) < before / 4,
+        "{} of {before} bytes",
+        blocks(&mailbox)
+    );
+    assert_eq!(
+        fetch(&spool, "bob", None).len(),
+        1,
+        "what waits is never forgotten"
+    );
+}
+
+#[test]
+fn a_read_only_mailbox_refuses_for_now_and_can_be_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let f = Fixture::new();
+    f.store("bob", b"one");
+    let mode = |mode| std::fs::set_permissions(f.mailbox("bob"), PermissionsExt::from_mode(mode));
+    mode(0o400).expect("changed");
+    assert!(matches!(
+        store(&f.spool, "bob", b"two", None),
+        Err(StoreError::ReadOnly(_))
+    ));
+    assert_eq!(f.fetch("bob", None), [(1, b"one".to_vec())]);
+    let mut lease = f
+        .spool
+        .fetch(&n("bob"))
+        .expect("fetched")
+        .expect("a mailbox");
+    assert!(lease.next().expect("readable").is_some());
+    assert!(matches!(lease.acknowledge(1), Err(StoreError::ReadOnly(_))));
+    drop(lease);
+    f.store("carol", b"others are not concerned");
+    mode(0o600).expect("changed");
+    assert_eq!(f.store("bob", b"two"), 2);
 }
