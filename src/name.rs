@@ -50,6 +50,11 @@ impl Name {
         }
     }
 
+    /// The name as text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The name as bytes.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()

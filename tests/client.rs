@@ -213,32 +213,3 @@ fn without_a_terminal_there_is_no_menu() {
     assert_eq!(run(program("dropline").arg("--help")).0, 0);
     assert_eq!(run(program("dropline").arg("--wrong")).0, 64);
 }
-
-#[test]
-fn an_operator_sees_the_queue_beside_the_running_daemon() {
-    let daemon = Daemon::start();
-    daemon.store("bob", "al", "one");
-    daemon.store("bob", "al", "two");
-    daemon.store("alice", "al", "one");
-    daemon.fetch("alice");
-    let queue = |name: &[&str]| {
-        run(program("droplinectl")
-            .arg("--spool")
-            .arg(daemon.spool())
-            .arg("queue")
-            .args(name))
-    };
-    let (status, out, _) = queue(&[]);
-    let fields: Vec<_> = out.trim_end().split('\t').collect();
-    assert_eq!(
-        (status, fields.len(), &fields[..2]),
-        (0, 4, &["bob", "2"][..]),
-        "{out}"
-    );
-    assert_eq!(queue(&["alice"]).1, "alice\t0\t0\t-\n");
-    let (status, _, err) = queue(&["carol"]);
-    assert_eq!(status, 67);
-    assert!(err.contains("no mailbox of carol"), "{err}");
-    let nowhere = run(program("droplinectl").args(["--spool", "/nowhere", "queue"]));
-    assert_eq!(nowhere.0, 69);
-}

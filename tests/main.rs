@@ -1,6 +1,7 @@
 //! Tests over the built programs, as a user runs them.
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod admin;
 mod client;
 mod delivery;
 mod house;

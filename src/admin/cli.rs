@@ -35,6 +35,28 @@ pub(super) enum Command {
         /// Only this mailbox, also when nothing waits in it
         name: Option<Name>,
     },
+    /// Print the messages of a mailbox that were read and are still kept: number, time, sender, message
+    History {
+        /// Whose mailbox
+        name: Name,
+    },
+    /// Take messages that have expired out of the queues, and forget history that is older or more than is
+    /// kept (by default 7 days and 16 MiB)
+    Expire,
+    /// Verify every message; a line for each finding, and exit status 1 if there is one
+    Check {
+        /// Mend what is found, with what cannot be mended put into the spool's quarantine; the daemon must
+        /// not run
+        #[arg(long)]
+        repair: bool,
+        /// Only these mailboxes
+        names: Vec<Name>,
+    },
+    /// Print all mailboxes, one JSON object a line
+    Export,
+    /// Read what `export` has printed from standard input into a spool that has none of these mailboxes;
+    /// the daemon must not run
+    Import,
 }
 
 #[cfg(test)]

@@ -1,8 +1,15 @@
 //! `droplinectl`: what an operator sees and does.
 #![forbid(unsafe_code)]
 
+mod archive;
+mod check;
 mod cli;
+mod export;
+mod history;
+mod import;
+mod progress;
 mod queue;
+mod time;
 
 use std::io;
 use std::process::ExitCode;
@@ -11,12 +18,14 @@ use clap::Parser as _;
 
 use self::cli::{Cli, Command};
 use crate::name::Name;
-use crate::store::StoreError;
-use crate::store::spool::Spool;
+use crate::store::spool::{Limits, Spool};
+use crate::store::{Care as _, StoreError, Survey as _};
 
-/// The exit statuses of sysexits.h.
+/// The exit statuses: those of sysexits.h, and 1 for findings of a check.
 mod exit {
+    pub(super) const FINDINGS: u8 = 1;
     pub(super) const USAGE: u8 = 64;
+    pub(super) const BAD_DATA: u8 = 65;
     pub(super) const NO_USER: u8 = 67;
     pub(super) const UNAVAILABLE: u8 = 69;
     pub(super) const CANNOT_WRITE: u8 = 73;
@@ -31,6 +40,11 @@ enum Failure {
     NoMailbox(Name),
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
+    #[error(transparent)]
+    Import(#[from] import::ImportError),
+    /// Each finding has a line of its own.
+    #[error("{0} findings")]
+    Findings(usize),
 }
 
 impl Failure {
@@ -39,6 +53,8 @@ impl Failure {
             Self::Store(_) => exit::UNAVAILABLE,
             Self::NoMailbox(_) => exit::NO_USER,
             Self::Output(_) => exit::CANNOT_WRITE,
+            Self::Import(_) => exit::BAD_DATA,
+            Self::Findings(_) => exit::FINDINGS,
         }
     }
 }
@@ -58,17 +74,63 @@ pub fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            use std::io::Write as _;
-            // Where standard error is closed, nobody listens.
-            let _ = writeln!(io::stderr(), "droplinectl: {failure}");
+            say(&format!("droplinectl: {failure}"));
             failure.exit_status().into()
         }
     }
 }
 
+/// Says something to the operator, on standard error. Where that is closed, nobody listens.
+fn say(text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 fn run(cli: &Cli) -> Result<(), Failure> {
-    let spool = Spool::look_at(&cli.spool)?;
+    let look = || Spool::look_at(&cli.spool);
+    // A daemon that runs is refused the spool meanwhile, and refuses it to us.
+    let alone = || Spool::open(&cli.spool, Limits::default());
     match &cli.command {
-        Command::Queue { name } => queue::print(&spool, name.as_ref()),
+        Command::Queue { name } => queue::print(&look()?, name.as_ref()),
+        Command::History { name } => history::print(&look()?, name),
+        Command::Expire => expire(&look()?),
+        Command::Check {
+            repair: false,
+            names,
+        } => check::check(&look()?, names),
+        Command::Check {
+            repair: true,
+            names,
+        } => {
+            look()?;
+            let (spool, _lock) = alone()?;
+            check::repair(&spool, names)
+        }
+        Command::Export => export::export(&look()?),
+        Command::Import => {
+            let (spool, _lock) = alone()?;
+            Ok(import::import(&spool, io::stdin().lock())?)
+        }
+    }
+}
+
+fn expire(spool: &Spool) -> Result<(), Failure> {
+    let names = spool.mailboxes()?;
+    let mut progress = progress::Progress::new("mailboxes", names.len());
+    let mut failed = 0;
+    for name in names {
+        match spool.expire(&name) {
+            // Whoever reads it does the same when they have done.
+            Ok(_) | Err(StoreError::Busy) => {}
+            Err(e) => {
+                say(&format!("droplinectl: {e}"));
+                failed += 1;
+            }
+        }
+        progress.step();
+    }
+    match failed {
+        0 => Ok(()),
+        n => Err(Failure::Findings(n)),
     }
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FallocateFlags, OFlag};
+use nix::fcntl::{AtFlags, FallocateFlags, OFlag, PosixFadviseAdvice};
 use nix::sys::stat::Mode;
 use nix::unistd::UnlinkatFlags;
 
@@ -246,6 +246,19 @@ pub(crate) fn make_read_only(file: &File) -> io::Result<()> {
 pub(crate) fn begin_sync(file: &File) {
     // SAFETY: sync_file_range(2) takes a descriptor and integers, and touches no memory of ours.
     unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+/// Makes the kernel read `file` from the disk again.
+///
+/// # Errors
+/// Those of `posix_fadvise(2)`.
+pub(crate) fn forget_cached(file: &File) -> io::Result<()> {
+    Ok(nix::fcntl::posix_fadvise(
+        file,
+        0,
+        0,
+        PosixFadviseAdvice::POSIX_FADV_DONTNEED,
+    )?)
 }
 
 /// Gives the bytes from `from` to `to` of `file` back to the file system; they read as zeros then. Returns

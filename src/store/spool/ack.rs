@@ -1,9 +1,10 @@
 //! Taking messages out of the queue: one write of 64 bytes.
 
 use super::append::{lock, sync};
+use super::compact::compact;
 use super::fetch::Lease;
-use super::layout::Spool;
 use super::mailbox::Header;
+use super::retention::Gone;
 use super::walk::{Step, Walk};
 use super::{repair, retention};
 use crate::store::StoreError;
@@ -16,23 +17,72 @@ use crate::sys::file;
 /// # Errors
 /// Those of the system; then they may be handed out again.
 pub(super) fn acknowledge(lease: &Lease<'_>, seq: u64) -> Result<(), StoreError> {
+    let header = header(lease)?;
+    match up_to(lease, &header, seq)? {
+        Some(acked) => settle(lease, header, acked),
+        None => Ok(()),
+    }
+}
+
+/// Acknowledges the messages at the head of the queue that have expired, and forgets what the limits say;
+/// how many expired.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn expire(lease: &Lease<'_>) -> Result<u64, StoreError> {
+    let header = header(lease)?;
+    let now = unix_millis();
+    let mut expired = 0;
+    let mut acked = (header.acked_seq, header.acked_offset);
+    let mut walk = Walk::new(header.epoch, header.acked_offset, lease.end);
+    loop {
+        let step = walk.step(lease.mailbox.file());
+        match step.map_err(StoreError::system("read", &lease.path))? {
+            Step::Record { seq, end, .. } => {
+                let message = walk.record();
+                if message.is_none_or(|m| m.expires.is_none_or(|at| at > now)) {
+                    break;
+                }
+                expired += 1;
+                acked = (seq, end);
+            }
+            Step::Bad { .. } => {}
+            Step::End => break,
+        }
+    }
+    settle(lease, header, acked)?;
+    Ok(expired)
+}
+
+/// The header of the leased mailbox, which is to be written.
+fn header(lease: &Lease<'_>) -> Result<Header, StoreError> {
+    let file = lease.mailbox.file();
+    let read = |e| StoreError::system("read", &lease.path)(e);
+    if !file::facts(file).map_err(read)?.writable {
+        return Err(StoreError::ReadOnly(lease.path.clone()));
+    }
+    Header::read(file)
+        .map_err(read)?
+        .ok_or_else(|| repair::headless(&lease.path))
+}
+
+/// Writes the header with these messages acknowledged, and gives back what is forgotten.
+fn settle(lease: &Lease<'_>, before: Header, acked: (u64, u64)) -> Result<(), StoreError> {
     let file = lease.mailbox.file();
     let path = &lease.path;
     let read = |e| StoreError::system("read", path)(e);
-    if !file::facts(file).map_err(read)?.writable {
-        return Err(StoreError::ReadOnly(path.clone()));
-    }
-    // Only the holder of the lease moves the boundaries; the lock is for the header as a whole.
-    let mut header = Header::read(file)
-        .map_err(read)?
-        .ok_or_else(|| repair::headless(path))?;
-    let Some((acked_seq, acked_offset)) = up_to(lease, &header, seq)? else {
-        return Ok(());
+    let mut header = Header {
+        acked_seq: acked.0,
+        acked_offset: acked.1,
+        ..before
     };
-    (header.acked_seq, header.acked_offset) = (acked_seq, acked_offset);
     let gone =
         retention::forget(file, &mut header, lease.spool.limits(), unix_millis()).map_err(read)?;
+    if header == before {
+        return Ok(());
+    }
     {
+        // Only the holder of the lease moves the boundaries; the lock is for the header as a whole.
         let _lock = lock(lease.spool, &lease.name)?;
         let now = Header::read(file)
             .map_err(read)?
@@ -46,8 +96,27 @@ pub(super) fn acknowledge(lease: &Lease<'_>, seq: u64) -> Result<(), StoreError>
         .map_err(StoreError::system("write", path))?;
     }
     sync(file, path)?;
-    gone.give_back(file, lease.spool, &Spool::place(&lease.name));
+    make_room(lease, &header, &gone);
     Ok(())
+}
+
+/// Gives back what is forgotten. The messages are acknowledged already: what goes wrong here is logged.
+fn make_room(lease: &Lease<'_>, header: &Header, gone: &Gone) {
+    let file = lease.mailbox.file();
+    let result = match gone.give_back(file) {
+        Ok(true) => Ok(()),
+        Ok(false) => match file::facts(file) {
+            Ok(facts) if retention::is_worth_copying(header, facts.len, lease.spool.limits()) => {
+                compact(lease.spool, &lease.name, file, header).map_err(|e| e.to_string())
+            }
+            Ok(_) => Ok(()),
+            Err(e) => Err(e.to_string()),
+        },
+        Err(e) => Err(e.to_string()),
+    };
+    if let Err(e) = result {
+        log::warn!("cannot give back space of {}: {e}", lease.path.display());
+    }
 }
 
 /// Number and end of the last message up to number `seq`; `None` when those are acknowledged already.

@@ -28,6 +28,8 @@ pub(super) struct Lease<'s> {
     /// The mailbox, open, and its lock: the lease itself.
     pub(super) mailbox: Locked,
     pub(super) epoch: u32,
+    /// Where the mailbox ended when it was leased.
+    pub(super) end: u64,
     walk: Walk,
     now: u64,
     /// Number and end of the last message that was handed out.
@@ -42,14 +44,21 @@ impl<'s> Lease<'s> {
     pub(super) fn take(spool: &'s Spool, name: &Name) -> Result<Option<Self>, StoreError> {
         let place = Spool::place(name);
         let path = spool.mail().path_of(&place);
-        // A descriptor of our own, opened after the fork: its lock is ours alone.
-        let opened = spool.mail().file(&place);
-        let Some(file) = opened.map_err(StoreError::system("open", &path))? else {
-            return Ok(None);
+        let mailbox = loop {
+            // A descriptor of our own, opened after the fork: its lock is ours alone.
+            let opened = spool.mail().file(&place);
+            let Some(file) = opened.map_err(StoreError::system("open", &path))? else {
+                return Ok(None);
+            };
+            let mailbox = Locked::within(file, PATIENCE)
+                .map_err(StoreError::system("lock", &path))?
+                .map_err(|_| StoreError::Busy)?;
+            let facts = file::facts(mailbox.file());
+            // It may have been copied, and replaced, while we waited.
+            if facts.map_err(StoreError::system("look at", &path))?.named {
+                break mailbox;
+            }
         };
-        let mailbox = Locked::within(file, PATIENCE)
-            .map_err(StoreError::system("lock", &path))?
-            .map_err(|_| StoreError::Busy)?;
         let Some((header, end)) = snapshot(spool, name, &mailbox, &path)? else {
             return Ok(None);
         };
@@ -62,10 +71,25 @@ impl<'s> Lease<'s> {
             path,
             mailbox,
             epoch: header.epoch,
+            end,
             walk: Walk::new(header.epoch, header.acked_offset, end),
             now: unix_millis(),
             last: None,
         }))
+    }
+}
+
+impl Lease<'_> {
+    /// Keeps what is damaged, before the messages behind it are acknowledged, and it is history.
+    fn pass_over(&self, offset: u64, end: u64) {
+        log::error!(
+            "mailbox {} is damaged: bytes {offset} to {end} are no message, and go to quarantine",
+            self.path.display()
+        );
+        let file = self.mailbox.file();
+        if let Err(e) = repair::quarantine(self.spool, &self.name, file, offset, end) {
+            log::error!("cannot put them there: {e}");
+        }
     }
 }
 
@@ -127,10 +151,7 @@ impl Waiting for Lease<'_> {
                         break;
                     }
                 }
-                Step::Bad { offset, end } => log::error!(
-                    "mailbox {} is damaged: bytes {offset} to {end} are no message, and are passed over",
-                    self.path.display()
-                ),
+                Step::Bad { offset, end } => self.pass_over(offset, end),
                 Step::End => return Ok(None),
             }
         }

@@ -118,9 +118,23 @@ impl Spool {
         &self.limits
     }
 
+    /// Removes the mailbox of `name`, which has nothing in it.
+    pub(super) fn remove(&self, name: &Name) -> Result<(), StoreError> {
+        let folder = self.folder(name)?;
+        folder
+            .remove(name.as_str())
+            .and_then(|()| folder.sync())
+            .map_err(StoreError::system("remove", folder.path_of(name.as_str())))
+    }
+
     /// The directory of all mailboxes.
     pub(super) fn mail(&self) -> &Dir {
         &self.mail
+    }
+
+    /// The name of the folder of the mailbox of `name`.
+    pub(super) fn folder_name(name: &Name) -> String {
+        folder(name)
     }
 
     /// The folder of the mailbox of `name`, to wait until its name is on the disk.

@@ -66,6 +66,15 @@ impl Header {
         }
     }
 
+    /// Whether its boundaries are in order, within a mailbox that is `len` bytes long.
+    pub(super) fn is_sane(&self, len: u64) -> bool {
+        RECORDS <= self.ids_offset
+            && self.ids_offset <= self.kept_offset
+            && self.kept_offset <= self.acked_offset
+            && self.acked_offset <= len
+            && self.kept_seq <= self.acked_seq
+    }
+
     /// The newest valid header of `file`; `None` when there is none.
     ///
     /// # Errors

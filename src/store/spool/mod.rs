@@ -7,6 +7,8 @@
 
 mod ack;
 mod append;
+mod check;
+mod compact;
 mod dedup;
 mod fetch;
 mod layout;
@@ -24,8 +26,11 @@ mod tests;
 pub(crate) use layout::Spool;
 pub(crate) use limits::Limits;
 
+use crate::message::Stored;
 use crate::name::Name;
-use crate::store::{Delivery, Mail, Queue, Receipt, StoreError, Survey, Waiting};
+use crate::store::{
+    Care, Delivery, Finding, Mail, Queue, Receipt, Restoring, State, StoreError, Survey, Waiting,
+};
 
 impl Mail for Spool {
     fn deliver(&self, batch: &[Delivery<'_>]) -> Vec<Result<Receipt, StoreError>> {
@@ -44,5 +49,35 @@ impl Survey for Spool {
 
     fn queue(&self, of: &Name) -> Result<Option<Queue>, StoreError> {
         survey::queue(self, of)
+    }
+
+    fn messages(
+        &self,
+        of: &Name,
+        each: &mut dyn FnMut(&Stored<'_>, State) -> bool,
+    ) -> Result<Option<u64>, StoreError> {
+        survey::messages(self, of, each)
+    }
+
+    fn check(&self, of: &Name) -> Result<Vec<Finding>, StoreError> {
+        check::mailbox(self, of)
+    }
+
+    fn check_layout(&self) -> Result<Vec<Finding>, StoreError> {
+        check::layout(self)
+    }
+}
+
+impl Care for Spool {
+    fn expire(&self, of: &Name) -> Result<u64, StoreError> {
+        fetch::Lease::take(self, of)?.map_or(Ok(0), |lease| ack::expire(&lease))
+    }
+
+    fn repair(&self, of: &Name) -> Result<(), StoreError> {
+        check::repair(self, of)
+    }
+
+    fn restore(&self, of: &Name, acked: u64) -> Result<Box<dyn Restoring + '_>, StoreError> {
+        Ok(Box::new(check::Restore::begin(self, of, acked)?))
     }
 }

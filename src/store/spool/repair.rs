@@ -68,6 +68,18 @@ pub(super) fn mend_tail(
 /// # Errors
 /// Those of the system.
 pub(super) fn is_stillborn(file: &File, path: &Path, len: u64) -> Result<bool, StoreError> {
+    Ok(first_record(file, path, len)?.is_none())
+}
+
+/// Epoch and offset of the first valid record of a mailbox that has no header to tell.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn first_record(
+    file: &File,
+    path: &Path,
+    len: u64,
+) -> Result<Option<(u32, u64)>, StoreError> {
     let mut bytes = vec![0; 64 * 1024];
     let mut at = RECORDS;
     while at < len {
@@ -77,16 +89,17 @@ pub(super) fn is_stillborn(file: &File, path: &Path, len: u64) -> Result<bool, S
             let Some(epoch) = record::claimed_epoch(&bytes[hit..n]) else {
                 break;
             };
-            let mut walk = Walk::new(epoch, at + hit as u64, len);
+            let offset = at + hit as u64;
+            let mut walk = Walk::new(epoch, offset, len);
             let step = walk.step(file).map_err(StoreError::system("read", path))?;
             if matches!(step, Step::Record { .. }) {
-                return Ok(false);
+                return Ok(Some((epoch, offset)));
             }
         }
         // The chunks overlap by what is needed to read the epoch.
         at += (n as u64).saturating_sub(8).max(8);
     }
-    Ok(true)
+    Ok(None)
 }
 
 /// What is said of a mailbox with messages and without a valid header.

@@ -9,7 +9,6 @@ use std::fs::File;
 use std::io;
 
 use super::dedup::WINDOW;
-use super::layout::Spool;
 use super::limits::Limits;
 use super::mailbox::{Header, RECORDS};
 use super::record::{self, HEAD, Head, TRAILER};
@@ -116,24 +115,24 @@ impl Gone {
         }
     }
 
-    /// Gives the space back. The header that says so must be on the disk. It is only space: an error
-    /// is logged, and whatever comes next tries again.
-    pub(super) fn give_back(&self, file: &File, spool: &Spool, place: &str) {
+    /// Gives the space back. The header that says so must be on the disk. Returns whether the file system
+    /// can do that.
+    ///
+    /// # Errors
+    /// Those of `fallocate(2)`. It is only space: whatever comes next tries again.
+    pub(super) fn give_back(&self, file: &File) -> io::Result<bool> {
         for &(from, to) in &self.ranges {
-            match file::punch(file, from, to) {
-                Ok(true) => {}
-                Ok(false) => {
-                    log::debug!(
-                        "the file system of the spool gives no space back; it is copied instead"
-                    );
-                    break;
-                }
-                Err(e) => {
-                    let path = spool.mail().path_of(place);
-                    log::warn!("cannot give space of {} back: {e}", path.display());
-                    break;
-                }
+            if !file::punch(file, from, to)? {
+                return Ok(false);
             }
         }
+        Ok(true)
     }
+}
+
+/// Whether more than half of a mailbox of `len` bytes is forgotten, and more than history may take: then
+/// it is worth copying the rest.
+pub(super) fn is_worth_copying(header: &Header, len: u64, limits: &Limits) -> bool {
+    let forgotten = header.ids_offset - RECORDS;
+    forgotten > limits.history_bytes && forgotten > len.saturating_sub(header.ids_offset)
 }

@@ -1,12 +1,16 @@
 //! Looking at mailboxes without touching them.
 
+use std::fs::File;
+use std::path::PathBuf;
+
 use super::append::lock;
 use super::layout::Spool;
 use super::mailbox::{self, Header};
 use super::repair;
 use super::walk::{Step, Walk};
+use crate::message::Stored;
 use crate::name::Name;
-use crate::store::{Queue, StoreError};
+use crate::store::{Queue, State, StoreError};
 use crate::sys::file;
 
 /// The names of all mailboxes, sorted.
@@ -29,43 +33,74 @@ pub(super) fn mailboxes(spool: &Spool) -> Result<Vec<Name>, StoreError> {
     Ok(all)
 }
 
+/// A mailbox as it was at a moment when nobody appended to it.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+    /// `None` when there is no valid one.
+    pub(super) header: Option<Header>,
+    pub(super) len: u64,
+    pub(super) writable: bool,
+}
+
+impl View {
+    /// Opens the mailbox of `of`; `None` when there is none.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn open(spool: &Spool, of: &Name) -> Result<Option<Self>, StoreError> {
+        let place = Spool::place(of);
+        let path = spool.mail().path_of(&place);
+        // The lock first: a mailbox may be replaced by a copy of itself.
+        let _lock = lock(spool, of)?;
+        let opened = spool.mail().file(&place);
+        let Some(file) = opened.map_err(StoreError::system("open", &path))? else {
+            return Ok(None);
+        };
+        let facts = file::facts(&file).map_err(StoreError::system("look at", &path))?;
+        let header = Header::read(&file).map_err(StoreError::system("read", &path))?;
+        Ok(Some(Self {
+            path,
+            file,
+            header,
+            len: facts.len,
+            writable: facts.writable,
+        }))
+    }
+
+    /// The header; `None` for a mailbox whose first write was cut off.
+    fn header_or_stillborn(&self) -> Result<Option<Header>, StoreError> {
+        match self.header {
+            Some(header) => Ok(Some(header)),
+            None if repair::is_stillborn(&self.file, &self.path, self.len)? => Ok(None),
+            None => Err(repair::headless(&self.path)),
+        }
+    }
+}
+
 /// What waits in the mailbox of `of`; `None` when there is no such mailbox. Takes the same time however
 /// much it is.
 ///
 /// # Errors
 /// Damage, and those of the system.
 pub(super) fn queue(spool: &Spool, of: &Name) -> Result<Option<Queue>, StoreError> {
-    let place = Spool::place(of);
-    let path = spool.mail().path_of(&place);
-    let opened = spool.mail().file(&place);
-    let Some(file) = opened.map_err(StoreError::system("open", &path))? else {
+    let Some(view) = View::open(spool, of)? else {
         return Ok(None);
     };
-    let read = |e| StoreError::system("read", &path)(e);
-    let (header, len, last) = {
-        let _lock = lock(spool, of)?;
-        let len = file::facts(&file).map_err(read)?.len;
-        let Some(header) = Header::read(&file).map_err(read)? else {
-            return match repair::is_stillborn(&file, &path, len)? {
-                true => Ok(None),
-                false => Err(repair::headless(&path)),
-            };
-        };
-        (
-            header,
-            len,
-            mailbox::last_seq(&file, &header, len).map_err(read)?,
-        )
+    let Some(header) = view.header_or_stillborn()? else {
+        return Ok(None);
     };
+    let read = |e| StoreError::system("read", &view.path)(e);
+    let last = mailbox::last_seq(&view.file, &header, view.len).map_err(read)?;
     let mut queue = Queue {
         waiting: 0,
-        bytes: len.saturating_sub(header.acked_offset),
+        bytes: view.len.saturating_sub(header.acked_offset),
         oldest: None,
     };
-    let mut walk = Walk::new(header.epoch, header.acked_offset, len);
-    // With a torn tail, the numbers are counted one by one.
+    let mut walk = Walk::new(header.epoch, header.acked_offset, view.len);
     loop {
-        match walk.step(&file).map_err(read)? {
+        match walk.step(&view.file).map_err(read)? {
             Step::Record { .. } => {
                 queue.waiting += 1;
                 if queue.oldest.is_none() {
@@ -75,10 +110,51 @@ pub(super) fn queue(spool: &Spool, of: &Name) -> Result<Option<Queue>, StoreErro
             Step::Bad { .. } => {}
             Step::End => break,
         }
+        // With a torn tail, the messages are counted one by one.
         if let Some(last) = last {
             queue.waiting = last.saturating_sub(header.acked_seq);
             break;
         }
     }
     Ok(Some(queue))
+}
+
+/// Shows the messages of the mailbox of `of` until `each` returns `false`; the number up to which they are
+/// acknowledged.
+///
+/// # Errors
+/// Damage, and those of the system.
+pub(super) fn messages(
+    spool: &Spool,
+    of: &Name,
+    each: &mut dyn FnMut(&Stored<'_>, State) -> bool,
+) -> Result<Option<u64>, StoreError> {
+    let Some(view) = View::open(spool, of)? else {
+        return Ok(None);
+    };
+    let Some(header) = view.header_or_stillborn()? else {
+        return Ok(None);
+    };
+    let mut walk = Walk::new(header.epoch, header.kept_offset, view.len);
+    loop {
+        match walk
+            .step(&view.file)
+            .map_err(StoreError::system("read", &view.path))?
+        {
+            Step::Record { offset, .. } => {
+                let state = if offset < header.acked_offset {
+                    State::Read
+                } else {
+                    State::Waiting
+                };
+                if walk.record().is_some_and(|message| !each(&message, state)) {
+                    break;
+                }
+            }
+            // It is damaged, or was forgotten since we have looked at the header.
+            Step::Bad { .. } => {}
+            Step::End => break,
+        }
+    }
+    Ok(Some(header.acked_seq))
 }

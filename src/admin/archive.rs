@@ -1,0 +1,133 @@
+//! The lines of `droplinectl export` and `import`: one JSON object each.
+//!
+//! A mailbox is a line that says up to which number its messages are acknowledged, and then a line for each
+//! message. A body that is text is `body`, any other `body_base64`.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize};
+
+use crate::message::{LARGEST_MAX_BODY, MessageId, Stored, Trust};
+use crate::name::Name;
+
+/// A line.
+#[derive(Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub(super) enum Line {
+    /// A message of the mailbox whose line came before.
+    Message(Message),
+    /// A mailbox begins.
+    Mailbox {
+        /// Its name.
+        mailbox: String,
+        /// Up to which number its messages are acknowledged.
+        acked: u64,
+    },
+}
+
+/// A message.
+#[derive(Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Message {
+    mailbox: String,
+    pub(super) seq: u64,
+    id: String,
+    from: String,
+    trust: TrustName,
+    at: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum TrustName {
+    Open,
+    Local,
+}
+
+impl Message {
+    /// The line of a stored message.
+    pub(super) fn new(mailbox: &Name, message: &Stored<'_>) -> Self {
+        let text = std::str::from_utf8(message.body).ok().map(str::to_owned);
+        let bytes = text.is_none().then(|| BASE64_STANDARD.encode(message.body));
+        Self {
+            mailbox: mailbox.to_string(),
+            seq: message.seq,
+            id: message.id.to_string(),
+            from: message.from.to_string(),
+            trust: match message.trust {
+                Trust::Open => TrustName::Open,
+                Trust::Local => TrustName::Local,
+            },
+            at: message.at,
+            expires: message.expires,
+            body: text,
+            body_base64: bytes,
+        }
+    }
+
+    /// What the line says, with `mailbox` as the one that it must belong to, and `body` to keep its bytes.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn stored<'b>(
+        &self,
+        mailbox: &Name,
+        body: &'b mut Vec<u8>,
+    ) -> Result<Stored<'b>, String> {
+        if self.mailbox != mailbox.as_str() {
+            return Err(format!(
+                "a message of {:?} among those of {mailbox}",
+                self.mailbox
+            ));
+        }
+        *body = match (&self.body, &self.body_base64) {
+            (Some(text), None) => text.clone().into_bytes(),
+            (None, Some(encoded)) => BASE64_STANDARD
+                .decode(encoded)
+                .map_err(|e| format!("body_base64: {e}"))?,
+            _ => return Err("a message has either body or body_base64".into()),
+        };
+        if body.is_empty() || body.len() > LARGEST_MAX_BODY {
+            return Err(format!(
+                "a body has 1 to {LARGEST_MAX_BODY} bytes, not {}",
+                body.len()
+            ));
+        }
+        Ok(Stored {
+            seq: self.seq,
+            id: self
+                .id
+                .parse()
+                .map_err(|()| "an id has 32 hexadecimal digits".to_owned())?,
+            from: self.from.parse().map_err(|e| format!("from: {e}"))?,
+            trust: match self.trust {
+                TrustName::Open => Trust::Open,
+                TrustName::Local => Trust::Local,
+            },
+            at: self.at,
+            expires: self.expires,
+            body,
+        })
+    }
+}
+
+impl std::str::FromStr for MessageId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut id = [0; 16];
+        if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(());
+        }
+        for (at, byte) in id.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| ())?;
+        }
+        Ok(Self(id))
+    }
+}

@@ -1,0 +1,75 @@
+//! `droplinectl check`.
+
+use std::io::{self, BufWriter, Write};
+
+use super::Failure;
+use super::progress::Progress;
+use crate::name::Name;
+use crate::store::{Care, Finding, Survey};
+
+/// Verifies the mailboxes of `names`, or all, and prints a line for each finding: path, offset, what.
+///
+/// # Errors
+/// [`Failure::Findings`] when there are any.
+pub(super) fn check(store: &dyn Survey, names: &[Name]) -> Result<(), Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut count = 0;
+    if names.is_empty() {
+        count += print(&mut out, &store.check_layout()?)?;
+    }
+    let names = which(store, names)?;
+    let mut progress = Progress::new("mailboxes", names.len());
+    for name in &names {
+        count += print(&mut out, &store.check(name)?)?;
+        progress.step();
+    }
+    out.flush()?;
+    match count {
+        0 => Ok(()),
+        n => Err(Failure::Findings(n)),
+    }
+}
+
+/// As [`check`], and writes each mailbox with a finding anew. What it prints is what was found; what is
+/// still wrong after that is a failure.
+pub(super) fn repair(store: &dyn Care, names: &[Name]) -> Result<(), Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let names = which(store, names)?;
+    let mut progress = Progress::new("mailboxes", names.len());
+    let mut left = 0;
+    for name in &names {
+        let findings = store.check(name)?;
+        if !findings.is_empty() {
+            print(&mut out, &findings)?;
+            store.repair(name)?;
+            left += print(&mut out, &store.check(name)?)?;
+        }
+        progress.step();
+    }
+    out.flush()?;
+    match left {
+        0 => Ok(()),
+        n => Err(Failure::Findings(n)),
+    }
+}
+
+fn which(store: &(impl Survey + ?Sized), names: &[Name]) -> Result<Vec<Name>, Failure> {
+    if names.is_empty() {
+        return Ok(store.mailboxes()?);
+    }
+    for name in names {
+        if store.queue(name).is_ok_and(|queue| queue.is_none())
+            && !store.mailboxes()?.contains(name)
+        {
+            return Err(Failure::NoMailbox(name.clone()));
+        }
+    }
+    Ok(names.to_vec())
+}
+
+fn print(out: &mut impl Write, findings: &[Finding]) -> io::Result<usize> {
+    for Finding { path, offset, what } in findings {
+        writeln!(out, "{}: byte {offset}: {what}", path.display())?;
+    }
+    Ok(findings.len())
+}

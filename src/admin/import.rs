@@ -1,0 +1,103 @@
+//! `droplinectl import`.
+
+use std::io::{self, BufRead};
+
+use super::archive::Line;
+use super::progress::Progress;
+use crate::name::Name;
+use crate::store::{Care, Restoring, StoreError};
+
+/// The longest line: the largest body, each byte of it escaped, and what stands around it.
+const LONGEST_LINE: usize = (crate::message::LARGEST_MAX_BODY * 6) + 1_024;
+
+/// Why something was not imported. The mailboxes before it were.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ImportError {
+    /// Standard input cannot be read.
+    #[error("cannot read line {0}: {1}")]
+    Input(usize, io::Error),
+    /// A line is not what export prints.
+    #[error("line {0} cannot be imported: {1}")]
+    Line(usize, String),
+    /// The store does not take it.
+    #[error("line {0} cannot be imported: {1}")]
+    Store(usize, StoreError),
+}
+
+/// Reads mailboxes from `input` into a store that has none of them.
+///
+/// # Errors
+/// The first line that is wrong. Its mailbox is not there then; those before it are.
+pub(super) fn import(store: &dyn Care, input: impl BufRead) -> Result<(), ImportError> {
+    let mut lines = Lines {
+        input,
+        number: 0,
+        ahead: None,
+    };
+    let mut progress = Progress::new("mailboxes", 0);
+    while let Some(line) = lines.next()? {
+        let number = lines.number;
+        let Line::Mailbox { mailbox, acked } = line else {
+            return Err(ImportError::Line(
+                number,
+                "a message without the line of its mailbox".into(),
+            ));
+        };
+        let name: Name = mailbox
+            .parse()
+            .map_err(|e| ImportError::Line(number, format!("mailbox: {e}")))?;
+        let store_error = |number| move |e| ImportError::Store(number, e);
+        let mut restoring = store.restore(&name, acked).map_err(store_error(number))?;
+        lines.messages(&name, restoring.as_mut())?;
+        restoring.finish().map_err(store_error(number))?;
+        progress.step();
+    }
+    Ok(())
+}
+
+struct Lines<R> {
+    input: R,
+    number: usize,
+    /// A line that was read and is not a message: the next mailbox.
+    ahead: Option<Line>,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn next(&mut self) -> Result<Option<Line>, ImportError> {
+        if let Some(line) = self.ahead.take() {
+            return Ok(Some(line));
+        }
+        self.number += 1;
+        let mut text = Vec::new();
+        let mut limited = io::Read::take(&mut self.input, LONGEST_LINE as u64);
+        let n = limited
+            .read_until(b'\n', &mut text)
+            .map_err(|e| ImportError::Input(self.number, e))?;
+        if n == 0 {
+            return Ok(None);
+        }
+        serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|e| ImportError::Line(self.number, e.to_string()))
+    }
+
+    /// Hands the messages of a mailbox to `restoring`, up to the next mailbox.
+    fn messages(&mut self, of: &Name, restoring: &mut dyn Restoring) -> Result<(), ImportError> {
+        let mut body = Vec::new();
+        loop {
+            let message = match self.next()? {
+                Some(Line::Message(message)) => message,
+                other => {
+                    self.ahead = other;
+                    return Ok(());
+                }
+            };
+            let stored = message
+                .stored(of, &mut body)
+                .map_err(|e| ImportError::Line(self.number, e))?;
+            restoring
+                .push(&stored)
+                .map_err(|e| ImportError::Store(self.number, e))?;
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Whether a spool is what it should be, and making it so.
+
+use std::path::Path;
+
+use super::compact::{Writer, compact};
+use super::layout::Spool;
+use super::mailbox::{self, Header, RECORDS};
+use super::repair;
+use super::survey::View;
+use super::walk::{Step, Walk};
+use crate::message::Stored;
+use crate::name::Name;
+use crate::store::{Finding, Restoring, StoreError};
+use crate::sys::file;
+
+/// What is wrong with the directories: files that have no business there.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn layout(spool: &Spool) -> Result<Vec<Finding>, StoreError> {
+    let mail = spool.mail();
+    let mut findings = Vec::new();
+    for folder in mail
+        .names()
+        .map_err(StoreError::system("read", mail.path()))?
+    {
+        let folder = String::from_utf8_lossy(&folder).into_owned();
+        let dir = mail
+            .sub(&folder)
+            .map_err(StoreError::system("open", mail.path_of(&folder)))?;
+        for name in dir
+            .names()
+            .map_err(StoreError::system("read", dir.path()))?
+        {
+            let what = match Name::new(&name) {
+                Ok(name) if Spool::folder_name(&name) == folder => continue,
+                Ok(_) => "a mailbox in the wrong folder: nobody finds it",
+                Err(_) if name.starts_with(b".") && name.ends_with(b".new") => {
+                    "what an unfinished repair or copy has left; it can be removed"
+                }
+                Err(_) => "no mailbox",
+            };
+            let path = dir.path_of(&String::from_utf8_lossy(&name));
+            findings.push(Finding {
+                path,
+                offset: 0,
+                what: what.into(),
+            });
+        }
+    }
+    Ok(findings)
+}
+
+/// What is wrong with the mailbox of `of`. Every byte that belongs to a message is read.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn mailbox(spool: &Spool, of: &Name) -> Result<Vec<Finding>, StoreError> {
+    let Some(view) = View::open(spool, of)? else {
+        return Ok(Vec::new());
+    };
+    let read = |e| StoreError::system("read", &view.path)(e);
+    let mut findings = Vec::new();
+    let mut find = |offset, what: String| {
+        findings.push(Finding {
+            path: view.path.clone(),
+            offset,
+            what,
+        })
+    };
+    if !view.writable {
+        find(
+            0,
+            "read-only, since the disk failed to keep something of it".into(),
+        );
+    }
+    let Some(header) = view.header else {
+        if !repair::is_stillborn(&view.file, &view.path, view.len)? {
+            find(
+                0,
+                "both its headers are invalid, and it has messages".into(),
+            );
+        } else if view.len > 0 {
+            find(0, "its first write was cut off; it has no message".into());
+        }
+        return Ok(findings);
+    };
+    if !header.is_sane(view.len) {
+        find(0, "its header points behind its end, or backwards".into());
+    }
+    let torn = mailbox::last_seq(&view.file, &header, view.len)
+        .map_err(read)?
+        .is_none();
+    let mut last = header.kept_seq;
+    let mut walk = Walk::new(header.epoch, header.kept_offset, view.len);
+    let mut boundary = header.kept_offset == header.acked_offset;
+    loop {
+        match walk.step(&view.file).map_err(read)? {
+            Step::Record { offset, end, seq } => {
+                if seq <= last {
+                    find(offset, format!("message {seq} comes after message {last}"));
+                }
+                last = seq;
+                boundary |= end == header.acked_offset;
+            }
+            Step::Bad { offset, end } if torn && end == view.len => {
+                find(
+                    offset,
+                    format!("the last write was cut off: {} bytes", end - offset),
+                );
+            }
+            Step::Bad { offset, end } => {
+                // On a running daemon's spool it may have been forgotten since.
+                if !forgotten(spool, of, end)? {
+                    find(offset, format!("damaged up to byte {end}"));
+                }
+                boundary |= end == header.acked_offset;
+            }
+            Step::End => break,
+        }
+    }
+    if !boundary {
+        find(
+            header.acked_offset,
+            "the header says that a message begins here, and none does".into(),
+        );
+    }
+    Ok(findings)
+}
+
+/// Whether what ends at `end` has been given back by now.
+fn forgotten(spool: &Spool, of: &Name, end: u64) -> Result<bool, StoreError> {
+    let now = View::open(spool, of)?;
+    Ok(now
+        .and_then(|view| view.header)
+        .is_none_or(|header| header.kept_offset >= end))
+}
+
+/// Writes the mailbox of `of` anew with what is valid in it.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn repair(spool: &Spool, of: &Name) -> Result<(), StoreError> {
+    let Some(view) = View::open(spool, of)? else {
+        return Ok(());
+    };
+    let path = &view.path;
+    if !view.writable {
+        // What the disk has counts, and not what the kernel thinks that it has.
+        file::forget_cached(&view.file).map_err(StoreError::system("read anew", path))?;
+    }
+    let header = match view.header.filter(|header| header.is_sane(view.len)) {
+        Some(header) => header,
+        None => match rebuilt_header(&view)? {
+            Some(header) => header,
+            None => return spool.remove(of),
+        },
+    };
+    let mut walk = Walk::new(header.epoch, header.kept_offset, view.len);
+    loop {
+        match walk
+            .step(&view.file)
+            .map_err(StoreError::system("read", path))?
+        {
+            Step::Bad { offset, end } => repair::quarantine(spool, of, &view.file, offset, end)?,
+            Step::Record { .. } => {}
+            Step::End => break,
+        }
+    }
+    compact(spool, of, &view.file, &header)
+}
+
+/// A header for a mailbox that has lost its own: all messages wait. `None` when there are none.
+fn rebuilt_header(view: &View) -> Result<Option<Header>, StoreError> {
+    let Some((epoch, first)) = repair::first_record(&view.file, &view.path, view.len)? else {
+        return Ok(None);
+    };
+    let mut walk = Walk::new(epoch, first, view.len);
+    match walk
+        .step(&view.file)
+        .map_err(StoreError::system("read", &view.path))?
+    {
+        Step::Record { seq, .. } => Ok(Some(Header {
+            acked_seq: seq - 1,
+            kept_seq: seq - 1,
+            acked_offset: first,
+            kept_offset: first,
+            ids_offset: first,
+            ..Header::new(epoch)
+        })),
+        Step::Bad { .. } | Step::End => Ok(None),
+    }
+}
+
+/// A mailbox that is being restored.
+#[derive(Debug)]
+pub(super) struct Restore<'s> {
+    writer: Writer<'s>,
+    acked: u64,
+}
+
+impl<'s> Restore<'s> {
+    /// Begins the mailbox of `of`.
+    ///
+    /// # Errors
+    /// When there is one already; those of the system.
+    pub(super) fn begin(spool: &'s Spool, of: &Name, acked: u64) -> Result<Self, StoreError> {
+        if let Some(view) = View::open(spool, of)? {
+            return Err(already_there(&view.path));
+        }
+        let mut writer = Writer::begin(spool, of)?;
+        writer.kept_from_here();
+        Ok(Self { writer, acked })
+    }
+}
+
+impl Restoring for Restore<'_> {
+    fn push(&mut self, message: &Stored<'_>) -> Result<(), StoreError> {
+        self.writer.push(message, message.seq <= self.acked)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), StoreError> {
+        self.writer.finish(self.acked)
+    }
+}
+
+fn already_there(path: &Path) -> StoreError {
+    StoreError::Damaged {
+        path: path.to_owned(),
+        offset: RECORDS,
+        what: "there is such a mailbox already",
+    }
+}

@@ -1,0 +1,320 @@
+//! `droplinectl` over real spools, beside a running daemon and without one.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Daemon, files_below, program};
+
+/// Exit status, standard output, standard error.
+type Ran = (i32, String, String);
+
+fn ctl_with(spool: &Path, args: &[&str], input: &[u8]) -> Ran {
+    let mut child = program("droplinectl")
+        .arg("--spool")
+        .arg(spool)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("run");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // It may end before it has read all of it.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = child.wait_with_output().expect("run");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (status.code().expect("a status"), text(stdout), text(stderr))
+}
+
+fn ctl(spool: &Path, args: &[&str]) -> Ran {
+    ctl_with(spool, args, b"")
+}
+
+const NOTHING: Ran = (0, String::new(), String::new());
+
+/// The file of the mailbox of this name.
+fn mailbox(daemon: &Daemon, name: &str) -> PathBuf {
+    let files = files_below(&daemon.spool().join("mail")).expect("readable");
+    let file = files.into_iter().find(|file| file.ends_with(name));
+    file.unwrap_or_else(|| panic!("no mailbox of {name}"))
+}
+
+fn flip(file: &Path, at: usize) {
+    let mut bytes = fs::read(file).expect("readable");
+    bytes[at] ^= 0x10;
+    fs::write(file, bytes).expect("written");
+}
+
+/// Ends a daemon, so that its spool can be worked on.
+fn ended(mut daemon: Daemon) -> Daemon {
+    daemon.signal(Signal::SIGTERM);
+    daemon.ended();
+    daemon
+}
+
+#[test]
+fn what_waits_and_what_was_read() {
+    let daemon = Daemon::start();
+    let spool = daemon.spool();
+    assert_eq!(ctl(&spool, &["queue"]), NOTHING);
+    daemon.store("bob", "al", "one");
+    daemon.fetch("bob");
+    daemon.ask("store;bob;eve;two\x1b[2J\ttab\n");
+    daemon.fetch("bob");
+    daemon.store("bob", "al", "three");
+    let (status, out, _) = ctl(&spool, &["history", "bob"]);
+    let rows: Vec<Vec<_>> = out.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!((status, rows.len()), (0, 2), "{out}");
+    assert_eq!((rows[0][0], rows[0][2], rows[0][3]), ("1", "al", "one"));
+    assert_eq!(
+        (rows[1][0], rows[1][2], rows[1][3]),
+        ("2", "eve", "two\\u{1b}[2J\\ttab")
+    );
+    assert_eq!(
+        ctl(&spool, &["queue", "bob"]).1.split('\t').nth(1),
+        Some("1")
+    );
+    assert_eq!(ctl(&spool, &["history", "nobody"]).0, 67);
+    assert_eq!(ctl(&spool, &["queue", "../x"]).0, 64);
+}
+
+#[test]
+fn a_sound_spool_has_no_findings_live_and_stopped() {
+    let daemon = Daemon::start();
+    for n in 0..50 {
+        daemon.store(&format!("m{}", n % 7), "al", &"x".repeat(n * 100 + 1));
+    }
+    daemon.fetch("m3");
+    assert_eq!(ctl(&daemon.spool(), &["check"]), NOTHING);
+    assert_eq!(ctl(&daemon.spool(), &["expire"]), NOTHING);
+    let (status, _, err) = ctl(&daemon.spool(), &["check", "--repair"]);
+    assert_eq!(status, 69, "not under a running daemon");
+    assert!(err.contains(&format!("process {}", daemon.pid())), "{err}");
+    let daemon = ended(daemon);
+    assert_eq!(ctl(&daemon.spool(), &["check"]), NOTHING);
+    assert_eq!(ctl(&daemon.spool(), &["check", "--repair"]), NOTHING);
+    assert_eq!(ctl(&daemon.spool(), &["check", "m1", "nobody"]).0, 67);
+}
+
+#[test]
+fn damage_is_found_named_mended_and_disturbs_nobody_else() {
+    let daemon = Daemon::start();
+    for body in ["one", "two", "three"] {
+        daemon.store("bob", "al", body);
+        daemon.store("eve", "al", body);
+        daemon.store("carol", "al", body);
+    }
+    let bob = mailbox(&daemon, "bob");
+    let eve = mailbox(&daemon, "eve");
+    let second = 1024 + (fs::read(&bob).expect("readable").len() - 1024 + 16) / 3 / 8 * 8;
+    flip(&bob, second + 2);
+    flip(&eve, 5);
+    flip(&eve, 520);
+    let (status, out, err) = ctl(&daemon.spool(), &["check"]);
+    assert_eq!(
+        (status, err.as_str()),
+        (1, "droplinectl: 2 findings\n"),
+        "{out}"
+    );
+    let (bob_text, eve_text) = (bob.display().to_string(), eve.display().to_string());
+    assert!(
+        out.lines()
+            .any(|line| line.starts_with(&format!("{bob_text}: byte 11"))),
+        "{out}"
+    );
+    assert!(
+        out.lines()
+            .any(|line| line.starts_with(&format!("{eve_text}: byte 0: both its headers"))),
+        "{out}"
+    );
+    // The daemon hands out what is whole, says what is not, and the others notice nothing.
+    assert_eq!(daemon.fetch("carol").len(), 3);
+    assert_eq!(daemon.ask("fetch;eve\n"), "Internal error");
+    assert_eq!(daemon.ask("store;eve;al;four\n"), "Internal error");
+    assert!(
+        daemon
+            .log()
+            .contains(&format!("{eve_text} is damaged at byte 0")),
+        "{}",
+        daemon.log()
+    );
+    let (status, out, err) = ctl(&daemon.spool(), &["queue"]);
+    assert!(out.starts_with("bob\t3\t"), "{out}");
+    assert!(status == 1 && err.contains(&eve_text), "{err}");
+    let daemon = ended(daemon);
+    let (status, out, _) = ctl(&daemon.spool(), &["check", "--repair"]);
+    assert_eq!((status, out.lines().count()), (0, 2), "{out}");
+    assert_eq!(ctl(&daemon.spool(), &["check"]), NOTHING);
+    let kept: Vec<_> = files_below(&daemon.spool().join("quarantine")).expect("readable");
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    let daemon = Daemon::in_dir(daemon.kill(), "", &[]);
+    assert_eq!(daemon.fetch("bob"), ["bob;al;one", "bob;al;three"]);
+    assert_eq!(
+        daemon.fetch("eve").len(),
+        3,
+        "without a header, everything waits again"
+    );
+    daemon.store("eve", "al", "four");
+}
+
+#[test]
+fn strays_are_found() {
+    let daemon = Daemon::start();
+    daemon.store("bob", "al", "one");
+    let bob = mailbox(&daemon, "bob");
+    let mail = daemon.spool().join("mail");
+    fs::copy(&bob, bob.with_file_name("not a name")).expect("copied");
+    let wrong = if bob.starts_with(mail.join("00")) {
+        "01"
+    } else {
+        "00"
+    };
+    fs::copy(&bob, mail.join(wrong).join("bob")).expect("copied");
+    let (status, out, _) = ctl(&daemon.spool(), &["check"]);
+    assert_eq!(status, 1);
+    assert!(out.contains("not a name: byte 0: no mailbox"), "{out}");
+    assert!(
+        out.contains(&format!(
+            "{wrong}/bob: byte 0: a mailbox in the wrong folder"
+        )),
+        "{out}"
+    );
+}
+
+#[test]
+fn what_was_exported_is_imported_to_the_byte() {
+    let daemon = Daemon::start();
+    let bodies: [&[u8]; 5] = [
+        b"plain",
+        b"\xff\0\x01",
+        "ünï \"x\" \\".as_bytes(),
+        b"\t",
+        &[b'y'; 60_000],
+    ];
+    for body in bodies {
+        for name in ["bob", "eve.2", "_"] {
+            let request = [format!("store;{name};al;").as_bytes(), body, b"\n"].concat();
+            assert_eq!(daemon.ask(request), "Message accepted and stored:\n");
+        }
+    }
+    daemon.fetch("eve.2");
+    daemon.store("eve.2", "al", "last");
+    daemon.fetch("_");
+    let live = ctl(&daemon.spool(), &["export"]);
+    let daemon = ended(daemon);
+    let exported = ctl(&daemon.spool(), &["export"]);
+    assert_eq!(exported, live);
+    assert_eq!(
+        (exported.0, exported.1.lines().count()),
+        (0, 3 + 3 * 5 + 1),
+        "{}",
+        exported.1
+    );
+    let target = tempfile::tempdir().expect("a directory");
+    let spool = target.path().join("spool");
+    assert_eq!(
+        ctl_with(&spool, &["import"], exported.1.as_bytes()),
+        NOTHING
+    );
+    assert_eq!(ctl(&spool, &["export"]).1, exported.1);
+    assert_eq!(ctl(&spool, &["check"]), NOTHING);
+    let (status, _, err) = ctl_with(&spool, &["import"], exported.1.as_bytes());
+    assert_eq!(status, 65, "only into a spool that has none of them");
+    assert!(
+        err.contains("line 1") && err.contains("such a mailbox already"),
+        "{err}"
+    );
+    let daemon = Daemon::in_dir(target, "", &[]);
+    let waiting = daemon.fetch("bob");
+    assert_eq!(waiting.len(), 5);
+    assert_eq!(waiting[1], "bob;al;\u{fffd}\\x00\\x01");
+    assert_eq!(daemon.fetch("eve.2"), ["eve.2;al;last"]);
+    daemon.store("_", "al", "next");
+    assert!(
+        daemon.log().contains("store _/6 from"),
+        "no number is used twice: {}",
+        daemon.log()
+    );
+}
+
+#[test]
+fn what_is_no_export_is_refused_with_its_line() {
+    let good = "{\"mailbox\":\"bob\",\"acked\":0}\n";
+    let message = |seq: &str, rest: &str| {
+        format!(
+            "{{\"mailbox\":\"bob\",\"seq\":{seq},\"id\":\"{}\",\"from\":\"al\",\"trust\":\"open\",\"at\":1,{rest}}}\n",
+            "0f".repeat(16)
+        )
+    };
+    for (wrong, line, word) in [
+        ("junk\n".to_owned(), 1, ""),
+        ("{\"mailbox\":\"../x\",\"acked\":0}\n".into(), 1, "name"),
+        (
+            message("1", "\"body\":\"x\""),
+            1,
+            "without the line of its mailbox",
+        ),
+        (
+            format!("{good}{}", message("1", "\"body\":\"\"")),
+            2,
+            "1 to 1048576",
+        ),
+        (
+            format!(
+                "{good}{}",
+                message("1", "\"body\":\"x\",\"body_base64\":\"eA==\"")
+            ),
+            2,
+            "either",
+        ),
+        (
+            format!("{good}{}", message("1", "\"body_base64\":\"*\"")),
+            2,
+            "body_base64",
+        ),
+        (
+            format!("{good}{0}{0}", message("1", "\"body\":\"x\"")),
+            3,
+            "order",
+        ),
+        (
+            format!(
+                "{good}{}",
+                message("1", "\"body\":\"x\"").replace("bob", "eve")
+            ),
+            2,
+            "among those of bob",
+        ),
+        (
+            format!(
+                "{good}{}",
+                message("1", "\"body\":\"x\"").replace("0f0f", "0f")
+            ),
+            2,
+            "32 hexadecimal",
+        ),
+    ] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let spool = dir.path().join("spool");
+        let (status, _, err) = ctl_with(&spool, &["import"], wrong.as_bytes());
+        assert_eq!(status, 65, "{wrong}: {err}");
+        assert!(
+            err.contains(&format!("line {line} ")) && err.contains(word),
+            "{wrong}: {err}"
+        );
+        assert_eq!(
+            ctl(&spool, &["queue", "bob"]).0,
+            67,
+            "nothing of it is there"
+        );
+    }
+}
