@@ -167,6 +167,41 @@ fn damage_is_found_named_mended_and_disturbs_nobody_else() {
 }
 
 #[test]
+fn what_is_no_mailbox_any_more_is_kept_before_it_is_begun_again() {
+    let daemon = Daemon::start();
+    daemon.store("bob", "al", "one");
+    daemon.store("eve", "al", "one");
+    let bob = mailbox(&daemon, "bob");
+    fs::write(&bob, b"not a mailbox").expect("written");
+    let (status, out, _) = ctl(&daemon.spool(), &["check"]);
+    assert_eq!(
+        (status, out),
+        (
+            1,
+            format!(
+                "{}: byte 0: neither a header nor a message is in it\n",
+                bob.display()
+            )
+        )
+    );
+    daemon.store("bob", "al", "two");
+    let kept = files_below(&daemon.spool().join("quarantine")).expect("readable");
+    assert_eq!(fs::read(&kept[0]).expect("readable"), b"not a mailbox");
+    assert!(
+        daemon.log().contains("go to quarantine"),
+        "{}",
+        daemon.log()
+    );
+    fs::remove_file(&bob).expect("removed");
+    fs::create_dir(&bob).expect("made");
+    let (status, out, err) = ctl(&daemon.spool(), &["queue"]);
+    assert!(
+        status == 1 && out.starts_with("eve\t1\t") && err.contains(&bob.display().to_string()),
+        "{err}"
+    );
+}
+
+#[test]
 fn strays_are_found() {
     let daemon = Daemon::start();
     daemon.store("bob", "al", "one");

@@ -183,6 +183,36 @@ fn messages_that_cannot_be_printed_stay_waiting() {
 }
 
 #[test]
+fn a_closed_standard_output_is_no_place_for_messages() {
+    let daemon = Daemon::start();
+    daemon.store("bob", "al", "hi");
+    let read = format!(
+        "{} -d localhost:{} -u bob read",
+        program("dropline").get_program().to_string_lossy(),
+        daemon.port
+    );
+    let shell = |command: String| {
+        Command::new("sh")
+            .args(["-c", &command])
+            .status()
+            .expect("sh")
+            .code()
+    };
+    assert_eq!(shell(format!("{read} >&-")), Some(73));
+    assert_eq!(
+        run(&mut dropline(&daemon, &["-u", "bob", "read"])).1,
+        "al: hi\n"
+    );
+    daemon.store("bob", "al", "hi");
+    assert_eq!(
+        shell(format!("{read} >/dev/null")),
+        Some(0),
+        "that was asked for"
+    );
+    assert_eq!(daemon.fetch("bob"), Vec::<String>::new());
+}
+
+#[test]
 fn what_is_printed_is_harmless() {
     let daemon = Daemon::start();
     daemon.ask("store;bob;al;\u{202e}txt.exe \x1b[31mred\n".as_bytes());

@@ -1,10 +1,10 @@
 //! How the daemon starts, ends, and survives.
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
@@ -284,4 +284,81 @@ fn everything_in_the_spool_is_for_its_owner_alone() {
         .mode()
         & 0o777;
     assert_eq!(mode, 0o700);
+}
+
+#[test]
+fn sighup_reads_the_configuration_again_and_keeps_the_old_one_if_it_is_wrong() {
+    let daemon = Daemon::with("max_body = 3", &[]);
+    let file = daemon.path().join("droplined.toml");
+    let reload = |text: &str, said: &str| {
+        fs::write(&file, text).expect("written");
+        daemon.signal(Signal::SIGHUP);
+        wait_until("it says so", || daemon.log().contains(said));
+    };
+    assert!(daemon.ask("store;bob;al;long\n").contains("too long"));
+    reload(
+        "max_body = 5\nport = 1\n",
+        "the configuration was read again",
+    );
+    assert!(
+        !daemon.log().contains("has changed"),
+        "the flag -p wins: {}",
+        daemon.log()
+    );
+    daemon.store("bob", "al", "long");
+    reload("max_body = x\n", "stays as it was");
+    assert!(
+        daemon.log().contains("at line 1, column 12"),
+        "{}",
+        daemon.log()
+    );
+    daemon.store("bob", "al", "long");
+    assert!(
+        daemon
+            .ask("store;bob;al;longer\n")
+            .contains("at most 5 bytes")
+    );
+    reload("bind = [\"::1\"]\n", "bind has changed");
+    daemon.store("bob", "al", "where it always was");
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut child = program("droplined")
+        .args([
+            "-p",
+            "0",
+            "--ready-fd",
+            "1",
+            "--config",
+            "/dev/null",
+            "--spool",
+        ])
+        .arg(dir.path().join("spool"))
+        .arg("--run-dir")
+        .arg(dir.path().join("run"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("a pipe");
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .expect("readable");
+    let port: u16 = line.trim().parse().expect("a port");
+    // The pipe of the log takes 64 KiB; a line has about 100 bytes.
+    for _ in 0..1_200 {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connected");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set");
+        stream.write_all(b"store;bob;al;hi\n").expect("sent");
+        assert_eq!(listen(stream), "Message accepted and stored:\n");
+    }
+    let status = Command::new("kill")
+        .arg(child.id().to_string())
+        .status()
+        .expect("kill");
+    assert!(status.success());
+    assert_eq!(child.wait().expect("ended").code(), Some(0));
 }

@@ -20,6 +20,7 @@ use self::cli::{Cli, Command};
 use crate::name::Name;
 use crate::store::spool::{Limits, Spool};
 use crate::store::{Care as _, StoreError, Survey as _};
+use crate::sys::file;
 
 /// The exit statuses: those of sysexits.h, and 1 for findings of a check.
 mod exit {
@@ -87,6 +88,9 @@ fn say(text: &str) {
 }
 
 fn run(cli: &Cli) -> Result<(), Failure> {
+    if file::standard_output_is_closed() {
+        return Err(io::Error::from_raw_os_error(nix::libc::EBADF).into());
+    }
     let look = || Spool::look_at(&cli.spool);
     // A daemon that runs is refused the spool meanwhile, and refuses it to us.
     let alone = || Spool::open(&cli.spool, Limits::default());

@@ -49,7 +49,11 @@ impl FromStr for Server {
             }
         } else {
             match text.split_once(':') {
-                Some((_, port)) if port.contains(':') => bare(text),
+                Some((_, port)) if port.contains(':') => {
+                    text.parse::<std::net::Ipv6Addr>()
+                        .map_err(|_| "an IPv6 address with a port is written [ADDRESS]:PORT")?;
+                    bare(text)
+                }
                 Some((host, port)) => (host.to_owned(), Some(port)),
                 None => bare(text),
             }
@@ -324,7 +328,16 @@ mod tests {
         assert_eq!(name("10.0.0.1:99"), Ok("10.0.0.1:99".into()));
         assert_eq!(name("::1"), Ok("[::1]:8282".into()));
         assert_eq!(name("[::1]:99"), Ok("[::1]:99".into()));
-        for wrong in ["", ":99", "host:", "host:x", "host:65536", "[::1", "[::1]x"] {
+        for wrong in [
+            "",
+            ":99",
+            "host:",
+            "host:x",
+            "host:65536",
+            "[::1",
+            "[::1]x",
+            "::1:20001",
+        ] {
             assert!(name(wrong).is_err(), "{wrong}");
         }
     }

@@ -13,7 +13,8 @@ use ipnet::IpNet;
     version,
     about = "Takes messages, keeps them, and hands them out: a forking daemon with a spool",
     after_help = "It stays in the foreground and logs to standard error. Ctrl-C (SIGINT) and SIGTERM end it: \
-                  running requests are finished first; a second signal ends it at once."
+                  running requests are finished first; a second signal ends it at once. SIGHUP makes it read \
+                  its configuration again."
 )]
 pub(super) struct Cli {
     /// TCP port; 0 lets the kernel choose, and the log says which [default: 8282]
@@ -30,7 +31,7 @@ pub(super) struct Cli {
 
     /// Network whose clients are served without proof of who they are, beside those of the
     /// configuration (default: this machine); may be given several times
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", value_parser = super::config::network)]
     pub(super) open_network: Vec<IpNet>,
 
     /// Directory that holds the messages

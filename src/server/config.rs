@@ -59,15 +59,69 @@ impl<'de, const LEAST: u64, const MOST: u64> Deserialize<'de> for Within<LEAST, 
     }
 }
 
+/// One to [`MOST_ADDRESSES`] addresses to listen on.
+#[derive(Debug)]
+struct Addresses(Vec<IpAddr>);
+
+impl<'de> Deserialize<'de> for Addresses {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let addresses = Vec::deserialize(deserializer)?;
+        if (1..=MOST_ADDRESSES).contains(&addresses.len()) {
+            return Ok(Self(addresses));
+        }
+        let n = addresses.len();
+        Err(serde::de::Error::custom(format!(
+            "{n} addresses: 1 to {MOST_ADDRESSES} are allowed"
+        )))
+    }
+}
+
+/// The path of a directory.
+#[derive(Debug)]
+struct Directory(PathBuf);
+
+impl<'de> Deserialize<'de> for Directory {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let path = String::deserialize(deserializer)?;
+        if path.is_empty() || path.contains('\0') {
+            return Err(serde::de::Error::custom(
+                "a directory has a path, without NUL bytes in it",
+            ));
+        }
+        Ok(Self(path.into()))
+    }
+}
+
+/// A network, or one address.
+#[derive(Clone, Copy, Debug)]
+struct Network(IpNet);
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        network(&text).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The network that `ADDRESS/BITS`, or the one address that `ADDRESS`, says.
+///
+/// # Errors
+/// When it is neither.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    text.parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| format!("{text:?} is neither ADDRESS/BITS nor an address"))
+}
+
 /// The configuration file: every key, with its range. `etc/droplined.toml` has the defaults.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     port: Option<Within<0, 65_535>>,
-    bind: Option<Vec<IpAddr>>,
-    open_networks: Option<Vec<IpNet>>,
-    spool: Option<PathBuf>,
-    run_dir: Option<PathBuf>,
+    bind: Option<Addresses>,
+    open_networks: Option<Vec<Network>>,
+    spool: Option<Directory>,
+    run_dir: Option<Directory>,
     max_body: Option<Within<1, { LARGEST_MAX_BODY as u64 }>>,
     quota_messages: Option<Within<1, { i64::MAX as u64 }>>,
     quota_bytes: Option<Within<4_096, { i64::MAX as u64 }>>,
@@ -94,12 +148,14 @@ pub(super) enum ConfigError {
         source: std::io::Error,
     },
     /// The file says something that cannot be.
-    #[error("the configuration {path} is wrong: {source}")]
+    #[error("the configuration {path} is wrong{place}: {what}")]
     Wrong {
         /// Which file.
         path: PathBuf,
-        /// What and where.
-        source: Box<toml::de::Error>,
+        /// Where in it, when that is known.
+        place: String,
+        /// What is wrong.
+        what: String,
     },
     /// The master waits for all listeners at once.
     #[error("there are {0} addresses to bind to; at most {MOST_ADDRESSES} are allowed")]
@@ -124,6 +180,27 @@ impl Config {
         Self::merge(cli, file, place)
     }
 
+    /// Takes over from `before` what cannot be changed in a running daemon; the keys of what would have.
+    pub(super) fn keep_what_needs_a_restart(&mut self, before: &Self) -> Vec<&'static str> {
+        let mut keys = Vec::new();
+        let mut keep = |key, changed: bool| {
+            if changed {
+                keys.push(key)
+            }
+        };
+        keep(
+            "port",
+            std::mem::replace(&mut self.port, before.port) != before.port,
+        );
+        let bind = std::mem::replace(&mut self.bind, before.bind.clone());
+        keep("bind", bind != before.bind);
+        let spool = std::mem::replace(&mut self.spool, before.spool.clone());
+        keep("spool", spool != before.spool);
+        let run_dir = std::mem::replace(&mut self.run_dir, before.run_dir.clone());
+        keep("run_dir", run_dir != before.run_dir);
+        keys
+    }
+
     fn merge(cli: &Cli, file: File, place: Option<Place>) -> Result<Self, ConfigError> {
         let (spool, run_dir) = place.map(|p| (p.spool, p.run_dir)).unzip();
         let limits = file.limits();
@@ -131,14 +208,17 @@ impl Config {
         let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let port = file.port.and_then(|n| u16::try_from(n.0).ok());
         let bind = match (cli.bind.as_slice(), file.bind) {
-            ([], Some(of_file)) if !of_file.is_empty() => of_file,
-            ([], _) => vec![Ipv6Addr::UNSPECIFIED.into()],
+            ([], Some(of_file)) => of_file.0,
+            ([], None) => vec![Ipv6Addr::UNSPECIFIED.into()],
             (of_flags, _) => of_flags.to_vec(),
         };
         if bind.len() > MOST_ADDRESSES {
             return Err(ConfigError::TooManyAddresses(bind.len()));
         }
-        let mut open_networks = file.open_networks.unwrap_or_else(loopback);
+        let of_file = file
+            .open_networks
+            .map(|nets| nets.iter().map(|net| net.0).collect());
+        let mut open_networks: Vec<IpNet> = of_file.unwrap_or_else(loopback);
         open_networks.extend(&cli.open_network);
         Ok(Self {
             port: cli.port().or(port).unwrap_or(8282),
@@ -147,13 +227,13 @@ impl Config {
             spool: cli
                 .spool
                 .clone()
-                .or(file.spool)
+                .or(file.spool.map(|dir| dir.0))
                 .or(spool)
                 .ok_or(ConfigError::NoHome)?,
             run_dir: cli
                 .run_dir
                 .clone()
-                .or(file.run_dir)
+                .or(file.run_dir.map(|dir| dir.0))
                 .or(run_dir)
                 .ok_or(ConfigError::NoHome)?,
             max_body: file.max_body.map_or(DEFAULT_MAX_BODY, |n| size(n.0)),
@@ -187,12 +267,28 @@ impl File {
     fn read(path: &Path) -> Result<Self, ConfigError> {
         let path = path.to_owned();
         match std::fs::read_to_string(&path) {
-            Ok(text) => toml::from_str(&text).map_err(|e| ConfigError::Wrong {
-                path,
-                source: Box::new(e),
-            }),
+            Ok(text) => {
+                Self::parse(&text).map_err(|(place, what)| ConfigError::Wrong { path, place, what })
+            }
             Err(source) => Err(ConfigError::Unreadable { path, source }),
         }
+    }
+
+    /// The file with this text; else where in it something is wrong, and what.
+    fn parse(text: &str) -> Result<Self, (String, String)> {
+        toml::from_str(text).map_err(|e| {
+            let before = e.span().and_then(|span| text.get(..span.start));
+            let place = before.map(|before| {
+                let line = before.matches('\n').count() + 1;
+                let column = before
+                    .rsplit('\n')
+                    .next()
+                    .map_or(0, |line| line.chars().count())
+                    + 1;
+                format!(" at line {line}, column {column}")
+            });
+            (place.unwrap_or_default(), e.message().replace('\n', " "))
+        })
     }
 }
 
@@ -245,7 +341,7 @@ mod tests {
     use super::*;
 
     fn load(text: &str, flags: &[&str]) -> Result<Config, String> {
-        let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
+        let file = File::parse(text).map_err(|(place, what)| place + &what)?;
         let cli = Cli::try_parse_from([&["droplined"], flags].concat()).expect("flags");
         let place = Place {
             config: "/c".into(),
@@ -263,8 +359,7 @@ mod tests {
         // The shipped file is for the system's daemon.
         (defaults.spool, defaults.run_dir) = ("/var/spool/dropline".into(), "/run/dropline".into());
         assert_eq!(format!("{from_file:?}"), format!("{defaults:?}"));
-        let wrong: toml::de::Error = toml::from_str::<File>("x = 1").expect_err("unknown");
-        let message = wrong.to_string();
+        let (_, message) = File::parse("x = 1").expect_err("unknown");
         let keys = message.split('`').skip(3).step_by(2);
         for key in keys {
             assert!(
@@ -284,7 +379,17 @@ mod tests {
         let error = load("max_body = 2000000", &[]).expect_err("refused");
         assert!(error.contains("1 to 1048576"), "{error}");
         assert!(load("open_networks = [\"10.0.0.0/33\"]", &[]).is_err());
-        assert!(load("port = -1", &[]).is_err());
+        for wrong in [
+            "port = -1",
+            "bind = []",
+            "spool = \"\"",
+            "run_dir = \"a\\u0000b\"",
+            "port = [",
+        ] {
+            assert!(load(wrong, &[]).is_err(), "{wrong}");
+        }
+        let one = load("open_networks = [\"10.1.2.3\", \"::/0\"]", &[]).expect("valid");
+        assert_eq!(one.open_networks[0].to_string(), "10.1.2.3/32");
     }
 
     #[test]

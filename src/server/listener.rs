@@ -16,7 +16,9 @@ pub(super) struct ListenError {
 
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "; another program has the port: end it, or choose one with -p",
+        io::ErrorKind::AddrInUse => {
+            "; another program has the port (or the address is named twice): end it, or choose one with -p"
+        }
         io::ErrorKind::PermissionDenied => "; ports below 1024 are for root",
         io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
         _ => "",

@@ -1,13 +1,20 @@
 //! The log, on standard error: one line an event, written with one call.
 
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use crate::sys::file;
 use crate::sys::process::Pid;
 
 struct StandardError;
+
+/// Standard error, opened once more so that writing to it never blocks. Where that cannot be had (it is a
+/// socket), the one that we were given is used.
+static OWN: OnceLock<File> = OnceLock::new();
 
 impl Log for StandardError {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
@@ -28,8 +35,11 @@ impl Log for StandardError {
             Pid::own(),
             OneLine(&text)
         );
-        // Where standard error is closed there is nobody to tell.
-        let _ = io::stderr().write_all(line.as_bytes());
+        // Where standard error is closed, or nobody reads it, there is nobody to tell: the service goes on.
+        let _ = match OWN.get() {
+            Some(mut own) => own.write_all(line.as_bytes()),
+            None => io::stderr().write_all(line.as_bytes()),
+        };
     }
 
     fn flush(&self) {}
@@ -52,6 +62,10 @@ impl std::fmt::Display for OneLine<'_> {
 
 /// Logs to standard error from now on; with `verbose`, more.
 pub(super) fn to_standard_error(verbose: bool) {
+    if let Ok(own) = file::standard_error_without_blocking() {
+        // It is set already when this is called twice.
+        let _ = OWN.set(own);
+    }
     // It fails when there is a logger already, which then is this one.
     let _ = log::set_logger(&StandardError);
     log::set_max_level(if verbose {

@@ -10,7 +10,7 @@ use super::reaper::Children;
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{self, Want};
 use crate::sys::process::{self, Side};
-use crate::sys::signal::{Blocked, SIGCHLD, SIGINT, SIGTERM, Trap};
+use crate::sys::signal::{Blocked, SIGCHLD, SIGHUP, SIGINT, SIGTERM, Trap};
 use crate::sys::socket;
 
 /// How many connections are accepted before the signals are looked at again.
@@ -32,9 +32,11 @@ pub(super) struct Master {
 #[derive(Debug)]
 pub(super) enum Leave {
     /// This process is a child, for this connection. All signals are blocked.
-    ToServe(TcpStream, SocketAddr, Blocked),
+    Serve(TcpStream, SocketAddr, Blocked),
+    /// A signal asked for the configuration to be read again.
+    Reload,
     /// A signal asked the daemon to end.
-    ToEnd,
+    End,
 }
 
 impl Master {
@@ -51,7 +53,7 @@ impl Master {
         }
         Ok(Self {
             listeners,
-            trap: Trap::set(&[SIGCHLD, SIGINT, SIGTERM])?,
+            trap: Trap::set(&[SIGCHLD, SIGHUP, SIGINT, SIGTERM])?,
             children: Children::default(),
             max_children,
             reserve: Reserve::take(),
@@ -82,7 +84,10 @@ impl Master {
                     self.children.reap();
                 }
                 if self.asked_to_end() {
-                    return Ok(Leave::ToEnd);
+                    return Ok(Leave::End);
+                }
+                if self.trap.came(SIGHUP) {
+                    return Ok(Leave::Reload);
                 }
             }
             for index in 0..self.listeners.len() {
@@ -131,7 +136,7 @@ impl Master {
         // Until the child has handlers of its own, a signal to it would wake the parent.
         let blocked = Blocked::all()?;
         match process::fork() {
-            Ok(Side::Child) => return Ok(Some(Leave::ToServe(stream, peer, blocked))),
+            Ok(Side::Child) => return Ok(Some(Leave::Serve(stream, peer, blocked))),
             Ok(Side::Parent(pid)) => self.children.add(pid, peer),
             Err(e) => {
                 self.complaints.warn(format_args!(
@@ -145,6 +150,11 @@ impl Master {
             }
         }
         Ok(None)
+    }
+
+    /// Serves so many connections at once from now on.
+    pub(super) fn set_max_children(&mut self, max_children: usize) {
+        self.max_children = max_children;
     }
 
     /// In a child: gives back all that is the master's.

@@ -67,7 +67,7 @@ pub fn main() -> ExitCode {
         log::info!("the configuration is valid");
         return ExitCode::SUCCESS;
     }
-    match run(&cli, &config) {
+    match run(&cli, config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             log::error!("{e}");
@@ -90,23 +90,48 @@ enum StartError {
 }
 
 /// The order of start: the pid file, the spool, the listeners, and only then whoever waits is told.
-fn run(cli: &Cli, config: &Config) -> Result<(), StartError> {
+fn run(cli: &Cli, mut config: Config) -> Result<(), StartError> {
     let pid_file = PidFile::write(&config.run_dir)?;
-    let (spool, spool_lock) = Spool::open(&config.spool, config.limits)?;
-    let listeners = listener::open(config)?;
-    announce(config, &listeners, cli.ready_fd)?;
+    let (mut spool, spool_lock) = Spool::open(&config.spool, config.limits)?;
+    let listeners = listener::open(&config)?;
+    announce(&config, &listeners, cli.ready_fd)?;
     let own = Pid::own();
     let mut master = Master::new(listeners, config.max_children)?;
-    match master.run()? {
-        Leave::ToServe(stream, peer, blocked) => {
-            master.give_back();
-            drop((pid_file, spool_lock));
-            child::serve(stream, peer, blocked, own, config, &spool)
+    loop {
+        match master.run()? {
+            Leave::Serve(stream, peer, blocked) => {
+                master.give_back();
+                drop((pid_file, spool_lock));
+                child::serve(stream, peer, blocked, own, &config, &spool)
+            }
+            Leave::Reload => {
+                config = reload(cli, config);
+                spool.set_limits(config.limits);
+                master.set_max_children(config.max_children);
+            }
+            Leave::End => {
+                master.end(Deadline::after(config.drain_timeout))?;
+                pid_file.remove();
+                return Ok(());
+            }
         }
-        Leave::ToEnd => {
-            master.end(Deadline::after(config.drain_timeout))?;
-            pid_file.remove();
-            Ok(())
+    }
+}
+
+/// The configuration, read again; the one that was in force when there is something wrong with it. The
+/// listeners and the directories stay what they are.
+fn reload(cli: &Cli, before: Config) -> Config {
+    match Config::load(cli) {
+        Ok(mut config) => {
+            for key in config.keep_what_needs_a_restart(&before) {
+                log::warn!("{key} has changed; that takes effect when the daemon is started again");
+            }
+            log::info!("the configuration was read again");
+            config
+        }
+        Err(e) => {
+            log::error!("{e}; the configuration stays as it was");
+            before
         }
     }
 }

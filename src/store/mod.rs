@@ -193,7 +193,9 @@ pub(crate) enum StoreError {
     #[error("{0} is read-only since the disk failed; see droplinectl check")]
     ReadOnly(PathBuf),
     /// There is no room on the disk.
-    #[error("no space left on the disk that holds {0}")]
+    #[error(
+        "the disk that holds {0} is full, or has less free than min_free_bytes and min_free_inodes say"
+    )]
     DiskFull(PathBuf),
     /// What is on the disk is not what was written there.
     #[error("{path} is damaged at byte {offset}: {what}")]

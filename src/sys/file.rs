@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FallocateFlags, OFlag, PosixFadviseAdvice};
+use nix::fcntl::{AtFlags, FallocateFlags, FcntlArg, OFlag, PosixFadviseAdvice};
 use nix::sys::stat::Mode;
 use nix::unistd::UnlinkatFlags;
 
@@ -89,8 +89,15 @@ impl Dir {
     /// Those of `openat(2)`.
     pub(crate) fn file_or_new(&self, name: &str) -> io::Result<File> {
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        #[cfg(test)]
+        let is_new = self.file(name)?.is_none();
         let fd = nix::fcntl::openat(&self.fd, name, ACCESS | OFlag::O_CREAT, mode)?;
-        Ok(File::from(fd))
+        let file = File::from(fd);
+        #[cfg(test)]
+        if is_new {
+            tape::record(|| tape::Op::Create(self.path_of(name), tape::number(&file)));
+        }
+        Ok(file)
     }
 
     /// Gives the file `from` the name `to`, in place of a file that has it.
@@ -98,6 +105,8 @@ impl Dir {
     /// # Errors
     /// Those of `renameat(2)`.
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        #[cfg(test)]
+        tape::record(|| tape::Op::Rename(self.path_of(from), self.path_of(to)));
         Ok(nix::fcntl::renameat(&self.fd, from, &self.fd, to)?)
     }
 
@@ -106,6 +115,8 @@ impl Dir {
     /// # Errors
     /// Those of `unlinkat(2)`.
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        #[cfg(test)]
+        tape::record(|| tape::Op::Remove(self.path_of(name)));
         Ok(nix::unistd::unlinkat(
             &self.fd,
             name,
@@ -134,7 +145,10 @@ impl Dir {
     /// # Errors
     /// Those of `fsync(2)`.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        Ok(nix::unistd::fsync(&self.fd)?)
+        nix::unistd::fsync(&self.fd)?;
+        #[cfg(test)]
+        tape::record(|| tape::Op::SyncDir(self.path.clone()));
+        Ok(())
     }
 
     /// Whether the directory belongs to us and nobody else may do anything in it, or why not.
@@ -230,6 +244,8 @@ pub(crate) fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<us
 /// # Errors
 /// Those of `pwrite(2)`, but for EINTR.
 pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    #[cfg(test)]
+    tape::record(|| tape::Op::Write(tape::number(file), offset, bytes.to_vec()));
     file.write_all_at(bytes, offset)
 }
 
@@ -272,6 +288,8 @@ pub(crate) fn punch(file: &File, from: u64, to: u64) -> io::Result<bool> {
     else {
         return Ok(true);
     };
+    #[cfg(test)]
+    tape::record(|| tape::Op::Punch(tape::number(file), from, to));
     match nix::fcntl::fallocate(file, mode, offset, len) {
         Ok(()) => Ok(true),
         Err(Errno::EOPNOTSUPP) => Ok(false),
@@ -305,6 +323,8 @@ pub(crate) fn free(file: impl AsFd) -> io::Result<Free> {
 /// # Errors
 /// Those of `ftruncate(2)`.
 pub(crate) fn truncate(file: &File, len: u64) -> io::Result<()> {
+    #[cfg(test)]
+    tape::record(|| tape::Op::Truncate(tape::number(file), len));
     file.set_len(len)
 }
 
@@ -314,7 +334,43 @@ pub(crate) fn truncate(file: &File, len: u64) -> io::Result<()> {
 /// Those of `fdatasync(2)`. An error is final: what the kernel could not write it may have forgotten,
 /// and a second call may succeed without having written it.
 pub(crate) fn sync(file: &File) -> io::Result<()> {
-    file.sync_data()
+    file.sync_data()?;
+    #[cfg(test)]
+    tape::record(|| tape::Op::Sync(tape::number(file)));
+    Ok(())
+}
+
+/// Whether standard output was closed when this program was started.
+///
+/// The runtime opens /dev/null in its place, for reading and writing; a shell that redirects there opens it
+/// for writing alone. What is printed there is lost, and nobody has asked for that.
+pub(crate) fn standard_output_is_closed() -> bool {
+    const NULL: (u64, u64) = (1, 3);
+    let out = io::stdout();
+    let flags = nix::fcntl::fcntl(&out, FcntlArg::F_GETFL).map(OFlag::from_bits_retain);
+    let both_ways = flags.is_ok_and(|flags| flags & OFlag::O_ACCMODE == OFlag::O_RDWR);
+    let stat = nix::sys::stat::fstat(&out);
+    let null = stat.is_ok_and(|s| {
+        (
+            nix::sys::stat::major(s.st_rdev),
+            nix::sys::stat::minor(s.st_rdev),
+        ) == NULL
+    });
+    both_ways && null
+}
+
+/// A second, non-blocking description of the file, pipe or terminal that is standard error, so that whoever
+/// does not read it cannot stop us. (Setting O_NONBLOCK on it would set it for everybody who shares it.)
+///
+/// # Errors
+/// Those of `open(2)`: ENXIO for a socket, EACCES for somebody else's terminal.
+pub(crate) fn standard_error_without_blocking() -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    File::options()
+        .append(true)
+        .custom_flags(flags.bits())
+        .open("/proc/self/fd/2")
 }
 
 /// A descriptor that whoever started this program has left open for it, by its number.
@@ -329,4 +385,56 @@ pub(crate) fn inherited(number: i32) -> io::Result<File> {
     }
     // SAFETY: as above; the number itself stays open, as standard output and error must.
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(copy) }))
+}
+
+/// A record of what is done to files, for the tests that ask what a crash would leave of it.
+#[cfg(test)]
+pub(crate) mod tape {
+    use std::cell::RefCell;
+    use std::fs::File;
+    use std::os::unix::fs::MetadataExt;
+    use std::path::PathBuf;
+
+    /// Something that is done, in the order of time. Files go by their inode number, which no name changes.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) enum Op {
+        Create(PathBuf, u64),
+        Write(u64, u64, Vec<u8>),
+        Truncate(u64, u64),
+        Punch(u64, u64, u64),
+        Sync(u64),
+        Rename(PathBuf, PathBuf),
+        Remove(PathBuf),
+        SyncDir(PathBuf),
+        /// Something that the test notes by itself: an index into its own list.
+        Note(usize),
+    }
+
+    thread_local! {
+        static TAPE: RefCell<Option<Vec<Op>>> = const { RefCell::new(None) };
+    }
+
+    /// Records what this thread does from now on.
+    pub(crate) fn start() {
+        TAPE.set(Some(Vec::new()));
+    }
+
+    /// Ends the recording.
+    pub(crate) fn take() -> Vec<Op> {
+        TAPE.take().unwrap_or_default()
+    }
+
+    /// Adds to the recording, if there is one.
+    pub(crate) fn record(op: impl FnOnce() -> Op) {
+        TAPE.with_borrow_mut(|tape| {
+            if let Some(tape) = tape {
+                tape.push(op());
+            }
+        });
+    }
+
+    /// The inode number of a file.
+    pub(crate) fn number(file: &File) -> u64 {
+        file.metadata().map_or(0, |meta| meta.ino())
+    }
 }

@@ -116,11 +116,11 @@ pub(crate) fn kill(pid: Pid) {
     unsafe { libc::kill(pid.0, libc::SIGKILL) };
 }
 
-/// Ties the calling child to its parent: when `parent` ends, this process gets SIGTERM.
+/// Ties the calling child to its parent: when `parent` ends, in whatever way, this process is killed.
 ///
 /// Returns whether the parent still lives: it may have ended before the call.
 pub(crate) fn end_with(parent: Pid) -> bool {
     // SAFETY: this option takes an integer and touches no memory.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     Pid::parent() == parent
 }

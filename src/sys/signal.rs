@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use signal_hook::SigId;
-pub(crate) use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+pub(crate) use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
 /// All signals blocked, until this is dropped; then the mask is what it was.
 #[derive(Debug)]

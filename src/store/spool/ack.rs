@@ -61,9 +61,16 @@ fn header(lease: &Lease<'_>) -> Result<Header, StoreError> {
     if !file::facts(file).map_err(read)?.writable {
         return Err(StoreError::ReadOnly(lease.path.clone()));
     }
-    Header::read(file)
-        .map_err(read)?
-        .ok_or_else(|| repair::headless(&lease.path))
+    newest(lease)
+}
+
+fn newest(lease: &Lease<'_>) -> Result<Header, StoreError> {
+    let header = repair::header(lease.mailbox.file(), &lease.path, lease.end)?;
+    header.ok_or_else(|| StoreError::Damaged {
+        path: lease.path.clone(),
+        offset: 0,
+        what: "its messages are gone while they were read",
+    })
 }
 
 /// Writes the header with these messages acknowledged, and gives back what is forgotten.
@@ -76,17 +83,15 @@ fn settle(lease: &Lease<'_>, before: Header, acked: (u64, u64)) -> Result<(), St
         acked_offset: acked.1,
         ..before
     };
-    let gone =
-        retention::forget(file, &mut header, lease.spool.limits(), unix_millis()).map_err(read)?;
+    let gone = retention::forget(file, &mut header, &lease.spool.limits_now(), unix_millis())
+        .map_err(read)?;
     if header == before {
         return Ok(());
     }
     {
         // Only the holder of the lease moves the boundaries; the lock is for the header as a whole.
         let _lock = lock(lease.spool, &lease.name)?;
-        let now = Header::read(file)
-            .map_err(read)?
-            .ok_or_else(|| repair::headless(path))?;
+        let now = newest(lease)?;
         Header {
             named: now.named,
             generation: now.generation,

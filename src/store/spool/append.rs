@@ -105,25 +105,24 @@ fn write<'b>(
         return Err(StoreError::ReadOnly(path));
     }
     let mut bytes = Vec::new();
-    let (header, tail, from) =
-        match Header::read(&file).map_err(StoreError::system("read", &path))? {
-            Some(header) => {
-                let tail = tail(spool, group.to, &file, &path, &header, facts.len)?;
-                (header, tail, tail.offset)
-            }
-            None => {
-                let header = begin(&file, &path, facts.len)?;
-                bytes = header.first_bytes();
-                (
-                    header,
-                    Tail {
-                        seq: 0,
-                        offset: header.acked_offset,
-                    },
-                    0,
-                )
-            }
-        };
+    let (header, tail, from) = match repair::header(&file, &path, facts.len)? {
+        Some(header) => {
+            let tail = tail(spool, group.to, &file, &path, &header, facts.len)?;
+            (header, tail, tail.offset)
+        }
+        None => {
+            let header = begin(spool, group.to, &file, &path, facts.len)?;
+            bytes = header.first_bytes();
+            (
+                header,
+                Tail {
+                    seq: 0,
+                    offset: header.acked_offset,
+                },
+                0,
+            )
+        }
+    };
     let messages = group.indexes.iter().map(|&index| &batch[index]);
     let mut appender = Appender {
         spool,
@@ -171,10 +170,19 @@ fn tail(
 }
 
 /// The header of a new mailbox. What a first write has left that was cut off is removed.
-fn begin(file: &File, path: &Path, len: u64) -> Result<Header, StoreError> {
+fn begin(
+    spool: &Spool,
+    to: &Name,
+    file: &File,
+    path: &Path,
+    len: u64,
+) -> Result<Header, StoreError> {
     if len > 0 {
-        if !repair::is_stillborn(file, path, len)? {
-            return Err(repair::headless(path));
+        if repair::quarantine(spool, to, file, 0, len)? {
+            log::warn!(
+                "mailbox {}: its {len} bytes hold no message, and go to quarantine",
+                path.display()
+            );
         }
         file::truncate(file, 0).map_err(StoreError::system("truncate", path))?;
     }
@@ -298,8 +306,11 @@ fn name_on_disk(spool: &Spool, to: &Name, file: &File, path: &Path) -> Result<()
         .sync()
         .map_err(StoreError::system("sync", folder.path()))?;
     let _lock = lock(spool, to)?;
-    match Header::read(file) {
-        Ok(Some(header)) if !header.named => {
+    let len = file::facts(file)
+        .map_err(StoreError::system("look at", path))?
+        .len;
+    match repair::header(file, path, len)? {
+        Some(header) if !header.named => {
             // Not waited for: if it is lost, the next append syncs the folder once more.
             let header = Header {
                 named: true,
@@ -309,8 +320,7 @@ fn name_on_disk(spool: &Spool, to: &Name, file: &File, path: &Path) -> Result<()
                 .write_next(file)
                 .map_err(StoreError::system("write", path))
         }
-        Ok(_) => Ok(()),
-        Err(e) => Err(StoreError::system("read", path)(e)),
+        _ => Ok(()),
     }
 }
 

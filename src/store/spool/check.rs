@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::compact::{Writer, compact};
 use super::layout::Spool;
-use super::mailbox::{self, Header, RECORDS};
+use super::mailbox::{self, RECORDS};
 use super::repair;
 use super::survey::View;
 use super::walk::{Step, Walk};
@@ -75,13 +75,13 @@ pub(super) fn mailbox(spool: &Spool, of: &Name) -> Result<Vec<Finding>, StoreErr
         );
     }
     let Some(header) = view.header else {
-        if !repair::is_stillborn(&view.file, &view.path, view.len)? {
+        if view.headless {
             find(
                 0,
                 "both its headers are invalid, and it has messages".into(),
             );
         } else if view.len > 0 {
-            find(0, "its first write was cut off; it has no message".into());
+            find(0, "neither a header nor a message is in it".into());
         }
         return Ok(findings);
     };
@@ -151,7 +151,7 @@ pub(super) fn repair(spool: &Spool, of: &Name) -> Result<(), StoreError> {
     }
     let header = match view.header.filter(|header| header.is_sane(view.len)) {
         Some(header) => header,
-        None => match rebuilt_header(&view)? {
+        None => match repair::rebuilt_header(&view.file, path, view.len)? {
             Some(header) => header,
             None => return spool.remove(of),
         },
@@ -162,34 +162,14 @@ pub(super) fn repair(spool: &Spool, of: &Name) -> Result<(), StoreError> {
             .step(&view.file)
             .map_err(StoreError::system("read", path))?
         {
-            Step::Bad { offset, end } => repair::quarantine(spool, of, &view.file, offset, end)?,
+            Step::Bad { offset, end } => {
+                repair::quarantine(spool, of, &view.file, offset, end)?;
+            }
             Step::Record { .. } => {}
             Step::End => break,
         }
     }
     compact(spool, of, &view.file, &header)
-}
-
-/// A header for a mailbox that has lost its own: all messages wait. `None` when there are none.
-fn rebuilt_header(view: &View) -> Result<Option<Header>, StoreError> {
-    let Some((epoch, first)) = repair::first_record(&view.file, &view.path, view.len)? else {
-        return Ok(None);
-    };
-    let mut walk = Walk::new(epoch, first, view.len);
-    match walk
-        .step(&view.file)
-        .map_err(StoreError::system("read", &view.path))?
-    {
-        Step::Record { seq, .. } => Ok(Some(Header {
-            acked_seq: seq - 1,
-            kept_seq: seq - 1,
-            acked_offset: first,
-            kept_offset: first,
-            ids_offset: first,
-            ..Header::new(epoch)
-        })),
-        Step::Bad { .. } | Step::End => Ok(None),
-    }
 }
 
 /// A mailbox that is being restored.

@@ -106,12 +106,7 @@ fn snapshot(
     let len = file::facts(file)
         .map_err(StoreError::system("look at", path))?
         .len;
-    let header = Header::read(file).map_err(StoreError::system("read", path))?;
-    match header {
-        Some(header) => Ok(Some((header, len))),
-        None if repair::is_stillborn(file, path, len)? => Ok(None),
-        None => Err(repair::headless(path)),
-    }
+    Ok(repair::header(file, path, len)?.map(|header| (header, len)))
 }
 
 /// Nobody is shown a message, or its number, that a crash could still take back: what has been appended

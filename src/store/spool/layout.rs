@@ -113,6 +113,11 @@ impl Spool {
         format!("{}/{name}", folder(name))
     }
 
+    /// Other limits from now on.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// What a mailbox may hold, and what is kept.
     pub(super) fn limits(&self) -> &Limits {
         &self.limits

@@ -38,6 +38,18 @@ impl Default for Limits {
 }
 
 impl Spool {
+    /// The limits that hold now: on a disk that is nearly full, no history is kept, so that reading makes
+    /// room.
+    pub(super) fn limits_now(&self) -> Limits {
+        match self.room_on_disk() {
+            Err(StoreError::DiskFull(_)) => Limits {
+                history_bytes: 0,
+                ..*self.limits()
+            },
+            _ => *self.limits(),
+        }
+    }
+
     /// Refuses new messages when the disk is nearly full: acknowledging, which makes room, still needs
     /// some.
     ///

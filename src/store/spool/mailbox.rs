@@ -89,6 +89,31 @@ impl Header {
         Ok(slots.max_by_key(|header| header.generation))
     }
 
+    /// The header of a mailbox that has none, whose first record has this epoch, offset and number: all its
+    /// messages wait. It gets to the disk as the first one that is written.
+    pub(super) fn rebuilt(epoch: u32, first: u64, seq: u64) -> Self {
+        Self {
+            epoch,
+            named: false,
+            generation: 0,
+            acked_seq: seq.saturating_sub(1),
+            acked_offset: first,
+            kept_seq: seq.saturating_sub(1),
+            kept_offset: first,
+            ids_offset: first,
+        }
+    }
+
+    /// Whether no header was ever written to `file`, as far as the disk knows.
+    ///
+    /// # Errors
+    /// Those of `pread(2)`.
+    pub(super) fn was_never_written(file: &File) -> io::Result<bool> {
+        let mut bytes = [0; HEADER];
+        file::read_at(file, &mut bytes, 0)?;
+        Ok(bytes.iter().all(|&byte| byte == 0))
+    }
+
     /// Writes this as the next header of `file`, over the older slot. To be called with the stripe's
     /// lock held, on a header that was read under the same lock.
     ///

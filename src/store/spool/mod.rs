@@ -21,6 +21,8 @@ mod survey;
 mod walk;
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use layout::Spool;

@@ -52,34 +52,80 @@ pub(super) fn mend_tail(
             Step::End => break,
         }
     }
-    log::warn!(
-        "mailbox {}: the last write was cut off; {} bytes at {} go to quarantine",
-        path.display(),
-        len.saturating_sub(tail.offset),
-        tail.offset
-    );
-    quarantine(spool, name, file, tail.offset, len)?;
+    report(spool, name, &path, header, tail, len, file)?;
     file::truncate(file, tail.offset).map_err(StoreError::system("truncate", &path))?;
     Ok(tail)
 }
 
-/// Whether a mailbox without a valid header is one whose first write was cut off: no record in it.
-///
-/// # Errors
-/// Those of the system.
-pub(super) fn is_stillborn(file: &File, path: &Path, len: u64) -> Result<bool, StoreError> {
-    Ok(first_record(file, path, len)?.is_none())
+/// Says what is cut off, and keeps it.
+fn report(
+    spool: &Spool,
+    name: &Name,
+    path: &Path,
+    header: &Header,
+    tail: Tail,
+    len: u64,
+    file: &File,
+) -> Result<(), StoreError> {
+    let path = path.display();
+    let lost = len.saturating_sub(tail.offset);
+    if len < header.acked_offset {
+        log::error!(
+            "mailbox {path} ends before its byte {}: what was behind it is lost",
+            header.acked_offset
+        );
+    } else if quarantine(spool, name, file, tail.offset, len)? {
+        log::warn!(
+            "mailbox {path}: its end, {lost} bytes from {} on, holds no message, and goes to quarantine",
+            tail.offset
+        );
+    } else {
+        log::warn!(
+            "mailbox {path}: its end, {lost} bytes from {} on, holds zeros, and is cut off",
+            tail.offset
+        );
+    }
+    Ok(())
 }
 
-/// Epoch and offset of the first valid record of a mailbox that has no header to tell.
+/// The header of a mailbox that is `len` bytes long; `None` when nothing is in it, because its first write
+/// was cut off. Where that write has left the message, and not the header before it, the header is rebuilt.
+///
+/// # Errors
+/// [`StoreError::Damaged`] when there was a header, and is none any more; those of the system.
+pub(super) fn header(file: &File, path: &Path, len: u64) -> Result<Option<Header>, StoreError> {
+    let read = |e| StoreError::system("read", path)(e);
+    if let Some(header) = Header::read(file).map_err(read)? {
+        return Ok(Some(header));
+    }
+    match rebuilt_header(file, path, len)? {
+        Some(_) if !Header::was_never_written(file).map_err(read)? => Err(StoreError::Damaged {
+            path: path.to_owned(),
+            offset: 0,
+            what: "both its headers are invalid, and it has messages",
+        }),
+        rebuilt => Ok(rebuilt),
+    }
+}
+
+/// A header for a mailbox that has lost its own: all messages wait. `None` when there are none.
 ///
 /// # Errors
 /// Those of the system.
-pub(super) fn first_record(
+pub(super) fn rebuilt_header(
     file: &File,
     path: &Path,
     len: u64,
-) -> Result<Option<(u32, u64)>, StoreError> {
+) -> Result<Option<Header>, StoreError> {
+    let first = first_record(file, path, len)?;
+    Ok(first.map(|(epoch, offset, seq)| Header::rebuilt(epoch, offset, seq)))
+}
+
+/// Epoch, offset and number of the first valid record of a mailbox that has no header to tell.
+///
+/// # Errors
+/// Those of the system.
+fn first_record(file: &File, path: &Path, len: u64) -> Result<Option<(u32, u64, u64)>, StoreError> {
     let mut bytes = vec![0; 64 * 1024];
     let mut at = RECORDS;
     while at < len {
@@ -92,8 +138,8 @@ pub(super) fn first_record(
             let offset = at + hit as u64;
             let mut walk = Walk::new(epoch, offset, len);
             let step = walk.step(file).map_err(StoreError::system("read", path))?;
-            if matches!(step, Step::Record { .. }) {
-                return Ok(Some((epoch, offset)));
+            if let Step::Record { seq, .. } = step {
+                return Ok(Some((epoch, offset, seq)));
             }
         }
         // The chunks overlap by what is needed to read the epoch.
@@ -102,24 +148,18 @@ pub(super) fn first_record(
     Ok(None)
 }
 
-/// What is said of a mailbox with messages and without a valid header.
-pub(super) fn headless(path: &Path) -> StoreError {
-    StoreError::Damaged {
-        path: path.to_owned(),
-        offset: 0,
-        what: "both its headers are invalid, and it has messages",
-    }
-}
-
 /// Copies the bytes from `from` to `to` of a mailbox into a file of its own, named after where they come
-/// from, unless they are zeros.
+/// from, unless they are zeros; whether it did.
+///
+/// # Errors
+/// Those of the system.
 pub(super) fn quarantine(
     spool: &Spool,
     name: &Name,
     file: &File,
     from: u64,
     to: u64,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let copy = format!("{name}@{from}");
     let path = spool.quarantine.path_of(&copy);
     let mut out = None;
@@ -146,10 +186,11 @@ pub(super) fn quarantine(
         }
         at += n as u64;
     }
+    let kept = out.is_some();
     if let Some(out) = out {
         file::sync(&out)
             .and_then(|()| spool.quarantine.sync())
             .map_err(StoreError::system("sync", &path))?;
     }
-    Ok(())
+    Ok(kept)
 }

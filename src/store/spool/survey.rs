@@ -38,8 +38,10 @@ pub(super) fn mailboxes(spool: &Spool) -> Result<Vec<Name>, StoreError> {
 pub(super) struct View {
     pub(super) path: PathBuf,
     pub(super) file: File,
-    /// `None` when there is no valid one.
+    /// `None` when nothing is in it.
     pub(super) header: Option<Header>,
+    /// There was a header, and is none any more.
+    pub(super) headless: bool,
     pub(super) len: u64,
     pub(super) writable: bool,
 }
@@ -59,23 +61,27 @@ impl View {
             return Ok(None);
         };
         let facts = file::facts(&file).map_err(StoreError::system("look at", &path))?;
-        let header = Header::read(&file).map_err(StoreError::system("read", &path))?;
+        let (header, headless) = match repair::header(&file, &path, facts.len) {
+            Err(StoreError::Damaged { .. }) => (None, true),
+            header => (header?, false),
+        };
         Ok(Some(Self {
             path,
             file,
             header,
+            headless,
             len: facts.len,
             writable: facts.writable,
         }))
     }
 
-    /// The header; `None` for a mailbox whose first write was cut off.
-    fn header_or_stillborn(&self) -> Result<Option<Header>, StoreError> {
-        match self.header {
-            Some(header) => Ok(Some(header)),
-            None if repair::is_stillborn(&self.file, &self.path, self.len)? => Ok(None),
-            None => Err(repair::headless(&self.path)),
+    /// The header; `None` when nothing is in the mailbox.
+    fn sound_header(&self) -> Result<Option<Header>, StoreError> {
+        if self.headless {
+            // It says so with the path.
+            repair::header(&self.file, &self.path, self.len)?;
         }
+        Ok(self.header)
     }
 }
 
@@ -88,7 +94,7 @@ pub(super) fn queue(spool: &Spool, of: &Name) -> Result<Option<Queue>, StoreErro
     let Some(view) = View::open(spool, of)? else {
         return Ok(None);
     };
-    let Some(header) = view.header_or_stillborn()? else {
+    let Some(header) = view.sound_header()? else {
         return Ok(None);
     };
     let read = |e| StoreError::system("read", &view.path)(e);
@@ -132,7 +138,7 @@ pub(super) fn messages(
     let Some(view) = View::open(spool, of)? else {
         return Ok(None);
     };
-    let Some(header) = view.header_or_stillborn()? else {
+    let Some(header) = view.sound_header()? else {
         return Ok(None);
     };
     let mut walk = Walk::new(header.epoch, header.kept_offset, view.len);

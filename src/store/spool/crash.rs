@@ -1,0 +1,597 @@
+//! A simulated disk: every state that a power cut could leave, and whether the promises hold in each.
+//!
+//! The store runs on real files while each of its operations is recorded. Then, after each operation, the
+//! disk is taken apart: what was synced is there; of what was not, every write may be there, or not, or in
+//! parts (by sectors of 512 bytes), in any order, with or without the file's new length; every name may be
+//! there or not. Each such state is laid out as a spool, and the store has to work with it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::layout::SpoolLock;
+use super::{Limits, Spool};
+use crate::message::{Draft, MessageId, Trust};
+use crate::name::Name;
+use crate::store::{Care, Delivery, Mail, Survey};
+use crate::sys::file::tape::{self, Op};
+
+const SECTOR: usize = 512;
+/// With more writes than this pending at once, the states are drawn by chance.
+const EXHAUSTIVE: usize = 2;
+/// How many states are drawn then.
+const DRAWN: usize = 60;
+
+/// What somebody outside has seen happen.
+#[derive(Clone, Debug)]
+enum Seen {
+    Submitted(Name, MessageId, Vec<u8>),
+    Accepted(Name, MessageId, u64),
+    Shown(Name, MessageId, u64),
+    AckBegun(Name, u64),
+    Acked(Name, u64),
+}
+
+/// A spool, what is done on it, and what is seen of that.
+struct Stage {
+    _dir: TempDir,
+    path: PathBuf,
+    spool: Spool,
+    _lock: SpoolLock,
+    seen: Vec<Seen>,
+    random: Random,
+}
+
+/// A small generator of numbers, so that a failure can be repeated by its seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        // Knuth's linear congruential generator, its upper half.
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).expect("31 bits") % n
+    }
+}
+
+fn n(text: &str) -> Name {
+    Name::new(text.as_bytes()).expect("a name")
+}
+
+impl Stage {
+    fn new(seed: u64) -> Self {
+        // In memory where that can be had: thousands of states are laid out and synced.
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() {
+            tempfile::tempdir_in(memory)
+        } else {
+            tempfile::tempdir()
+        };
+        let dir = dir.expect("a directory");
+        let path = dir.path().join("spool");
+        let limits = Limits {
+            history_bytes: 20_000,
+            history_millis: u64::MAX,
+            min_free_bytes: 0,
+            min_free_inodes: 0,
+            ..Limits::default()
+        };
+        let (spool, lock) = Spool::open(&path, limits).expect("a spool");
+        Self {
+            _dir: dir,
+            path,
+            spool,
+            _lock: lock,
+            seen: Vec::new(),
+            random: Random(seed),
+        }
+    }
+
+    fn saw(&mut self, seen: Seen) {
+        tape::record(|| Op::Note(self.seen.len()));
+        self.seen.push(seen);
+    }
+
+    fn store(&mut self, messages: &[(&str, u8, usize)]) {
+        let from = n("al");
+        let messages: Vec<_> = messages
+            .iter()
+            .map(|&(to, id, len)| (n(to), MessageId([id; 16]), vec![id; len]))
+            .collect();
+        for (to, id, body) in &messages {
+            self.saw(Seen::Submitted(to.clone(), *id, body.clone()));
+        }
+        let batch: Vec<_> = messages
+            .iter()
+            .map(|(to, id, body)| Delivery {
+                to,
+                draft: Draft {
+                    id: *id,
+                    from: &from,
+                    trust: Trust::Open,
+                    at: 1,
+                    expires: None,
+                    body,
+                },
+                once: true,
+            })
+            .collect();
+        let outcomes = self.spool.deliver(&batch);
+        for ((to, id, _), outcome) in messages.iter().zip(outcomes) {
+            let seq = outcome.expect("stored").seq;
+            self.saw(Seen::Accepted(to.clone(), *id, seq));
+        }
+    }
+
+    fn fetch(&mut self, of: &str, ack: bool) {
+        let of = n(of);
+        let spool = &self.spool;
+        let mut lease = spool.fetch(&of).expect("fetched").expect("a mailbox");
+        let mut shown = Vec::new();
+        while let Some(message) = lease.next().expect("readable") {
+            shown.push((message.id, message.seq));
+        }
+        let mut seen = Vec::new();
+        for (id, seq) in &shown {
+            seen.push(Seen::Shown(of.clone(), *id, *seq));
+        }
+        if let (true, Some((_, last))) = (ack, shown.last()) {
+            seen.push(Seen::AckBegun(of.clone(), *last));
+            for seen in seen.drain(..) {
+                tape::record(|| Op::Note(self.seen.len()));
+                self.seen.push(seen);
+            }
+            lease.acknowledge(*last).expect("acknowledged");
+            seen.push(Seen::Acked(of.clone(), *last));
+        }
+        drop(lease);
+        seen.into_iter().for_each(|seen| self.saw(seen));
+    }
+}
+
+/// A disk: contents by inode, names by path. Directories are there from the beginning.
+#[derive(Clone, Debug, Default)]
+struct Disk {
+    contents: HashMap<u64, Vec<u8>>,
+    names: BTreeMap<PathBuf, u64>,
+}
+
+impl Disk {
+    /// The files that are below `path` now.
+    fn read(path: &Path) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        let mut disk = Self::default();
+        for folder in ["mail", "quarantine"] {
+            let mut todo = vec![path.join(folder)];
+            while let Some(dir) = todo.pop() {
+                for entry in fs::read_dir(dir).expect("readable") {
+                    let path = entry.expect("an entry").path();
+                    if path.is_dir() {
+                        todo.push(path);
+                    } else {
+                        let number = fs::metadata(&path).expect("a file").ino();
+                        disk.contents
+                            .insert(number, fs::read(&path).expect("readable"));
+                        disk.names.insert(path, number);
+                    }
+                }
+            }
+        }
+        disk
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Create(path, number) => {
+                self.names.insert(path.clone(), *number);
+                self.contents.entry(*number).or_default();
+            }
+            Op::Write(number, offset, bytes) => self.write(*number, *offset, bytes, |_| true),
+            Op::Truncate(number, len) => {
+                let len = usize::try_from(*len).expect("small");
+                self.contents.entry(*number).or_default().resize(len, 0);
+            }
+            Op::Punch(number, from, to) => {
+                let content = self.contents.entry(*number).or_default();
+                let end = usize::try_from(*to).expect("small").min(content.len());
+                let from = usize::try_from(*from).expect("small").min(end);
+                content[from..end].fill(0);
+            }
+            Op::Rename(from, to) => {
+                if let Some(number) = self.names.remove(from) {
+                    self.names.insert(to.clone(), number);
+                }
+            }
+            Op::Remove(path) => drop(self.names.remove(path)),
+            Op::Sync(_) | Op::SyncDir(_) | Op::Note(_) => {}
+        }
+    }
+
+    /// Writes those sectors that `pick` chooses; the file is as long as if all were written.
+    fn write(&mut self, number: u64, offset: u64, bytes: &[u8], pick: impl Fn(usize) -> bool) {
+        let content = self.contents.entry(number).or_default();
+        let offset = usize::try_from(offset).expect("small");
+        if content.len() < offset + bytes.len() {
+            content.resize(offset + bytes.len(), 0);
+        }
+        for (at, byte) in bytes.iter().enumerate() {
+            if pick((offset + at) / SECTOR) {
+                content[offset + at] = *byte;
+            }
+        }
+    }
+
+    /// One of the ways in which a pending operation may have reached the disk.
+    fn apply_in_part(&mut self, op: &Op, way: usize) {
+        let Op::Write(number, offset, bytes) = op else {
+            if way > 0 {
+                self.apply(op);
+            }
+            return;
+        };
+        let first = usize::try_from(*offset).expect("small") / SECTOR;
+        let last = (usize::try_from(*offset).expect("small") + bytes.len()).div_ceil(SECTOR);
+        let middle = (first + last) / 2;
+        match way {
+            0 => {}
+            1 => self.apply(op),
+            2 => self.write(*number, *offset, bytes, |_| false),
+            3 => self.write(*number, *offset, bytes, |sector| sector < middle),
+            4 => self.write(*number, *offset, bytes, |sector| sector >= middle),
+            5 => self.write(*number, *offset, bytes, |sector| sector != first),
+            6 => self.write(*number, *offset, bytes, |sector| sector + 1 != last),
+            _ => self.write(*number, *offset, bytes, |sector| sector % 2 == 0),
+        }
+    }
+
+    /// Lays the disk out as files.
+    fn lay_out(&self, path: &Path) {
+        let wanted: HashSet<&PathBuf> = self.names.keys().collect();
+        for old in Self::read(path)
+            .names
+            .keys()
+            .filter(|old| !wanted.contains(old))
+        {
+            fs::remove_file(old).expect("removed");
+        }
+        for (path, number) in &self.names {
+            let content = self
+                .contents
+                .get(number)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            // A file of its own, as after a boot: nobody has it open, nobody has locked it.
+            if path.exists() {
+                fs::remove_file(path).expect("removed");
+            }
+            fs::write(path, content).expect("written");
+        }
+    }
+}
+
+fn ways(op: &Op) -> usize {
+    if matches!(op, Op::Write(..)) { 8 } else { 2 }
+}
+
+/// All states in which `durable` may be found when `pending` were under way.
+fn crash_states(durable: &Disk, pending: &[&Op], random: &mut Random) -> Vec<Disk> {
+    let state = |choices: &[usize]| {
+        let mut disk = durable.clone();
+        for (op, way) in pending.iter().zip(choices) {
+            disk.apply_in_part(op, *way);
+        }
+        disk
+    };
+    let total: usize = pending.iter().map(|op| ways(op)).product();
+    if pending.len() <= EXHAUSTIVE + 1 && total <= 128 {
+        return (0..total)
+            .map(|mut index| {
+                let mut choices = Vec::new();
+                for op in pending {
+                    choices.push(index % ways(op));
+                    index /= ways(op);
+                }
+                state(&choices)
+            })
+            .collect();
+    }
+    let mut drawn: Vec<Disk> = [0, 1].map(|way| state(&vec![way; pending.len()])).into();
+    for _ in 0..DRAWN {
+        let choices: Vec<_> = pending.iter().map(|op| random.below(ways(op))).collect();
+        drawn.push(state(&choices));
+    }
+    drawn
+}
+
+/// Goes through every crash state after every operation; how many there were. Operations that `ignored`
+/// picks are taken as if they had never been done, which is how it is seen that the checks can fail.
+///
+/// # Errors
+/// The first broken promise.
+fn try_all(
+    stage: &mut Stage,
+    durable: &Disk,
+    ops: &[Op],
+    ignored: impl Fn(&Op) -> bool,
+) -> Result<usize, String> {
+    let mut durable = durable.clone();
+    let mut pending: Vec<&Op> = Vec::new();
+    // What happened before the tape was started is known from its beginning.
+    let noted = ops.iter().filter(|op| matches!(op, Op::Note(_))).count();
+    let mut seen = stage.seen[..stage.seen.len() - noted].to_vec();
+    let mut states = 0;
+    for (step, op) in ops.iter().enumerate() {
+        match op {
+            op if ignored(op) => {}
+            Op::Note(index) => seen.push(stage.seen[*index].clone()),
+            Op::Sync(number) => settle(
+                &mut durable,
+                &mut pending,
+                |op| matches!(op, Op::Write(n, ..) | Op::Truncate(n, _) | Op::Punch(n, ..) if n == number),
+            ),
+            Op::SyncDir(dir) => settle(
+                &mut durable,
+                &mut pending,
+                |op| matches!(op, Op::Create(path, _) | Op::Rename(path, _) | Op::Remove(path) if path.parent() == Some(dir)),
+            ),
+            op => pending.push(op),
+        }
+        for disk in crash_states(&durable, &pending, &mut stage.random) {
+            disk.lay_out(&stage.path);
+            states += 1;
+            verify(&stage.spool, &seen).map_err(|broken| {
+                format!(
+                    "after operation {step}, {:.60}: {broken}",
+                    format!("{op:?}")
+                )
+            })?;
+        }
+    }
+    Ok(states)
+}
+
+/// What was pending and is synced now is on the disk for good.
+fn settle(durable: &mut Disk, pending: &mut Vec<&Op>, synced: impl Fn(&Op) -> bool) {
+    pending.retain(|op| {
+        if synced(op) {
+            durable.apply(op);
+        }
+        !synced(op)
+    });
+}
+
+type Fetched = Vec<(u64, MessageId, Vec<u8>)>;
+
+fn fetch(spool: &Spool, of: &Name) -> Result<Fetched, String> {
+    let Some(mut lease) = spool.fetch(of).map_err(|e| format!("fetch {of}: {e}"))? else {
+        return Ok(Vec::new());
+    };
+    let mut all = Vec::new();
+    while let Some(message) = lease.next().map_err(|e| format!("fetch {of}: {e}"))? {
+        all.push((message.seq, message.id, message.body.to_vec()));
+    }
+    Ok(all)
+}
+
+/// Whether the promises hold for the spool as it is found, after all that was `seen`.
+fn verify(spool: &Spool, seen: &[Seen]) -> Result<(), String> {
+    for name in ["bob", "carol"].map(n) {
+        let found = fetch(spool, &name)?;
+        is_consistent(&found, &name, seen)?;
+        // And it goes on: the next message comes behind all others, under a number that nobody has seen.
+        let (from, id) = (n("al"), MessageId([0xee; 16]));
+        let draft = Draft {
+            id,
+            from: &from,
+            trust: Trust::Open,
+            at: 1,
+            expires: None,
+            body: b"next",
+        };
+        let outcome = spool
+            .deliver(&[Delivery {
+                to: &name,
+                draft,
+                once: true,
+            }])
+            .pop();
+        let next = outcome
+            .expect("an outcome")
+            .map_err(|e| format!("store to {name}: {e}"))?;
+        let known = |event: &Seen| match event {
+            Seen::Accepted(of, _, seq) | Seen::Shown(of, _, seq) | Seen::Acked(of, seq)
+                if *of == name =>
+            {
+                *seq
+            }
+            _ => 0,
+        };
+        let highest = seen.iter().map(known).max().unwrap_or(0);
+        if next.duplicate || next.seq <= highest {
+            return Err(format!(
+                "{name}: the next message got number {}, {highest} was known",
+                next.seq
+            ));
+        }
+        let mut expected = found;
+        expected.push((next.seq, id, b"next".to_vec()));
+        if fetch(spool, &name)? != expected {
+            return Err(format!(
+                "{name}: after the next message, others than before are there"
+            ));
+        }
+        spool
+            .check(&name)
+            .map_err(|e| format!("check {name}: {e}"))?;
+    }
+    Ok(())
+}
+
+fn is_consistent(found: &Fetched, name: &Name, seen: &[Seen]) -> Result<(), String> {
+    if !found.is_sorted_by(|(a, ..), (b, ..)| a < b) {
+        return Err(format!("{name}: not in order"));
+    }
+    let ids: HashSet<_> = found.iter().map(|(_, id, _)| *id).collect();
+    if ids.len() != found.len() {
+        return Err(format!("{name}: a message twice"));
+    }
+    for (seq, id, body) in found {
+        let same =
+            |s: &Seen| matches!(s, Seen::Submitted(of, i, b) if of == name && i == id && b == body);
+        if !seen.iter().any(same) {
+            return Err(format!("{name}: message {seq} is none that was sent"));
+        }
+    }
+    let begun = seen.iter().filter_map(|s| match s {
+        Seen::AckBegun(of, seq) if of == name => Some(*seq),
+        _ => None,
+    });
+    let begun = begun.max().unwrap_or(0);
+    for event in seen {
+        match event {
+            Seen::Accepted(of, id, seq)
+                if of == name
+                    && *seq > begun
+                    && !found.iter().any(|(s, i, _)| s == seq && i == id) =>
+            {
+                return Err(format!("{name}: message {seq} was accepted and is lost"));
+            }
+            Seen::Acked(of, acked) if of == name && found.iter().any(|(seq, ..)| seq <= acked) => {
+                return Err(format!(
+                    "{name}: acknowledged up to {acked}, and shown again"
+                ));
+            }
+            Seen::Shown(of, id, seq)
+                if of == name && found.iter().any(|(s, i, _)| s == seq && i != id) =>
+            {
+                return Err(format!(
+                    "{name}: number {seq} was shown before, with another message"
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// For the table of `scripts/test --long`.
+#[expect(
+    clippy::print_stdout,
+    reason = "it is shown when the test is run with --nocapture"
+)]
+fn report(states: usize) {
+    println!("crash states tried: {states}");
+}
+
+/// Sends, reads and acknowledges in all ways; what was done to files.
+fn life(stage: &mut Stage) -> Vec<Op> {
+    tape::start();
+    stage.store(&[("bob", 1, 10)]);
+    stage.store(&[("bob", 2, 3_000)]);
+    stage.store(&[("bob", 3, 10), ("carol", 4, 700), ("bob", 5, 1)]);
+    stage.fetch("bob", false);
+    stage.store(&[("bob", 3, 10)]);
+    stage.fetch("bob", true);
+    stage.store(&[("bob", 6, 9_000)]);
+    stage.store(&[("carol", 7, 10)]);
+    stage.fetch("carol", true);
+    stage.store(&[("bob", 8, 20_000)]);
+    // Now there is more than history may keep: space is given back.
+    stage.fetch("bob", true);
+    stage.store(&[("bob", 9, 10)]);
+    stage.fetch("bob", true);
+    stage.spool.expire(&n("bob")).expect("expired");
+    stage.store(&[("bob", 10, 10)]);
+    tape::take()
+}
+
+/// A mailbox with a torn tail is mended by an append, and written anew.
+fn repairs(stage: &mut Stage) -> (Disk, Vec<Op>) {
+    let bob = n("bob");
+    stage.store(&[("bob", 1, 10), ("bob", 2, 600), ("carol", 3, 10)]);
+    let path = stage.path.join("mail").join(Spool::place(&bob));
+    let mut torn = fs::read(&path).expect("readable");
+    torn.extend_from_slice(&[0xaa; 1_000]);
+    fs::write(&path, torn).expect("written");
+    let before = Disk::read(&stage.path);
+    tape::start();
+    stage.store(&[("bob", 4, 10)]);
+    stage.spool.repair(&bob).expect("repaired");
+    stage.fetch("bob", true);
+    stage.store(&[("bob", 5, 10)]);
+    (before, tape::take())
+}
+
+#[test]
+fn every_crash_state_of_a_life_keeps_the_promises() {
+    let mut stage = Stage::new(1);
+    let ops = life(&mut stage);
+    let states = try_all(&mut stage, &Disk::default(), &ops, |_| false).expect("the promises hold");
+    assert!(states > 400, "{states} states");
+    report(states);
+}
+
+#[test]
+fn every_crash_state_of_a_repair_keeps_the_promises() {
+    let mut stage = Stage::new(2);
+    let (before, ops) = repairs(&mut stage);
+    let states = try_all(&mut stage, &before, &ops, |_| false).expect("the promises hold");
+    report(states);
+}
+
+/// The negative controls: a store that skips a sync is found out.
+#[test]
+fn a_store_that_does_not_sync_is_found_out() {
+    for what in ["files", "directories"] {
+        let mut stage = Stage::new(3);
+        let ops = life(&mut stage);
+        let skip = |op: &Op| match op {
+            Op::Sync(_) => what == "files",
+            Op::SyncDir(_) => what == "directories",
+            _ => false,
+        };
+        let broken = try_all(&mut stage, &Disk::default(), &ops, skip).expect_err(what);
+        assert!(broken.contains("is lost"), "{what}: {broken}");
+    }
+}
+
+/// Lives by chance, as many as the environment says: `scripts/test --long` does.
+#[test]
+fn crash_states_of_lives_by_chance() {
+    let lives = std::env::var("DROPLINE_TEST_LIVES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(2);
+    let mut total = 0;
+    for seed in 1..=lives {
+        let mut stage = Stage::new(seed);
+        tape::start();
+        let mut id = 0;
+        for _ in 0..25 {
+            let to = ["bob", "carol"][stage.random.below(2)];
+            match stage.random.below(4) {
+                0 if stage
+                    .seen
+                    .iter()
+                    .any(|s| matches!(s, Seen::Accepted(of, ..) if of.as_str() == to)) =>
+                {
+                    let ack = stage.random.below(2) == 0;
+                    stage.fetch(to, ack);
+                }
+                _ => {
+                    id += 1;
+                    let len = [1, 100, 600, 5_000, 15_000][stage.random.below(5)];
+                    stage.store(&[(to, id, len)]);
+                }
+            }
+        }
+        let ops = tape::take();
+        let tried = try_all(&mut stage, &Disk::default(), &ops, |_| false);
+        total += tried.unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
+    }
+    report(total);
+}
