@@ -72,6 +72,9 @@ pub(crate) struct Draft<'a> {
     pub(crate) at: u64,
     /// When it is of no use any more, in milliseconds since 1970.
     pub(crate) expires: Option<u64>,
+    /// Whether the id is the sender's, who may send the same message again: then it is stored only if there
+    /// is none with the same id from the same sender among (at least) the last 4,096 of the mailbox.
+    pub(crate) once: bool,
     /// What it says: 1 byte to `max_body` bytes, any bytes.
     pub(crate) body: &'a [u8],
 }
@@ -91,6 +94,8 @@ pub(crate) struct Stored<'a> {
     pub(crate) at: u64,
     /// When it is of no use any more, in milliseconds since 1970.
     pub(crate) expires: Option<u64>,
+    /// Whether its sender may send it again.
+    pub(crate) once: bool,
     /// What it says.
     pub(crate) body: &'a [u8],
 }

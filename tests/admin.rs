@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Daemon, files_below, program};
+use crate::support::{Daemon, files_below, program, wait_until};
 
 /// Exit status, standard output, standard error.
 type Ran = (i32, String, String);
@@ -244,6 +244,7 @@ fn what_was_exported_is_imported_to_the_byte() {
     daemon.fetch("eve.2");
     daemon.store("eve.2", "al", "last");
     daemon.fetch("_");
+    wait_until("it is acknowledged", || daemon.log().contains("fetch _: 5 messages delivered"));
     let live = ctl(&daemon.spool(), &["export"]);
     let daemon = ended(daemon);
     let exported = ctl(&daemon.spool(), &["export"]);

@@ -9,4 +9,5 @@ mod life;
 mod line;
 mod load;
 mod menu;
+mod proof;
 mod support;

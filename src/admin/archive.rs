@@ -37,6 +37,8 @@ pub(super) struct Message {
     at: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    once: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +68,7 @@ impl Message {
             },
             at: message.at,
             expires: message.expires,
+            once: message.once,
             body: text,
             body_base64: bytes,
         }
@@ -112,6 +115,7 @@ impl Message {
             },
             at: self.at,
             expires: self.expires,
+            once: self.once,
             body,
         })
     }

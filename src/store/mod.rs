@@ -24,9 +24,6 @@ pub(crate) struct Delivery<'a> {
     pub(crate) to: &'a Name,
     /// The message.
     pub(crate) draft: Draft<'a>,
-    /// Whether the sender may send the same message again: then it is stored only if there is none with
-    /// the same id from the same sender among (at least) the last 4,096 of the mailbox.
-    pub(crate) once: bool,
 }
 
 /// What became of a message that was delivered.

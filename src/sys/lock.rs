@@ -67,6 +67,9 @@ impl Locked {
     }
 }
 
+/// How long the children of a killed process may take to be gone.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// A file that is locked by the one process that something belongs to, and holds its number.
 #[derive(Debug)]
 pub(crate) struct OwnerFile {
@@ -83,13 +86,14 @@ pub(crate) enum Claim {
 }
 
 impl OwnerFile {
-    /// Claims the file `name` in `dir` for this process, and writes its number into it.
+    /// Claims the file `name` in `dir` for this process, and writes its number into it. Waits a second for
+    /// the children of an owner that was killed: they hold its lock until they are gone, too.
     ///
     /// # Errors
     /// Those of the system.
     pub(crate) fn claim(dir: &Dir, name: &str) -> io::Result<Claim> {
         loop {
-            match Locked::attempt(dir.file_or_new(name)?)? {
+            match Locked::within(dir.file_or_new(name)?, LAST_WORDS)? {
                 // Its last owner has removed it between our opening and locking it.
                 Ok(locked) if !file::facts(locked.file())?.named => {}
                 Ok(locked) => {

@@ -1,8 +1,11 @@
 //! A daemon of a test's own, and ways to talk to it.
 
+pub(crate) mod ledger;
+
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -57,6 +60,27 @@ impl Daemon {
 
     /// A daemon over the spool of an earlier one.
     pub(crate) fn in_dir(dir: TempDir, config: &str, flags: &[&str]) -> Self {
+        let spool = dir.path().join("spool");
+        Self::launch(dir, &spool, config, flags, &[])
+    }
+
+    /// A daemon with this spool and these variables in its environment.
+    pub(crate) fn with_spool(
+        dir: TempDir,
+        spool: &Path,
+        config: &str,
+        env: &[(&str, &Path)],
+    ) -> Self {
+        Self::launch(dir, spool, config, &[], env)
+    }
+
+    fn launch(
+        dir: TempDir,
+        spool: &Path,
+        config: &str,
+        flags: &[&str],
+        env: &[(&str, &Path)],
+    ) -> Self {
         let file = dir.path().join("droplined.toml");
         fs::write(&file, config).expect("written");
         let log = File::options()
@@ -68,10 +92,13 @@ impl Daemon {
             .args(["-p", "0", "--ready-fd", "1", "--config"])
             .arg(&file)
             .arg("--spool")
-            .arg(dir.path().join("spool"))
+            .arg(spool)
             .arg("--run-dir")
             .arg(dir.path().join("run"))
             .args(flags)
+            .envs(env.iter().copied())
+            // A group of its own, so that the family can be killed as a whole.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -158,6 +185,31 @@ impl Daemon {
         std::mem::replace(&mut self.dir, empty)
     }
 
+    /// Kills the daemon and all its children at once, and gives its directory back.
+    pub(crate) fn kill_family(self) -> TempDir {
+        let group = Pid::from_raw(i32::try_from(self.pid()).expect("a pid"));
+        nix::sys::signal::killpg(group, Signal::SIGKILL).expect("killed");
+        let dir = self.kill();
+        wait_until("the last of them is gone", || {
+            nix::sys::signal::killpg(group, None).is_err()
+        });
+        dir
+    }
+
+    /// The reply to a request, as far as it came.
+    pub(crate) fn try_ask(&self, request: &str) -> String {
+        let mut reply = Vec::new();
+        let asked = TcpStream::connect(("127.0.0.1", self.port)).and_then(|mut stream| {
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.write_all(request.as_bytes())?;
+            stream.shutdown(Shutdown::Write)?;
+            stream.read_to_end(&mut reply)
+        });
+        // A broken connection is what some tests are after.
+        drop(asked);
+        String::from_utf8_lossy(&reply).into_owned()
+    }
+
     /// Its children, zombies included.
     pub(crate) fn children(&self) -> Vec<String> {
         let path = format!("/proc/{0}/task/{0}/children", self.pid());
@@ -171,7 +223,7 @@ impl Daemon {
         fs::read_dir(path).expect("readable").count()
     }
 
-    /// Its private memory in KiB.
+    /// Its private memory in KiB, without what it only maps of its program file.
     pub(crate) fn private_memory(&self) -> u64 {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid()));
         let rollup = rollup.expect("readable");
@@ -182,7 +234,7 @@ impl Daemon {
         };
         rollup
             .lines()
-            .filter(|line| line.starts_with("Private_"))
+            .filter(|line| line.starts_with("Private_Dirty"))
             .filter_map(kib)
             .sum()
     }
@@ -224,4 +276,22 @@ pub(crate) fn files_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
+}
+
+/// Whether the tests may take long.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("DROPLINE_TEST_LONG").is_some()
+}
+
+/// A line for the table that `scripts/test` prints at its end.
+pub(crate) fn report(line: &str) {
+    if let Some(path) = std::env::var_os("DROPLINE_TEST_REPORT") {
+        let file = File::options().create(true).append(true).open(path);
+        writeln!(file.expect("a report"), "{line}").expect("written");
+    }
+}
+
+/// Says visibly that a test was not run, and why.
+pub(crate) fn skip(test: &str, why: &str) {
+    report(&format!("skip    {test}: {why}"));
 }

@@ -121,14 +121,11 @@ impl Talk<'_> {
             trust: Trust::Open,
             at: unix_millis(),
             expires: None,
+            // The id is new, so nobody can have sent this message before.
+            once: false,
             body,
         };
-        // The id is new, so nobody can have sent this message before.
-        let mut outcomes = self.mail.deliver(&[Delivery {
-            to,
-            draft,
-            once: false,
-        }]);
+        let mut outcomes = self.mail.deliver(&[Delivery { to, draft }]);
         outcomes.pop().unwrap_or(Err(StoreError::Busy))
     }
 

@@ -210,7 +210,7 @@ impl Appender<'_> {
         let mut encoded: Vec<(&Delivery<'_>, u64)> = Vec::new();
         messages
             .map(|message| {
-                if message.once {
+                if message.draft.once {
                     let same = |(other, _): &&(&Delivery<'_>, u64)| {
                         other.draft.id == message.draft.id && other.draft.from == message.draft.from
                     };

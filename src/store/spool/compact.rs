@@ -127,6 +127,7 @@ impl<'s> Writer<'s> {
             trust: message.trust,
             at: message.at,
             expires: message.expires,
+            once: message.once,
             body: message.body,
         };
         let offset = self.end();

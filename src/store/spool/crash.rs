@@ -115,9 +115,9 @@ impl Stage {
                     trust: Trust::Open,
                     at: 1,
                     expires: None,
+                    once: true,
                     body,
                 },
-                once: true,
             })
             .collect();
         let outcomes = self.spool.deliver(&batch);
@@ -390,15 +390,10 @@ fn verify(spool: &Spool, seen: &[Seen]) -> Result<(), String> {
             trust: Trust::Open,
             at: 1,
             expires: None,
+            once: true,
             body: b"next",
         };
-        let outcome = spool
-            .deliver(&[Delivery {
-                to: &name,
-                draft,
-                once: true,
-            }])
-            .pop();
+        let outcome = spool.deliver(&[Delivery { to: &name, draft }]).pop();
         let next = outcome
             .expect("an outcome")
             .map_err(|e| format!("store to {name}: {e}"))?;
@@ -478,13 +473,17 @@ fn is_consistent(found: &Fetched, name: &Name, seen: &[Seen]) -> Result<(), Stri
     Ok(())
 }
 
-/// For the table of `scripts/test --long`.
-#[expect(
-    clippy::print_stdout,
-    reason = "it is shown when the test is run with --nocapture"
-)]
-fn report(states: usize) {
-    println!("crash states tried: {states}");
+/// A line for the table that `scripts/test` prints at its end.
+fn report(what: &str, states: usize) {
+    use std::io::Write as _;
+    if let Some(path) = std::env::var_os("DROPLINE_TEST_REPORT") {
+        let file = fs::File::options().create(true).append(true).open(path);
+        writeln!(
+            file.expect("a report"),
+            "crash states of {what}: {states}, lost: 0"
+        )
+        .expect("written");
+    }
 }
 
 /// Sends, reads and acknowledges in all ways; what was done to files.
@@ -532,7 +531,7 @@ fn every_crash_state_of_a_life_keeps_the_promises() {
     let ops = life(&mut stage);
     let states = try_all(&mut stage, &Disk::default(), &ops, |_| false).expect("the promises hold");
     assert!(states > 400, "{states} states");
-    report(states);
+    report("a life", states);
 }
 
 #[test]
@@ -540,7 +539,7 @@ fn every_crash_state_of_a_repair_keeps_the_promises() {
     let mut stage = Stage::new(2);
     let (before, ops) = repairs(&mut stage);
     let states = try_all(&mut stage, &before, &ops, |_| false).expect("the promises hold");
-    report(states);
+    report("a repair", states);
 }
 
 /// The negative controls: a store that skips a sync is found out.
@@ -593,5 +592,5 @@ fn crash_states_of_lives_by_chance() {
         let tried = try_all(&mut stage, &Disk::default(), &ops, |_| false);
         total += tried.unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
     }
-    report(total);
+    report("lives by chance", total);
 }

@@ -38,15 +38,17 @@ impl Default for Limits {
 }
 
 impl Spool {
-    /// The limits that hold now: on a disk that is nearly full, no history is kept, so that reading makes
-    /// room.
+    /// The limits that hold now: on a disk that has hardly more free than the history of one mailbox may
+    /// take, none is kept, so that reading makes room.
     pub(super) fn limits_now(&self) -> Limits {
-        match self.room_on_disk() {
-            Err(StoreError::DiskFull(_)) => Limits {
+        let limits = *self.limits();
+        let enough = limits.min_free_bytes.saturating_add(limits.history_bytes);
+        match file::free(self.mail()) {
+            Ok(free) if free.bytes < enough => Limits {
                 history_bytes: 0,
-                ..*self.limits()
+                ..limits
             },
-            _ => *self.limits(),
+            _ => limits,
         }
     }
 

@@ -8,7 +8,8 @@
 //!  8  seq          u64    48  body length  u32                  zeros up to a multiple of 8
 //! 16  id      16 bytes    52  sender len.  u8                   then the trailer:
 //!                         53  trust        u8                    0  seq         u64
-//!                         54  zero         6 bytes               8  length      u32, of the record
+//!                         54  flags        u16, 1: once          8  length      u32, of the record
+//!                         56  zero         4 bytes
 //!                         60  checksum     u32, of 0..60        12  checksum    u32, of sender..zeros
 //!                                                               16  magic       u32
 //!                                                               20  checksum    u32, of 0..20
@@ -24,6 +25,8 @@ use crate::name::{MAX_NAME, Name};
 /// What a record begins with.
 pub(super) const MAGIC: [u8; 4] = *b"DlR\x01";
 const TRAILER_MAGIC: [u8; 4] = *b"DlT\x01";
+/// The flag of a message whose sender may send it again.
+const ONCE: u16 = 1;
 /// How long the fixed part at the beginning of a record is.
 pub(super) const HEAD: usize = 64;
 /// How long the fixed part at the end of a record is.
@@ -37,6 +40,7 @@ pub(super) struct Head {
     pub(super) at: u64,
     expires: u64,
     trust: Trust,
+    pub(super) once: bool,
     pub(super) sender_len: usize,
     body_len: usize,
 }
@@ -80,7 +84,8 @@ pub(super) fn encode(out: &mut Vec<u8>, draft: &Draft<'_>, seq: u64, epoch: u32,
     )]
     out.push(sender.len() as u8);
     out.push(draft.trust as u8);
-    out.extend_from_slice(&[0; 6]);
+    out.extend_from_slice(&(if draft.once { ONCE } else { 0 }).to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
     push_checksum(out, start, epoch, offset);
     let data = out.len();
     out.extend_from_slice(sender);
@@ -110,6 +115,7 @@ pub(super) fn decode_head(bytes: &[u8], epoch: u32, offset: u64) -> Option<Head>
         at: u64_at(head, 32),
         expires: u64_at(head, 40),
         trust: Trust::from_number(head[53])?,
+        once: head[54] & 1 != 0,
         sender_len: usize::from(head[52]),
         body_len: u32_at(head, 48) as usize,
     };
@@ -141,6 +147,7 @@ pub(super) fn decode<'a>(
         trust: head.trust,
         at: head.at,
         expires: (head.expires != 0).then_some(head.expires),
+        once: head.once,
         body: rest.get(..head.body_len)?,
     })
 }
@@ -213,6 +220,7 @@ mod tests {
             trust: Trust::Open,
             at: 1_795_300_000_123,
             expires: Some(1_795_300_001_000),
+            once: true,
             body,
         }
     }

@@ -80,12 +80,13 @@ pub(super) fn forget(
     Ok(gone)
 }
 
-/// Moves the ids offset: heads are kept of the last messages, as many as deduplication looks at.
+/// Moves the ids offset: heads are kept of the last messages, as many as deduplication looks at, from the
+/// first of them on that may be sent again.
 fn forget_ids(file: &File, header: &mut Header) -> io::Result<()> {
     let last = header.acked_seq.saturating_sub(WINDOW as u64);
     while header.ids_offset < header.kept_offset {
         match head_at(file, header.epoch, header.ids_offset, header.kept_offset)? {
-            Some(head) if head.seq > last => break,
+            Some(head) if head.once && head.seq > last => break,
             Some(head) => header.ids_offset += head.record_len() as u64,
             // Bad bytes: nothing between them and the next whole record is worth keeping.
             None => header.ids_offset = header.kept_offset,

@@ -58,13 +58,10 @@ fn store(spool: &Spool, to: &str, body: &[u8], expires: Option<u64>) -> Result<u
         trust: Trust::Open,
         at: 1,
         expires,
+        once: false,
         body,
     };
-    let receipts = spool.deliver(&[Delivery {
-        to,
-        draft,
-        once: false,
-    }]);
+    let receipts = spool.deliver(&[Delivery { to, draft }]);
     receipts
         .into_iter()
         .next()
@@ -400,14 +397,11 @@ fn store_once(spool: &Spool, to: &str, from: &str, id: u8, body: &[u8]) -> Recei
         trust: Trust::Open,
         at: 1,
         expires: None,
+        once: true,
         body,
     };
     let to = &n(to);
-    let outcomes = spool.deliver(&[Delivery {
-        to,
-        draft,
-        once: true,
-    }]);
+    let outcomes = spool.deliver(&[Delivery { to, draft }]);
     outcomes
         .into_iter()
         .next()
@@ -494,9 +488,9 @@ fn a_batch_is_delivered_in_its_order_and_doubled_ids_in_it_once() {
             trust: Trust::Local,
             at: 1,
             expires: None,
+            once: true,
             body: body.as_bytes(),
         },
-        once: true,
     });
     let outcomes = f
         .spool
@@ -619,6 +613,7 @@ fn history_is_kept_and_then_its_space_is_given_back() {
         trust: Trust::Open,
         at: 1,
         expires: None,
+        once: true,
         body,
     };
     for round in 0..10 {
@@ -626,7 +621,6 @@ fn history_is_kept_and_then_its_space_is_given_back() {
             .map(|n| Delivery {
                 to,
                 draft: draft(round * 1_000 + n),
-                once: false,
             })
             .collect();
         assert!(spool.deliver(&batch).iter().all(Result::is_ok));
@@ -699,4 +693,27 @@ fn a_read_only_mailbox_refuses_for_now_and_can_be_read() {
     f.store("carol", b"others are not concerned");
     mode(0o600).expect("changed");
     assert_eq!(f.store("bob", b"two"), 2);
+}
+
+#[test]
+fn ids_that_nobody_can_send_again_take_no_space() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("spool");
+    let limits = Limits {
+        history_bytes: 0,
+        ..Limits::default()
+    };
+    let (spool, _lock) = Spool::open(&path, limits).expect("a spool");
+    let mailbox = path.join("mail").join(Spool::place(&n("bob")));
+    for _ in 0..300 {
+        store(&spool, "bob", &[b'x'; 1_000], None).expect("stored");
+    }
+    assert!(blocks(&mailbox) > 300_000);
+    fetch(&spool, "bob", Some(u64::MAX));
+    assert!(
+        blocks(&mailbox) <= 16_384,
+        "{} bytes are left",
+        blocks(&mailbox)
+    );
+    assert_eq!(store(&spool, "bob", b"next", None).expect("stored"), 301);
 }

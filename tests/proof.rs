@@ -1,0 +1,524 @@
+//! The store's promises on real systems that fail: killed processes, cut power, broken and full disks.
+//!
+//! Short by default. With `DROPLINE_TEST_LONG=1`, as `scripts/test --long` sets it, they go on for long.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::support::ledger::{Ledger, Verdict};
+use crate::support::{Daemon, is_long, program, report, skip, wait_until};
+
+/// Waits until `more` messages were accepted, so that there is something to lose.
+fn accepted(ledger: &Ledger, more: usize) {
+    let enough = ledger.count() + more;
+    wait_until("messages are accepted", || ledger.count() >= enough);
+}
+
+/// A number that is different each time, for moments by chance.
+fn chance(below: u64) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0) % below
+}
+
+#[test]
+fn kill_9_of_the_whole_family_at_any_moment_loses_nothing() {
+    let rounds = if is_long() { 300 } else { 15 };
+    let ledger = Ledger::default();
+    let daemon = ledger.run(|| {
+        let mut daemon = Daemon::start();
+        for _ in 0..rounds {
+            ledger.port.store(daemon.port, Ordering::SeqCst);
+            accepted(&ledger, 20);
+            // Not at the moment of an answer, but anywhere.
+            std::thread::sleep(Duration::from_micros(chance(20_000)));
+            ledger.port.store(0, Ordering::SeqCst);
+            daemon = Daemon::in_dir(daemon.kill_family(), "", &[]);
+        }
+        daemon
+    });
+    let verdict = ledger.compare(&daemon.spool());
+    report(&format!(
+        "kills of the whole family: {rounds}, accepted: {}, lost: {}",
+        verdict.accepted,
+        verdict.missing.len()
+    ));
+    verdict.must_be_clean();
+    let check = program("droplinectl")
+        .arg("--spool")
+        .arg(daemon.spool())
+        .arg("check")
+        .output()
+        .expect("run");
+    // A torn tail is no damage: it is mended before the next append.
+    let found = String::from_utf8_lossy(&check.stdout);
+    assert!(
+        found.lines().all(|line| line.contains("was cut off")),
+        "{found}"
+    );
+}
+
+#[test]
+fn kill_9_of_children_at_any_moment_loses_nothing() {
+    let rounds = if is_long() { 2_000 } else { 100 };
+    let daemon = Daemon::start();
+    let ledger = Ledger::default();
+    ledger.port.store(daemon.port, Ordering::SeqCst);
+    ledger.run(|| {
+        let mut killed = 0;
+        while killed < rounds {
+            accepted(&ledger, 2);
+            for child in daemon.children() {
+                // It may have ended by now.
+                let kill = Command::new("kill")
+                    .args(["-KILL", &child])
+                    .stderr(Stdio::null())
+                    .status();
+                killed += usize::from(kill.expect("kill").success());
+            }
+        }
+    });
+    let verdict = ledger.compare(&daemon.spool());
+    report(&format!(
+        "kills of children: {rounds}, accepted: {}, lost: {}",
+        verdict.accepted,
+        verdict.missing.len()
+    ));
+    verdict.must_be_clean();
+    daemon.store("bob", "al", "it serves");
+}
+
+/// A file system of a test's own, mounted from an image file or from memory.
+struct Mount {
+    dir: TempDir,
+}
+
+impl Mount {
+    fn image(&self) -> PathBuf {
+        self.dir.path().join("image")
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("mnt")
+    }
+
+    /// An ext4 in a file; `None`, and a visible skip, where that cannot be had.
+    fn ext4(test: &str) -> Option<Self> {
+        let mount = Self::nothing(test)?;
+        let image = mount.image();
+        let file = fs::File::create(&image).expect("made");
+        file.set_len(256 << 20).expect("sized");
+        let made = Command::new("mkfs.ext4")
+            .args(["-q", "-F"])
+            .arg(&image)
+            .status();
+        if !made.is_ok_and(|status| status.success()) {
+            skip(test, "there is no mkfs.ext4");
+            return None;
+        }
+        mount
+            .mount(&["-o", "loop"], &image)
+            .then_some(mount)
+            .or_else(|| {
+                skip(test, "a loop mount is not possible here");
+                None
+            })
+    }
+
+    fn tmpfs(test: &str, options: &str) -> Option<Self> {
+        let mount = Self::nothing(test)?;
+        mount
+            .mount(&["-t", "tmpfs", "-o", options], Path::new("none"))
+            .then_some(mount)
+            .or_else(|| {
+                skip(test, "a tmpfs cannot be mounted here");
+                None
+            })
+    }
+
+    fn nothing(test: &str) -> Option<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            skip(test, "it mounts a file system, for which one must be root");
+            return None;
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let mount = Self { dir };
+        fs::create_dir(mount.path()).expect("made");
+        Some(mount)
+    }
+
+    fn mount(&self, args: &[&str], what: &Path) -> bool {
+        let status = Command::new("mount")
+            .args(args)
+            .arg(what)
+            .arg(self.path())
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    }
+
+    fn unmount(&self) -> bool {
+        let status = Command::new("umount")
+            .arg(self.path())
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    }
+
+    /// What a power cut is for the file system: nothing more gets to the disk, its journal not either.
+    #[expect(unsafe_code, reason = "an ioctl that no library has")]
+    fn cut_power(&self) {
+        // EXT4_IOC_SHUTDOWN and EXT4_GOING_FLAGS_NOLOGFLUSH of the kernel's fs/ext4/ext4.h.
+        nix::ioctl_read!(ext4_shutdown, b'X', 125, u32);
+        use std::os::fd::AsRawFd;
+        let dir = fs::File::open(self.path()).expect("open");
+        let mut flags: u32 = 2;
+        // SAFETY: the ioctl reads one u32, which lives.
+        unsafe { ext4_shutdown(dir.as_raw_fd(), &raw mut flags) }.expect("shut down");
+    }
+
+    fn daemon(&self, flags: &[(&str, &Path)]) -> Daemon {
+        let dir = tempfile::tempdir().expect("a directory");
+        let spool = self.path().join("spool");
+        Daemon::with_spool(
+            dir,
+            &spool,
+            "min_free_bytes = 0\nmin_free_inodes = 0",
+            flags,
+        )
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // What was killed may take a moment to let go.
+        if !self.unmount() {
+            let _ = Command::new("umount")
+                .arg("-l")
+                .arg(self.path())
+                .stderr(Stdio::null())
+                .status();
+        }
+    }
+}
+
+/// Cuts the power under load, again and again, on one file system; what was lost of what was accepted.
+fn power_cuts(mount: &Mount, rounds: usize, env: &[(&str, &Path)]) -> Verdict {
+    let ledger = Ledger::default();
+    ledger.run(|| {
+        for _ in 0..rounds {
+            let daemon = mount.daemon(env);
+            ledger.dark.store(false, Ordering::SeqCst);
+            ledger.port.store(daemon.port, Ordering::SeqCst);
+            accepted(&ledger, 50);
+            std::thread::sleep(Duration::from_micros(chance(50_000)));
+            ledger.dark.store(true, Ordering::SeqCst);
+            mount.cut_power();
+            ledger.port.store(0, Ordering::SeqCst);
+            drop(daemon.kill_family());
+            wait_until("it is unmounted", || mount.unmount());
+            assert!(
+                mount.mount(&["-o", "loop"], &mount.image()),
+                "mounted again"
+            );
+        }
+    });
+    // A daemon comes up on it, and it works.
+    let daemon = mount.daemon(&[]);
+    daemon.store("after", "al", "all is well");
+    ledger.compare(&mount.path().join("spool"))
+}
+
+#[test]
+fn a_power_cut_loses_nothing_that_was_accepted() {
+    let test = "power cuts on ext4";
+    let Some(mount) = Mount::ext4(test) else {
+        return;
+    };
+    let rounds = if is_long() { 60 } else { 4 };
+    let verdict = power_cuts(&mount, rounds, &[]);
+    report(&format!(
+        "power cuts: {rounds}, accepted: {}, lost: {}",
+        verdict.accepted,
+        verdict.missing.len()
+    ));
+    verdict.must_be_clean();
+}
+
+/// The negative control: if syncing does nothing, the same test must find losses, or it tests nothing.
+#[test]
+fn without_syncing_a_power_cut_loses_messages() {
+    let test = "power cuts without syncing (the negative control)";
+    let library = [
+        "/usr/lib/x86_64-linux-gnu/libeatmydata.so",
+        "/usr/lib/aarch64-linux-gnu/libeatmydata.so",
+    ];
+    let Some(library) = library.iter().map(Path::new).find(|path| path.exists()) else {
+        return skip(test, "eatmydata is not installed");
+    };
+    let Some(mount) = Mount::ext4(test) else {
+        return;
+    };
+    let verdict = power_cuts(&mount, 1, &[("LD_PRELOAD", library)]);
+    report(&format!(
+        "power cuts without syncing (must lose): 1, accepted: {}, lost: {}",
+        verdict.accepted,
+        verdict.missing.len()
+    ));
+    assert!(
+        !verdict.missing.is_empty(),
+        "the power cut is none: {} accepted, all there",
+        verdict.accepted
+    );
+}
+
+#[test]
+fn a_full_file_system_refuses_loses_nothing_and_drains() {
+    let Some(mount) = Mount::tmpfs("a full file system", "size=3m,mode=0700") else {
+        return;
+    };
+    let daemon = mount.daemon(&[]);
+    let full = "Message declined. The server's disk is full, try again later\n";
+    for round in 0..3 {
+        let mut accepted = Vec::new();
+        let reply = loop {
+            let body = format!("{round} {} {}", accepted.len(), "x".repeat(5_000));
+            let reply = daemon.ask(format!("store;m{};al;{body}\n", accepted.len() % 3));
+            if reply != "Message accepted and stored:\n" {
+                break reply;
+            }
+            accepted.push(body);
+        };
+        assert_eq!(reply, full);
+        assert!(accepted.len() > 100, "{} in round {round}", accepted.len());
+        let mut found = Vec::new();
+        for mailbox in 0..3 {
+            let lines = daemon.fetch(&format!("m{mailbox}"));
+            found.push(
+                lines
+                    .into_iter()
+                    .map(|line| line.split_once(";al;").map(|(_, b)| b.to_owned())),
+            );
+        }
+        for (n, body) in accepted.into_iter().enumerate() {
+            assert_eq!(
+                found[n % 3].next().flatten().as_ref(),
+                Some(&body),
+                "in order, and whole"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_file_system_out_of_inodes_refuses_new_mailboxes_only() {
+    let Some(mount) = Mount::tmpfs("out of inodes", "nr_inodes=4400,mode=0700") else {
+        return;
+    };
+    let daemon = mount.daemon(&[]);
+    let mut made = 0;
+    let reply = loop {
+        let reply = daemon.ask(format!("store;m{made};al;hi\n"));
+        if reply != "Message accepted and stored:\n" {
+            break reply;
+        }
+        made += 1;
+    };
+    assert_eq!(
+        reply,
+        "Message declined. The server's disk is full, try again later\n"
+    );
+    assert!(made > 10, "{made}");
+    daemon.store("m0", "al", "there is one already");
+    assert_eq!(daemon.fetch("m0").len(), 2);
+}
+
+/// strace on a daemon and all its children, that makes one call of each process fail.
+struct Saboteur {
+    strace: Child,
+}
+
+impl Saboteur {
+    fn attach(daemon: &Daemon, inject: &str) -> Option<Self> {
+        let call = inject.split(':').next()?;
+        let mut strace = Command::new("strace")
+            .args([
+                "-f",
+                "-e",
+                &format!("trace={call}"),
+                "-e",
+                &format!("inject={inject}"),
+                "-p",
+                &daemon.pid().to_string(),
+            ])
+            .args(["-o", "/dev/null"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .ok()?;
+        let mut line = String::new();
+        let mut stderr = BufReader::new(strace.stderr.take()?);
+        stderr.read_line(&mut line).ok()?;
+        // Somebody has to read the rest, so that strace does not wait for us.
+        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        line.contains("attached").then_some(Self { strace })
+    }
+}
+
+impl Drop for Saboteur {
+    fn drop(&mut self) {
+        let _ = self.strace.kill();
+        let _ = self.strace.wait();
+    }
+}
+
+#[test]
+fn failing_system_calls_lose_nothing_that_was_accepted() {
+    let test = "failing system calls";
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip(test, "strace is not installed");
+    }
+    let most = if is_long() { 6 } else { 2 };
+    let mut tried = 0;
+    let mut accepted_in_all = 0;
+    for call in [
+        "pwrite64",
+        "fdatasync",
+        "openat",
+        "fsync",
+        "ftruncate",
+        "flock",
+        "pread64",
+        "fstat",
+    ] {
+        for fault in ["error=EIO", "error=ENOSPC", "error=EINTR", "signal=KILL"] {
+            for when in 1..=most {
+                let inject = format!("{call}:{fault}:when={when}");
+                let Some(accepted) = sabotaged(&inject) else {
+                    return skip(test, "strace may not attach here");
+                };
+                accepted_in_all += accepted;
+                tried += 1;
+            }
+        }
+    }
+    assert!(
+        accepted_in_all < tried * 7,
+        "nothing was refused: no call has failed"
+    );
+    report(&format!(
+        "injected faults: {tried}, accepted: {accepted_in_all}, lost: 0"
+    ));
+}
+
+/// Stores and fetches while each child's call fails as `inject` says; fails the test if something that was
+/// accepted is not there afterwards. How many messages were accepted.
+fn sabotaged(inject: &str) -> Option<usize> {
+    let daemon = Daemon::start();
+    daemon.store("bob", "al", "before");
+    let mut accepted = vec!["before".to_owned()];
+    {
+        let _saboteur = Saboteur::attach(&daemon, inject)?;
+        for n in 0..3 {
+            for mailbox in ["bob", "eve"] {
+                let reply = daemon.try_ask(&format!("store;{mailbox};al;{mailbox} {n}\n"));
+                if reply == "Message accepted and stored:\n" {
+                    accepted.push(format!("{mailbox} {n}"));
+                }
+            }
+            let _ = daemon.try_ask("fetch;eve\n");
+        }
+    }
+    let dir = daemon.kill_family();
+    let spool = dir.path().join("spool");
+    let ctl = |args: &[&str]| {
+        program("droplinectl")
+            .arg("--spool")
+            .arg(&spool)
+            .args(args)
+            .output()
+            .expect("run")
+    };
+    let text = |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    let exported = text(&ctl(&["export"]));
+    for message in &accepted {
+        let times = exported.matches(&format!("\"body\":\"{message}\"")).count();
+        assert_eq!(times, 1, "{inject}: {message}\n{exported}");
+    }
+    // A disk that has failed once makes a mailbox read-only, until somebody has looked at it.
+    ctl(&["check", "--repair"]);
+    let check = ctl(&["check"]);
+    assert!(check.status.success(), "{inject}: {}", text(&check));
+    assert_eq!(
+        text(&ctl(&["export"])),
+        exported,
+        "{inject}: repair has changed what is there"
+    );
+    let daemon = Daemon::in_dir(dir, "", &[]);
+    daemon.store("bob", "al", "after");
+    daemon.store("eve", "al", "after");
+    assert!(
+        daemon.fetch("bob").contains(&"bob;al;before".to_owned()),
+        "{inject}"
+    );
+    Some(accepted.len())
+}
+
+#[test]
+fn a_failed_sync_is_final() {
+    let test = "a failed sync";
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip(test, "strace is not installed");
+    }
+    let daemon = Daemon::start();
+    daemon.store("bob", "al", "one");
+    let later = "Message declined. The server cannot write to this mailbox now, try again later\n";
+    {
+        let Some(_saboteur) = Saboteur::attach(&daemon, "fdatasync:error=EIO:when=1") else {
+            return skip(test, "strace may not attach here");
+        };
+        assert_eq!(daemon.ask("store;bob;al;two\n"), later);
+    }
+    assert_eq!(
+        daemon.ask("store;bob;al;three\n"),
+        later,
+        "also when the disk says that all is well again"
+    );
+    daemon.store("eve", "al", "others are not concerned");
+    assert!(
+        daemon.log().contains("the disk failed to keep"),
+        "{}",
+        daemon.log()
+    );
+    let dir = daemon.kill();
+    let spool = dir.path().join("spool");
+    let ctl = |args: &[&str]| {
+        program("droplinectl")
+            .arg("--spool")
+            .arg(&spool)
+            .args(args)
+            .output()
+            .expect("run")
+    };
+    let check = ctl(&["check"]);
+    assert_eq!(check.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&check.stdout).contains("bob: byte 0: read-only"));
+    let daemon = Daemon::in_dir(dir, "", &[]);
+    assert_eq!(
+        daemon.ask("store;bob;al;four\n"),
+        later,
+        "also after a restart"
+    );
+    let dir = daemon.kill();
+    assert_eq!(ctl(&["check", "--repair"]).status.code(), Some(0));
+    let daemon = Daemon::in_dir(dir, "", &[]);
+    daemon.store("bob", "al", "five");
+    assert_eq!(
+        daemon.fetch("bob").last().map(String::as_str),
+        Some("bob;al;five")
+    );
+}
