@@ -244,7 +244,9 @@ fn what_was_exported_is_imported_to_the_byte() {
     daemon.fetch("eve.2");
     daemon.store("eve.2", "al", "last");
     daemon.fetch("_");
-    wait_until("it is acknowledged", || daemon.log().contains("fetch _: 5 messages delivered"));
+    wait_until("it is acknowledged", || {
+        daemon.log().contains("fetch _: 5 messages delivered")
+    });
     let live = ctl(&daemon.spool(), &["export"]);
     let daemon = ended(daemon);
     let exported = ctl(&daemon.spool(), &["export"]);
