@@ -265,6 +265,14 @@ fn what_was_exported_is_imported_to_the_byte() {
     );
     assert_eq!(ctl(&spool, &["export"]).1, exported.1);
     assert_eq!(ctl(&spool, &["check"]), NOTHING);
+    let users =
+        "{\"user\":\"al\",\"registered\":1795300000123}\n{\"user\":\"bob\",\"registered\":2}\n";
+    assert_eq!(ctl_with(&spool, &["import"], users.as_bytes()), NOTHING);
+    assert_eq!(ctl(&spool, &["export"]).1, format!("{users}{}", exported.1));
+    assert_eq!(
+        ctl(&spool, &["users"]).1,
+        "al\t2026-11-21T22:26:40Z\nbob\t1970-01-01T00:00:00Z\n"
+    );
     let (status, _, err) = ctl_with(&spool, &["import"], exported.1.as_bytes());
     assert_eq!(status, 65, "only into a spool that has none of them");
     assert!(

@@ -1,10 +1,10 @@
 //! Many clients at once: nothing lost, nothing doubled, nothing left over.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::{Daemon, wait_until};
+use crate::support::{Daemon, is_long, private_memory, report, wait_until};
 
 const WRITERS: usize = 8;
 const MAILBOXES: usize = 100;
@@ -125,4 +125,33 @@ fn one_of_many(daemon: &Daemon, thread: usize, n: usize) {
         }
         _ => assert_eq!(daemon.ask("nonsense\n"), "Message declined. Bad verb\n"),
     }
+}
+
+#[test]
+fn a_child_that_hands_out_much_needs_little_memory() {
+    let megabytes = if is_long() { 1_024 } else { 64 };
+    let daemon = Daemon::with("quota_bytes = 4294967296", &[]);
+    let body = "x".repeat(60_000);
+    for _ in 0..megabytes * 1_000_000 / 60_000 {
+        daemon.store("bob", "al", &body);
+    }
+    let mut reader = daemon.say(b"fetch;bob\n");
+    let mut most = 0;
+    let mut total = 0;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let n = reader.read(&mut buffer).expect("readable");
+        total += n;
+        if let [child] = daemon.children().as_slice() {
+            most = most.max(private_memory(child).unwrap_or(0));
+        }
+        if n == 0 {
+            break;
+        }
+    }
+    assert!(total > megabytes * 990_000, "{total}");
+    report(&format!(
+        "private memory of a child that hands out {megabytes} MB: {most} KiB"
+    ));
+    assert!(most > 0 && most < 1_024, "{most} KiB");
 }

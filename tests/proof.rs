@@ -317,7 +317,7 @@ fn a_full_file_system_refuses_loses_nothing_and_drains() {
 
 #[test]
 fn a_file_system_out_of_inodes_refuses_new_mailboxes_only() {
-    let Some(mount) = Mount::tmpfs("out of inodes", "nr_inodes=4400,mode=0700") else {
+    let Some(mount) = Mount::tmpfs("out of inodes", "nr_inodes=4700,mode=0700") else {
         return;
     };
     let daemon = mount.daemon(&[]);

@@ -1,6 +1,6 @@
 //! The lines of `droplinectl export` and `import`: one JSON object each.
 //!
-//! A mailbox is a line that says up to which number its messages are acknowledged, and then a line for each
+//! First come the registered names, a line each. A mailbox is a line that says up to which number its messages are acknowledged, and then a line for each
 //! message. A body that is text is `body`, any other `body_base64`.
 
 use base64::Engine as _;
@@ -16,6 +16,13 @@ use crate::name::Name;
 pub(super) enum Line {
     /// A message of the mailbox whose line came before.
     Message(Message),
+    /// A name is registered.
+    User {
+        /// The name.
+        user: String,
+        /// Since when.
+        registered: u64,
+    },
     /// A mailbox begins.
     Mailbox {
         /// Its name.

@@ -30,6 +30,8 @@ pub(super) struct Cli {
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Print the names that are registered, and since when
+    Users,
     /// Print what waits: mailbox, messages, bytes on the disk, and since when
     Queue {
         /// Only this mailbox, also when nothing waits in it

@@ -5,14 +5,23 @@ use std::io::{self, BufWriter, Write};
 use super::Failure;
 use super::archive::{Line, Message};
 use super::progress::Progress;
-use crate::store::{StoreError, Survey};
+use crate::store::{StoreError, Survey, User, Users};
 
-/// Prints all mailboxes, one JSON object a line.
+/// Prints all users and mailboxes, one JSON object a line.
 ///
 /// # Errors
 /// When a mailbox is damaged as a whole, or standard output cannot be written.
-pub(super) fn export(store: &dyn Survey) -> Result<(), Failure> {
+pub(super) fn export(store: &(impl Survey + Users)) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
+    for User { name, registered } in store.users()? {
+        line(
+            &mut out,
+            &Line::User {
+                user: name.to_string(),
+                registered,
+            },
+        )?;
+    }
     let names = store.mailboxes()?;
     let mut progress = Progress::new("mailboxes", names.len());
     for name in names {

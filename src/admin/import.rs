@@ -5,7 +5,7 @@ use std::io::{self, BufRead};
 use super::archive::Line;
 use super::progress::Progress;
 use crate::name::Name;
-use crate::store::{Care, Restoring, StoreError};
+use crate::store::{Care, Restoring, StoreError, Users};
 
 /// The longest line: the largest body, each byte of it escaped, and what stands around it.
 const LONGEST_LINE: usize = (crate::message::LARGEST_MAX_BODY * 6) + 1_024;
@@ -28,7 +28,7 @@ pub(super) enum ImportError {
 ///
 /// # Errors
 /// The first line that is wrong. Its mailbox is not there then; those before it are.
-pub(super) fn import(store: &dyn Care, input: impl BufRead) -> Result<(), ImportError> {
+pub(super) fn import(store: &(impl Care + Users), input: impl BufRead) -> Result<(), ImportError> {
     let mut lines = Lines {
         input,
         number: 0,
@@ -37,16 +37,24 @@ pub(super) fn import(store: &dyn Care, input: impl BufRead) -> Result<(), Import
     let mut progress = Progress::new("mailboxes", 0);
     while let Some(line) = lines.next()? {
         let number = lines.number;
-        let Line::Mailbox { mailbox, acked } = line else {
-            return Err(ImportError::Line(
-                number,
-                "a message without the line of its mailbox".into(),
-            ));
+        let name = |text: &str| -> Result<Name, ImportError> {
+            text.parse()
+                .map_err(|e| ImportError::Line(number, format!("{text:?}: {e}")))
         };
-        let name: Name = mailbox
-            .parse()
-            .map_err(|e| ImportError::Line(number, format!("mailbox: {e}")))?;
         let store_error = |number| move |e| ImportError::Store(number, e);
+        let (name, acked) = match line {
+            Line::Mailbox { mailbox, acked } => (name(&mailbox)?, acked),
+            Line::User { user, registered } => {
+                store
+                    .register(&name(&user)?, registered)
+                    .map_err(store_error(number))?;
+                continue;
+            }
+            Line::Message(_) => {
+                let what = "a message without the line of its mailbox";
+                return Err(ImportError::Line(number, what.into()));
+            }
+        };
         let mut restoring = store.restore(&name, acked).map_err(store_error(number))?;
         lines.messages(&name, restoring.as_mut())?;
         restoring.finish().map_err(store_error(number))?;

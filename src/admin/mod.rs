@@ -10,6 +10,7 @@ mod import;
 mod progress;
 mod queue;
 mod time;
+mod users;
 
 use std::io;
 use std::process::ExitCode;
@@ -95,6 +96,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     // A daemon that runs is refused the spool meanwhile, and refuses it to us.
     let alone = || Spool::open(&cli.spool, Limits::default());
     match &cli.command {
+        Command::Users => users::print(&look()?),
         Command::Queue { name } => queue::print(&look()?, name.as_ref()),
         Command::History { name } => history::print(&look()?, name),
         Command::Expire => expire(&look()?),

@@ -107,6 +107,31 @@ pub(crate) trait Survey {
     fn check_layout(&self) -> Result<Vec<Finding>, StoreError>;
 }
 
+/// The directory of users: names that somebody has registered.
+pub(crate) trait Users {
+    /// Registers a name, at this time in milliseconds since 1970; `false` when it was registered already.
+    /// When this returns, it is on the disk.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn register(&self, name: &Name, at: u64) -> Result<bool, StoreError>;
+
+    /// All registered names, sorted.
+    ///
+    /// # Errors
+    /// When they cannot be read, or a record is damaged.
+    fn users(&self) -> Result<Vec<User>, StoreError>;
+}
+
+/// A registered name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    /// The name.
+    pub(crate) name: Name,
+    /// Since when, in milliseconds since 1970.
+    pub(crate) registered: u64,
+}
+
 /// Looking after mailboxes, for an operator.
 pub(crate) trait Care: Survey {
     /// Takes messages that have expired from the head of the queue of `of`, and forgets what is older or

@@ -221,18 +221,7 @@ impl Daemon {
 
     /// Its private memory in KiB, without what it only maps of its program file.
     pub(crate) fn private_memory(&self) -> u64 {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid()));
-        let rollup = rollup.expect("readable");
-        let kib = |line: &str| {
-            line.split_whitespace()
-                .nth(1)
-                .and_then(|n| n.parse::<u64>().ok())
-        };
-        rollup
-            .lines()
-            .filter(|line| line.starts_with("Private_Dirty"))
-            .filter_map(kib)
-            .sum()
+        private_memory(&self.pid().to_string()).expect("readable")
     }
 }
 
@@ -290,4 +279,14 @@ pub(crate) fn report(line: &str) {
 /// Says visibly that a test was not run, and why.
 pub(crate) fn skip(test: &str, why: &str) {
     report(&format!("skip    {test}: {why}"));
+}
+
+/// The private memory of a process in KiB, without what it only maps of its program file; `None` when there
+/// is no such process any more.
+pub(crate) fn private_memory(pid: &str) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = rollup
+        .lines()
+        .find(|line| line.starts_with("Private_Dirty"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }

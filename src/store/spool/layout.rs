@@ -5,6 +5,7 @@
 //!   FORMAT         which format this is; another one is refused
 //!   lock/000..fff  lock files, made once and never removed
 //!   mail/3f/bob    the mailbox of bob
+//!   user/3f/bob    that bob is registered
 //!   quarantine/    what repair took out of mailboxes
 //! ```
 
@@ -32,6 +33,7 @@ const OWNER: &str = "owner";
 pub(crate) struct Spool {
     locks: Dir,
     mail: Dir,
+    users: Dir,
     pub(super) quarantine: Dir,
     limits: Limits,
 }
@@ -91,6 +93,7 @@ impl Spool {
         Ok(Self {
             locks: sub("lock")?,
             mail: sub("mail")?,
+            users: sub("user")?,
             quarantine: sub("quarantine")?,
             limits,
         })
@@ -140,6 +143,11 @@ impl Spool {
     /// The name of the folder of the mailbox of `name`.
     pub(super) fn folder_name(name: &Name) -> String {
         folder(name)
+    }
+
+    /// The directory of all users.
+    pub(super) fn user_dir(&self) -> &Dir {
+        &self.users
     }
 
     /// The folder of the mailbox of `name`, to wait until its name is on the disk.
@@ -222,6 +230,7 @@ fn refuse_strangers(root: &Dir) -> Result<(), StoreError> {
     let ours = [
         &b"lock"[..],
         b"mail",
+        b"user",
         b"quarantine",
         OWNER.as_bytes(),
         b"FORMAT.new",
@@ -269,11 +278,12 @@ fn make(root: &Dir) -> Result<(), StoreError> {
 }
 
 fn fill(root: &Dir) -> io::Result<()> {
-    for name in ["lock", "mail", "quarantine"] {
+    for name in ["lock", "mail", "user", "quarantine"] {
         root.make_dir(name)?;
     }
     let locks = root.sub("lock")?;
     let mail = root.sub("mail")?;
+    let users = root.sub("user")?;
     let mut name = String::new();
     for n in 0..LOCKS {
         name.clear();
@@ -284,9 +294,11 @@ fn fill(root: &Dir) -> io::Result<()> {
         name.clear();
         let _ = write!(name, "{n:02x}");
         mail.make_dir(&name)?;
+        users.make_dir(&name)?;
     }
     locks.sync()?;
     mail.sync()?;
+    users.sync()?;
     let format = root.file_or_new("FORMAT.new")?;
     file::truncate(&format, 0)?;
     file::write_at(&format, FORMAT.as_bytes(), 0)?;

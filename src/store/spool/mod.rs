@@ -18,6 +18,7 @@ mod record;
 mod repair;
 mod retention;
 mod survey;
+mod users;
 mod walk;
 
 #[cfg(test)]
@@ -31,7 +32,8 @@ pub(crate) use limits::Limits;
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{
-    Care, Delivery, Finding, Mail, Queue, Receipt, Restoring, State, StoreError, Survey, Waiting,
+    Care, Delivery, Finding, Mail, Queue, Receipt, Restoring, State, StoreError, Survey, User,
+    Users, Waiting,
 };
 
 impl Mail for Spool {
@@ -81,5 +83,15 @@ impl Care for Spool {
 
     fn restore(&self, of: &Name, acked: u64) -> Result<Box<dyn Restoring + '_>, StoreError> {
         Ok(Box::new(check::Restore::begin(self, of, acked)?))
+    }
+}
+
+impl Users for Spool {
+    fn register(&self, name: &Name, at: u64) -> Result<bool, StoreError> {
+        users::register(self, name, at)
+    }
+
+    fn users(&self) -> Result<Vec<User>, StoreError> {
+        users::users(self)
     }
 }

@@ -717,3 +717,64 @@ fn ids_that_nobody_can_send_again_take_no_space() {
     );
     assert_eq!(store(&spool, "bob", b"next", None).expect("stored"), 301);
 }
+
+#[test]
+fn of_many_who_register_a_name_one_is_the_first() {
+    use crate::store::{User, Users};
+    let f = Fixture::new();
+    let first = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|at| {
+                scope.spawn({
+                    let f = &f;
+                    move || f.spool.register(&n("bob"), at).expect("written")
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|t| t.join().expect("ended"))
+            .filter(|first| *first)
+            .count()
+    });
+    assert_eq!(first, 1);
+    assert!(f.spool.register(&n("al"), 7).expect("written"));
+    let users = f.spool.users().expect("readable");
+    assert_eq!(users.len(), 2);
+    assert_eq!(
+        users[0],
+        User {
+            name: n("al"),
+            registered: 7
+        }
+    );
+}
+
+#[test]
+fn a_batch_to_one_mailbox_waits_for_the_disk_once() {
+    use crate::sys::file::tape;
+    let f = Fixture::new();
+    f.store("bob", b"first");
+    let (to, from) = (n("bob"), n("al"));
+    let draft = |id| Draft {
+        id: MessageId([id; 16]),
+        from: &from,
+        trust: Trust::Open,
+        at: 1,
+        expires: None,
+        once: true,
+        body: b"x",
+    };
+    let batch: Vec<_> = (0..64)
+        .map(|id| Delivery {
+            to: &to,
+            draft: draft(id),
+        })
+        .collect();
+    tape::start();
+    assert!(f.spool.deliver(&batch).iter().all(Result::is_ok));
+    let ops = tape::take();
+    let count = |which: fn(&tape::Op) -> bool| ops.iter().filter(|op| which(op)).count();
+    assert_eq!(count(|op| matches!(op, tape::Op::Write(..))), 1, "{ops:?}");
+    assert_eq!(count(|op| matches!(op, tape::Op::Sync(_))), 1, "{ops:?}");
+}

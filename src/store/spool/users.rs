@@ -1,0 +1,127 @@
+//! Who is registered: a small file each, replaced as a whole.
+//!
+//! `user/3f/bob` is two lines: `registered MILLISECONDS` and `checksum CRC-32` of the first line, in
+//! hexadecimal.
+
+use std::io;
+
+use super::append::lock;
+use super::layout::Spool;
+use crate::name::Name;
+use crate::store::{StoreError, User};
+use crate::sys::file::{self, Dir};
+
+/// Registers `name`, durably; `false` when it was registered already.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn register(spool: &Spool, name: &Name, at: u64) -> Result<bool, StoreError> {
+    let folder = folder(spool, name)?;
+    let path = folder.path_of(name.as_str());
+    // Of several that register one name at once, one is the first.
+    let _lock = lock(spool, name)?;
+    let known = folder.file(name.as_str());
+    if known.map_err(StoreError::system("open", &path))?.is_some() {
+        return Ok(false);
+    }
+    replace(&folder, name, &encode(at)).map_err(StoreError::system("write", &path))?;
+    Ok(true)
+}
+
+fn replace(folder: &Dir, name: &Name, text: &str) -> io::Result<()> {
+    // No name begins with a dot.
+    let temporary = format!(".{name}.new");
+    let new = folder.file_or_new(&temporary)?;
+    file::truncate(&new, 0)?;
+    file::write_at(&new, text.as_bytes(), 0)?;
+    file::sync(&new)?;
+    folder.rename(&temporary, name.as_str())?;
+    folder.sync()
+}
+
+/// All who are registered, sorted by name.
+///
+/// # Errors
+/// [`StoreError::Damaged`] for a record that is not whole; those of the system.
+pub(super) fn users(spool: &Spool) -> Result<Vec<User>, StoreError> {
+    let root = spool.user_dir();
+    let mut all = Vec::new();
+    for sub in root
+        .names()
+        .map_err(StoreError::system("read", root.path()))?
+    {
+        let sub = String::from_utf8_lossy(&sub).into_owned();
+        let folder = root
+            .sub(&sub)
+            .map_err(StoreError::system("open", root.path_of(&sub)))?;
+        for name in folder
+            .names()
+            .map_err(StoreError::system("read", folder.path()))?
+        {
+            if let Ok(name) = Name::new(&name) {
+                all.extend(read(&folder, name)?);
+            }
+        }
+    }
+    all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(all)
+}
+
+/// `None` when it was deregistered meanwhile.
+fn read(folder: &Dir, name: Name) -> Result<Option<User>, StoreError> {
+    let path = folder.path_of(name.as_str());
+    let read = |e| StoreError::system("read", &path)(e);
+    let Some(file) = folder.file(name.as_str()).map_err(read)? else {
+        return Ok(None);
+    };
+    let mut text = [0; 128];
+    let n = file::read_at(&file, &mut text, 0).map_err(read)?;
+    match decode(&text[..n]) {
+        Some(registered) => Ok(Some(User { name, registered })),
+        None => Err(StoreError::Damaged {
+            path,
+            offset: 0,
+            what: "it is no registration",
+        }),
+    }
+}
+
+fn folder(spool: &Spool, name: &Name) -> Result<Dir, StoreError> {
+    let folder = Spool::folder_name(name);
+    let users = spool.user_dir();
+    users
+        .sub(&folder)
+        .map_err(StoreError::system("open", users.path_of(&folder)))
+}
+
+fn encode(at: u64) -> String {
+    let line = format!("registered {at}\n");
+    let sum = crc32fast::hash(line.as_bytes());
+    format!("{line}checksum {sum:08x}\n")
+}
+
+fn decode(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let at = text
+        .lines()
+        .next()?
+        .strip_prefix("registered ")?
+        .parse()
+        .ok()?;
+    (encode(at) == text).then_some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registration_is_whole_or_none() {
+        let text = encode(1_795_300_000_123);
+        assert_eq!(decode(text.as_bytes()), Some(1_795_300_000_123));
+        for cut in 0..text.len() {
+            assert_eq!(decode(&text.as_bytes()[..cut]), None, "{cut}");
+        }
+        assert_eq!(decode(text.replace("123", "124").as_bytes()), None);
+    }
+}
