@@ -22,6 +22,10 @@ mod store;
 mod sys;
 mod wire;
 
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
+
 pub use admin::main as droplinectl;
 pub use client::main as dropline;
 pub use server::main as droplined;

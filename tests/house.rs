@@ -15,6 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server", &["sys", "name", "message", "wire", "store"]),
     ("client", &["sys", "name", "message", "wire"]),
     ("admin", &["sys", "name", "message", "store"]),
+    ("internals", &["sys", "name", "message", "store"]),
 ];
 
 /// The imports in `source`, a file of `module`, that run against the directions.
@@ -108,7 +109,14 @@ fn the_library_exports_the_three_programs_and_nothing_else() {
         .into_iter()
         .find(|(path, _)| path == "lib.rs")
         .expect("lib.rs");
-    let exports: Vec<_> = lib.lines().filter(|line| line.starts_with("pub")).collect();
+    let exports: Vec<_> = lib
+        .lines()
+        .filter(|line| line.starts_with("pub use"))
+        .collect();
+    // Nobody gets this without asking for it.
+    let internals = "#[cfg(feature = \"internals\")]\n#[doc(hidden)]\npub mod internals;\n";
+    assert_eq!(lib.matches("pub ").count(), 4);
+    assert!(lib.contains(internals));
     let expected = [
         "admin::main as droplinectl",
         "client::main as dropline",

@@ -22,13 +22,9 @@ impl Locked {
     /// # Errors
     /// Those of `flock(2)`; a signal does not end the wait.
     pub(crate) fn wait(file: File) -> io::Result<Self> {
-        loop {
-            match file.lock() {
-                Ok(()) => return Ok(Self(file)),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
+        // Held until the file is closed, and not until this function returns.
+        std::mem::forget(Held::wait(&file)?);
+        Ok(Self(file))
     }
 
     /// Takes the exclusive lock of `file`, or gives the file back when somebody else has it.
@@ -64,6 +60,33 @@ impl Locked {
     /// The locked file.
     pub(crate) fn file(&self) -> &File {
         &self.0
+    }
+}
+
+/// The exclusive lock of a file that stays open, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Held<'f>(&'f File);
+
+impl<'f> Held<'f> {
+    /// Waits for the exclusive lock of `file`.
+    ///
+    /// # Errors
+    /// Those of `flock(2)`; a signal does not end the wait.
+    pub(crate) fn wait(file: &'f File) -> io::Result<Self> {
+        loop {
+            match file.lock() {
+                Ok(()) => return Ok(Self(file)),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        // It fails only for a descriptor that is none, and closing the file unlocks it all the same.
+        let _ = self.0.unlock();
     }
 }
 

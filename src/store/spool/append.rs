@@ -11,7 +11,7 @@ use super::{dedup, record};
 use crate::name::Name;
 use crate::store::{Delivery, Receipt, StoreError};
 use crate::sys::file;
-use crate::sys::lock::Locked;
+use crate::sys::lock::{Held, Locked};
 
 /// What became of one message.
 type Outcome = Result<Receipt, StoreError>;
@@ -31,13 +31,14 @@ pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<Outcome> {
         written
             .iter()
             .flatten()
-            .for_each(|written| file::begin_sync(&written.file));
+            .for_each(|written| file::begin_sync(&written.open.file));
     }
     let mut outcomes: Vec<Option<Outcome>> = batch.iter().map(|_| None).collect();
     for (group, written) in groups.into_iter().zip(written) {
         // Outside the lock, so that the file system commits many messages at once.
         let fates = written.and_then(|written| {
             written.make_durable(spool)?;
+            spool.keep_open(written.open);
             Ok(written.outcomes)
         });
         match fates {
@@ -80,9 +81,19 @@ fn by_mailbox<'b>(batch: &'b [Delivery<'_>]) -> Vec<Group<'b>> {
 struct Written<'b> {
     to: &'b Name,
     path: PathBuf,
-    file: File,
+    open: OpenMailbox,
     named: bool,
     outcomes: Vec<Outcome>,
+}
+
+/// A mailbox that this process has appended to, kept open for its next message, and where that message
+/// goes if nobody else has appended meanwhile.
+#[derive(Debug)]
+pub(super) struct OpenMailbox {
+    pub(super) name: Name,
+    stripe: File,
+    file: File,
+    tail: Tail,
 }
 
 /// What is done under the lock: read the tail, one write.
@@ -93,21 +104,32 @@ fn write<'b>(
 ) -> Result<Written<'b>, StoreError> {
     let place = Spool::place(group.to);
     let path = spool.mail().path_of(&place);
-    let _lock = lock(spool, group.to)?;
-    let file = match spool.mail().file_or_new(&place) {
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            return Err(StoreError::ReadOnly(path));
-        }
-        opened => opened.map_err(StoreError::system("open", &path))?,
+    let look = |file: &File| file::facts(file).map_err(StoreError::system("look at", &path));
+    let (stripe, known) = match spool.take_open(group.to) {
+        Some(open) => (open.stripe, Some((open.file, open.tail))),
+        None => (spool.stripe(group.to)?, None),
     };
-    let facts = file::facts(&file).map_err(StoreError::system("look at", &path))?;
+    let lock = Held::wait(&stripe).map_err(StoreError::system("lock the mailbox", &path))?;
+    // A mailbox that was replaced by a copy of itself has no name any more.
+    let known = match known {
+        Some((file, tail)) if look(&file)?.named => Some((file, tail)),
+        _ => None,
+    };
+    let (file, known_tail) = match known {
+        Some((file, tail)) => (file, Some(tail)),
+        None => (open(spool, &place, &path)?, None),
+    };
+    let facts = look(&file)?;
     if !facts.writable {
         return Err(StoreError::ReadOnly(path));
     }
     let mut bytes = Vec::new();
     let (header, tail, from) = match repair::header(&file, &path, facts.len)? {
         Some(header) => {
-            let tail = tail(spool, group.to, &file, &path, &header, facts.len)?;
+            let tail = match known_tail.filter(|tail| tail.offset == facts.len) {
+                Some(tail) => tail,
+                None => tail(spool, group.to, &file, &path, &header, facts.len)?,
+            };
             (header, tail, tail.offset)
         }
         None => {
@@ -133,25 +155,34 @@ fn write<'b>(
         bytes,
     };
     let outcomes = appender.encode_all(messages);
-    let bytes = appender.bytes;
-    if outcomes.iter().any(|outcome| {
-        matches!(
-            outcome,
-            Ok(Receipt {
-                duplicate: false,
-                ..
-            })
-        )
-    }) {
+    let Appender { bytes, tail, .. } = appender;
+    let is_new = |outcome: &Outcome| outcome.as_ref().is_ok_and(|receipt| !receipt.duplicate);
+    if outcomes.iter().any(is_new) {
         write_or_take_back(&file, &bytes, from, &path)?;
     }
+    drop(lock);
+    let name = group.to.clone();
     Ok(Written {
         to: group.to,
         named: header.named,
         path,
-        file,
+        open: OpenMailbox {
+            name,
+            stripe,
+            file,
+            tail,
+        },
         outcomes,
     })
+}
+
+fn open(spool: &Spool, place: &str, path: &Path) -> Result<File, StoreError> {
+    match spool.mail().file_or_new(place) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            Err(StoreError::ReadOnly(path.to_owned()))
+        }
+        opened => opened.map_err(StoreError::system("open", path)),
+    }
 }
 
 fn tail(
@@ -273,9 +304,9 @@ fn write_or_take_back(
 impl Written<'_> {
     /// Waits for the disk.
     fn make_durable(&self, spool: &Spool) -> Result<(), StoreError> {
-        sync(&self.file, &self.path)?;
+        sync(&self.open.file, &self.path)?;
         if !self.named {
-            name_on_disk(spool, self.to, &self.file, &self.path)?;
+            name_on_disk(spool, self.to, &self.open.file, &self.path)?;
         }
         Ok(())
     }

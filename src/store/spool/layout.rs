@@ -13,7 +13,9 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Mutex;
 
+use super::append::OpenMailbox;
 use super::limits::Limits;
 use crate::name::Name;
 use crate::store::StoreError;
@@ -36,7 +38,13 @@ pub(crate) struct Spool {
     users: Dir,
     pub(super) quarantine: Dir,
     limits: Limits,
+    /// The mailboxes that this process has appended to lately. Empty when it forks: a lock that is taken
+    /// through an inherited descriptor is the parent's as well.
+    open: Mutex<Vec<OpenMailbox>>,
 }
+
+/// How many mailboxes a process keeps open.
+const KEPT_OPEN: usize = 8;
 
 /// The right to work on a spool, for one daemon at a time. It goes with the process, however it ends.
 #[derive(Debug)]
@@ -96,6 +104,7 @@ impl Spool {
             users: sub("user")?,
             quarantine: sub("quarantine")?,
             limits,
+            open: Mutex::default(),
         })
     }
 
@@ -138,6 +147,23 @@ impl Spool {
     /// The directory of all mailboxes.
     pub(super) fn mail(&self) -> &Dir {
         &self.mail
+    }
+
+    /// The mailbox of `name`, if it was kept open.
+    pub(super) fn take_open(&self, name: &Name) -> Option<OpenMailbox> {
+        let mut open = self.open.lock().ok()?;
+        let at = open.iter().position(|mailbox| mailbox.name == *name)?;
+        Some(open.remove(at))
+    }
+
+    /// Keeps a mailbox open for the next message to it, and closes the one that was not used for longest.
+    pub(super) fn keep_open(&self, mailbox: OpenMailbox) {
+        if let Ok(mut open) = self.open.lock() {
+            if open.len() >= KEPT_OPEN {
+                open.remove(0);
+            }
+            open.push(mailbox);
+        }
     }
 
     /// The name of the folder of the mailbox of `name`.

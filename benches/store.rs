@@ -1,0 +1,294 @@
+//! The store by itself: processes that append and read, beside a bare loop of write and fdatasync.
+//!
+//! Every figure is a rate or a ratio of two that were measured in turn, the median of three. With `--quick` it
+//! takes half a minute; `--json FILE` writes the figures as well.
+#![expect(clippy::print_stdout, reason = "the table is what this is for")]
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use dropline::internals::Store;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const BODY: [u8; 100] = [b'x'; 100];
+/// What a message of 100 bytes takes in a mailbox.
+const RECORD: [u8; 200] = [b'x'; 200];
+const ROUNDS: usize = 3;
+
+/// What a worker process does.
+#[derive(Clone, Copy)]
+enum Work {
+    /// Appends to a mailbox through the store.
+    Store,
+    /// Appends to a file with write and fdatasync.
+    Bare,
+}
+
+impl Work {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Bare => "bare",
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [worker, work, path, name, millis] = args.as_slice()
+        && worker == "worker"
+    {
+        return run_worker(
+            work,
+            Path::new(path),
+            name,
+            Duration::from_millis(millis.parse()?),
+        );
+    }
+    let quick = args.iter().any(|arg| arg == "--quick");
+    let json = args
+        .iter()
+        .position(|arg| arg == "--json")
+        .and_then(|at| args.get(at + 1));
+    let mut bench = Bench {
+        dir: tempfile::tempdir_in(
+            std::env::var_os("DROPLINE_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from),
+        )?,
+        time: Duration::from_millis(if quick { 300 } else { 1_500 }),
+        figures: Vec::new(),
+    };
+    println!(
+        "{:<58} {:>12} {:>12} {:>7}",
+        "messages of 100 bytes, durable", "a second", "beside", "ratio"
+    );
+    bench.appends()?;
+    bench.fetch()?;
+    bench.waiting(if quick { 100_000 } else { 1_000_000 })?;
+    bench.mailboxes(if quick { 20_000 } else { 1_000_000 })?;
+    if let Some(path) = json {
+        fs::write(path, format!("[{}]\n", bench.figures.join(",\n")))?;
+    }
+    Ok(())
+}
+
+struct Bench {
+    dir: tempfile::TempDir,
+    time: Duration,
+    figures: Vec<String>,
+}
+
+impl Bench {
+    fn spool(&self, name: &str) -> Result<PathBuf> {
+        let path = self.dir.path().join(name);
+        Store::make(&path)?;
+        Ok(path)
+    }
+
+    /// Prints a row: a rate, and the one that was measured beside it in turn.
+    fn row(&mut self, what: &str, pairs: &[(f64, f64)]) {
+        let median = |mut of: Vec<f64>| {
+            of.sort_by(f64::total_cmp);
+            of[of.len() / 2]
+        };
+        let rate = median(pairs.iter().map(|pair| pair.0).collect());
+        let beside = median(pairs.iter().map(|pair| pair.1).collect());
+        let ratio = median(pairs.iter().map(|pair| pair.0 / pair.1).collect());
+        println!("{what:<58} {rate:>12.0} {beside:>12.0} {ratio:>7.2}");
+        self.figures.push(format!(
+            "{{\"what\":\"{what}\",\"rate\":{rate:.1},\"beside\":{beside:.1},\"ratio\":{ratio:.3}}}"
+        ));
+    }
+
+    /// 1, 8 and 64 processes, into own and into one mailbox, beside as many bare loops.
+    fn appends(&mut self) -> Result<()> {
+        let spool = self.spool("appends")?;
+        let bare = self.dir.path().join("bare");
+        fs::create_dir(&bare)?;
+        for processes in [1, 8, 64] {
+            for own in [true, false] {
+                let mut pairs = Vec::new();
+                for _ in 0..ROUNDS {
+                    let rate = workers(Work::Store, &spool, processes, own, self.time)?;
+                    pairs.push((rate, workers(Work::Bare, &bare, processes, own, self.time)?));
+                }
+                let into = if own { "own mailboxes" } else { "one mailbox" };
+                self.row(
+                    &format!("append, {processes} processes, {into} / write + fdatasync"),
+                    &pairs,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// 100,000 waiting messages, beside a plain read of as many bytes.
+    fn fetch(&mut self) -> Result<()> {
+        let spool = self.spool("fetch")?;
+        let store = Store::open(&spool)?;
+        for _ in 0..10 {
+            store.append("bob", &BODY, 10_000)?;
+        }
+        let flat = self.dir.path().join("flat");
+        fs::write(&flat, RECORD.repeat(100_000))?;
+        let mut pairs = Vec::new();
+        for _ in 0..ROUNDS {
+            let rate = rate(100_000, || {
+                store.read("bob").map(|_| ()).map_err(Into::into)
+            })?;
+            pairs.push((
+                rate,
+                self::rate(100_000, || fs::read(&flat).map(|_| ()).map_err(Into::into))?,
+            ));
+        }
+        self.row(
+            "read 100,000 waiting messages / read(2) of such a file",
+            &pairs,
+        );
+        Ok(())
+    }
+
+    /// A mailbox with many messages waiting, beside one with 100.
+    fn waiting(&mut self, many: usize) -> Result<()> {
+        let spool = self.spool("waiting")?;
+        let store = Store::open(&spool)?;
+        for _ in 0..many / 10_000 {
+            store.append("many", &BODY, 10_000)?;
+        }
+        store.append("few", &BODY, 100)?;
+        let mut pairs = Vec::new();
+        for _ in 0..ROUNDS {
+            let one = |to| appends(self.time, || Ok(store.append(to, &BODY, 1)?));
+            pairs.push((one("many")?, one("few")?));
+        }
+        self.row(
+            &format!("append where {many} wait / where 100 wait"),
+            &pairs,
+        );
+        Ok(())
+    }
+
+    /// A spool with many mailboxes, beside one with 100; into 100 of them in turn.
+    fn mailboxes(&mut self, many: usize) -> Result<()> {
+        let (full, empty) = (self.spool("full")?, self.spool("empty")?);
+        populate(&full, many)?;
+        populate(&empty, 100)?;
+        let (full, empty) = (Store::open(&full)?, Store::open(&empty)?);
+        let mut pairs = Vec::new();
+        for _ in 0..ROUNDS {
+            let mut turn = 0;
+            let in_turn = |store: &Store, step: usize, turn: &mut usize| {
+                *turn += 1;
+                Ok(store.append(&format!("m{}", *turn % 100 * step), &BODY, 1)?)
+            };
+            let rate = appends(self.time, || in_turn(&full, many / 100, &mut turn))?;
+            pairs.push((rate, appends(self.time, || in_turn(&empty, 1, &mut turn))?));
+        }
+        self.row(
+            &format!("append into one of {many} mailboxes / of 100"),
+            &pairs,
+        );
+        Ok(())
+    }
+}
+
+/// Makes so many mailboxes of one message, not one by one through the store, which would wait for the disk
+/// a million times: each is a copy of a real one.
+fn populate(spool: &Path, many: usize) -> Result<()> {
+    let store = Store::open(spool)?;
+    store.append("m0", &BODY, 1)?;
+    let mail = spool.join("mail");
+    let folder = |name: &str| mail.join(format!("{:02x}", crc32fast::hash(name.as_bytes()) >> 24));
+    let template = fs::read(folder("m0").join("m0"))?;
+    for n in 1..many {
+        let name = format!("m{n}");
+        fs::write(folder(&name).join(&name), &template)?;
+    }
+    // What is on its way to the disk now must not be measured later.
+    let status = Command::new("sync").arg("-f").arg(spool).status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err("sync failed".into())
+    }
+}
+
+fn rate(messages: usize, work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let begun = Instant::now();
+    work()?;
+    Ok(messages as f64 / begun.elapsed().as_secs_f64())
+}
+
+/// How often a second `append` is done, for as long as `time`.
+fn appends(time: Duration, mut append: impl FnMut() -> Result<()>) -> Result<f64> {
+    let begun = Instant::now();
+    let mut count = 0;
+    while begun.elapsed() < time {
+        append()?;
+        count += 1;
+    }
+    Ok(f64::from(count) / begun.elapsed().as_secs_f64())
+}
+
+/// How many appends a second so many worker processes do together.
+fn workers(work: Work, path: &Path, processes: usize, own: bool, time: Duration) -> Result<f64> {
+    let mut workers: Vec<(Child, BufReader<_>)> = Vec::new();
+    for n in 0..processes {
+        let name = if own { format!("own{n}") } else { "one".into() };
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["worker", work.name()])
+            .arg(path)
+            .args([&name, &time.as_millis().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut out = BufReader::new(child.stdout.take().ok_or("no pipe")?);
+        // It says when it is ready, so that all begin at once.
+        out.read_line(&mut String::new())?;
+        workers.push((child, out));
+    }
+    for (child, _) in &mut workers {
+        drop(child.stdin.take());
+    }
+    let mut total = 0.0;
+    for (mut child, mut out) in workers {
+        let mut line = String::new();
+        out.read_line(&mut line)?;
+        total += line.trim().parse::<f64>()?;
+        child.wait()?;
+    }
+    Ok(total)
+}
+
+fn run_worker(work: &str, path: &Path, name: &str, time: Duration) -> Result<()> {
+    let store = if work == "store" {
+        Some(Store::open(path)?)
+    } else {
+        None
+    };
+    let mut file = match store {
+        Some(_) => None,
+        None => Some(
+            File::options()
+                .create(true)
+                .append(true)
+                .open(path.join(name))?,
+        ),
+    };
+    println!("ready");
+    std::io::stdin().read_line(&mut String::new())?;
+    let rate = appends(time, || match (&store, &mut file) {
+        (Some(store), _) => Ok(store.append(name, &BODY, 1)?),
+        (None, Some(file)) => {
+            file.write_all(&RECORD)?;
+            Ok(file.sync_data()?)
+        }
+        (None, None) => Ok(()),
+    })?;
+    println!("{rate}");
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! The store, for its benchmark: no part of any program, and built only with the feature `internals`.
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+
+use crate::message::{Draft, MessageId, Trust};
+use crate::name::Name;
+use crate::store::spool::{Limits, Spool};
+use crate::store::{Delivery, Mail as _, StoreError};
+use crate::sys::clock::unix_millis;
+
+/// A spool, in one of the processes that work on it.
+#[derive(Debug)]
+pub struct Store(Spool);
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(String);
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl Store {
+    /// Makes a spool at `path`.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make(path: &Path) -> Result<(), Failure> {
+        Spool::open(path, Limits::default())?;
+        Ok(())
+    }
+
+    /// Opens the spool at `path`, beside others who do.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        Ok(Self(Spool::look_at(path)?))
+    }
+
+    /// Appends `count` messages of this body to a mailbox as one batch, durably.
+    ///
+    /// # Errors
+    /// When one of them was not accepted.
+    pub fn append(&self, to: &str, body: &[u8], count: usize) -> Result<(), Failure> {
+        let name = |text: &str| Name::new(text.as_bytes()).map_err(|e| Failure(e.to_string()));
+        let (to, from) = (name(to)?, name("bench")?);
+        let mut batch = Vec::with_capacity(count);
+        for _ in 0..count {
+            let id = MessageId::random().map_err(|e| Failure(e.to_string()))?;
+            let draft = Draft {
+                id,
+                from: &from,
+                trust: Trust::Open,
+                at: unix_millis(),
+                expires: None,
+                once: false,
+                body,
+            };
+            batch.push(Delivery { to: &to, draft });
+        }
+        self.0
+            .deliver(&batch)
+            .into_iter()
+            .try_for_each(|outcome| Ok(outcome.map(drop)?))
+    }
+
+    /// Reads all that waits in a mailbox, and leaves it there; how many bytes of messages that were.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(&self, of: &str) -> Result<usize, Failure> {
+        let name = Name::new(of.as_bytes()).map_err(|e| Failure(e.to_string()))?;
+        let mut total = 0;
+        if let Some(mut waiting) = self.0.fetch(&name)? {
+            while let Some(message) = waiting.next()? {
+                total += message.body.len();
+            }
+        }
+        Ok(total)
+    }
+}
