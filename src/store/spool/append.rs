@@ -110,16 +110,24 @@ fn write<'b>(
         None => (spool.stripe(group.to)?, None),
     };
     let lock = Held::wait(&stripe).map_err(StoreError::system("lock the mailbox", &path))?;
-    // A mailbox that was replaced by a copy of itself has no name any more.
-    let known = match known {
-        Some((file, tail)) if look(&file)?.named => Some((file, tail)),
-        _ => None,
+    let mut known_tail = None;
+    let mut found = None;
+    if let Some((file, tail)) = known {
+        let facts = look(&file)?;
+        // One that was replaced by a copy of itself has no name any more.
+        if facts.named {
+            known_tail = Some(tail);
+            found = Some((file, facts));
+        }
+    }
+    let (file, facts) = match found {
+        Some(found) => found,
+        None => {
+            let file = open(spool, &place, &path)?;
+            let facts = look(&file)?;
+            (file, facts)
+        }
     };
-    let (file, known_tail) = match known {
-        Some((file, tail)) => (file, Some(tail)),
-        None => (open(spool, &place, &path)?, None),
-    };
-    let facts = look(&file)?;
     if !facts.writable {
         return Err(StoreError::ReadOnly(path));
     }
