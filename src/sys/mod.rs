@@ -14,3 +14,5 @@ pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod signal;
 pub(crate) mod socket;
+#[cfg(test)]
+pub(crate) mod tape;

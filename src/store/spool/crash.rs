@@ -16,7 +16,7 @@ use super::{Limits, Spool};
 use crate::message::{Draft, MessageId, Trust};
 use crate::name::Name;
 use crate::store::{Care, Delivery, Mail, Survey};
-use crate::sys::file::tape::{self, Op};
+use crate::sys::tape::{self, Op};
 
 const SECTOR: usize = 512;
 /// With more writes than this pending at once, the states are drawn by chance.

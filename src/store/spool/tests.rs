@@ -781,7 +781,7 @@ fn of_many_who_register_a_name_one_is_the_first() {
 
 #[test]
 fn a_batch_to_one_mailbox_waits_for_the_disk_once() {
-    use crate::sys::file::tape;
+    use crate::sys::tape;
     let f = Fixture::new();
     f.store("bob", b"first");
     let (to, from) = (n("bob"), n("al"));

@@ -1,0 +1,49 @@
+//! A record of what is done to files, for the tests that ask what a crash would leave of it.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+/// Something that is done, in the order of time. Files go by their inode number, which no name changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    Create(PathBuf, u64),
+    Write(u64, u64, Vec<u8>),
+    Truncate(u64, u64),
+    Punch(u64, u64, u64),
+    Sync(u64),
+    Rename(PathBuf, PathBuf),
+    Remove(PathBuf),
+    SyncDir(PathBuf),
+    /// Something that the test notes by itself: an index into its own list.
+    Note(usize),
+}
+
+thread_local! {
+    static TAPE: RefCell<Option<Vec<Op>>> = const { RefCell::new(None) };
+}
+
+/// Records what this thread does from now on.
+pub(crate) fn start() {
+    TAPE.set(Some(Vec::new()));
+}
+
+/// Ends the recording.
+pub(crate) fn take() -> Vec<Op> {
+    TAPE.take().unwrap_or_default()
+}
+
+/// Adds to the recording, if there is one.
+pub(crate) fn record(op: impl FnOnce() -> Op) {
+    TAPE.with_borrow_mut(|tape| {
+        if let Some(tape) = tape {
+            tape.push(op());
+        }
+    });
+}
+
+/// The inode number of a file.
+pub(crate) fn number(file: &File) -> u64 {
+    file.metadata().map_or(0, |meta| meta.ino())
+}
