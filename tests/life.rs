@@ -362,3 +362,39 @@ fn a_log_that_nobody_reads_stops_nothing() {
     assert!(status.success());
     assert_eq!(child.wait().expect("ended").code(), Some(0));
 }
+
+#[test]
+fn who_waits_for_the_port_may_leave_when_it_is_there() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut child = program("droplined")
+        .args([
+            "-p",
+            "0",
+            "--ready-fd",
+            "1",
+            "--config",
+            "/dev/null",
+            "--spool",
+        ])
+        .arg(dir.path().join("spool"))
+        .arg("--run-dir")
+        .arg(dir.path().join("run"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("started");
+    let mut port = [0; 1];
+    let mut stdout = child.stdout.take().expect("a pipe");
+    stdout.read_exact(&mut port).expect("the port begins");
+    drop(stdout);
+    let status = Command::new("kill")
+        .arg(child.id().to_string())
+        .status()
+        .expect("kill");
+    assert!(status.success());
+    assert_eq!(
+        child.wait().expect("ended").code(),
+        Some(0),
+        "ended by the signal, in order"
+    );
+}

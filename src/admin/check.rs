@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use super::Failure;
 use super::progress::Progress;
 use crate::name::Name;
-use crate::store::{Care, Finding, Survey};
+use crate::store::{Care, Finding, StoreError, Survey};
 
 /// Verifies the mailboxes of `names`, or all, and prints a line for each finding: path, offset, what.
 ///
@@ -20,7 +20,7 @@ pub(super) fn check(store: &dyn Survey, names: &[Name]) -> Result<(), Failure> {
     let names = which(store, names)?;
     let mut progress = Progress::new("mailboxes", names.len());
     for name in &names {
-        count += print(&mut out, &store.check(name)?)?;
+        count += print_all(&mut out, store.check(name))?;
         progress.step();
     }
     out.flush()?;
@@ -34,16 +34,24 @@ pub(super) fn check(store: &dyn Survey, names: &[Name]) -> Result<(), Failure> {
 /// still wrong after that is a failure.
 pub(super) fn repair(store: &dyn Care, names: &[Name]) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
+    let mut left = 0;
+    if names.is_empty() {
+        store.tidy()?;
+        left += print(&mut out, &store.check_layout()?)?;
+    }
     let names = which(store, names)?;
     let mut progress = Progress::new("mailboxes", names.len());
-    let mut left = 0;
     for name in &names {
-        let findings = store.check(name)?;
-        if !findings.is_empty() {
-            print(&mut out, &findings)?;
-            store.repair(name)?;
-            left += print(&mut out, &store.check(name)?)?;
+        let found = store.check(name);
+        if found.as_ref().is_ok_and(Vec::is_empty) {
+            progress.step();
+            continue;
         }
+        print_all(&mut out, found)?;
+        left += match store.repair(name) {
+            Ok(()) => print_all(&mut out, store.check(name))?,
+            Err(e) => print_all(&mut out, Err(e))?,
+        };
         progress.step();
     }
     out.flush()?;
@@ -65,6 +73,14 @@ fn which(store: &(impl Survey + ?Sized), names: &[Name]) -> Result<Vec<Name>, Fa
         }
     }
     Ok(names.to_vec())
+}
+
+/// Prints what was found in a mailbox; that it cannot be read is a finding, and no reason to leave out others.
+fn print_all(out: &mut impl Write, found: Result<Vec<Finding>, StoreError>) -> io::Result<usize> {
+    match found {
+        Ok(findings) => print(out, &findings),
+        Err(e) => writeln!(out, "{e}").map(|()| 1),
+    }
 }
 
 fn print(out: &mut impl Write, findings: &[Finding]) -> io::Result<usize> {

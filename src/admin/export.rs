@@ -2,15 +2,15 @@
 
 use std::io::{self, BufWriter, Write};
 
-use super::Failure;
 use super::archive::{Line, Message};
 use super::progress::Progress;
+use super::{Failure, say};
 use crate::store::{StoreError, Survey, User, Users};
 
 /// Prints all users and mailboxes, one JSON object a line.
 ///
 /// # Errors
-/// When a mailbox is damaged as a whole, or standard output cannot be written.
+/// When standard output cannot be written; at the end, when a mailbox is damaged as a whole.
 pub(super) fn export(store: &(impl Survey + Users)) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     for User { name, registered } in store.users()? {
@@ -23,11 +23,18 @@ pub(super) fn export(store: &(impl Survey + Users)) -> Result<(), Failure> {
         )?;
     }
     let names = store.mailboxes()?;
+    let mut failed = 0;
     let mut progress = Progress::new("mailboxes", names.len());
     for name in names {
         // The line of the mailbox comes first, and says what is known before its messages are read.
-        let Some(acked) = acknowledged(store, &name)? else {
-            continue;
+        let acked = match acknowledged(store, &name) {
+            Ok(Some(acked)) => acked,
+            Ok(None) => continue,
+            Err(e) => {
+                failed += 1;
+                say(&format!("droplinectl: {e}"));
+                continue;
+            }
         };
         line(
             &mut out,
@@ -44,7 +51,11 @@ pub(super) fn export(store: &(impl Survey + Users)) -> Result<(), Failure> {
         written?;
         progress.step();
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    match failed {
+        0 => Ok(()),
+        n => Err(Failure::Findings(n)),
+    }
 }
 
 fn acknowledged(store: &dyn Survey, name: &crate::name::Name) -> Result<Option<u64>, StoreError> {

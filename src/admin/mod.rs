@@ -21,7 +21,7 @@ use self::cli::{Cli, Command};
 use crate::name::Name;
 use crate::store::spool::{Limits, Spool};
 use crate::store::{Care as _, StoreError, Survey as _};
-use crate::sys::file;
+use crate::sys::stdio;
 
 /// The exit statuses: those of sysexits.h, and 1 for findings of a check.
 mod exit {
@@ -45,7 +45,7 @@ enum Failure {
     #[error(transparent)]
     Import(#[from] import::ImportError),
     /// Each finding has a line of its own.
-    #[error("{0} findings")]
+    #[error("{} finding{}", .0, if *.0 == 1 { "" } else { "s" })]
     Findings(usize),
 }
 
@@ -89,7 +89,7 @@ fn say(text: &str) {
 }
 
 fn run(cli: &Cli) -> Result<(), Failure> {
-    if file::standard_output_is_closed() {
+    if stdio::output_is_closed() {
         return Err(io::Error::from_raw_os_error(nix::libc::EBADF).into());
     }
     let look = || Spool::look_at(&cli.spool);

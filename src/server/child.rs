@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::talk;
 use crate::store::Mail;
 use crate::sys::process::{self, Pid};
-use crate::sys::signal::{Blocked, SIGINT, SIGTERM, Trap};
+use crate::sys::signal::{Blocked, Inbox, Signal};
 
 /// The exit status of a child that has failed, for the master's log (EX_SOFTWARE of sysexits.h).
 const FAILED: i32 = 70;
@@ -26,18 +26,18 @@ pub(super) fn serve(
 ) -> ! {
     // A panic here ends this child and nobody else.
     let served = panic::catch_unwind(AssertUnwindSafe(|| {
-        // Ctrl-C in a terminal goes to every process of the daemon; a child finishes its request.
-        let trap = match Trap::set(&[SIGINT, SIGTERM]) {
-            Ok(trap) => trap,
+        // Ctrl-C in a terminal goes to every process of the daemon; a child finishes its request. The
+        // parent's handlers never run here, as all signals stay blocked.
+        blocked.for_good();
+        let inbox = match Inbox::of(&[Signal::SIGINT, Signal::SIGTERM]) {
+            Ok(inbox) => inbox,
             Err(e) => {
-                log::error!("cannot trap signals to serve {peer}: {e}");
+                log::error!("cannot wait for signals to serve {peer}: {e}");
                 return false;
             }
         };
-        let alive = process::end_with(master);
-        drop(blocked);
-        if alive {
-            talk::talk(Connection::new(stream, trap), peer, config, mail);
+        if process::end_with(master) {
+            talk::talk(Connection::new(stream, inbox), peer, config, mail);
         }
         true
     }));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{self, Want};
-use crate::sys::signal::{SIGINT, SIGTERM, Trap};
+use crate::sys::signal::Inbox;
 use crate::sys::socket::{self, Fate};
 
 /// For each of so many bytes that a client takes, it gets another second.
@@ -50,7 +50,7 @@ impl Pace {
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
-    trap: Trap,
+    inbox: Inbox,
     /// The client has ended its side.
     ended: bool,
     /// The daemon was told to end.
@@ -71,11 +71,11 @@ pub(super) enum Received {
 }
 
 impl Connection {
-    /// The connection on a non-blocking socket; `trap` tells when the daemon ends.
-    pub(super) fn new(stream: TcpStream, trap: Trap) -> Self {
+    /// The connection on a non-blocking socket; `inbox` has a signal when the daemon ends.
+    pub(super) fn new(stream: TcpStream, inbox: Inbox) -> Self {
         Self {
             stream,
-            trap,
+            inbox,
             ended: false,
             ending: false,
         }
@@ -217,11 +217,9 @@ impl Connection {
         if self.ending {
             return poll::wait(&[stream], Some(deadline.left())).map(drop);
         }
-        let fds = [stream, (self.trap.fd(), Want::Read)];
+        let fds = [stream, (self.inbox.fd(), Want::Read)];
         if poll::wait(&fds, Some(deadline.left()))?.has(1) {
-            self.trap.drain();
-            let int = self.trap.came(SIGINT);
-            self.ending = self.trap.came(SIGTERM) || int;
+            self.ending = self.inbox.came();
         }
         Ok(())
     }

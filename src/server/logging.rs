@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -73,6 +74,12 @@ pub(super) fn to_standard_error(verbose: bool) {
     } else {
         LevelFilter::Info
     });
+}
+
+/// The descriptor that the log is written to, for a child to keep.
+pub(super) fn descriptor() -> RawFd {
+    OWN.get()
+        .map_or(nix::libc::STDERR_FILENO, |own| own.as_raw_fd())
 }
 
 /// Keeps a complaint that could come a thousand times a second to one line in ten seconds.

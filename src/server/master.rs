@@ -23,7 +23,8 @@ pub(super) struct Master {
     trap: Trap,
     children: Children,
     max_children: usize,
-    reserve: Reserve,
+    /// Closed in each child, which has room for its files then.
+    _reserve: Reserve,
     pause: Pause,
     complaints: AtMostOften,
 }
@@ -56,7 +57,7 @@ impl Master {
             trap: Trap::set(&[SIGCHLD, SIGHUP, SIGINT, SIGTERM])?,
             children: Children::default(),
             max_children,
-            reserve: Reserve::take(),
+            _reserve: Reserve::take(),
             pause: Pause::default(),
             complaints: AtMostOften::default(),
         })
@@ -152,23 +153,14 @@ impl Master {
         Ok(None)
     }
 
+    /// What it listens on.
+    pub(super) fn listeners(&self) -> &[TcpListener] {
+        &self.listeners
+    }
+
     /// Serves so many connections at once from now on.
     pub(super) fn set_max_children(&mut self, max_children: usize) {
         self.max_children = max_children;
-    }
-
-    /// In a child: gives back all that is the master's.
-    pub(super) fn give_back(self) {
-        let Self {
-            listeners,
-            trap,
-            reserve,
-            children,
-            ..
-        } = self;
-        drop((listeners, trap, reserve));
-        // Its memory is shared with the master until it is written to: it is left alone.
-        std::mem::forget(children);
     }
 
     /// Stops listening and lets the children finish, for at most as long as `deadline`.

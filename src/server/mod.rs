@@ -19,6 +19,7 @@ mod who_may;
 
 use std::io::{self, Write as _};
 use std::net::TcpListener;
+use std::os::fd::AsRawFd as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -32,7 +33,7 @@ use crate::store::StoreError;
 use crate::store::spool::Spool;
 use crate::sys::clock::Deadline;
 use crate::sys::file;
-use crate::sys::process::Pid;
+use crate::sys::process::{self, Pid};
 
 /// The exit statuses of sysexits.h that the daemon has.
 mod exit {
@@ -94,14 +95,18 @@ fn run(cli: &Cli, mut config: Config) -> Result<(), StartError> {
     let pid_file = PidFile::write(&config.run_dir)?;
     let (mut spool, spool_lock) = Spool::open(&config.spool, config.limits)?;
     let listeners = listener::open(&config)?;
-    announce(&config, &listeners, cli.ready_fd)?;
     let own = Pid::own();
     let mut master = Master::new(listeners, config.max_children)?;
+    // Signals are trapped by now: whoever knows that we listen may end us in order.
+    announce(&config, master.listeners(), cli.ready_fd)?;
     loop {
         match master.run()? {
             Leave::Serve(stream, peer, blocked) => {
-                master.give_back();
-                drop((pid_file, spool_lock));
+                // Nothing that is the master's is dropped here; its descriptors are closed.
+                std::mem::forget((master, pid_file, spool_lock));
+                let [a, b, c, d] = spool.descriptors();
+                let log = logging::descriptor();
+                process::close_all_but(&mut [stream.as_raw_fd(), log, a, b, c, d]);
                 child::serve(stream, peer, blocked, own, &config, &spool)
             }
             Leave::Reload => {
@@ -149,7 +154,11 @@ fn announce(config: &Config, listeners: &[TcpListener], ready_fd: Option<i32>) -
                 format!("cannot write to descriptor {fd} of --ready-fd: {e}"),
             )
         })?;
-        writeln!(ready, "{}", listener::local_port(first))?;
+        // One write, so that nobody reads half a port.
+        let port = format!("{}\n", listener::local_port(first));
+        if let Err(e) = ready.write_all(port.as_bytes()) {
+            log::warn!("cannot write to descriptor {fd} of --ready-fd: {e}");
+        }
     }
     Ok(())
 }

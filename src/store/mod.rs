@@ -141,6 +141,12 @@ pub(crate) trait Care: Survey {
     /// [`StoreError::Busy`] while somebody reads the mailbox, and those of the system.
     fn expire(&self, of: &Name) -> Result<u64, StoreError>;
 
+    /// Removes what unfinished work has left. Nobody else may work on the store.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn tidy(&self) -> Result<(), StoreError>;
+
     /// Writes the mailbox of `of` anew with all that is valid in it; the rest goes to quarantine. Nobody else
     /// may work on the store.
     ///
@@ -229,6 +235,17 @@ pub(crate) enum StoreError {
         /// What is wrong.
         what: &'static str,
     },
+    /// There is such a mailbox already.
+    #[error("{0} exists already, and is left as it is")]
+    Exists(PathBuf),
+    /// The numbers of messages do not rise.
+    #[error("message {seq} cannot come after message {last}: numbers begin at 1 and rise")]
+    Order {
+        /// The number of the message.
+        seq: u64,
+        /// The number of the one before.
+        last: u64,
+    },
     /// A directory is not a spool that this program can use.
     #[error("{path} cannot be used as a spool: {what}")]
     Spool {
@@ -274,6 +291,11 @@ impl Clone for StoreError {
             Self::Quota(name, what) => Self::Quota(name.clone(), what),
             Self::ReadOnly(path) => Self::ReadOnly(path.clone()),
             Self::DiskFull(path) => Self::DiskFull(path.clone()),
+            Self::Exists(path) => Self::Exists(path.clone()),
+            Self::Order { seq, last } => Self::Order {
+                seq: *seq,
+                last: *last,
+            },
             Self::Damaged { path, offset, what } => Self::Damaged {
                 path: path.clone(),
                 offset: *offset,

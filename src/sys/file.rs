@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FallocateFlags, FcntlArg, OFlag, PosixFadviseAdvice};
+use nix::fcntl::{AtFlags, FallocateFlags, OFlag, PosixFadviseAdvice};
 use nix::sys::stat::Mode;
 use nix::unistd::UnlinkatFlags;
 
@@ -58,6 +58,14 @@ impl Dir {
             fd,
             path: self.path.join(name),
         })
+    }
+
+    /// The same directory, opened once more: a description, and locks, of its own.
+    ///
+    /// # Errors
+    /// Those of `openat(2)`.
+    pub(crate) fn reopened(&self) -> io::Result<File> {
+        Ok(nix::fcntl::openat(&self.fd, ".", DIRECTORY, Mode::empty())?.into())
     }
 
     /// Makes the directory `name` in this one, for the owner alone (0700). One that is there already is
@@ -341,25 +349,6 @@ pub(crate) fn sync(file: &File) -> io::Result<()> {
     #[cfg(test)]
     tape::record(|| tape::Op::Sync(tape::number(file)));
     Ok(())
-}
-
-/// Whether standard output was closed when this program was started.
-///
-/// The runtime opens /dev/null in its place, for reading and writing; a shell that redirects there opens it
-/// for writing alone. What is printed there is lost, and nobody has asked for that.
-pub(crate) fn standard_output_is_closed() -> bool {
-    const NULL: (u64, u64) = (1, 3);
-    let out = io::stdout();
-    let flags = nix::fcntl::fcntl(&out, FcntlArg::F_GETFL).map(OFlag::from_bits_retain);
-    let both_ways = flags.is_ok_and(|flags| flags & OFlag::O_ACCMODE == OFlag::O_RDWR);
-    let stat = nix::sys::stat::fstat(&out);
-    let null = stat.is_ok_and(|s| {
-        (
-            nix::sys::stat::major(s.st_rdev),
-            nix::sys::stat::minor(s.st_rdev),
-        ) == NULL
-    });
-    both_ways && null
 }
 
 /// A second, non-blocking description of the file, pipe or terminal that is standard error, so that whoever

@@ -116,22 +116,46 @@ impl OwnerFile {
     /// Those of the system.
     pub(crate) fn claim(dir: &Dir, name: &str) -> io::Result<Claim> {
         loop {
-            match Locked::within(dir.file_or_new(name)?, LAST_WORDS)? {
+            let file = dir.file_or_new(name)?;
+            match Locked::within(file, LAST_WORDS)? {
                 // Its last owner has removed it between our opening and locking it.
                 Ok(locked) if !file::facts(locked.file())?.named => {}
                 Ok(locked) => {
-                    let pid = format!("{}\n", Pid::own());
-                    file::truncate(locked.file(), 0)?;
-                    file::write_at(locked.file(), pid.as_bytes(), 0)?;
+                    write_own_number(locked.file())?;
                     return Ok(Claim::Ours(Self { _locked: locked }));
                 }
-                Err(theirs) => {
-                    let mut pid = [0; 16];
-                    let n = file::read_at(&theirs, &mut pid, 0)?;
-                    let pid = String::from_utf8_lossy(&pid[..n]);
-                    return Ok(Claim::Theirs(pid.trim().escape_debug().to_string()));
-                }
+                Err(theirs) => return Ok(Claim::Theirs(number_in(&theirs)?)),
             }
         }
     }
+
+    /// As [`claim`](Self::claim), but what is locked is the directory, and the file `name` in it says only
+    /// by whom.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(crate) fn claim_dir(dir: &Dir, name: &str) -> io::Result<Claim> {
+        let claimed = Locked::within(dir.reopened()?, LAST_WORDS)?;
+        let file = dir.file_or_new(name)?;
+        match claimed {
+            Ok(locked) => {
+                write_own_number(&file)?;
+                Ok(Claim::Ours(Self { _locked: locked }))
+            }
+            Err(_) => Ok(Claim::Theirs(number_in(&file)?)),
+        }
+    }
+}
+
+fn write_own_number(file: &File) -> io::Result<()> {
+    let pid = format!("{}\n", Pid::own());
+    file::truncate(file, 0)?;
+    file::write_at(file, pid.as_bytes(), 0)
+}
+
+fn number_in(file: &File) -> io::Result<String> {
+    let mut pid = [0; 16];
+    let n = file::read_at(file, &mut pid, 0)?;
+    let pid = String::from_utf8_lossy(&pid[..n]);
+    Ok(pid.trim().escape_debug().to_string())
 }

@@ -14,5 +14,6 @@ pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod signal;
 pub(crate) mod socket;
+pub(crate) mod stdio;
 #[cfg(test)]
 pub(crate) mod tape;

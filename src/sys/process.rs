@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::RawFd;
 
 use nix::sys::signal::Signal;
 
@@ -69,6 +70,28 @@ pub(crate) fn fork() -> io::Result<Side> {
         0 => Ok(Side::Child),
         pid => Ok(Side::Parent(Pid(pid))),
     }
+}
+
+/// Closes all descriptors of the calling process above standard error, but those in `keep`.
+///
+/// Whatever else owns one of them must not be used, or dropped, any more: this is for a child, which takes
+/// over a few things of its parent and leaves by [`exit_now`].
+pub(crate) fn close_all_but(keep: &mut [RawFd]) {
+    keep.sort_unstable();
+    let mut first = libc::STDERR_FILENO + 1;
+    for &fd in keep.iter() {
+        if fd > first {
+            close_range(first, fd - 1);
+        }
+        first = first.max(fd + 1);
+    }
+    close_range(first, RawFd::MAX);
+}
+
+fn close_range(first: RawFd, last: RawFd) {
+    // SAFETY: it touches no memory; that nobody uses these descriptors is the caller's promise. On a
+    // kernel without it (before 5.9) they stay open, and go with the process.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
 }
 
 /// How many threads the calling process has.

@@ -9,7 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub(crate) use nix::sys::signal::Signal;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use signal_hook::SigId;
 pub(crate) use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
@@ -37,6 +39,44 @@ impl Drop for Blocked {
     fn drop(&mut self) {
         // It cannot fail: both arguments are valid by their types, and there is nobody to tell.
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.0), None);
+    }
+}
+
+impl Blocked {
+    /// Leaves all signals blocked for good. Those that are waited for come through an [`Inbox`].
+    pub(crate) fn for_good(self) {
+        std::mem::forget(self);
+    }
+}
+
+/// Signals that stay blocked and are read from a descriptor (signalfd(2)): what a child has in place of
+/// handlers, which cost more system calls than the request that it serves.
+#[derive(Debug)]
+pub(crate) struct Inbox(SignalFd);
+
+impl Inbox {
+    /// Signals of these kinds, which must be blocked, are read here from now on.
+    ///
+    /// # Errors
+    /// Those of `signalfd(2)`.
+    pub(crate) fn of(signals: &[Signal]) -> io::Result<Self> {
+        let set: SigSet = signals.iter().copied().collect();
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        Ok(Self(SignalFd::with_flags(&set, flags)?))
+    }
+
+    /// What to poll for: readable when a signal has come.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Whether one has come since the last time this was asked.
+    pub(crate) fn came(&self) -> bool {
+        let mut came = false;
+        while let Ok(Some(_)) = self.0.read_signal() {
+            came = true;
+        }
+        came
     }
 }
 

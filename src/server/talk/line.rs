@@ -208,7 +208,11 @@ impl Talk<'_> {
             StoreError::ReadOnly(_) => {
                 "The server cannot write to this mailbox now, try again later"
             }
-            StoreError::Damaged { .. } | StoreError::Spool { .. } | StoreError::System { .. } => {
+            StoreError::Damaged { .. }
+            | StoreError::Exists(_)
+            | StoreError::Order { .. }
+            | StoreError::Spool { .. }
+            | StoreError::System { .. } => {
                 self.reply(wire::INTERNAL_ERROR, more)?;
                 return Ok(Outcome::Failed(format!("{what}: {error}")));
             }

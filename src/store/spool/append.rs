@@ -279,7 +279,7 @@ impl Appender<'_> {
         let len = record::len_of(&message.draft) as u64;
         self.spool
             .room_in(message.to, self.header, self.tail, len)?;
-        let seq = self.tail.seq + 1;
+        let seq = self.tail.seq.saturating_add(1);
         record::encode(
             &mut self.bytes,
             &message.draft,

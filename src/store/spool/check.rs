@@ -1,10 +1,8 @@
 //! Whether a spool is what it should be, and making it so.
 
-use std::path::Path;
-
-use super::compact::{Writer, compact};
+use super::compact::{LARGEST_SEQ, Writer, compact};
 use super::layout::Spool;
-use super::mailbox::{self, RECORDS};
+use super::mailbox;
 use super::repair;
 use super::survey::View;
 use super::walk::{Step, Walk};
@@ -35,7 +33,7 @@ pub(super) fn layout(spool: &Spool) -> Result<Vec<Finding>, StoreError> {
             let what = match Name::new(&name) {
                 Ok(name) if Spool::folder_name(&name) == folder => continue,
                 Ok(_) => "a mailbox in the wrong folder: nobody finds it",
-                Err(_) if name.starts_with(b".") && name.ends_with(b".new") => {
+                Err(_) if is_left_over(&name) => {
                     "what an unfinished repair or copy has left; it can be removed"
                 }
                 Err(_) => "no mailbox",
@@ -49,6 +47,37 @@ pub(super) fn layout(spool: &Spool) -> Result<Vec<Finding>, StoreError> {
         }
     }
     Ok(findings)
+}
+
+fn is_left_over(name: &[u8]) -> bool {
+    name.starts_with(b".") && name.ends_with(b".new")
+}
+
+/// Removes what unfinished repairs and imports have left. Nobody else may work on the spool.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn tidy(spool: &Spool) -> Result<(), StoreError> {
+    for root in [spool.mail(), spool.user_dir()] {
+        for folder in root
+            .names()
+            .map_err(StoreError::system("read", root.path()))?
+        {
+            let folder = String::from_utf8_lossy(&folder).into_owned();
+            let dir = root
+                .sub(&folder)
+                .map_err(StoreError::system("open", root.path_of(&folder)))?;
+            let names = dir
+                .names()
+                .map_err(StoreError::system("read", dir.path()))?;
+            for name in names.iter().filter(|name| is_left_over(name)) {
+                let name = String::from_utf8_lossy(name);
+                dir.remove(&name)
+                    .map_err(StoreError::system("remove", dir.path_of(&name)))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What is wrong with the mailbox of `of`. Every byte that belongs to a message is read.
@@ -85,6 +114,11 @@ pub(super) fn mailbox(spool: &Spool, of: &Name) -> Result<Vec<Finding>, StoreErr
         }
         return Ok(findings);
     };
+    if view.unwritten {
+        find(0, "it has no header, so that all its messages wait".into());
+    } else if view.one_slot_bad {
+        find(0, "one of its two headers is invalid".into());
+    }
     if !header.is_sane(view.len) {
         find(0, "its header points behind its end, or backwards".into());
     }
@@ -93,7 +127,7 @@ pub(super) fn mailbox(spool: &Spool, of: &Name) -> Result<Vec<Finding>, StoreErr
         .is_none();
     let mut last = header.kept_seq;
     let mut walk = Walk::new(header.epoch, header.kept_offset, view.len);
-    let mut boundary = header.kept_offset == header.acked_offset;
+    let mut boundary = header.kept_offset == header.acked_offset || !header.is_sane(view.len);
     loop {
         match walk.step(&view.file).map_err(read)? {
             Step::Record { offset, end, seq } => {
@@ -149,8 +183,8 @@ pub(super) fn repair(spool: &Spool, of: &Name) -> Result<(), StoreError> {
         // What the disk has counts, and not what the kernel thinks that it has.
         file::forget_cached(&view.file).map_err(StoreError::system("read anew", path))?;
     }
-    let header = match view.header.filter(|header| header.is_sane(view.len)) {
-        Some(header) => header,
+    let header = match view.header.filter(|_| !view.unwritten) {
+        Some(header) => header.within(view.len),
         None => match repair::rebuilt_header(&view.file, path, view.len)? {
             Some(header) => header,
             None => return spool.remove(of),
@@ -185,8 +219,14 @@ impl<'s> Restore<'s> {
     /// # Errors
     /// When there is one already; those of the system.
     pub(super) fn begin(spool: &'s Spool, of: &Name, acked: u64) -> Result<Self, StoreError> {
+        if acked > LARGEST_SEQ {
+            return Err(StoreError::Order {
+                seq: acked,
+                last: LARGEST_SEQ,
+            });
+        }
         if let Some(view) = View::open(spool, of)? {
-            return Err(already_there(&view.path));
+            return Err(StoreError::Exists(view.path));
         }
         let mut writer = Writer::begin(spool, of)?;
         writer.kept_from_here();
@@ -201,13 +241,5 @@ impl Restoring for Restore<'_> {
 
     fn finish(self: Box<Self>) -> Result<(), StoreError> {
         self.writer.finish(self.acked)
-    }
-}
-
-fn already_there(path: &Path) -> StoreError {
-    StoreError::Damaged {
-        path: path.to_owned(),
-        offset: RECORDS,
-        what: "there is such a mailbox already",
     }
 }

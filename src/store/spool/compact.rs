@@ -16,6 +16,8 @@ use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::file;
 
+/// Numbers go up to this at most: no mailbox will ever get there by itself.
+pub(super) const LARGEST_SEQ: u64 = 1 << 62;
 /// How much is gathered before it is written.
 const PORTION: usize = 256 * 1024;
 
@@ -106,19 +108,17 @@ impl<'s> Writer<'s> {
     /// Adds a message, which has been acknowledged or waits. Numbers must rise, and what waits comes last.
     ///
     /// # Errors
-    /// Those of the system, and [`StoreError::Damaged`] when the order is wrong.
+    /// Those of the system, and [`StoreError::Order`].
     pub(super) fn push(
         &mut self,
         message: &Stored<'_>,
         acknowledged: bool,
     ) -> Result<(), StoreError> {
-        let path = || self.spool.mail().path_of(&Spool::place(&self.name));
         let late = acknowledged && self.header.acked_offset != self.end();
-        if message.seq <= self.last || late {
-            return Err(StoreError::Damaged {
-                path: path(),
-                offset: self.end(),
-                what: "its messages are not in the order of their numbers",
+        if message.seq <= self.last || message.seq > LARGEST_SEQ || late {
+            return Err(StoreError::Order {
+                seq: message.seq,
+                last: self.last,
             });
         }
         let draft = Draft {
@@ -173,6 +173,8 @@ impl<'s> Writer<'s> {
         let path = folder.path_of(self.name.as_str());
         let write = |e: io::Error| StoreError::system("write", Path::new(&path))(e);
         file::write_at(&self.file, &self.header.first_bytes(), 0).map_err(write)?;
+        // Both slots: losing one shall not cost anything from the beginning.
+        self.header.write_next(&self.file).map_err(write)?;
         file::sync(&self.file).map_err(write)?;
         folder
             .rename(&temporary_name(&self.name), self.name.as_str())

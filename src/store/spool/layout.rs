@@ -12,6 +12,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -77,6 +78,9 @@ impl Spool {
             Some(format) => known(path, format)?,
             None => make(&root)?,
         }
+        // It is empty at first, and may have been removed when it was empty again.
+        root.make_dir("quarantine")
+            .map_err(StoreError::system("make", root.path_of("quarantine")))?;
         Ok((Self::handles(&root, limits)?, lock))
     }
 
@@ -123,6 +127,11 @@ impl Spool {
     /// Where the mailbox of `name` is, from [`mail`](Self::mail) on.
     pub(super) fn place(name: &Name) -> String {
         format!("{}/{name}", folder(name))
+    }
+
+    /// The descriptors that it needs, for a process that closes all others.
+    pub(crate) fn descriptors(&self) -> [RawFd; 4] {
+        [&self.locks, &self.mail, &self.users, &self.quarantine].map(|dir| dir.as_fd().as_raw_fd())
     }
 
     /// Other limits from now on.
@@ -200,8 +209,8 @@ fn known(path: &Path, format: &str) -> Result<(), StoreError> {
     }
     let said = format.lines().next().unwrap_or_default();
     let what = format!(
-        "its FORMAT begins with \"{}\", and this program knows only \"dropline spool 1\" as it writes \
-         it itself; use the version that made it",
+        "its file FORMAT, which begins with \"{}\", is not the one of format 1 as this program writes \
+         it; use the version that made the spool",
         said.escape_debug()
     );
     Err(unusable(path, what))
@@ -285,10 +294,12 @@ fn refuse_strangers(root: &Dir) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Takes the lock of the whole spool.
+/// Takes the lock of the whole spool: of the directory itself, which nobody can remove by mistake. The file
+/// says who has it.
 fn own(root: &Dir) -> Result<SpoolLock, StoreError> {
-    let claim = OwnerFile::claim(root, OWNER);
-    match claim.map_err(StoreError::system("lock", root.path_of(OWNER)))? {
+    let path = root.path_of(OWNER);
+    let claim = OwnerFile::claim_dir(root, OWNER);
+    match claim.map_err(StoreError::system("lock", &path))? {
         Claim::Ours(owner) => Ok(SpoolLock { _owner: owner }),
         Claim::Theirs(pid) => {
             let what = format!("process {pid} works on it already");

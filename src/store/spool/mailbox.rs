@@ -66,6 +66,18 @@ impl Header {
         }
     }
 
+    /// The same for a mailbox that has only `len` bytes left: what is behind them is lost, and what was
+    /// acknowledged stays so.
+    pub(super) fn within(self, len: u64) -> Self {
+        let len = len.max(RECORDS);
+        Self {
+            acked_offset: self.acked_offset.min(len),
+            kept_offset: self.kept_offset.min(len),
+            ids_offset: self.ids_offset.min(len),
+            ..self
+        }
+    }
+
     /// Whether its boundaries are in order, within a mailbox that is `len` bytes long.
     pub(super) fn is_sane(&self, len: u64) -> bool {
         RECORDS <= self.ids_offset
@@ -102,6 +114,19 @@ impl Header {
             kept_offset: first,
             ids_offset: first,
         }
+    }
+
+    /// Whether one of the two slots of `file` holds something that is no valid header.
+    ///
+    /// # Errors
+    /// Those of `pread(2)`.
+    pub(super) fn has_bad_slot(file: &File) -> io::Result<bool> {
+        let mut bytes = [0; SLOT_AT[1] + SLOT];
+        file::read_at(file, &mut bytes, 0)?;
+        Ok(SLOT_AT.into_iter().any(|at| {
+            let slot = bytes.get(at..).and_then(|rest| rest.first_chunk());
+            slot.is_some_and(|slot| *slot != [0; SLOT] && Self::decode(slot, at as u64).is_none())
+        }))
     }
 
     /// Whether no header was ever written to `file`, as far as the disk knows.

@@ -77,6 +77,10 @@ impl Care for Spool {
         fetch::Lease::take(self, of)?.map_or(Ok(0), |lease| ack::expire(&lease))
     }
 
+    fn tidy(&self) -> Result<(), StoreError> {
+        check::tidy(self)
+    }
+
     fn repair(&self, of: &Name) -> Result<(), StoreError> {
         check::repair(self, of)
     }

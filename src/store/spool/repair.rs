@@ -104,7 +104,15 @@ pub(super) fn header(file: &File, path: &Path, len: u64) -> Result<Option<Header
             offset: 0,
             what: "both its headers are invalid, and it has messages",
         }),
-        rebuilt => Ok(rebuilt),
+        rebuilt => {
+            if rebuilt.is_some() {
+                log::warn!(
+                    "mailbox {} has no header; all its messages wait",
+                    path.display()
+                );
+            }
+            Ok(rebuilt)
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::append::lock;
 use super::layout::Spool;
-use super::mailbox::{self, Header};
+use super::mailbox::Header;
 use super::repair;
 use super::walk::{Step, Walk};
 use crate::message::Stored;
@@ -27,7 +27,9 @@ pub(super) fn mailboxes(spool: &Spool) -> Result<Vec<Name>, StoreError> {
         let folder = String::from_utf8_lossy(&folder).into_owned();
         let names = mail.sub(&folder).and_then(|dir| dir.names());
         let names = names.map_err(StoreError::system("read", mail.path_of(&folder)))?;
-        all.extend(names.iter().filter_map(|name| Name::new(name).ok()));
+        let names = names.iter().filter_map(|name| Name::new(name).ok());
+        // One in another folder is found by nobody, and is none.
+        all.extend(names.filter(|name| Spool::folder_name(name) == folder));
     }
     all.sort_unstable();
     Ok(all)
@@ -42,6 +44,10 @@ pub(super) struct View {
     pub(super) header: Option<Header>,
     /// There was a header, and is none any more.
     pub(super) headless: bool,
+    /// No header was ever written, and the one above was made up.
+    pub(super) unwritten: bool,
+    /// One of the two header slots is invalid.
+    pub(super) one_slot_bad: bool,
     pub(super) len: u64,
     pub(super) writable: bool,
 }
@@ -65,11 +71,16 @@ impl View {
             Err(StoreError::Damaged { .. }) => (None, true),
             header => (header?, false),
         };
+        let read = |e| StoreError::system("read", &path)(e);
+        let unwritten = header.is_some() && Header::read(&file).map_err(read)?.is_none();
+        let one_slot_bad = Header::has_bad_slot(&file).map_err(read)?;
         Ok(Some(Self {
             path,
             file,
             header,
             headless,
+            unwritten,
+            one_slot_bad,
             len: facts.len,
             writable: facts.writable,
         }))
@@ -85,8 +96,7 @@ impl View {
     }
 }
 
-/// What waits in the mailbox of `of`; `None` when there is no such mailbox. Takes the same time however
-/// much it is.
+/// What waits in the mailbox of `of`; `None` when there is no such mailbox.
 ///
 /// # Errors
 /// Damage, and those of the system.
@@ -97,16 +107,16 @@ pub(super) fn queue(spool: &Spool, of: &Name) -> Result<Option<Queue>, StoreErro
     let Some(header) = view.sound_header()? else {
         return Ok(None);
     };
-    let read = |e| StoreError::system("read", &view.path)(e);
-    let last = mailbox::last_seq(&view.file, &header, view.len).map_err(read)?;
     let mut queue = Queue {
         waiting: 0,
         bytes: view.len.saturating_sub(header.acked_offset),
         oldest: None,
     };
+    // Counted one by one, and not told from the numbers, in which damage may have left gaps.
     let mut walk = Walk::new(header.epoch, header.acked_offset, view.len);
     loop {
-        match walk.step(&view.file).map_err(read)? {
+        let step = walk.step(&view.file);
+        match step.map_err(StoreError::system("read", &view.path))? {
             Step::Record { .. } => {
                 queue.waiting += 1;
                 if queue.oldest.is_none() {
@@ -115,11 +125,6 @@ pub(super) fn queue(spool: &Spool, of: &Name) -> Result<Option<Queue>, StoreErro
             }
             Step::Bad { .. } => {}
             Step::End => break,
-        }
-        // With a torn tail, the messages are counted one by one.
-        if let Some(last) = last {
-            queue.waiting = last.saturating_sub(header.acked_seq);
-            break;
         }
     }
     Ok(Some(queue))
