@@ -96,6 +96,7 @@ fn run(cli: &Cli, mut config: Config) -> Result<(), StartError> {
     let (mut spool, spool_lock) = Spool::open(&config.spool, config.limits)?;
     let listeners = listener::open(&config)?;
     let own = Pid::own();
+    child::warm_up();
     let mut master = Master::new(listeners, config.max_children)?;
     // Signals are trapped by now: whoever knows that we listen may end us in order.
     announce(&config, master.listeners(), cli.ready_fd)?;
