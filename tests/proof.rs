@@ -14,6 +14,9 @@ use tempfile::TempDir;
 use crate::support::ledger::{Ledger, Verdict};
 use crate::support::{Daemon, is_long, program, report, skip, wait_until};
 
+/// The ledger is compared with the history as well, so nothing of it may be forgotten.
+const KEEP_ALL: &str = "history_bytes = 1000000000000";
+
 /// Waits until `more` messages were accepted, so that there is something to lose.
 fn accepted(ledger: &Ledger, more: usize) {
     let enough = ledger.count() + more;
@@ -31,14 +34,14 @@ fn kill_9_of_the_whole_family_at_any_moment_loses_nothing() {
     let rounds = if is_long() { 300 } else { 15 };
     let ledger = Ledger::default();
     let daemon = ledger.run(|| {
-        let mut daemon = Daemon::start();
+        let mut daemon = Daemon::with(KEEP_ALL, &[]);
         for _ in 0..rounds {
             ledger.port.store(daemon.port, Ordering::SeqCst);
             accepted(&ledger, 20);
             // Not at the moment of an answer, but anywhere.
             std::thread::sleep(Duration::from_micros(chance(20_000)));
             ledger.port.store(0, Ordering::SeqCst);
-            daemon = Daemon::in_dir(daemon.kill_family(), "", &[]);
+            daemon = Daemon::in_dir(daemon.kill_family(), KEEP_ALL, &[]);
         }
         daemon
     });
@@ -66,7 +69,7 @@ fn kill_9_of_the_whole_family_at_any_moment_loses_nothing() {
 #[test]
 fn kill_9_of_children_at_any_moment_loses_nothing() {
     let rounds = if is_long() { 2_000 } else { 100 };
-    let daemon = Daemon::start();
+    let daemon = Daemon::with(KEEP_ALL, &[]);
     let ledger = Ledger::default();
     ledger.port.store(daemon.port, Ordering::SeqCst);
     ledger.run(|| {
@@ -188,7 +191,7 @@ impl Mount {
         Daemon::with_spool(
             dir,
             &spool,
-            "min_free_bytes = 0\nmin_free_inodes = 0",
+            &format!("{KEEP_ALL}\nmin_free_bytes = 0\nmin_free_inodes = 0"),
             flags,
         )
     }

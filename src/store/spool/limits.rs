@@ -7,6 +7,9 @@ use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::file;
 
+/// With less free than this above the floor, a disk is nearly full.
+const MARGIN: u64 = 16 << 20;
+
 /// The limits of a spool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -38,11 +41,10 @@ impl Default for Limits {
 }
 
 impl Spool {
-    /// The limits that hold now: on a disk that has hardly more free than the history of one mailbox may
-    /// take, none is kept, so that reading makes room.
+    /// The limits that hold now: on a disk that is nearly full, no history is kept, so that reading makes room.
     pub(super) fn limits_now(&self) -> Limits {
         let limits = *self.limits();
-        let enough = limits.min_free_bytes.saturating_add(limits.history_bytes);
+        let enough = limits.min_free_bytes.saturating_add(MARGIN);
         match file::free(self.mail()) {
             Ok(free) if free.bytes < enough => Limits {
                 history_bytes: 0,
