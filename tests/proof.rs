@@ -93,6 +93,12 @@ fn kill_9_of_children_at_any_moment_loses_nothing() {
         verdict.missing.len()
     ));
     verdict.must_be_clean();
+    // The negative control: what was never stored is missed.
+    ledger.invent("m0", "w0 99999999");
+    assert_eq!(
+        ledger.compare(&daemon.spool()).missing,
+        ["w0 99999999 to m0"]
+    );
     daemon.store("bob", "al", "it serves");
 }
 
@@ -339,6 +345,44 @@ fn a_file_system_out_of_inodes_refuses_new_mailboxes_only() {
     assert!(made > 10, "{made}");
     daemon.store("m0", "al", "there is one already");
     assert_eq!(daemon.fetch("m0").len(), 2);
+}
+
+#[test]
+fn where_no_space_is_given_back_the_mailbox_is_copied() {
+    let test = "a file system without holes";
+    let Some(mount) = Mount::nothing(test) else {
+        return;
+    };
+    if !mount.mount(&["-t", "ramfs", "-o", "mode=0700"], Path::new("none")) {
+        return skip(test, "a ramfs cannot be mounted here");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let daemon = Daemon::with_spool(
+        dir,
+        &mount.path().join("spool"),
+        "history_bytes = 100000",
+        &[],
+    );
+    let body = "x".repeat(30_000);
+    for round in 0..10 {
+        for n in 0..10 {
+            daemon.store("bob", "al", &format!("{round} {n} {body}"));
+        }
+        let lines = daemon.fetch("bob");
+        let whole = |(n, line): (usize, &String)| *line == format!("bob;al;{round} {n} {body}");
+        assert!(
+            lines.len() == 10 && lines.iter().enumerate().all(whole),
+            "round {round}"
+        );
+    }
+    wait_until("it is acknowledged", || {
+        daemon.log().matches("10 messages delivered").count() == 10
+    });
+    let mailbox = mount.path().join("spool/mail/f5/bob");
+    let len = fs::metadata(mailbox).expect("there").len();
+    assert!(len < 1_000_000, "{len} bytes for what is left of 3 MB");
+    daemon.store("bob", "al", "next");
+    assert!(daemon.log().contains("store bob/101 from"), "numbers go on");
 }
 
 /// strace on a daemon and all its children, that makes one call of each process fail.

@@ -311,7 +311,7 @@ pub(crate) fn punch(file: &File, from: u64, to: u64) -> io::Result<bool> {
 /// What is free in the file system that `file` is in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Free {
-    /// Bytes that we may still use.
+    /// Bytes that we may still use; the most there can be where the file system does not count.
     pub(crate) bytes: u64,
     /// Files that we may still make; `None` where the file system has no limit of its own.
     pub(crate) inodes: Option<u64>,
@@ -323,8 +323,9 @@ pub(crate) struct Free {
 /// Those of `fstatvfs(3)`.
 pub(crate) fn free(file: impl AsFd) -> io::Result<Free> {
     let stat = nix::sys::statvfs::fstatvfs(file)?;
+    let bytes = stat.blocks_available().saturating_mul(stat.fragment_size());
     Ok(Free {
-        bytes: stat.blocks_available().saturating_mul(stat.fragment_size()),
+        bytes: if stat.blocks() == 0 { u64::MAX } else { bytes },
         inodes: (stat.files() > 0).then_some(stat.files_available()),
     })
 }

@@ -86,6 +86,12 @@ impl Ledger {
         self.accepted.lock().expect("not poisoned").len()
     }
 
+    /// Notes a message as accepted that was not.
+    pub(crate) fn invent(&self, mailbox: &str, name: &str) {
+        let message = (mailbox.to_owned(), name.to_owned());
+        self.accepted.lock().expect("not poisoned").push(message);
+    }
+
     fn until_stopped(&self, mut each: impl FnMut(u16, usize)) {
         let mut turn = 0;
         while !self.stop.load(Ordering::SeqCst) {
