@@ -140,13 +140,7 @@ fn damage_is_found_named_mended_and_disturbs_nobody_else() {
     assert_eq!(daemon.fetch("carol").len(), 3);
     assert_eq!(daemon.ask("fetch;eve\n"), "Internal error");
     assert_eq!(daemon.ask("store;eve;al;four\n"), "Internal error");
-    assert!(
-        daemon
-            .log()
-            .contains(&format!("{eve_text} is damaged at byte 0")),
-        "{}",
-        daemon.log()
-    );
+    daemon.logged(&format!("{eve_text} is damaged at byte 0"));
     let (status, out, err) = ctl(&daemon.spool(), &["queue"]);
     assert!(out.starts_with("bob\t2\t"), "{out}");
     assert!(status == 1 && err.contains(&eve_text), "{err}");
@@ -187,11 +181,7 @@ fn what_is_no_mailbox_any_more_is_kept_before_it_is_begun_again() {
     daemon.store("bob", "al", "two");
     let kept = files_below(&daemon.spool().join("quarantine")).expect("readable");
     assert_eq!(fs::read(&kept[0]).expect("readable"), b"not a mailbox");
-    assert!(
-        daemon.log().contains("go to quarantine"),
-        "{}",
-        daemon.log()
-    );
+    daemon.logged("go to quarantine");
     fs::remove_file(&bob).expect("removed");
     fs::create_dir(&bob).expect("made");
     let (status, out, err) = ctl(&daemon.spool(), &["queue"]);
@@ -285,11 +275,7 @@ fn what_was_exported_is_imported_to_the_byte() {
     assert_eq!(waiting[1], "bob;al;\u{fffd}\\x00\\x01");
     assert_eq!(daemon.fetch("eve.2"), ["eve.2;al;last"]);
     daemon.store("_", "al", "next");
-    assert!(
-        daemon.log().contains("store _/6 from"),
-        "no number is used twice: {}",
-        daemon.log()
-    );
+    daemon.logged("store _/6 from");
 }
 
 #[test]
@@ -418,11 +404,7 @@ fn what_was_read_stays_read_through_damage_and_repair() {
     assert_eq!(ctl(&daemon.spool(), &["queue"]), NOTHING);
     let daemon = Daemon::in_dir(daemon.kill(), "", &[]);
     daemon.store("bob", "al", "next");
-    assert!(
-        daemon.log().contains("store bob/5 from"),
-        "no number is used twice: {}",
-        daemon.log()
-    );
+    daemon.logged("store bob/5 from");
 }
 
 #[test]

@@ -52,11 +52,7 @@ fn a_running_request_is_finished_first() {
     let reply = format!("Retrieving messages...\n{}", listen(reader));
     assert_eq!(messages(&reply).len(), 200);
     assert_eq!(daemon.ended().code(), Some(0));
-    assert!(
-        daemon.log().contains("200 messages delivered"),
-        "{}",
-        daemon.log()
-    );
+    daemon.logged("200 messages delivered");
 }
 
 #[test]
@@ -68,11 +64,7 @@ fn a_second_signal_ends_it_at_once_and_loses_nothing() {
     });
     daemon.signal(Signal::SIGINT);
     assert_eq!(daemon.ended().code(), Some(0));
-    assert!(
-        daemon.log().contains("with 1 requests unfinished"),
-        "{}",
-        daemon.log()
-    );
+    daemon.logged("with 1 requests unfinished");
     drop(reader);
     let daemon = Daemon::in_dir(daemon.kill(), "", &[]);
     assert_eq!(daemon.fetch("bob").len(), 200);
@@ -307,11 +299,7 @@ fn sighup_reads_the_configuration_again_and_keeps_the_old_one_if_it_is_wrong() {
     );
     daemon.store("bob", "al", "long");
     reload("max_body = x\n", "stays as it was");
-    assert!(
-        daemon.log().contains("at line 1, column 12"),
-        "{}",
-        daemon.log()
-    );
+    daemon.logged("at line 1, column 12");
     daemon.store("bob", "al", "long");
     assert!(
         daemon

@@ -254,6 +254,9 @@ fn the_log_has_one_line_a_connection_and_no_bodies() {
     daemon.store("bob", "al", "secret");
     daemon.fetch("bob");
     daemon.ask("secret;secret\n");
+    daemon.logged("refused: Message declined. Bad verb");
+    daemon.logged("1 messages delivered");
+    daemon.logged("6 bytes: accepted");
     let log = daemon.log();
     let lines: Vec<_> = log
         .lines()

@@ -382,7 +382,7 @@ fn where_no_space_is_given_back_the_mailbox_is_copied() {
     let len = fs::metadata(mailbox).expect("there").len();
     assert!(len < 1_000_000, "{len} bytes for what is left of 3 MB");
     daemon.store("bob", "al", "next");
-    assert!(daemon.log().contains("store bob/101 from"), "numbers go on");
+    daemon.logged("store bob/101 from");
 }
 
 /// strace on a daemon and all its children, that makes one call of each process fail.
@@ -538,11 +538,7 @@ fn a_failed_sync_is_final() {
         "also when the disk says that all is well again"
     );
     daemon.store("eve", "al", "others are not concerned");
-    assert!(
-        daemon.log().contains("the disk failed to keep"),
-        "{}",
-        daemon.log()
-    );
+    daemon.logged("the disk failed to keep");
     let dir = daemon.kill();
     let spool = dir.path().join("spool");
     let ctl = |args: &[&str]| {

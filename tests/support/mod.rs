@@ -131,6 +131,11 @@ impl Daemon {
         fs::read_to_string(self.path().join("log")).expect("a log")
     }
 
+    /// Waits until its log has this. A child logs after its client has the reply.
+    pub(crate) fn logged(&self, text: &str) {
+        wait_until(text, || self.log().contains(text));
+    }
+
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("connected");
         stream.set_read_timeout(Some(PATIENCE)).expect("set");
