@@ -4,9 +4,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
 
 use crate::support::{Daemon, PATIENCE, files_below, listen, messages, program, wait_until};
 
@@ -310,26 +312,32 @@ fn sighup_reads_the_configuration_again_and_keeps_the_old_one_if_it_is_wrong() {
     daemon.store("bob", "al", "where it always was");
 }
 
-#[test]
-fn a_log_that_nobody_reads_stops_nothing() {
+/// A daemon whose standard output, where it says its port, and standard error are the test's own.
+fn with_pipes(stderr: Stdio) -> (TempDir, Child) {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut child = program("droplined")
-        .args([
-            "-p",
-            "0",
-            "--ready-fd",
-            "1",
-            "--config",
-            "/dev/null",
-            "--spool",
-        ])
+    let child = program("droplined")
+        .args(["-p", "0", "--ready-fd", "1", "--config", "/dev/null"])
+        .arg("--spool")
         .arg(dir.path().join("spool"))
         .arg("--run-dir")
         .arg(dir.path().join("run"))
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stderr(stderr)
         .spawn()
         .expect("started");
+    (dir, child)
+}
+
+/// Ends a daemon in order; its exit status.
+fn terminate(mut child: Child) -> Option<i32> {
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    kill(pid, Signal::SIGTERM).expect("signalled");
+    child.wait().expect("ended").code()
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let (_dir, mut child) = with_pipes(Stdio::piped());
     let mut line = String::new();
     let stdout = child.stdout.take().expect("a pipe");
     BufReader::new(stdout)
@@ -343,46 +351,14 @@ fn a_log_that_nobody_reads_stops_nothing() {
         stream.write_all(b"store;bob;al;hi\n").expect("sent");
         assert_eq!(listen(stream), "Message accepted and stored:\n");
     }
-    let status = Command::new("kill")
-        .arg(child.id().to_string())
-        .status()
-        .expect("kill");
-    assert!(status.success());
-    assert_eq!(child.wait().expect("ended").code(), Some(0));
+    assert_eq!(terminate(child), Some(0));
 }
 
 #[test]
 fn who_waits_for_the_port_may_leave_when_it_is_there() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let mut child = program("droplined")
-        .args([
-            "-p",
-            "0",
-            "--ready-fd",
-            "1",
-            "--config",
-            "/dev/null",
-            "--spool",
-        ])
-        .arg(dir.path().join("spool"))
-        .arg("--run-dir")
-        .arg(dir.path().join("run"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("started");
-    let mut port = [0; 1];
+    let (_dir, mut child) = with_pipes(Stdio::null());
     let mut stdout = child.stdout.take().expect("a pipe");
-    stdout.read_exact(&mut port).expect("the port begins");
+    stdout.read_exact(&mut [0; 1]).expect("the port begins");
     drop(stdout);
-    let status = Command::new("kill")
-        .arg(child.id().to_string())
-        .status()
-        .expect("kill");
-    assert!(status.success());
-    assert_eq!(
-        child.wait().expect("ended").code(),
-        Some(0),
-        "ended by the signal, in order"
-    );
+    assert_eq!(terminate(child), Some(0), "ended by the signal, in order");
 }
