@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -385,6 +385,13 @@ fn where_no_space_is_given_back_the_mailbox_is_copied() {
     daemon.logged("store bob/101 from");
 }
 
+/// What droplinectl says of a spool.
+fn ctl(spool: &Path, args: &[&str]) -> Output {
+    let mut command = program("droplinectl");
+    command.arg("--spool").arg(spool).args(args);
+    command.output().expect("run")
+}
+
 /// strace on a daemon and all its children, that makes one call of each process fail.
 struct Saboteur {
     strace: Child,
@@ -484,15 +491,8 @@ fn sabotaged(inject: &str) -> Option<usize> {
     }
     let dir = daemon.kill_family();
     let spool = dir.path().join("spool");
-    let ctl = |args: &[&str]| {
-        program("droplinectl")
-            .arg("--spool")
-            .arg(&spool)
-            .args(args)
-            .output()
-            .expect("run")
-    };
-    let text = |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    let ctl = |args: &[&str]| ctl(&spool, args);
+    let text = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
     let exported = text(&ctl(&["export"]));
     for message in &accepted {
         let times = exported.matches(&format!("\"body\":\"{message}\"")).count();
@@ -541,14 +541,7 @@ fn a_failed_sync_is_final() {
     daemon.logged("the disk failed to keep");
     let dir = daemon.kill();
     let spool = dir.path().join("spool");
-    let ctl = |args: &[&str]| {
-        program("droplinectl")
-            .arg("--spool")
-            .arg(&spool)
-            .args(args)
-            .output()
-            .expect("run")
-    };
+    let ctl = |args: &[&str]| ctl(&spool, args);
     let check = ctl(&["check"]);
     assert_eq!(check.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&check.stdout).contains("bob: byte 0: read-only"));
