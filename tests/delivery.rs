@@ -10,7 +10,7 @@ use crate::support::{Daemon, listen, messages, wait_until};
 
 /// A daemon with one message for bob.
 fn waiting() -> Daemon {
-    let daemon = Daemon::with("delivery_timeout = 1", &[]);
+    let daemon = Daemon::with("delivery_timeout = 3", &[]);
     daemon.store("bob", "al", "hi");
     daemon
 }

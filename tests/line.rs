@@ -264,16 +264,10 @@ fn the_log_has_one_line_a_connection_and_no_bodies() {
         .collect();
     assert_eq!(lines.len(), 3, "{log}");
     assert!(
-        lines[0].contains("store bob/1 from ~al, 6 bytes: accepted"),
+        log.contains("store bob/1 from ~al, 6 bytes: accepted"),
         "{log}"
     );
-    assert!(
-        lines[1].contains("fetch bob: 1 messages delivered"),
-        "{log}"
-    );
-    assert!(
-        lines[2].contains("refused: Message declined. Bad verb"),
-        "{log}"
-    );
+    assert!(log.contains("fetch bob: 1 messages delivered"), "{log}");
+    assert!(log.contains("refused: Message declined. Bad verb"), "{log}");
     assert!(!log.contains("secret"), "{log}");
 }

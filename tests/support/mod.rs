@@ -164,7 +164,13 @@ impl Daemon {
 
     /// What a fetch of `of` hands out: a line each.
     pub(crate) fn fetch(&self, of: &str) -> Vec<String> {
-        messages(&self.ask(format!("fetch;{of}\n")))
+        let mut reply = String::new();
+        // The last reader may still hold the mailbox, when the disk is slow: then one tries again.
+        wait_until("the mailbox is free", || {
+            reply = self.ask(format!("fetch;{of}\n"));
+            !reply.starts_with("Message declined. Busy")
+        });
+        messages(&reply)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
