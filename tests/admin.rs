@@ -4,10 +4,12 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Daemon, files_below, program, wait_until};
+use crate::support::{Daemon, PATIENCE, files_below, program, wait_until};
 
 /// Exit status, standard output, standard error.
 type Ran = (i32, String, String);
@@ -451,4 +453,45 @@ fn numbers_that_no_mailbox_can_have_are_not_imported() {
     let (status, _, err) = ctl_with(&spool, &["import"], line.as_bytes());
     assert_eq!(status, 65, "{err}");
     assert_eq!(ctl(&spool, &["queue", "bob"]).0, 67);
+}
+
+#[test]
+fn a_terminal_sees_how_far_a_long_command_is_and_a_pipe_does_not() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("made");
+    let mut shell = program("droplinectl");
+    let script = format!(
+        "exec {} --spool {} import <{}",
+        shell.get_program().display(),
+        dir.path().join("spool").display(),
+        fifo.display()
+    );
+    shell = std::process::Command::new("sh");
+    shell.args(["-c", &script]);
+    let mut terminal =
+        rexpect::session::spawn_command(shell, Some(PATIENCE.as_secs() * 1000)).expect("run");
+    let shown = Arc::new(AtomicBool::new(false));
+    let feeder = {
+        let shown = Arc::clone(&shown);
+        std::thread::spawn(move || {
+            let mut fifo = fs::File::options().write(true).open(fifo).expect("opened");
+            let mut users = 0;
+            while !shown.load(Ordering::Relaxed) {
+                users += 1;
+                writeln!(fifo, "{{\"user\":\"u{users}\",\"registered\":1}}").expect("read");
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            users
+        })
+    };
+    let before = terminal.exp_regex("[0-9]+ lines").expect("progress");
+    assert_eq!(before.0, "\r", "nothing else is on the terminal");
+    shown.store(true, Ordering::Relaxed);
+    let users = feeder.join().expect("fed");
+    let rest = terminal.exp_eof().expect("it ends");
+    assert!(rest.ends_with("\r\u{1b}[K"), "the line is wiped: {rest:?}");
+    let listed = ctl(&dir.path().join("spool"), &["users"]);
+    assert_eq!(listed.1.lines().count(), users, "{listed:?}");
+    assert_eq!(listed.2, "", "no terminal, no progress");
 }

@@ -33,8 +33,8 @@ pub(super) fn import(store: &(impl Care + Users), input: impl BufRead) -> Result
         input,
         number: 0,
         ahead: None,
+        progress: Progress::new("lines", 0),
     };
-    let mut progress = Progress::new("mailboxes", 0);
     while let Some(line) = lines.next()? {
         let number = lines.number;
         let name = |text: &str| -> Result<Name, ImportError> {
@@ -58,7 +58,6 @@ pub(super) fn import(store: &(impl Care + Users), input: impl BufRead) -> Result
         let mut restoring = store.restore(&name, acked).map_err(store_error(number))?;
         lines.messages(&name, restoring.as_mut())?;
         restoring.finish().map_err(store_error(number))?;
-        progress.step();
     }
     Ok(())
 }
@@ -68,6 +67,7 @@ struct Lines<R> {
     number: usize,
     /// A line that was read and is not a message: the next mailbox.
     ahead: Option<Line>,
+    progress: Progress,
 }
 
 impl<R: BufRead> Lines<R> {
@@ -84,6 +84,7 @@ impl<R: BufRead> Lines<R> {
         if n == 0 {
             return Ok(None);
         }
+        self.progress.step();
         serde_json::from_slice(&text)
             .map(Some)
             .map_err(|e| ImportError::Line(self.number, e.to_string()))

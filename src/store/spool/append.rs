@@ -80,7 +80,6 @@ fn by_mailbox<'b>(batch: &'b [Delivery<'_>]) -> Vec<Group<'b>> {
 /// Messages that are in a mailbox, and not yet on the disk.
 struct Written<'b> {
     to: &'b Name,
-    path: PathBuf,
     open: OpenMailbox,
     named: bool,
     outcomes: Vec<Outcome>,
@@ -91,6 +90,7 @@ struct Written<'b> {
 #[derive(Debug)]
 pub(super) struct OpenMailbox {
     pub(super) name: Name,
+    path: PathBuf,
     stripe: File,
     file: File,
     tail: Tail,
@@ -102,13 +102,19 @@ fn write<'b>(
     batch: &[Delivery<'_>],
     group: &Group<'b>,
 ) -> Result<Written<'b>, StoreError> {
-    let place = Spool::place(group.to);
-    let path = spool.mail().path_of(&place);
-    let look = |file: &File| file::facts(file).map_err(StoreError::system("look at", &path));
-    let (stripe, known) = match spool.take_open(group.to) {
-        Some(open) => (open.stripe, Some((open.file, open.tail))),
-        None => (spool.stripe(group.to)?, None),
+    let (name, path, stripe, known) = match spool.take_open(group.to) {
+        Some(open) => (
+            open.name,
+            open.path,
+            open.stripe,
+            Some((open.file, open.tail)),
+        ),
+        None => {
+            let path = spool.mail().path_of(&Spool::place(group.to));
+            (group.to.clone(), path, spool.stripe(group.to)?, None)
+        }
     };
+    let look = |file: &File| file::facts(file).map_err(StoreError::system("look at", &path));
     let lock = Held::wait(&stripe).map_err(StoreError::system("lock the mailbox", &path))?;
     let mut known_tail = None;
     let mut found = None;
@@ -123,7 +129,7 @@ fn write<'b>(
     let (file, facts) = match found {
         Some(found) => found,
         None => {
-            let file = open(spool, &place, &path)?;
+            let file = open(spool, &Spool::place(group.to), &path)?;
             let facts = look(&file)?;
             (file, facts)
         }
@@ -169,13 +175,12 @@ fn write<'b>(
         write_or_take_back(&file, &bytes, from, &path)?;
     }
     drop(lock);
-    let name = group.to.clone();
     Ok(Written {
         to: group.to,
         named: header.named,
-        path,
         open: OpenMailbox {
             name,
+            path,
             stripe,
             file,
             tail,
@@ -312,9 +317,9 @@ fn write_or_take_back(
 impl Written<'_> {
     /// Waits for the disk.
     fn make_durable(&self, spool: &Spool) -> Result<(), StoreError> {
-        sync(&self.open.file, &self.path)?;
+        sync(&self.open.file, &self.open.path)?;
         if !self.named {
-            name_on_disk(spool, self.to, &self.open.file, &self.path)?;
+            name_on_disk(spool, self.to, &self.open.file, &self.open.path)?;
         }
         Ok(())
     }
