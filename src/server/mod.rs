@@ -13,6 +13,7 @@ mod listener;
 mod logging;
 mod master;
 mod pid_file;
+mod presence;
 mod reaper;
 mod talk;
 mod who_may;

@@ -47,6 +47,16 @@ pub(crate) trait Mail {
     /// failed.
     fn deliver(&self, batch: &[Delivery<'_>]) -> Vec<Result<Receipt, StoreError>>;
 
+    /// As [`deliver`](Self::deliver), for one message.
+    ///
+    /// # Errors
+    /// Then it is not accepted.
+    fn deliver_one(&self, delivery: Delivery<'_>) -> Result<Receipt, StoreError> {
+        let mut outcomes = self.deliver(&[delivery]);
+        // One message has one outcome.
+        outcomes.pop().unwrap_or(Err(StoreError::Busy))
+    }
+
     /// Leases the mailbox of `of` to the caller and hands out what waits in it; `None` when there is no
     /// such mailbox.
     ///
