@@ -4,10 +4,12 @@
 mod admin;
 mod client;
 mod delivery;
+mod framed;
 mod house;
 mod life;
 mod line;
 mod load;
 mod menu;
 mod proof;
+mod session;
 mod support;

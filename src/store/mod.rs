@@ -93,7 +93,7 @@ pub(crate) trait Mail {
     ///
     /// # Errors
     /// [`StoreError::Busy`] while somebody else has it.
-    fn bell(&self, of: &Name) -> Result<Box<dyn Bell>, StoreError>;
+    fn bell(&self, of: &Name) -> Result<Box<dyn Bell + '_>, StoreError>;
 }
 
 /// The messages that waited in a mailbox when it was opened.

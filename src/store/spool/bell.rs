@@ -12,37 +12,56 @@ use std::time::Duration;
 use super::layout::Spool;
 use crate::name::Name;
 use crate::store::{Bell, StoreError};
+use crate::sys::file::{self, Dir};
 use crate::sys::lock::Locked;
 
 /// How long a second watcher waits for the first, who may just be leaving.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The FIFO, open and locked.
+/// The FIFO, open and locked. Removed when it is dropped.
 #[derive(Debug)]
-pub(super) struct Fifo(Locked);
+pub(super) struct Fifo<'s> {
+    dir: &'s Dir,
+    name: Name,
+    locked: Locked,
+}
 
-impl Fifo {
+impl<'s> Fifo<'s> {
     /// Opens the one of `name`.
     ///
     /// # Errors
     /// [`StoreError::Busy`] while somebody else has it; those of the system.
-    pub(super) fn open(spool: &Spool, name: &Name) -> Result<Self, StoreError> {
+    pub(super) fn open(spool: &'s Spool, name: &Name) -> Result<Self, StoreError> {
         let dir = &spool.run()?.watch;
         let path = dir.path_of(name.as_str());
         let system = |e| StoreError::system("open", &path)(e);
-        let fifo = dir.fifo_or_new(name.as_str()).map_err(system)?;
-        let locked = Locked::within(fifo, PATIENCE).map_err(system)?;
-        locked.map(Self).map_err(|_| StoreError::Busy)
+        loop {
+            let fifo = dir.fifo_or_new(name.as_str()).map_err(system)?;
+            let locked = Locked::within(fifo, PATIENCE).map_err(system)?;
+            let locked = locked.map_err(|_| StoreError::Busy)?;
+            // The watcher before us may have removed it while we waited.
+            if file::facts(locked.file()).map_err(system)?.named {
+                let name = name.clone();
+                return Ok(Self { dir, name, locked });
+            }
+        }
     }
 }
 
-impl Bell for Fifo {
+impl Drop for Fifo<'_> {
+    fn drop(&mut self) {
+        // While it is locked. One that stays harms nobody.
+        let _ = self.dir.remove(self.name.as_str());
+    }
+}
+
+impl Bell for Fifo<'_> {
     fn fd(&self) -> BorrowedFd<'_> {
-        self.0.file().as_fd()
+        self.locked.file().as_fd()
     }
 
     fn silence(&self) {
-        let mut file: &File = self.0.file();
+        let mut file: &File = self.locked.file();
         let mut bytes = [0; 512];
         // It does not block: an error is that it is empty.
         while matches!(file.read(&mut bytes), Ok(n) if n == bytes.len()) {}

@@ -66,7 +66,7 @@ impl Mail for Spool {
         history::trace(self, of, seq)
     }
 
-    fn bell(&self, of: &Name) -> Result<Box<dyn Bell>, StoreError> {
+    fn bell(&self, of: &Name) -> Result<Box<dyn Bell + '_>, StoreError> {
         Ok(Box::new(bell::Fifo::open(self, of)?))
     }
 }

@@ -38,7 +38,7 @@ struct Session<'t, 'a> {
     /// Answers that were not sent yet.
     out: Vec<u8>,
     handed: Option<Handed<'a>>,
-    watch: Option<Watch>,
+    watch: Option<Watch<'a>>,
     tally: Tally,
 }
 
@@ -50,8 +50,8 @@ struct Handed<'a> {
 }
 
 /// That the mailbox is watched.
-struct Watch {
-    bell: Box<dyn Bell>,
+struct Watch<'a> {
+    bell: Box<dyn Bell + 'a>,
     /// Whether there may be messages that were not handed out yet.
     more: bool,
     /// When the client is told that we live.
@@ -123,9 +123,12 @@ impl Session<'_, '_> {
             acknowledged,
             errors,
         } = self.tally;
-        let who = self.name.as_ref().map_or("", Name::as_str);
+        let who = self
+            .name
+            .as_ref()
+            .map_or("nobody".into(), |name| format!("~{name}"));
         format!(
-            "session ~{who}: {sent} sent, {handed} handed out, {acknowledged} acknowledged, {errors} errors"
+            "session of {who}: {sent} sent, {handed} handed out, {acknowledged} acknowledged, {errors} errors"
         )
     }
 
