@@ -10,6 +10,7 @@ mod life;
 mod line;
 mod load;
 mod menu;
+mod once;
 mod proof;
 mod session;
 mod support;
