@@ -9,6 +9,7 @@ mod house;
 mod life;
 mod line;
 mod load;
+mod logins;
 mod menu;
 mod once;
 mod proof;

@@ -45,6 +45,12 @@ pub(super) enum Command {
     /// Take messages that have expired out of the queues, and forget history that is older or more than is
     /// kept (by default 7 days and 16 MiB)
     Expire,
+    /// Let a name go that belongs to a login of this machine because it was used over the daemon's socket:
+    /// anybody may use it then
+    Release {
+        /// Which name
+        name: Name,
+    },
     /// Verify every message; a line for each finding, and exit status 1 if there is one
     Check {
         /// Mend what is found, with what cannot be mended put into the spool's quarantine; the daemon must

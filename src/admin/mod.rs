@@ -20,7 +20,7 @@ use clap::Parser as _;
 use self::cli::{Cli, Command};
 use crate::name::Name;
 use crate::store::spool::{Limits, Spool};
-use crate::store::{Care as _, StoreError, Survey as _};
+use crate::store::{Care as _, StoreError, Survey as _, Users as _};
 use crate::sys::stdio;
 
 /// The exit statuses: those of sysexits.h, and 1 for findings of a check.
@@ -40,6 +40,8 @@ enum Failure {
     Store(#[from] StoreError),
     #[error("there is no mailbox of {0}")]
     NoMailbox(Name),
+    #[error("{0} belongs to no login: nobody has used it over the daemon's socket")]
+    NotClaimed(Name),
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
     #[error(transparent)]
@@ -53,7 +55,7 @@ impl Failure {
     fn exit_status(&self) -> u8 {
         match self {
             Self::Store(_) => exit::UNAVAILABLE,
-            Self::NoMailbox(_) => exit::NO_USER,
+            Self::NoMailbox(_) | Self::NotClaimed(_) => exit::NO_USER,
             Self::Output(_) => exit::CANNOT_WRITE,
             Self::Import(_) => exit::BAD_DATA,
             Self::Findings(_) => exit::FINDINGS,
@@ -100,6 +102,13 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Queue { name } => queue::print(&look()?, name.as_ref()),
         Command::History { name } => history::print(&look()?, name),
         Command::Expire => expire(&look()?),
+        Command::Release { name } => {
+            if look()?.release(name)? {
+                Ok(())
+            } else {
+                Err(Failure::NotClaimed(name.clone()))
+            }
+        }
         Command::Check {
             repair: false,
             names,

@@ -1,7 +1,6 @@
 //! A child: serves one connection and leaves by `_exit`, so that nothing of its parent's is undone in
 //! it.
 
-use std::net::{SocketAddr, TcpStream};
 use std::panic::{self, AssertUnwindSafe};
 
 use super::config::Config;
@@ -10,6 +9,7 @@ use super::talk;
 use crate::store::Store;
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::{Blocked, Inbox, Signal};
+use crate::sys::socket::{Peer, Stream};
 use crate::wire::line;
 
 /// The exit status of a child that has failed, for the master's log (EX_SOFTWARE of sysexits.h).
@@ -18,8 +18,8 @@ const FAILED: i32 = 70;
 /// Serves `stream`. All signals are `blocked` when this is called, and all that was the master's has
 /// been given back.
 pub(super) fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
+    stream: Stream,
+    peer: Peer,
     blocked: Blocked,
     master: Pid,
     config: &Config,

@@ -1,7 +1,6 @@
 //! The master: one loop that accepts and forks, and does nothing else.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 
 use super::limits::{Pause, Reserve};
@@ -11,7 +10,7 @@ use crate::sys::clock::Deadline;
 use crate::sys::poll::{self, Want};
 use crate::sys::process::{self, Side};
 use crate::sys::signal::{Blocked, SIGCHLD, SIGHUP, SIGINT, SIGTERM, Trap};
-use crate::sys::socket;
+use crate::sys::socket::{self, Listener, Peer, Stream};
 
 /// How many connections are accepted before the signals are looked at again.
 const ACCEPTS_A_WAKE: usize = 64;
@@ -19,7 +18,7 @@ const ACCEPTS_A_WAKE: usize = 64;
 /// What the loop works with.
 #[derive(Debug)]
 pub(super) struct Master {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     trap: Trap,
     children: Children,
     max_children: usize,
@@ -33,7 +32,7 @@ pub(super) struct Master {
 #[derive(Debug)]
 pub(super) enum Leave {
     /// This process is a child, for this connection. All signals are blocked.
-    Serve(TcpStream, SocketAddr, Blocked),
+    Serve(Stream, Peer, Blocked),
     /// A signal asked for the configuration to be read again.
     Reload,
     /// A signal asked the daemon to end.
@@ -45,7 +44,7 @@ impl Master {
     ///
     /// # Errors
     /// When signals cannot be trapped, or this process has several threads: forking would not be safe.
-    pub(super) fn new(listeners: Vec<TcpListener>, max_children: usize) -> io::Result<Self> {
+    pub(super) fn new(listeners: Vec<Listener>, max_children: usize) -> io::Result<Self> {
         let threads = process::threads()?;
         if threads != 1 {
             let message =
@@ -71,7 +70,7 @@ impl Master {
         loop {
             let pause = self.pause.left();
             let accepting = pause.is_none() && self.children.count() < self.max_children;
-            let listeners: &[TcpListener] = if accepting { &self.listeners } else { &[] };
+            let listeners: &[Listener] = if accepting { &self.listeners } else { &[] };
             let mut fds = vec![(self.trap.fd(), Want::Read)];
             fds.extend(
                 listeners
@@ -133,7 +132,7 @@ impl Master {
         Ok(None)
     }
 
-    fn fork_for(&mut self, stream: TcpStream, peer: SocketAddr) -> io::Result<Option<Leave>> {
+    fn fork_for(&mut self, stream: Stream, peer: Peer) -> io::Result<Option<Leave>> {
         // Until the child has handlers of its own, a signal to it would wake the parent.
         let blocked = Blocked::all()?;
         match process::fork() {
@@ -154,7 +153,7 @@ impl Master {
     }
 
     /// What it listens on.
-    pub(super) fn listeners(&self) -> &[TcpListener] {
+    pub(super) fn listeners(&self) -> &[Listener] {
         &self.listeners
     }
 
@@ -217,7 +216,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 
 /// Says a line without waiting for anything. What the client has said is read first, as far as it is
 /// there: closing a connection with unread input would reset it and destroy the line on its way.
-fn refuse(mut stream: &TcpStream, line: &[u8]) {
+fn refuse(mut stream: &Stream, line: &[u8]) {
     use std::io::{Read as _, Write as _};
     let mut said = [0; 4096];
     for _ in 0..16 {

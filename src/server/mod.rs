@@ -19,8 +19,7 @@ mod talk;
 mod who_may;
 
 use std::io::{self, Write as _};
-use std::net::TcpListener;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -35,6 +34,7 @@ use crate::store::spool::Spool;
 use crate::sys::clock::Deadline;
 use crate::sys::file;
 use crate::sys::process::{self, Pid};
+use crate::sys::socket::Listener;
 
 /// The exit statuses of sysexits.h that the daemon has.
 mod exit {
@@ -108,7 +108,7 @@ fn run(cli: &Cli, mut config: Config) -> Result<(), StartError> {
                 // Nothing that is the master's is dropped here; its descriptors are closed.
                 std::mem::forget((master, pid_file, spool_lock));
                 let mut keep = spool.descriptors();
-                keep.extend([stream.as_raw_fd(), logging::descriptor()]);
+                keep.extend([stream.as_fd().as_raw_fd(), logging::descriptor()]);
                 process::close_all_but(&mut keep);
                 child::serve(stream, peer, blocked, own, &config, &spool)
             }
@@ -118,6 +118,7 @@ fn run(cli: &Cli, mut config: Config) -> Result<(), StartError> {
                 master.set_max_children(config.max_children);
             }
             Leave::End => {
+                listener::remove_socket(&config);
                 master.end(Deadline::after(config.drain_timeout))?;
                 pid_file.remove();
                 return Ok(());
@@ -145,12 +146,22 @@ fn reload(cli: &Cli, before: Config) -> Config {
 }
 
 /// Says that the daemon listens, and where: in the log, and to the descriptor that was asked for.
-fn announce(config: &Config, listeners: &[TcpListener], ready_fd: Option<i32>) -> io::Result<()> {
+fn announce(config: &Config, listeners: &[Listener], ready_fd: Option<i32>) -> io::Result<()> {
+    let mut port = 0;
     for listener in listeners {
-        log::info!("listening on {}", listener.local_addr()?);
+        match listener {
+            Listener::Tcp(listener) => {
+                log::info!("listening on {}", listener.local_addr()?);
+                port = listener::local_port(listener);
+            }
+            Listener::Unix(_) => {
+                let path = config.run_dir.join(listener::SOCKET);
+                log::info!("listening on {}", path.display());
+            }
+        }
     }
     log::info!("messages are in {}", config.spool.display());
-    if let (Some(fd), Some(first)) = (ready_fd, listeners.first()) {
+    if let Some(fd) = ready_fd {
         let mut ready = file::inherited(fd).map_err(|e| {
             io::Error::new(
                 e.kind(),
@@ -158,8 +169,7 @@ fn announce(config: &Config, listeners: &[TcpListener], ready_fd: Option<i32>) -
             )
         })?;
         // One write, so that nobody reads half a port.
-        let port = format!("{}\n", listener::local_port(first));
-        if let Err(e) = ready.write_all(port.as_bytes()) {
+        if let Err(e) = ready.write_all(format!("{port}\n").as_bytes()) {
             log::warn!("cannot write to descriptor {fd} of --ready-fd: {e}");
         }
     }

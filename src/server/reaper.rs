@@ -1,19 +1,19 @@
 //! The children that run, and what became of those that do not.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use crate::sys::process::{self, End, Pid};
+use crate::sys::socket::Peer;
 
 /// The children of the master, by number.
 #[derive(Debug, Default)]
 pub(super) struct Children {
-    running: HashMap<Pid, SocketAddr>,
+    running: HashMap<Pid, Peer>,
 }
 
 impl Children {
     /// Notes a new child and whom it serves.
-    pub(super) fn add(&mut self, pid: Pid, peer: SocketAddr) {
+    pub(super) fn add(&mut self, pid: Pid, peer: Peer) {
         self.running.insert(pid, peer);
     }
 

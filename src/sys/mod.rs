@@ -10,6 +10,7 @@
 pub(crate) mod clock;
 pub(crate) mod file;
 pub(crate) mod lock;
+pub(crate) mod login;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod signal;

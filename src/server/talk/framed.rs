@@ -9,7 +9,6 @@ use super::{Outcome, Talk};
 use crate::name::Name;
 use crate::server::connection::{Pace, Received};
 use crate::server::presence;
-use crate::server::who_may::Standing;
 use crate::store::{Lease, Speaks, StoreError, Waiting};
 use crate::wire::framed::{self as wire, Command, Frame, Order};
 
@@ -79,9 +78,8 @@ impl Talk<'_> {
 impl Client<'_, '_> {
     fn serve(&mut self) -> Result<Outcome, Stop> {
         let text = self.frame()?;
-        if self.talk.standing == Standing::Nobody {
-            let why = "not allowed from this address: open_networks does not include it";
-            return Ok(Outcome::Refused(why.into()));
+        if let Err(denied) = self.talk.standing.may_come() {
+            return Ok(Outcome::Refused(denied.to_string()));
         }
         let Some(command) = Command::parse(&text) else {
             return Ok(Outcome::Refused("no command of the framed dialect".into()));
@@ -105,6 +103,14 @@ impl Client<'_, '_> {
             }
             Err(e) => return Ok(Outcome::Refused(e.to_string())),
         };
+        if command != Command::Send
+            && let Err(denied) = self.talk.may_be(&name).map_err(doing("who may"))?
+        {
+            if command == Command::Register {
+                self.say(wire::IS_ONLINE)?;
+            }
+            return Ok(Outcome::Refused(denied.to_string()));
+        }
         match command {
             Command::Register => self.register(&name),
             Command::Quit => self.quit(&name),
@@ -268,13 +274,18 @@ impl Client<'_, '_> {
                 Err(_) => return Ok(Outcome::Refused(format!("{what}: no sender"))),
             },
         };
+        if let Err(denied) = self.talk.may_be(&from).map_err(doing(&what))? {
+            return Ok(Outcome::Refused(format!("{what}: {denied}")));
+        }
         let most = self.talk.config.max_body;
         if body.is_empty() || body.len() > most {
             let len = body.len();
             let why = format!("a message of {len} bytes: 1 to {most} are allowed");
-            return Ok(Outcome::Refused(format!("{what} from ~{from}: {why}")));
+            let from = self.talk.marked(&from);
+            return Ok(Outcome::Refused(format!("{what} from {from}: {why}")));
         }
-        let what = format!("{what} from ~{from}, {} bytes", body.len());
+        let who = self.talk.marked(&from);
+        let what = format!("{what} from {who}, {} bytes", body.len());
         let receipt = self.talk.deliver(to, &from, body).map_err(doing(&what))?;
         Ok(Outcome::Done(format!(
             "{what}: accepted as {to}/{}",

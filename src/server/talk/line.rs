@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Outcome, Talk, reason};
 use crate::name::Name;
 use crate::server::connection::{Pace, Received};
-use crate::server::who_may::{NOT_FROM_HERE, Standing};
+use crate::server::who_may::Denied;
 use crate::store::{StoreError, Waiting};
 use crate::wire::line::{self as wire, Refusal, Request};
 
@@ -43,15 +43,23 @@ impl Talk<'_> {
         };
         let received = std::mem::take(&mut self.received);
         let request = wire::parse(&received[..line.len], self.config.max_body);
-        let request = match self.standing {
-            Standing::Open => request,
-            Standing::Nobody => Err(Refusal::Other(NOT_FROM_HERE.into())),
-        };
+        let may = self.standing.may_come();
+        let request = may
+            .map_err(|denied| Refusal::Other(denied.to_string()))
+            .and(request);
         match request {
-            Ok(Request::Store { to, from, body }) => self.store(&to, &from, body, line.more_comes),
+            Ok(Request::Store { to, from, body }) => match self.may_be(&from) {
+                Ok(Ok(())) => self.store(&to, &from, body, line.more_comes),
+                Ok(Err(denied)) => self.deny(&denied, line.more_comes),
+                Err(e) => self.fail(&e, &format!("store {to}"), line.more_comes),
+            },
             Ok(Request::Fetch { of }) => {
                 drop(received);
-                self.fetch(&of, line.more_comes)
+                match self.may_be(&of) {
+                    Ok(Ok(())) => self.fetch(&of, line.more_comes),
+                    Ok(Err(denied)) => self.deny(&denied, line.more_comes),
+                    Err(e) => self.fail(&e, &format!("fetch {of}"), line.more_comes),
+                }
             }
             Err(refusal) => self.refuse(&refusal, line.more_comes),
         }
@@ -99,11 +107,12 @@ impl Talk<'_> {
             Ok(receipt) => {
                 self.reply(wire::ACCEPTED, more)?;
                 let (bytes, seq) = (body.len(), receipt.seq);
+                let from = self.marked(from);
                 Ok(Outcome::Done(format!(
-                    "store {to}/{seq} from ~{from}, {bytes} bytes: accepted"
+                    "store {to}/{seq} from {from}, {bytes} bytes: accepted"
                 )))
             }
-            Err(e) => self.fail(&e, &format!("store {to} from ~{from}"), more),
+            Err(e) => self.fail(&e, &format!("store {to} from {}", self.marked(from)), more),
         }
     }
 
@@ -174,6 +183,10 @@ impl Talk<'_> {
         let reply = refusal.to_string();
         self.reply(reply.as_bytes(), more)?;
         Ok(Outcome::Refused(reply.trim_end().to_owned()))
+    }
+
+    fn deny(&mut self, denied: &Denied, more: bool) -> io::Result<Outcome> {
+        self.refuse(&Refusal::Other(denied.to_string()), more)
     }
 
     /// Tells a client what the store did not do: what it can do something about in words, the rest to

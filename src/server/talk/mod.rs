@@ -11,11 +11,12 @@ use std::time::Instant;
 
 use super::config::Config;
 use super::connection::{Connection, Pace, Received};
-use super::who_may::{self, Standing};
+use super::who_may::{Denied, Standing};
 use crate::message::{Draft, MessageId, Trust};
 use crate::name::Name;
 use crate::store::{Delivery, Receipt, Store, StoreError};
 use crate::sys::clock::{Deadline, unix_millis};
+use crate::sys::socket::Peer;
 use crate::wire::session::Code;
 use crate::wire::sniff::{Dialect, sniff};
 
@@ -27,7 +28,7 @@ struct Talk<'a> {
     /// By when it must have said its request.
     deadline: Deadline,
     standing: Standing,
-    /// Where it comes from.
+    /// Where it comes from; loopback for a process of this machine.
     peer: SocketAddr,
     config: &'a Config,
     store: &'a dyn Store,
@@ -49,14 +50,14 @@ enum Outcome {
 }
 
 /// Serves one connection and logs what became of it.
-pub(super) fn talk(connection: Connection, peer: SocketAddr, config: &Config, store: &dyn Store) {
+pub(super) fn talk(connection: Connection, peer: Peer, config: &Config, store: &dyn Store) {
     let begun = Instant::now();
     let mut talk = Talk {
         connection,
         received: Vec::new(),
         deadline: Deadline::after(config.request_timeout),
-        standing: who_may::standing(peer, config),
-        peer,
+        standing: Standing::of(peer, config),
+        peer: peer.address(),
         config,
         store,
     };
@@ -122,12 +123,25 @@ impl Talk<'_> {
         Ok(())
     }
 
+    /// Whether the client may act as `name`.
+    fn may_be(&self, name: &Name) -> Result<Result<(), Denied>, StoreError> {
+        self.standing.may_be(name, self.store)
+    }
+
+    /// A name with the mark of one that is only claimed.
+    fn marked(&self, name: &Name) -> String {
+        match self.standing.trust() {
+            Trust::Open => format!("~{name}"),
+            Trust::Local => name.to_string(),
+        }
+    }
+
     /// Stores a message of a dialect whose clients do not name their messages.
     fn deliver(&self, to: &Name, from: &Name, body: &[u8]) -> Result<Receipt, StoreError> {
         let draft = Draft {
             id: new_id()?,
             from,
-            trust: Trust::Open,
+            trust: self.standing.trust(),
             at: unix_millis(),
             expires: None,
             // The id is new, so nobody can have sent this message before.

@@ -13,7 +13,6 @@ use std::time::Duration;
 use super::{Outcome, Talk, reason};
 use crate::name::Name;
 use crate::server::connection::{Pace, Received};
-use crate::server::who_may::{NOT_FROM_HERE, Standing};
 use crate::store::{Bell, StoreError, Waiting};
 use crate::sys::clock::Deadline;
 use crate::wire::session::{Code, Line, Parsed, Request, VERSION, decode_request};
@@ -126,7 +125,7 @@ impl Session<'_, '_> {
         let who = self
             .name
             .as_ref()
-            .map_or("nobody".into(), |name| format!("~{name}"));
+            .map_or("nobody".into(), |name| self.talk.marked(name));
         format!(
             "session of {who}: {sent} sent, {handed} handed out, {acknowledged} acknowledged, {errors} errors"
         )
@@ -240,16 +239,28 @@ impl Session<'_, '_> {
     }
 
     fn hello(&mut self, name: Option<Name>) -> Result<(), Stop> {
-        if self.talk.standing == Standing::Nobody {
-            self.error(Code::Denied, NOT_FROM_HERE);
-            return Err(Stop::Over);
+        let name = name.or_else(|| self.talk.standing.login().cloned());
+        let may = match &name {
+            Some(name) => self.talk.may_be(name),
+            None => Ok(self.talk.standing.may_come()),
+        };
+        match may {
+            Ok(Ok(())) => {}
+            Ok(Err(denied)) => {
+                self.error(Code::Denied, denied);
+                return Err(Stop::Over);
+            }
+            Err(e) => {
+                self.fail("hello", &e);
+                return Err(Stop::Over);
+            }
         }
         self.greeted = true;
         let mut line = Line::begin(&mut self.out, "OK").word(VERSION);
         if let Some(name) = &name {
             line = line.field("name", name);
         }
-        line.field("trust", "open")
+        line.field("trust", self.talk.standing.trust())
             .field("max-body", self.talk.config.max_body)
             .field("lease", self.talk.config.lease.as_secs())
             .end();

@@ -1,7 +1,7 @@
 //! `SEND`: messages on their way into mailboxes, and what became of earlier ones.
 
 use super::Session;
-use crate::message::{Draft, MessageId, Trust};
+use crate::message::{Draft, MessageId};
 use crate::name::Name;
 use crate::server::talk::new_id;
 use crate::store::{Delivery, State, StoreError};
@@ -55,14 +55,14 @@ impl Session<'_, '_> {
             return;
         };
         let letters = std::mem::take(&mut batch.0);
-        let at = unix_millis();
+        let (at, trust) = (unix_millis(), self.talk.standing.trust());
         let deliveries: Vec<Delivery<'_>> = letters
             .iter()
             .filter_map(|letter| {
                 let draft = Draft {
                     id: *letter.id.as_ref().ok()?,
                     from: &from,
-                    trust: Trust::Open,
+                    trust,
                     at,
                     expires: letter.ttl.map(|ttl| at.saturating_add(ttl * 1_000)),
                     once: letter.once,
@@ -94,7 +94,7 @@ impl Session<'_, '_> {
                         .field("seq", receipt.seq)
                         .end();
                 }
-                Some(Err(e)) => self.fail(&format!("store {to} from ~{from}"), &e),
+                Some(Err(e)) => self.fail(&format!("store {to} from {from}"), &e),
                 // The store has an outcome for each.
                 None => self.error(Code::Internal, "the server has failed; its log says why"),
             }
