@@ -5,7 +5,8 @@ use std::panic::{self, AssertUnwindSafe};
 
 use super::config::Config;
 use super::connection::Connection;
-use super::talk;
+use super::scoreboard::Ticket;
+use super::talk::{self, Ended};
 use crate::store::Store;
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::{Blocked, Inbox, Signal};
@@ -14,6 +15,12 @@ use crate::wire::line;
 
 /// The exit status of a child that has failed, for the master's log (EX_SOFTWARE of sysexits.h).
 const FAILED: i32 = 70;
+/// That of one whose client spoke no dialect (EX_DATAERR).
+pub(super) const GARBAGE: i32 = 65;
+/// That of one whose client took too long (EX_TEMPFAIL).
+pub(super) const TIMED_OUT: i32 = 75;
+/// How many descriptors a child may have: it needs about a dozen, and as many mailboxes as it keeps open.
+const DESCRIPTORS: u64 = 128;
 
 /// Serves `stream`. All signals are `blocked` when this is called, and all that was the master's has
 /// been given back.
@@ -22,6 +29,7 @@ pub(super) fn serve(
     peer: Peer,
     blocked: Blocked,
     master: Pid,
+    ticket: Ticket,
     config: &Config,
     store: &dyn Store,
 ) -> ! {
@@ -30,23 +38,28 @@ pub(super) fn serve(
         // Ctrl-C in a terminal goes to every process of the daemon; a child finishes its request. The
         // parent's handlers never run here, as all signals stay blocked.
         blocked.for_good();
+        ticket.take(peer);
         let inbox = match Inbox::of(&[Signal::SIGINT, Signal::SIGTERM]) {
             Ok(inbox) => inbox,
             Err(e) => {
                 log::error!("cannot wait for signals to serve {peer}: {e}");
-                return false;
+                return FAILED;
             }
         };
-        if process::end_with(master) {
-            talk::talk(Connection::new(stream, inbox), peer, config, store);
+        if let Err(e) = process::limit(config.child_memory, DESCRIPTORS) {
+            log::error!("cannot limit what a child may use, to serve {peer}: {e}");
+            return FAILED;
         }
-        true
+        if !process::end_with(master) {
+            return 0;
+        }
+        match talk::talk(Connection::new(stream, inbox), peer, ticket, config, store) {
+            Ended::Well => 0,
+            Ended::Garbage => GARBAGE,
+            Ended::Slow => TIMED_OUT,
+        }
     }));
-    process::exit_now(if matches!(served, Ok(true)) {
-        0
-    } else {
-        FAILED
-    })
+    process::exit_now(served.unwrap_or(FAILED))
 }
 
 /// Does once, in the master, what each child would otherwise find out by itself: what the processor can do.

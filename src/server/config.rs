@@ -30,6 +30,14 @@ pub(super) struct Config {
     pub(super) limits: Limits,
     /// How many connections are served at once.
     pub(super) max_children: usize,
+    /// How many of them for one source.
+    pub(super) children_per_source: usize,
+    /// From how many children that have not completed a request on connections are refused by lot.
+    pub(super) early_drop: usize,
+    /// Networks that are not penalized for what their clients do.
+    pub(super) penalty_exempt: Vec<IpNet>,
+    /// How much memory a child may map, in bytes.
+    pub(super) child_memory: u64,
     /// How long a client may take to say the first byte.
     pub(super) first_byte_timeout: Duration,
     /// How long a client may take for a whole request.
@@ -136,6 +144,10 @@ struct File {
     min_free_bytes: Option<Within<0, { i64::MAX as u64 }>>,
     min_free_inodes: Option<Within<0, { i64::MAX as u64 }>>,
     max_children: Option<Within<1, 30_000>>,
+    children_per_source: Option<Within<1, 30_000>>,
+    early_drop: Option<Within<1, 30_000>>,
+    penalty_exempt: Option<Vec<Network>>,
+    child_memory: Option<Within<67_108_864, { i64::MAX as u64 }>>,
     first_byte_timeout: Option<Within<1, 3_600>>,
     request_timeout: Option<Within<1, 3_600>>,
     idle_timeout: Option<Within<1, 86_400>>,
@@ -187,6 +199,17 @@ impl Config {
             (None, _) => File::default(),
         };
         Self::merge(cli, file, place)
+    }
+
+    /// The same with a third of the time for all that clients take time for.
+    pub(super) fn in_a_hurry(self) -> Self {
+        Self {
+            first_byte_timeout: self.first_byte_timeout / 3,
+            request_timeout: self.request_timeout / 3,
+            idle_timeout: self.idle_timeout / 3,
+            delivery_timeout: self.delivery_timeout / 3,
+            ..self
+        }
     }
 
     /// Takes over from `before` what cannot be changed in a running daemon; the keys of what would have.
@@ -248,6 +271,12 @@ impl Config {
             max_body: file.max_body.map_or(DEFAULT_MAX_BODY, |n| size(n.0)),
             limits,
             max_children: file.max_children.map_or(512, |n| size(n.0)),
+            children_per_source: file.children_per_source.map_or(128, |n| size(n.0)),
+            early_drop: file.early_drop.map_or(256, |n| size(n.0)),
+            penalty_exempt: file
+                .penalty_exempt
+                .map_or_else(loopback, |nets| nets.iter().map(|net| net.0).collect()),
+            child_memory: file.child_memory.map_or(256 << 20, |n| n.0),
             first_byte_timeout: seconds(file.first_byte_timeout.map_or(10, |n| n.0)),
             request_timeout: seconds(file.request_timeout.map_or(30, |n| n.0)),
             idle_timeout: seconds(file.idle_timeout.map_or(300, |n| n.0)),

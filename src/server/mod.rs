@@ -8,6 +8,7 @@ mod child;
 mod cli;
 mod config;
 mod connection;
+mod gate;
 mod limits;
 mod listener;
 mod logging;
@@ -15,6 +16,8 @@ mod master;
 mod pid_file;
 mod presence;
 mod reaper;
+mod scoreboard;
+mod sources;
 mod talk;
 mod who_may;
 
@@ -27,14 +30,16 @@ use clap::Parser as _;
 use self::cli::Cli;
 use self::config::Config;
 use self::listener::ListenError;
-use self::master::{Leave, Master};
+use self::master::{Leave, Master, Serve};
 use self::pid_file::{PidFile, PidFileError};
+use self::scoreboard::{Counter, Scoreboard};
 use crate::store::StoreError;
 use crate::store::spool::Spool;
 use crate::sys::clock::Deadline;
 use crate::sys::file;
 use crate::sys::process::{self, Pid};
 use crate::sys::socket::Listener;
+use crate::sys::title;
 
 /// The exit statuses of sysexits.h that the daemon has.
 mod exit {
@@ -99,28 +104,45 @@ fn run(cli: &Cli, mut config: Config) -> Result<(), StartError> {
     let listeners = listener::open(&config)?;
     let own = Pid::own();
     child::warm_up();
-    let mut master = Master::new(listeners, config.max_children)?;
+    let board = Scoreboard::create(pid_file.dir())?;
+    if let Err(e) = title::prepare() {
+        log::info!("ps will not show what children do: {e}");
+    }
+    let mut master = Master::new(listeners, board)?;
     // Signals are trapped by now: whoever knows that we listen may end us in order.
     announce(&config, master.listeners(), cli.ready_fd)?;
     loop {
-        match master.run()? {
-            Leave::Serve(stream, peer, blocked) => {
+        match master.run(&config)? {
+            Leave::Serve(serve) => {
+                let Serve {
+                    stream,
+                    peer,
+                    blocked,
+                    slot,
+                    in_a_hurry,
+                } = serve;
                 // Nothing that is the master's is dropped here; its descriptors are closed.
                 std::mem::forget((master, pid_file, spool_lock));
                 let mut keep = spool.descriptors();
                 keep.extend([stream.as_fd().as_raw_fd(), logging::descriptor()]);
                 process::close_all_but(&mut keep);
-                child::serve(stream, peer, blocked, own, &config, &spool)
+                let ticket = board.ticket(slot);
+                let config = if in_a_hurry {
+                    config.in_a_hurry()
+                } else {
+                    config
+                };
+                child::serve(stream, peer, blocked, own, ticket, &config, &spool)
             }
             Leave::Reload => {
                 config = reload(cli, config);
                 spool.set_limits(config.limits);
-                master.set_max_children(config.max_children);
+                board.count(Counter::Reloads, 1);
             }
             Leave::End => {
                 listener::remove_socket(&config);
                 master.end(Deadline::after(config.drain_timeout))?;
-                pid_file.remove();
+                pid_file.remove_with(scoreboard::FILE);
                 return Ok(());
             }
         }

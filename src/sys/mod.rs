@@ -7,6 +7,7 @@
     reason = "the one place where system calls without a safe wrapper are made"
 )]
 
+pub(crate) mod board;
 pub(crate) mod clock;
 pub(crate) mod file;
 pub(crate) mod lock;
@@ -18,3 +19,4 @@ pub(crate) mod socket;
 pub(crate) mod stdio;
 #[cfg(test)]
 pub(crate) mod tape;
+pub(crate) mod title;

@@ -9,6 +9,7 @@ use super::{Outcome, Talk};
 use crate::name::Name;
 use crate::server::connection::{Pace, Received};
 use crate::server::presence;
+use crate::server::scoreboard::Counter;
 use crate::store::{Lease, Speaks, StoreError, Waiting};
 use crate::wire::framed::{self as wire, Command, Frame, Order};
 
@@ -82,7 +83,7 @@ impl Client<'_, '_> {
             return Ok(Outcome::Refused(denied.to_string()));
         }
         let Some(command) = Command::parse(&text) else {
-            return Ok(Outcome::Refused("no command of the framed dialect".into()));
+            return Ok(Outcome::Garbage("no command of the framed dialect".into()));
         };
         if command == Command::Who {
             return self.who();
@@ -111,6 +112,9 @@ impl Client<'_, '_> {
             }
             return Ok(Outcome::Refused(denied.to_string()));
         }
+        let verb = String::from_utf8_lossy(command.text());
+        self.talk.doing(&format!("{verb} {name}"));
+        self.talk.ticket.completed();
         match command {
             Command::Register => self.register(&name),
             Command::Quit => self.quit(&name),
@@ -213,6 +217,7 @@ impl Client<'_, '_> {
         }
         if let (Some(waiting), Some(last)) = (&mut waiting, queue.last) {
             waiting.acknowledge(last).map_err(doing(&what))?;
+            self.talk.ticket.count(Counter::Delivered, count);
         }
         Ok(Outcome::Done(format!("{what}: {count} messages delivered")))
     }
@@ -314,7 +319,7 @@ impl Client<'_, '_> {
                 }
                 Frame::Malformed(what) => {
                     let why = format!("not the framed dialect: {what}");
-                    return Ok(Said::Nothing(Outcome::Refused(why)));
+                    return Ok(Said::Nothing(Outcome::Garbage(why)));
                 }
                 Frame::Incomplete => {}
             }
@@ -324,7 +329,10 @@ impl Client<'_, '_> {
             {
                 Received::Bytes | Received::Bell => {}
                 Received::End => return nothing("the client left in the middle of a command"),
-                Received::Silence => return nothing("the client did not go on in time"),
+                Received::Silence => {
+                    let how = "the client did not go on in time";
+                    return Ok(Said::Nothing(Outcome::Slow(how.into())));
+                }
                 Received::Ending => return nothing("the daemon ends in the middle of a command"),
             }
         }

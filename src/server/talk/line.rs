@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Outcome, Talk, reason};
 use crate::name::Name;
 use crate::server::connection::{Pace, Received};
+use crate::server::scoreboard::Counter;
 use crate::server::who_may::Denied;
 use crate::store::{StoreError, Waiting};
 use crate::wire::line::{self as wire, Refusal, Request};
@@ -38,6 +39,7 @@ struct Line {
 impl Talk<'_> {
     /// Serves a client of the line dialect that has said something.
     pub(super) fn line(&mut self) -> io::Result<Outcome> {
+        self.ticket.count(Counter::Line, 1);
         let Some(line) = self.read_line()? else {
             return self.too_slow();
         };
@@ -61,7 +63,15 @@ impl Talk<'_> {
                     Err(e) => self.fail(&e, &format!("fetch {of}"), line.more_comes),
                 }
             }
-            Err(refusal) => self.refuse(&refusal, line.more_comes),
+            Err(refusal) => {
+                let outcome = self.refuse(&refusal, line.more_comes)?;
+                Ok(match (refusal, outcome) {
+                    (Refusal::BadVerb | Refusal::NoVerb, Outcome::Refused(why)) => {
+                        Outcome::Garbage(why)
+                    }
+                    (_, outcome) => outcome,
+                })
+            }
         }
     }
 
@@ -102,9 +112,11 @@ impl Talk<'_> {
     }
 
     fn store(&mut self, to: &Name, from: &Name, body: &[u8], more: bool) -> io::Result<Outcome> {
+        self.doing(&format!("store {to}"));
         let stored = self.deliver(to, from, body);
         match stored {
             Ok(receipt) => {
+                self.ticket.completed();
                 self.reply(wire::ACCEPTED, more)?;
                 let (bytes, seq) = (body.len(), receipt.seq);
                 let from = self.marked(from);
@@ -117,6 +129,7 @@ impl Talk<'_> {
     }
 
     fn fetch(&mut self, of: &Name, more: bool) -> io::Result<Outcome> {
+        self.doing(&format!("fetch {of}"));
         let store = self.store;
         let mut waiting = match store.fetch(of) {
             Ok(Some(waiting)) => waiting,
@@ -141,9 +154,12 @@ impl Talk<'_> {
             return Ok(Outcome::Broken(what));
         }
         match waiting.acknowledge(last) {
-            Ok(()) => Ok(Outcome::Done(format!(
-                "fetch {of}: {count} messages delivered"
-            ))),
+            Ok(()) => {
+                self.ticket.count(Counter::Delivered, count);
+                Ok(Outcome::Done(format!(
+                    "fetch {of}: {count} messages delivered"
+                )))
+            }
             Err(e) => Ok(Outcome::Failed(format!(
                 "fetch {of}: delivered, but not noted: {e}"
             ))),
@@ -203,6 +219,9 @@ impl Talk<'_> {
     /// Ends the connection of a client that has not said its request in time.
     pub(super) fn too_slow(&mut self) -> io::Result<Outcome> {
         let refusal = Refusal::Other("Timeout: the request did not come in time".into());
-        self.refuse(&refusal, true)
+        self.refuse(&refusal, true).map(|outcome| match outcome {
+            Outcome::Refused(why) => Outcome::Slow(format!("refused: {why}")),
+            outcome => outcome,
+        })
     }
 }

@@ -3,6 +3,7 @@
 use super::Session;
 use crate::message::{Draft, MessageId};
 use crate::name::Name;
+use crate::server::scoreboard::Counter;
 use crate::server::talk::new_id;
 use crate::store::{Delivery, State, StoreError};
 use crate::sys::clock::unix_millis;
@@ -78,7 +79,7 @@ impl Session<'_, '_> {
             return;
         }
         let mut outcomes = self.talk.store.deliver(&deliveries).into_iter();
-        for Letter { to, id, .. } in &letters {
+        for Letter { to, id, body, .. } in &letters {
             let outcome = match id {
                 Ok(id) => outcomes
                     .next()
@@ -88,6 +89,10 @@ impl Session<'_, '_> {
             match outcome {
                 Some(Ok((id, receipt))) => {
                     self.tally.sent += 1;
+                    self.talk.ticket.count(Counter::Stored, 1);
+                    self.talk
+                        .ticket
+                        .count(Counter::StoredBytes, body.len() as u64);
                     Line::begin(&mut self.out, "OK")
                         .field("id", id)
                         .field("to", to)
