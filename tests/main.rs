@@ -5,6 +5,7 @@ mod admin;
 mod client;
 mod delivery;
 mod framed;
+mod gate;
 mod house;
 mod life;
 mod line;

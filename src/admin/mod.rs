@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod board;
 mod check;
 mod cli;
 mod export;
@@ -45,6 +46,8 @@ enum Failure {
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
     #[error(transparent)]
+    Board(#[from] board::BoardError),
+    #[error(transparent)]
     Import(#[from] import::ImportError),
     /// Each finding has a line of its own.
     #[error("{} finding{}", .0, if *.0 == 1 { "" } else { "s" })]
@@ -54,7 +57,7 @@ enum Failure {
 impl Failure {
     fn exit_status(&self) -> u8 {
         match self {
-            Self::Store(_) => exit::UNAVAILABLE,
+            Self::Store(_) | Self::Board(_) => exit::UNAVAILABLE,
             Self::NoMailbox(_) | Self::NotClaimed(_) => exit::NO_USER,
             Self::Output(_) => exit::CANNOT_WRITE,
             Self::Import(_) => exit::BAD_DATA,
@@ -94,10 +97,13 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     if stdio::output_is_closed() {
         return Err(io::Error::from_raw_os_error(nix::libc::EBADF).into());
     }
-    let look = || Spool::look_at(&cli.spool);
+    let look = || Spool::look_at(&cli.spool());
     // A daemon that runs is refused the spool meanwhile, and refuses it to us.
-    let alone = || Spool::open(&cli.spool, Limits::default());
+    let alone = || Spool::open(&cli.spool(), Limits::default());
     match &cli.command {
+        Command::Status { json } => board::status(&cli.run_dir(), *json),
+        Command::Top { times } => board::top(&cli.run_dir(), *times),
+        Command::Metrics => board::metrics(&cli.run_dir()),
         Command::Users => users::print(&look()?),
         Command::Queue { name } => queue::print(&look()?, name.as_ref()),
         Command::History { name } => history::print(&look()?, name),

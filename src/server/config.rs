@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::cli::Cli;
 use crate::message::{DEFAULT_MAX_BODY, LARGEST_MAX_BODY};
+use crate::places::Places;
 use crate::store::spool::Limits;
 
 /// Everything that can be set, as it is in force.
@@ -192,7 +193,7 @@ impl Config {
     /// # Errors
     /// What is wrong with the file, with line and column.
     pub(super) fn load(cli: &Cli) -> Result<Self, ConfigError> {
-        let place = Place::of_this_user();
+        let place = Places::of_this_user();
         let file = match (&cli.config, &place) {
             (Some(path), _) => File::read(path)?,
             (None, Some(place)) if place.config.exists() => File::read(&place.config)?,
@@ -233,7 +234,7 @@ impl Config {
         keys
     }
 
-    fn merge(cli: &Cli, file: File, place: Option<Place>) -> Result<Self, ConfigError> {
+    fn merge(cli: &Cli, file: File, place: Option<Places>) -> Result<Self, ConfigError> {
         let (spool, run_dir) = place.map(|p| (p.spool, p.run_dir)).unzip();
         let limits = file.limits();
         let seconds = |n: u64| Duration::from_secs(n);
@@ -340,41 +341,6 @@ fn loopback() -> Vec<IpNet> {
         .collect()
 }
 
-/// Where things are for the user that runs the daemon.
-#[derive(Debug)]
-struct Place {
-    config: PathBuf,
-    spool: PathBuf,
-    run_dir: PathBuf,
-}
-
-impl Place {
-    /// Those of the system for root, those of the XDG base directories for others; `None` for somebody
-    /// without a home.
-    fn of_this_user() -> Option<Self> {
-        if nix::unistd::geteuid().is_root() {
-            return Some(Self {
-                config: "/etc/dropline/droplined.toml".into(),
-                spool: "/var/spool/dropline".into(),
-                run_dir: "/run/dropline".into(),
-            });
-        }
-        let set = |name| {
-            std::env::var_os(name)
-                .map(PathBuf::from)
-                .filter(|p| p.is_absolute())
-        };
-        let home = set("HOME");
-        let under_home = |name, rest| set(name).or_else(|| Some(home.as_ref()?.join(rest)));
-        let state = under_home("XDG_STATE_HOME", ".local/state")?.join("dropline");
-        Some(Self {
-            config: under_home("XDG_CONFIG_HOME", ".config")?.join("dropline/droplined.toml"),
-            spool: state.join("spool"),
-            run_dir: set("XDG_RUNTIME_DIR").map_or(state.join("run"), |dir| dir.join("dropline")),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -384,7 +350,7 @@ mod tests {
     fn load(text: &str, flags: &[&str]) -> Result<Config, String> {
         let file = File::parse(text).map_err(|(place, what)| place + &what)?;
         let cli = Cli::try_parse_from([&["droplined"], flags].concat()).expect("flags");
-        let place = Place {
+        let place = Places {
             config: "/c".into(),
             spool: "/s".into(),
             run_dir: "/r".into(),

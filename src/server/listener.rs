@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use super::config::Config;
+use crate::places::SOCKET;
 use crate::sys::socket::{self, Listener};
 
 /// Why the daemon cannot listen.
@@ -47,9 +48,6 @@ fn hint(error: &io::Error) -> &'static str {
         _ => "",
     }
 }
-
-/// The socket of this machine, below the run directory.
-pub(super) const SOCKET: &str = "dropline.sock";
 
 /// Listens on all addresses of the configuration, and on the socket in the run directory. Where the port is 0,
 /// the kernel chooses one for the first address, and the others get the same.

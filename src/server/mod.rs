@@ -33,6 +33,7 @@ use self::listener::ListenError;
 use self::master::{Leave, Master, Serve};
 use self::pid_file::{PidFile, PidFileError};
 use self::scoreboard::{Counter, Scoreboard};
+use crate::places::SOCKET;
 use crate::store::StoreError;
 use crate::store::spool::Spool;
 use crate::sys::clock::Deadline;
@@ -177,7 +178,7 @@ fn announce(config: &Config, listeners: &[Listener], ready_fd: Option<i32>) -> i
                 port = listener::local_port(listener);
             }
             Listener::Unix(_) => {
-                let path = config.run_dir.join(listener::SOCKET);
+                let path = config.run_dir.join(SOCKET);
                 log::info!("listening on {}", path.display());
             }
         }
