@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod admin;
+mod attack;
 mod client;
 mod delivery;
 mod framed;
@@ -12,6 +13,7 @@ mod line;
 mod load;
 mod logins;
 mod menu;
+mod net;
 mod once;
 mod proof;
 mod service;

@@ -75,6 +75,9 @@ impl Gate {
         if children.of(source) >= config.children_per_source {
             return Err(Refusal::Source);
         }
+        if children.count() >= config.max_children {
+            return Err(Refusal::Early);
+        }
         if children.count() >= config.early_drop {
             let percent = percent(children.unproved(), config.early_drop, config.max_children);
             if self.lot.draw() % 100 < percent {

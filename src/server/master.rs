@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use super::config::Config;
 use super::gate::{Gate, Refusal};
@@ -21,6 +22,11 @@ const ACCEPTS_A_WAKE: usize = 64;
 /// For so many children there is room without asking for memory.
 const EXPECTED_CHILDREN: usize = 512;
 
+/// For how long a connection may not have completed a request while there is a crowd.
+const CROWD_PATIENCE: Duration = Duration::from_secs(1);
+/// How often that is looked at.
+const EVICT_EVERY: Duration = Duration::from_millis(100);
+
 /// The target of its complaints.
 const DAEMON: &str = "daemon";
 
@@ -37,6 +43,8 @@ pub(super) struct Master {
     pause: Pause,
     complaints: AtMostOften,
     refusals: AtMostOften,
+    /// When connections were evicted last.
+    evicted: Option<Instant>,
 }
 
 /// Why the loop was left.
@@ -87,6 +95,7 @@ impl Master {
             pause: Pause::default(),
             complaints: AtMostOften::default(),
             refusals: AtMostOften::default(),
+            evicted: None,
         })
     }
 
@@ -96,8 +105,14 @@ impl Master {
     /// When waiting itself fails, which nothing that a client does can bring about.
     pub(super) fn run(&mut self, config: &Config) -> io::Result<Leave> {
         loop {
-            let pause = self.pause.left();
-            let accepting = pause.is_none() && self.children.count() < config.max_children;
+            let mut pause = self.pause.left();
+            // While most of them do not say what they want, the queue must not wait for them.
+            let accepting = pause.is_none() && (!self.is_full(config) || self.is_crowd(config));
+            if self.children.count() >= config.early_drop {
+                self.evict(config);
+                // Nobody wakes us when there is somebody to evict later.
+                pause = Some(pause.unwrap_or(EVICT_EVERY).min(EVICT_EVERY));
+            }
             let listeners: &[Listener] = if accepting { &self.listeners } else { &[] };
             let mut fds = vec![(self.trap.fd(), Want::Read)];
             fds.extend(
@@ -133,6 +148,35 @@ impl Master {
         }
     }
 
+    fn is_full(&self, config: &Config) -> bool {
+        self.children.count() >= config.max_children
+    }
+
+    /// Whether there are many that have not completed a request.
+    fn is_crowd(&self, config: &Config) -> bool {
+        self.children.count() >= config.early_drop && self.children.unproved() >= config.early_drop
+    }
+
+    /// Makes room when there is a crowd that does not say what it wants.
+    fn evict(&mut self, config: &Config) {
+        let is_early = self
+            .evicted
+            .is_some_and(|last| last.elapsed() < EVICT_EVERY);
+        if is_early || !self.is_crowd(config) {
+            return;
+        }
+        self.evicted = Some(Instant::now());
+        let count = self.children.evict(CROWD_PATIENCE);
+        if count > 0 {
+            self.refusals.warn(
+                AUTH,
+                format_args!(
+                    "{count} connections have not asked for anything in time, and there is a crowd"
+                ),
+            );
+        }
+    }
+
     fn asked_to_end(&self) -> bool {
         // Both are asked, so that one of each does not count as a second one later.
         let int = self.trap.came(SIGINT);
@@ -142,7 +186,7 @@ impl Master {
     /// Accepts what waits at one listener. Returns something in a child only.
     fn accept_from(&mut self, index: usize, config: &Config) -> io::Result<Option<Leave>> {
         for _ in 0..ACCEPTS_A_WAKE {
-            if self.children.count() >= config.max_children {
+            if self.is_full(config) && !self.is_crowd(config) {
                 break;
             }
             match socket::accept(&self.listeners[index]) {

@@ -1,9 +1,9 @@
 //! The children that run, whom they serve, and what became of those that do not.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::child;
+use super::child::{GARBAGE, TIMED_OUT};
 use super::scoreboard::{Counter, Scoreboard, has_completed};
 use super::sources::{Offence, Penalties, Source, is_exempt};
 use crate::sys::process::{self, End, Pid};
@@ -14,6 +14,9 @@ use crate::sys::socket::Peer;
 struct Child {
     peer: Peer,
     slot: usize,
+    begun: Instant,
+    /// It was ended to make room.
+    evicted: bool,
 }
 
 /// The children of the master, by number.
@@ -52,7 +55,15 @@ impl Children {
             self.fresh - 1
         });
         *self.sources.entry(Source::of(peer)).or_default() += 1;
-        self.running.insert(pid, Child { peer, slot });
+        self.running.insert(
+            pid,
+            Child {
+                peer,
+                slot,
+                begun: Instant::now(),
+                evicted: false,
+            },
+        );
     }
 
     /// How many run.
@@ -69,6 +80,21 @@ impl Children {
     pub(super) fn unproved(&self) -> usize {
         let unproved = |child: &&Child| !has_completed(self.board.slot(child.slot));
         self.running.values().filter(unproved).count()
+    }
+
+    /// Ends those that have not completed a request for as long as `limit`: there is a crowd, and honest clients need
+    /// milliseconds. How many that were.
+    pub(super) fn evict(&mut self, limit: Duration) -> usize {
+        let mut count = 0;
+        for (pid, child) in &mut self.running {
+            let waits = !child.evicted && !has_completed(self.board.slot(child.slot));
+            if waits && child.begun.elapsed() >= limit {
+                child.evicted = true;
+                process::kill(*pid);
+                count += 1;
+            }
+        }
+        count
     }
 
     /// Takes in all that have ended, logs those that did not end well, and notes what their clients have done. A
@@ -88,7 +114,7 @@ impl Children {
                     self.sources.remove(&source);
                 }
             }
-            let Some((offence, counter)) = self.offence(pid, child.peer, end) else {
+            let Some((offence, counter)) = self.offence(pid, child, end) else {
                 continue;
             };
             self.board.count(counter, 1);
@@ -99,13 +125,14 @@ impl Children {
         }
     }
 
-    fn offence(&self, pid: Pid, peer: Peer, end: End) -> Option<(Offence, Counter)> {
+    fn offence(&self, pid: Pid, child: Child, end: End) -> Option<(Offence, Counter)> {
         match end {
             End::Status(0) => None,
-            End::Status(child::GARBAGE) => Some((Offence::Garbage, Counter::Garbage)),
-            End::Status(child::TIMED_OUT) => Some((Offence::Timeout, Counter::Timeouts)),
+            End::Signal(_) if child.evicted => Some((Offence::Timeout, Counter::Timeouts)),
+            End::Status(GARBAGE) => Some((Offence::Garbage, Counter::Garbage)),
+            End::Status(TIMED_OUT) => Some((Offence::Timeout, Counter::Timeouts)),
             end => {
-                log::error!("the child {pid} that served {peer} {end}");
+                log::error!("the child {pid} that served {} {end}", child.peer);
                 Some((Offence::Crash, Counter::Crashes))
             }
         }

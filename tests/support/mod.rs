@@ -2,6 +2,7 @@
 
 pub(crate) mod frames;
 pub(crate) mod ledger;
+pub(crate) mod namespace;
 pub(crate) mod session;
 
 use std::fs::{self, File};
@@ -76,7 +77,28 @@ impl Daemon {
         Self::launch(dir, spool, config, &[], env)
     }
 
+    /// A daemon in another network namespace, for this configuration.
+    pub(crate) fn in_namespace(namespace: &str, config: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let spool = dir.path().join("spool");
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]);
+        command.arg(program("droplined").get_program());
+        Self::launch_by(command, dir, &spool, config, &[], &[])
+    }
+
     fn launch(
+        dir: TempDir,
+        spool: &Path,
+        config: &str,
+        flags: &[&str],
+        env: &[(&str, &Path)],
+    ) -> Self {
+        Self::launch_by(program("droplined"), dir, spool, config, flags, env)
+    }
+
+    fn launch_by(
+        mut command: Command,
         dir: TempDir,
         spool: &Path,
         config: &str,
@@ -90,7 +112,7 @@ impl Daemon {
             .append(true)
             .open(dir.path().join("log"))
             .expect("a log");
-        let mut child = program("droplined")
+        let mut child = command
             .args(["-p", "0", "--ready-fd", "1", "--config"])
             .arg(&file)
             .arg("--spool")

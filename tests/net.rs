@@ -1,0 +1,99 @@
+//! Two hosts and a server between them, with real addresses.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::support::namespace::Namespaces;
+use crate::support::session::Session;
+use crate::support::{Daemon, PATIENCE, listen};
+
+const OPEN: &str = "open_networks = [\"127.0.0.0/8\", \"10.77.0.0/16\"]\n";
+
+/// A connection from a host to the server.
+fn connect(net: &Namespaces, host: usize, daemon: &Daemon) -> TcpStream {
+    let address = format!("10.77.{host}.1:{}", daemon.port);
+    let stream = net.inside(host, || TcpStream::connect(address));
+    let stream = stream.expect("connected");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    stream
+}
+
+fn framed(mut stream: TcpStream, bytes: &[u8]) -> String {
+    stream.write_all(bytes).expect("sent");
+    listen(stream)
+}
+
+#[test]
+fn the_address_that_the_server_sees_counts() {
+    let Some(net) = Namespaces::server_and_two("the_address_that_the_server_sees_counts") else {
+        return;
+    };
+    let daemon = Daemon::in_namespace(net.name(0), OPEN);
+    // It says that it is somebody else.
+    let mut alice = connect(&net, 1, &daemon);
+    alice
+        .write_all(b"\x00\x0a\x00\x00!register\0\x00\x06\x00\x00alice\0")
+        .expect("sent");
+    let mut answer = [0; 8];
+    alice.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"\x00\x04\x00\x00400\0");
+    alice
+        .write_all(b"\x00\x0d\x00\x001.2.3.4 8283\0")
+        .expect("sent");
+    assert_eq!(listen(alice), "\0\u{4}\0\0400\0");
+    let reply = framed(
+        connect(&net, 2, &daemon),
+        b"\x00\x06\x00\x00!send\0\x00\x06\x00\x00alice\0",
+    );
+    assert_eq!(reply, "\0\u{4}\0\0404\0\0\u{f}\0\010.77.1.2 8283\0");
+    let mut bob = Session::over(connect(&net, 2, &daemon));
+    bob.ask("HELLO dropline/1 name=bob");
+    assert_eq!(
+        bob.ask("ONLINE port=9000 addr=10.0.0.1"),
+        "OK lease=90 new=1"
+    );
+    assert_eq!(
+        bob.ask("LOOKUP alice"),
+        "OK name=alice online=1 addr=10.77.1.2 port=8283 speaks=text"
+    );
+    let mut alice = Session::over(connect(&net, 1, &daemon));
+    alice.ask("HELLO dropline/1 name=alice");
+    assert_eq!(
+        alice.ask("LOOKUP bob"),
+        "OK name=bob online=1 addr=10.77.2.2 port=9000 speaks=datagram"
+    );
+    // Nobody takes a name from another host while its lease lasts.
+    let mut thief = Session::over(connect(&net, 1, &daemon));
+    thief.ask("HELLO dropline/1 name=bob");
+    assert!(thief.ask("ONLINE port=9000").starts_with("ERR busy "));
+    assert_eq!(thief.ask("OFFLINE"), "OK");
+    assert_eq!(
+        alice.ask("LOOKUP bob"),
+        "OK name=bob online=1 addr=10.77.2.2 port=9000 speaks=datagram"
+    );
+    // Somebody on the server's loopback cannot be reached from elsewhere.
+    let mut near = Session::over(
+        net.inside(0, || TcpStream::connect(("127.0.0.1", daemon.port)))
+            .expect("connected"),
+    );
+    near.ask("HELLO dropline/1 name=near");
+    assert_eq!(near.ask("ONLINE port=9000"), "OK lease=90 new=1");
+    assert_eq!(alice.ask("LOOKUP near"), "OK name=near online=0");
+    assert_eq!(
+        near.ask("LOOKUP bob"),
+        "OK name=bob online=1 addr=10.77.2.2 port=9000 speaks=datagram"
+    );
+}
+
+#[test]
+fn who_comes_from_elsewhere_is_told_which_setting_keeps_them_out() {
+    let test = "who_comes_from_elsewhere_is_told_which_setting_keeps_them_out";
+    let Some(net) = Namespaces::server_and_two(test) else {
+        return;
+    };
+    let daemon = Daemon::in_namespace(net.name(0), "open_networks = [\"10.77.1.0/24\"]\n");
+    let ask = |host| framed(connect(&net, host, &daemon), b"store;bob;al;hi\n");
+    assert_eq!(ask(1), "Message accepted and stored:\n");
+    let denied = "Message declined. Not allowed from this address: the server's open_networks does not include it\n";
+    assert_eq!(ask(2), denied);
+}

@@ -1,0 +1,103 @@
+//! Networks of a test's own: namespaces with real addresses. For root alone.
+
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::skip;
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// Runs `ip` with these words; whether it did what it was told.
+fn ip(words: &str) -> bool {
+    let mut command = Command::new("ip");
+    command.args(words.split(' ')).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Network namespaces. Removed when dropped.
+pub(crate) struct Namespaces {
+    names: Vec<String>,
+}
+
+impl Namespaces {
+    /// So many hosts; `None`, and a visible skip, where that cannot be had.
+    fn make(test: &str, count: usize) -> Option<Self> {
+        let number = NEXT.fetch_add(1, Ordering::SeqCst);
+        let id = format!("{}x{number}", std::process::id());
+        let mut made = Self { names: Vec::new() };
+        for n in 0..count {
+            let name = format!("dl{id}n{n}");
+            if !ip(&format!("netns add {name}")) {
+                skip(test, "network namespaces need root and iproute2");
+                return None;
+            }
+            ip(&format!("-n {name} link set lo up"));
+            made.names.push(name);
+        }
+        Some(made)
+    }
+
+    /// One host, to which all addresses of 10.88.0.0/16 belong.
+    pub(crate) fn one(test: &str) -> Option<Self> {
+        let made = Self::make(test, 1)?;
+        let name = made.name(0);
+        if !ip(&format!("-n {name} route add local 10.88.0.0/16 dev lo")) {
+            skip(test, "the addresses cannot be had");
+            return None;
+        }
+        Some(made)
+    }
+
+    /// A server, 10.77.1.1 and 10.77.2.1, between two hosts, 10.77.1.2 and 10.77.2.2, which reach each other through it.
+    pub(crate) fn server_and_two(test: &str) -> Option<Self> {
+        let made = Self::make(test, 3)?;
+        let server = made.name(0);
+        for n in 1..3 {
+            let host = made.name(n);
+            let steps = [
+                format!("link add v{n} netns {server} type veth peer name v0 netns {host}"),
+                format!("-n {server} addr add 10.77.{n}.1/24 dev v{n}"),
+                format!("-n {server} link set v{n} up"),
+                format!("-n {host} addr add 10.77.{n}.2/24 dev v0"),
+                format!("-n {host} link set v0 up"),
+                format!("-n {host} route add default via 10.77.{n}.1"),
+            ];
+            if !steps.iter().all(|step| ip(step)) {
+                skip(test, "virtual Ethernet cannot be had");
+                return None;
+            }
+        }
+        let forward = || std::fs::write("/proc/sys/net/ipv4/ip_forward", "1");
+        if made.inside(0, forward).is_err() {
+            skip(test, "packets cannot be forwarded");
+            return None;
+        }
+        Some(made)
+    }
+
+    /// The name of a host.
+    pub(crate) fn name(&self, index: usize) -> &str {
+        &self.names[index]
+    }
+
+    /// Does something with the network of a host: sockets that are made there stay there.
+    pub(crate) fn inside<T: Send>(&self, index: usize, what: impl FnOnce() -> T + Send) -> T {
+        let path = format!("/run/netns/{}", self.names[index]);
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let file = std::fs::File::open(path).expect("a namespace");
+                nix::sched::setns(&file, nix::sched::CloneFlags::CLONE_NEWNET).expect("entered");
+                what()
+            });
+            thread.join().expect("done")
+        })
+    }
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        for name in &self.names {
+            ip(&format!("netns del {name}"));
+        }
+    }
+}
