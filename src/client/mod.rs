@@ -3,6 +3,7 @@
 
 mod cli;
 mod command;
+mod inbox;
 mod link;
 mod menu;
 mod view;
