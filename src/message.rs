@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::name::Name;
 
@@ -33,6 +34,19 @@ impl fmt::Display for MessageId {
     }
 }
 
+impl FromStr for MessageId {
+    type Err = ();
+
+    /// 32 hexadecimal digits.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match u128::from_str_radix(text, 16) {
+            Ok(number) if digits && text.len() == 32 => Ok(Self(number.to_be_bytes())),
+            _ => Err(()),
+        }
+    }
+}
+
 impl fmt::Debug for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MessageId({self})")
@@ -55,6 +69,27 @@ impl Trust {
             0 => Some(Self::Open),
             1 => Some(Self::Local),
             _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::Local => "local",
+        })
+    }
+}
+
+impl FromStr for Trust {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "open" => Ok(Self::Open),
+            "local" => Ok(Self::Local),
+            _ => Err(()),
         }
     }
 }
@@ -98,4 +133,28 @@ pub(crate) struct Stored<'a> {
     pub(crate) once: bool,
     /// What it says.
     pub(crate) body: &'a [u8],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_and_trust_are_written_and_read() {
+        let id = MessageId(*b"0123456789abcdef");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for wrong in [
+            "",
+            "12",
+            &"x".repeat(32),
+            &format!("+{}", "1".repeat(31)),
+            &"1".repeat(33),
+        ] {
+            assert_eq!(wrong.parse::<MessageId>(), Err(()), "{wrong}");
+        }
+        for trust in [Trust::Open, Trust::Local] {
+            assert_eq!(trust.to_string().parse(), Ok(trust));
+            assert_eq!(Trust::from_number(trust as u8), Some(trust));
+        }
+    }
 }

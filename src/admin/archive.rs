@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
-use crate::message::{LARGEST_MAX_BODY, MessageId, Stored, Trust};
+use crate::message::{LARGEST_MAX_BODY, Stored, Trust};
 use crate::name::Name;
 
 /// A line.
@@ -125,20 +125,5 @@ impl Message {
             once: self.once,
             body,
         })
-    }
-}
-
-impl std::str::FromStr for MessageId {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let mut id = [0; 16];
-        if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(());
-        }
-        for (at, byte) in id.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| ())?;
-        }
-        Ok(Self(id))
     }
 }

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use super::visible;
 use crate::name::{Name, NameError};
 
 /// Says that a message is on the disk.
@@ -161,40 +162,8 @@ pub(crate) fn encode_message(reply: &mut Vec<u8>, to: &Name, from: &Name, body: 
     reply.push(b';');
     reply.extend_from_slice(from.as_bytes());
     reply.push(b';');
-    for chunk in body.utf8_chunks() {
-        encode_text(reply, chunk.valid());
-        for &byte in chunk.invalid() {
-            // Without a sequence around them, 0x80 to 0x9f are the C1 control characters.
-            encode_byte(reply, byte, byte < 0xa0);
-        }
-    }
+    visible::encode(reply, body, b"\t");
     reply.push(b'\n');
-}
-
-fn encode_text(reply: &mut Vec<u8>, text: &str) {
-    for char in text.chars() {
-        let hidden = char.is_control() && !matches!(char, '\t' | '\n');
-        for &byte in char.encode_utf8(&mut [0; 4]).as_bytes() {
-            encode_byte(reply, byte, hidden);
-        }
-        if char == '\n' {
-            reply.push(b'\t');
-        }
-    }
-}
-
-fn encode_byte(reply: &mut Vec<u8>, byte: u8, hidden: bool) {
-    if hidden {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digits = [
-            DIGITS[usize::from(byte >> 4)],
-            DIGITS[usize::from(byte & 15)],
-        ];
-        reply.extend_from_slice(b"\\x");
-        reply.extend_from_slice(&digits);
-    } else {
-        reply.push(byte);
-    }
 }
 
 /// Why a message cannot be sent in this dialect.

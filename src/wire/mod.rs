@@ -2,5 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod datagram;
+pub(crate) mod framed;
 pub(crate) mod line;
+pub(crate) mod session;
 pub(crate) mod sniff;
+mod visible;
