@@ -17,3 +17,4 @@ pub(crate) mod socket;
 pub(crate) mod stdio;
 #[cfg(test)]
 pub(crate) mod tape;
+pub(crate) mod terminal;

@@ -35,7 +35,7 @@ const OFFLINE_MARK: &[u8] = b" (msg offline)>";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Datagram<'a> {
     /// A message of our form, which wants an acknowledgement.
-    Message(Instant<'a>),
+    Message(Letter<'a>),
     /// The message with this id is safe with its recipient.
     Ack(MessageId),
     /// A message of the text form.
@@ -49,7 +49,7 @@ pub(crate) enum Datagram<'a> {
 
 /// An instant message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Instant<'a> {
+pub(crate) struct Letter<'a> {
     /// Its id, the same each time it is sent, whichever way it takes.
     pub(crate) id: MessageId,
     /// When it was written, in milliseconds since 1970, by its sender's clock.
@@ -127,7 +127,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Datagram<'_>, Malformed> {
             if rest.is_empty() {
                 return Err(Malformed::Empty);
             }
-            Ok(Datagram::Message(Instant {
+            Ok(Datagram::Message(Letter {
                 id,
                 at,
                 from,
@@ -176,7 +176,7 @@ fn array<'a, const N: usize>(rest: &mut &'a [u8]) -> Result<&'a [u8; N], Malform
 ///
 /// # Errors
 /// When it is empty, or does not fit; then it has to go through the server.
-pub(crate) fn encode(message: &Instant<'_>) -> Result<Vec<u8>, Unfit> {
+pub(crate) fn encode(message: &Letter<'_>) -> Result<Vec<u8>, Unfit> {
     if message.body.is_empty() {
         return Err(Unfit::Empty);
     }
@@ -256,8 +256,8 @@ mod tests {
         Name::new(text.as_bytes()).expect("a name")
     }
 
-    fn message<'a>(from: &str, to: &str, body: &'a [u8]) -> Instant<'a> {
-        Instant {
+    fn message<'a>(from: &str, to: &str, body: &'a [u8]) -> Letter<'a> {
+        Letter {
             id: MessageId([7; 16]),
             at: 0x0102_0304_0506_0708,
             from: n(from),
@@ -359,7 +359,7 @@ mod tests {
             from in NAME, to in NAME, at in any::<u64>(), id in any::<[u8; 16]>(),
             body in prop::collection::vec(any::<u8>(), 1..1000),
         ) {
-            let message = Instant { id: MessageId(id), at, from: n(&from), to: n(&to), body: &body };
+            let message = Letter { id: MessageId(id), at, from: n(&from), to: n(&to), body: &body };
             let bytes = encode(&message).expect("fits");
             prop_assert_eq!(decode(&bytes), Ok(Datagram::Message(message)));
             let ack = encode_ack(MessageId(id));
