@@ -4,10 +4,13 @@
 mod admin;
 mod client;
 mod delivery;
+mod framed;
 mod house;
 mod life;
 mod line;
 mod load;
 mod menu;
+mod once;
 mod proof;
+mod session;
 mod support;

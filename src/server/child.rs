@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use super::config::Config;
 use super::connection::Connection;
 use super::talk;
-use crate::store::Mail;
+use crate::store::Store;
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::{Blocked, Inbox, Signal};
 use crate::wire::line;
@@ -23,7 +23,7 @@ pub(super) fn serve(
     blocked: Blocked,
     master: Pid,
     config: &Config,
-    mail: &dyn Mail,
+    store: &dyn Store,
 ) -> ! {
     // A panic here ends this child and nobody else.
     let served = panic::catch_unwind(AssertUnwindSafe(|| {
@@ -38,7 +38,7 @@ pub(super) fn serve(
             }
         };
         if process::end_with(master) {
-            talk::talk(Connection::new(stream, inbox), peer, config, mail);
+            talk::talk(Connection::new(stream, inbox), peer, config, store);
         }
         true
     }));

@@ -34,6 +34,12 @@ pub(super) struct Config {
     pub(super) first_byte_timeout: Duration,
     /// How long a client may take for a whole request.
     pub(super) request_timeout: Duration,
+    /// How long a session may be silent between two requests.
+    pub(super) idle_timeout: Duration,
+    /// How long somebody is online without renewing it.
+    pub(super) lease: Duration,
+    /// The same for clients of the framed dialect, which cannot renew it.
+    pub(super) framed_lease: Duration,
     /// How long a reader may take to close the connection after its messages were written.
     pub(super) delivery_timeout: Duration,
     /// How long running requests have when the daemon ends.
@@ -132,6 +138,9 @@ struct File {
     max_children: Option<Within<1, 30_000>>,
     first_byte_timeout: Option<Within<1, 3_600>>,
     request_timeout: Option<Within<1, 3_600>>,
+    idle_timeout: Option<Within<1, 86_400>>,
+    lease: Option<Within<5, 86_400>>,
+    framed_lease: Option<Within<60, 2_592_000>>,
     delivery_timeout: Option<Within<1, 3_600>>,
     drain_timeout: Option<Within<0, 3_600>>,
 }
@@ -241,6 +250,9 @@ impl Config {
             max_children: file.max_children.map_or(512, |n| size(n.0)),
             first_byte_timeout: seconds(file.first_byte_timeout.map_or(10, |n| n.0)),
             request_timeout: seconds(file.request_timeout.map_or(30, |n| n.0)),
+            idle_timeout: seconds(file.idle_timeout.map_or(300, |n| n.0)),
+            lease: seconds(file.lease.map_or(90, |n| n.0)),
+            framed_lease: seconds(file.framed_lease.map_or(12 * 3_600, |n| n.0)),
             delivery_timeout: seconds(file.delivery_timeout.map_or(10, |n| n.0)),
             drain_timeout: seconds(file.drain_timeout.map_or(5, |n| n.0)),
         })

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use crate::sys::clock::Deadline;
@@ -68,6 +68,8 @@ pub(super) enum Received {
     Silence,
     /// Nothing, and the daemon was told to end.
     Ending,
+    /// Nothing, but the bell has rung.
+    Bell,
 }
 
 impl Connection {
@@ -89,6 +91,19 @@ impl Connection {
         &mut self,
         buffer: &mut Vec<u8>,
         limit: Duration,
+    ) -> io::Result<Received> {
+        self.receive_or_hear(buffer, limit, None)
+    }
+
+    /// The same, also left when `bell` is readable.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub(super) fn receive_or_hear(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        limit: Duration,
+        bell: Option<BorrowedFd<'_>>,
     ) -> io::Result<Received> {
         let deadline = Deadline::after(limit);
         let mut bytes = [0; 16 * 1024];
@@ -112,8 +127,18 @@ impl Connection {
             if self.ending {
                 return Ok(Received::Ending);
             }
-            self.wait(Want::Read, deadline)?;
+            if self.wait(Want::Read, deadline, bell)? {
+                return Ok(Received::Bell);
+            }
         }
+    }
+
+    /// Gives the client up when its kernel does not acknowledge anything for so long.
+    ///
+    /// # Errors
+    /// When the kernel does not take that.
+    pub(super) fn give_up_after(&self, limit: Duration) -> io::Result<()> {
+        socket::give_up_after(&self.stream, limit)
     }
 
     /// Sends all of `bytes`.
@@ -132,7 +157,7 @@ impl Connection {
                     if deadline.passed() {
                         return Err(io::ErrorKind::TimedOut.into());
                     }
-                    self.wait(Want::Write, deadline)?;
+                    self.wait(Want::Write, deadline, None)?;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
@@ -190,7 +215,7 @@ impl Connection {
             match self.receive(&mut dropped, deadline.left())? {
                 Received::Silence => return Ok(false),
                 Received::Ending => self.wait_despite_ending(deadline)?,
-                Received::Bytes | Received::End => {}
+                Received::Bytes | Received::End | Received::Bell => {}
             }
             total += dropped.len();
             dropped.clear();
@@ -212,15 +237,23 @@ impl Connection {
         poll::wait(&[(self.stream.as_fd(), Want::Read)], Some(deadline.left())).map(drop)
     }
 
-    fn wait(&mut self, want: Want, deadline: Deadline) -> io::Result<()> {
+    /// Waits for the client, the daemon's end, or the bell; whether it was the bell alone.
+    fn wait(
+        &mut self,
+        want: Want,
+        deadline: Deadline,
+        bell: Option<BorrowedFd<'_>>,
+    ) -> io::Result<bool> {
         let stream = (self.stream.as_fd(), want);
         if self.ending {
-            return poll::wait(&[stream], Some(deadline.left())).map(drop);
+            return poll::wait(&[stream], Some(deadline.left())).map(|_| false);
         }
-        let fds = [stream, (self.inbox.fd(), Want::Read)];
-        if poll::wait(&fds, Some(deadline.left()))?.has(1) {
+        let mut fds = vec![stream, (self.inbox.fd(), Want::Read)];
+        fds.extend(bell.map(|bell| (bell, Want::Read)));
+        let ready = poll::wait(&fds, Some(deadline.left()))?;
+        if ready.has(1) {
             self.ending = self.inbox.came();
         }
-        Ok(())
+        Ok(bell.is_some() && ready.has(2) && !ready.has(0) && !self.ending)
     }
 }

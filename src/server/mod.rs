@@ -13,6 +13,7 @@ mod listener;
 mod logging;
 mod master;
 mod pid_file;
+mod presence;
 mod reaper;
 mod talk;
 mod who_may;
@@ -93,7 +94,8 @@ enum StartError {
 /// The order of start: the pid file, the spool, the listeners, and only then whoever waits is told.
 fn run(cli: &Cli, mut config: Config) -> Result<(), StartError> {
     let pid_file = PidFile::write(&config.run_dir)?;
-    let (mut spool, spool_lock) = Spool::open(&config.spool, config.limits)?;
+    let (spool, spool_lock) = Spool::open(&config.spool, config.limits)?;
+    let mut spool = spool.with_run_dir(&config.run_dir)?;
     let listeners = listener::open(&config)?;
     let own = Pid::own();
     child::warm_up();
@@ -105,9 +107,9 @@ fn run(cli: &Cli, mut config: Config) -> Result<(), StartError> {
             Leave::Serve(stream, peer, blocked) => {
                 // Nothing that is the master's is dropped here; its descriptors are closed.
                 std::mem::forget((master, pid_file, spool_lock));
-                let [a, b, c, d] = spool.descriptors();
-                let log = logging::descriptor();
-                process::close_all_but(&mut [stream.as_raw_fd(), log, a, b, c, d]);
+                let mut keep = spool.descriptors();
+                keep.extend([stream.as_raw_fd(), logging::descriptor()]);
+                process::close_all_but(&mut keep);
                 child::serve(stream, peer, blocked, own, &config, &spool)
             }
             Leave::Reload => {

@@ -12,6 +12,8 @@
 pub(crate) mod spool;
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use crate::message::{Draft, Stored};
@@ -45,28 +47,107 @@ pub(crate) trait Mail {
     /// failed.
     fn deliver(&self, batch: &[Delivery<'_>]) -> Vec<Result<Receipt, StoreError>>;
 
+    /// As [`deliver`](Self::deliver), for one message.
+    ///
+    /// # Errors
+    /// Then it is not accepted.
+    fn deliver_one(&self, delivery: Delivery<'_>) -> Result<Receipt, StoreError> {
+        let mut outcomes = self.deliver(&[delivery]);
+        // One message has one outcome.
+        outcomes.pop().unwrap_or(Err(StoreError::Busy))
+    }
+
     /// Leases the mailbox of `of` to the caller and hands out what waits in it; `None` when there is no
     /// such mailbox.
     ///
     /// # Errors
     /// [`StoreError::Busy`] while somebody else has the lease.
     fn fetch(&self, of: &Name) -> Result<Option<Box<dyn Waiting + '_>>, StoreError>;
+
+    /// Shows what waits in the mailbox of `of` without a lease: nobody is kept from it, and none of it can be
+    /// acknowledged. `None` when there is no such mailbox.
+    ///
+    /// # Errors
+    /// When the mailbox cannot be read.
+    fn peek(&self, of: &Name) -> Result<Option<Box<dyn Reading + '_>>, StoreError>;
+
+    /// Shows messages of the mailbox of `of` that were acknowledged and are still kept, with numbers lower
+    /// than `before`, newest first, until `each` returns `false`.
+    ///
+    /// # Errors
+    /// When the mailbox cannot be read.
+    fn history(
+        &self,
+        of: &Name,
+        before: Option<u64>,
+        each: &mut dyn FnMut(&Stored<'_>) -> bool,
+    ) -> Result<(), StoreError>;
+
+    /// What is known of message `seq` in the mailbox of `of`; `None` when nothing is (any more).
+    ///
+    /// # Errors
+    /// When the mailbox cannot be read.
+    fn trace(&self, of: &Name, seq: u64) -> Result<Option<Trace>, StoreError>;
+
+    /// A bell that rings when a message has come into the mailbox of `of`, from now on. One at a time.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while somebody else has it.
+    fn bell(&self, of: &Name) -> Result<Box<dyn Bell + '_>, StoreError>;
 }
 
-/// The messages that waited in a mailbox when it was leased. The lease ends when this is dropped.
-pub(crate) trait Waiting {
+/// The messages that waited in a mailbox when it was opened.
+pub(crate) trait Reading {
     /// The next one, in order.
     ///
     /// # Errors
     /// When the mailbox cannot be read.
     fn next(&mut self) -> Result<Option<Stored<'_>>, StoreError>;
 
+    /// How many messages wait, told from their numbers: those that have expired, or were lost to damage, are
+    /// counted as well.
+    ///
+    /// # Errors
+    /// When the mailbox cannot be read.
+    fn waiting(&self) -> Result<u64, StoreError>;
+}
+
+/// The same, leased. The lease ends when this is dropped.
+pub(crate) trait Waiting: Reading {
     /// Takes all messages up to and including number `seq` out of the queue, for good. They must have
     /// been handed out.
     ///
     /// # Errors
     /// Then they may be handed out again.
     fn acknowledge(&mut self, seq: u64) -> Result<(), StoreError>;
+
+    /// Goes on with the messages that have come since, behind those that were handed out.
+    ///
+    /// # Errors
+    /// When the mailbox cannot be read.
+    fn refresh(&mut self) -> Result<(), StoreError>;
+}
+
+/// Tells of new messages, to somebody who waits in poll(2).
+pub(crate) trait Bell {
+    /// Readable once it has rung.
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// Makes it silent. To be done before one looks for messages.
+    fn silence(&self);
+}
+
+/// What is known of a message that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trace {
+    /// Who sent it.
+    pub(crate) from: Name,
+    /// When it was accepted, in milliseconds since 1970.
+    pub(crate) at: u64,
+    /// When it is of no use any more, in milliseconds since 1970.
+    pub(crate) expires: Option<u64>,
+    /// Whether it waits.
+    pub(crate) state: State,
 }
 
 /// Looking at mailboxes, for an operator. Changes nothing, and disturbs nobody.
@@ -116,12 +197,96 @@ pub(crate) trait Users {
     /// When it cannot be written.
     fn register(&self, name: &Name, at: u64) -> Result<bool, StoreError>;
 
+    /// Since when a name is registered; `None` when it is not.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is damaged.
+    fn registered(&self, name: &Name) -> Result<Option<u64>, StoreError>;
+
+    /// Forgets a name; `false` when it was not registered. Its mailbox stays what it is.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    fn deregister(&self, name: &Name) -> Result<bool, StoreError>;
+
     /// All registered names, sorted.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn names(&self) -> Result<Vec<Name>, StoreError>;
+
+    /// All registered names, sorted, and since when they are.
     ///
     /// # Errors
     /// When they cannot be read, or a record is damaged.
     fn users(&self) -> Result<Vec<User>, StoreError>;
 }
+
+/// Who is online, and where: leases that end by themselves, and with a reboot.
+pub(crate) trait Presence {
+    /// Takes the lease of `name`, unless somebody has it whom `may_replace` does not let go; whether it was
+    /// taken. It is written whole before this returns, and not waited for: no disk needs to keep it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn take(
+        &self,
+        name: &Name,
+        lease: &Lease,
+        may_replace: &dyn Fn(&Lease) -> bool,
+    ) -> Result<bool, StoreError>;
+
+    /// The lease of `name`, if it has not ended.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn lease(&self, name: &Name) -> Result<Option<Lease>, StoreError>;
+
+    /// Ends the lease of `name` if `whose` agrees; whether there was one that it agreed to.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    fn give_back(&self, name: &Name, whose: &dyn Fn(&Lease) -> bool) -> Result<bool, StoreError>;
+
+    /// Those who have a lease, where they are known, sorted.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn online(&self) -> Result<Vec<(Name, Lease)>, StoreError>;
+}
+
+/// That somebody is online.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lease {
+    /// Where instant messages go; `None` while somebody has reserved the name and not said that yet.
+    pub(crate) address: Option<SocketAddr>,
+    /// What is understood there.
+    pub(crate) speaks: Speaks,
+    /// From where the lease was taken.
+    pub(crate) by: IpAddr,
+    /// A random number, so that its taker knows it again.
+    pub(crate) token: u64,
+    /// Since when, in milliseconds since 1970.
+    pub(crate) since: u64,
+    /// When it ends, in milliseconds since this machine was started ([`boot_millis`]).
+    ///
+    /// [`boot_millis`]: crate::sys::clock::boot_millis
+    pub(crate) until: u64,
+}
+
+/// Which instant messages a client understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    /// The old text form.
+    Text,
+    /// Our datagrams, which are acknowledged.
+    Datagram,
+}
+
+/// Everything that a client can ask for.
+pub(crate) trait Store: Mail + Users + Presence {}
+
+impl<T: Mail + Users + Presence> Store for T {}
 
 /// A registered name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -35,3 +35,20 @@ pub(crate) fn unix_millis() -> u64 {
         .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+/// How long this machine runs, in milliseconds; the time it was asleep counts. Nobody can set this clock.
+pub(crate) fn boot_millis() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
+    // It fails for a clock that there is none of, and this one is in every Linux since 2.6.39.
+    let since = now.map(Duration::from).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A text that is another one after each start of this machine.
+///
+/// # Errors
+/// When /proc is not mounted.
+pub(crate) fn boot_id() -> std::io::Result<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(id.trim().to_owned())
+}

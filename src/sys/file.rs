@@ -111,6 +111,29 @@ impl Dir {
         Ok(file)
     }
 
+    /// Opens the FIFO `name`, made for the owner alone (0600) when there is none, so that it can be waited for:
+    /// it never blocks, and never ends.
+    ///
+    /// # Errors
+    /// Those of `mkfifoat(3)`, but for EEXIST, and of `openat(2)`.
+    pub(crate) fn fifo_or_new(&self, name: &str) -> io::Result<File> {
+        match nix::unistd::mkfifoat(&self.fd, name, Mode::S_IRUSR | Mode::S_IWUSR) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let access = ACCESS | OFlag::O_NONBLOCK;
+        Ok(nix::fcntl::openat(&self.fd, name, access, Mode::empty())?.into())
+    }
+
+    /// Writes a byte into the FIFO `name`, if somebody has it open. Best effort: one that is full has enough to
+    /// wake its reader.
+    pub(crate) fn poke(&self, name: &str) {
+        let access = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        if let Ok(fifo) = nix::fcntl::openat(&self.fd, name, access, Mode::empty()) {
+            let _ = nix::unistd::write(&fifo, b"\n");
+        }
+    }
+
     /// Gives the file `from` the name `to`, in place of a file that has it.
     ///
     /// # Errors

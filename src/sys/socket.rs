@@ -4,6 +4,7 @@ use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockProtocol, SockType, SockaddrStorage, sockopt,
@@ -137,6 +138,16 @@ fn state(stream: &TcpStream) -> io::Result<u8> {
         return Err(io::Error::last_os_error());
     }
     Ok(info.tcpi_state)
+}
+
+/// Gives up `stream` when the other kernel has not acknowledged something for as long as `limit` (TCP_USER_TIMEOUT
+/// of tcp(7)): whoever vanished without a word is not waited for.
+///
+/// # Errors
+/// Those of `setsockopt(2)`.
+pub(crate) fn give_up_after(stream: &TcpStream, limit: Duration) -> io::Result<()> {
+    let millis = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
+    set_tcp_option(stream.as_fd(), libc::TCP_USER_TIMEOUT, millis)
 }
 
 fn set_tcp_option(fd: BorrowedFd<'_>, option: libc::c_int, value: libc::c_int) -> io::Result<()> {

@@ -1,6 +1,8 @@
 //! A daemon of a test's own, and ways to talk to it.
 
+pub(crate) mod frames;
 pub(crate) mod ledger;
+pub(crate) mod session;
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};

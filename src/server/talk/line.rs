@@ -3,13 +3,11 @@
 use std::io;
 use std::time::Duration;
 
-use super::{Outcome, Talk};
-use crate::message::{Draft, MessageId, Trust};
+use super::{Outcome, Talk, reason};
 use crate::name::Name;
 use crate::server::connection::{Pace, Received};
 use crate::server::who_may::{NOT_FROM_HERE, Standing};
-use crate::store::{Delivery, Receipt, StoreError, Waiting};
-use crate::sys::clock::unix_millis;
+use crate::store::{StoreError, Waiting};
 use crate::wire::line::{self as wire, Refusal, Request};
 
 /// How many bytes of messages are gathered before they are sent.
@@ -82,7 +80,7 @@ impl Talk<'_> {
             }
             let limit = silence(&self.received).min(self.deadline.left());
             match self.connection.receive(&mut self.received, limit)? {
-                Received::Bytes => {}
+                Received::Bytes | Received::Bell => {}
                 Received::Silence if self.deadline.passed() => return Ok(None),
                 Received::End | Received::Silence | Received::Ending => {
                     let len = wire::last_line(&self.received).len();
@@ -109,29 +107,9 @@ impl Talk<'_> {
         }
     }
 
-    fn deliver(&self, to: &Name, from: &Name, body: &[u8]) -> Result<Receipt, StoreError> {
-        let id = MessageId::random().map_err(|e| StoreError::System {
-            action: "draw a random id from",
-            path: "the kernel".into(),
-            source: e.into(),
-        })?;
-        let draft = Draft {
-            id,
-            from,
-            trust: Trust::Open,
-            at: unix_millis(),
-            expires: None,
-            // The id is new, so nobody can have sent this message before.
-            once: false,
-            body,
-        };
-        let mut outcomes = self.mail.deliver(&[Delivery { to, draft }]);
-        outcomes.pop().unwrap_or(Err(StoreError::Busy))
-    }
-
     fn fetch(&mut self, of: &Name, more: bool) -> io::Result<Outcome> {
-        let mail = self.mail;
-        let mut waiting = match mail.fetch(of) {
+        let store = self.store;
+        let mut waiting = match store.fetch(of) {
             Ok(Some(waiting)) => waiting,
             Ok(None) => {
                 self.reply(&[wire::RETRIEVING, wire::NO_SUCH_NAME].concat(), more)?;
@@ -201,21 +179,9 @@ impl Talk<'_> {
     /// Tells a client what the store did not do: what it can do something about in words, the rest to
     /// the log.
     fn fail(&mut self, error: &StoreError, what: &str, more: bool) -> io::Result<Outcome> {
-        let reason = match error {
-            StoreError::Busy => "Busy: another reader has these messages, try again later",
-            StoreError::DiskFull(_) => "The server's disk is full, try again later",
-            StoreError::Quota(..) => "The mailbox is full, try again when its owner has read it",
-            StoreError::ReadOnly(_) => {
-                "The server cannot write to this mailbox now, try again later"
-            }
-            StoreError::Damaged { .. }
-            | StoreError::Exists(_)
-            | StoreError::Order { .. }
-            | StoreError::Spool { .. }
-            | StoreError::System { .. } => {
-                self.reply(wire::INTERNAL_ERROR, more)?;
-                return Ok(Outcome::Failed(format!("{what}: {error}")));
-            }
+        let Some((_, reason)) = reason(error) else {
+            self.reply(wire::INTERNAL_ERROR, more)?;
+            return Ok(Outcome::Failed(format!("{what}: {error}")));
         };
         self.refuse(&Refusal::Other(reason.into()), more)
             .map(|_| Outcome::Refused(format!("{what}: {error}")))

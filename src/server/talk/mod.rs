@@ -1,6 +1,8 @@
 //! Talking to a client: in its dialect, from its first byte to the one line in the log.
 
+mod framed;
 mod line;
+mod session;
 
 use std::fmt;
 use std::io;
@@ -10,8 +12,11 @@ use std::time::Instant;
 use super::config::Config;
 use super::connection::{Connection, Pace, Received};
 use super::who_may::{self, Standing};
-use crate::store::Mail;
-use crate::sys::clock::Deadline;
+use crate::message::{Draft, MessageId, Trust};
+use crate::name::Name;
+use crate::store::{Delivery, Receipt, Store, StoreError};
+use crate::sys::clock::{Deadline, unix_millis};
+use crate::wire::session::Code;
 use crate::wire::sniff::{Dialect, sniff};
 
 /// All that a dialect needs to serve a client.
@@ -22,8 +27,10 @@ struct Talk<'a> {
     /// By when it must have said its request.
     deadline: Deadline,
     standing: Standing,
+    /// Where it comes from.
+    peer: SocketAddr,
     config: &'a Config,
-    mail: &'a dyn Mail,
+    store: &'a dyn Store,
 }
 
 /// What became of a connection: its line in the log. Never holds what a client said, but for names
@@ -42,15 +49,16 @@ enum Outcome {
 }
 
 /// Serves one connection and logs what became of it.
-pub(super) fn talk(connection: Connection, peer: SocketAddr, config: &Config, mail: &dyn Mail) {
+pub(super) fn talk(connection: Connection, peer: SocketAddr, config: &Config, store: &dyn Store) {
     let begun = Instant::now();
     let mut talk = Talk {
         connection,
         received: Vec::new(),
         deadline: Deadline::after(config.request_timeout),
         standing: who_may::standing(peer, config),
+        peer,
         config,
-        mail,
+        store,
     };
     let outcome = talk
         .serve()
@@ -80,20 +88,8 @@ impl Talk<'_> {
             match sniff(&self.received) {
                 None => {}
                 Some(Dialect::Line) => return self.line(),
-                Some(Dialect::Session) => {
-                    let reply =
-                        b"ERR syntax this version of the server does not speak sessions yet\n";
-                    self.reply(reply, true)?;
-                    return Ok(Outcome::Refused(
-                        "the session dialect is not spoken yet".into(),
-                    ));
-                }
-                Some(Dialect::Framed) => {
-                    self.connection.finish(true);
-                    return Ok(Outcome::Refused(
-                        "the framed dialect is not spoken yet".into(),
-                    ));
-                }
+                Some(Dialect::Session) => return self.session(),
+                Some(Dialect::Framed) => return self.framed(),
                 Some(Dialect::Tls) => {
                     self.connection.finish(true);
                     return Ok(Outcome::Refused(
@@ -107,7 +103,7 @@ impl Talk<'_> {
                 line::silence(&self.received)
             };
             match self.connection.receive(&mut self.received, limit)? {
-                Received::Bytes => {}
+                Received::Bytes | Received::Bell => {}
                 Received::End | Received::Ending if self.received.is_empty() => {
                     return Ok(Outcome::Nothing);
                 }
@@ -125,4 +121,52 @@ impl Talk<'_> {
         self.connection.finish(more_comes);
         Ok(())
     }
+
+    /// Stores a message of a dialect whose clients do not name their messages.
+    fn deliver(&self, to: &Name, from: &Name, body: &[u8]) -> Result<Receipt, StoreError> {
+        let draft = Draft {
+            id: new_id()?,
+            from,
+            trust: Trust::Open,
+            at: unix_millis(),
+            expires: None,
+            // The id is new, so nobody can have sent this message before.
+            once: false,
+            body,
+        };
+        self.store.deliver_one(Delivery { to, draft })
+    }
+}
+
+fn new_id() -> Result<MessageId, StoreError> {
+    MessageId::random().map_err(|e| StoreError::System {
+        action: "draw a random id from",
+        path: "the kernel".into(),
+        source: e.into(),
+    })
+}
+
+/// What a client is told that can do something about an error of the store, or wait; `None` for one that only
+/// the log explains.
+fn reason(error: &StoreError) -> Option<(Code, &'static str)> {
+    Some(match error {
+        StoreError::Busy => (
+            Code::Busy,
+            "Busy: another reader has these messages, try again later",
+        ),
+        StoreError::DiskFull(_) => (Code::DiskFull, "The server's disk is full, try again later"),
+        StoreError::Quota(..) => (
+            Code::Quota,
+            "The mailbox is full, try again when its owner has read it",
+        ),
+        StoreError::ReadOnly(_) => (
+            Code::Internal,
+            "The server cannot write to this mailbox now, try again later",
+        ),
+        StoreError::Damaged { .. }
+        | StoreError::Exists(_)
+        | StoreError::Order { .. }
+        | StoreError::Spool { .. }
+        | StoreError::System { .. } => return None,
+    })
 }

@@ -2,7 +2,7 @@
 
 use super::append::{lock, sync};
 use super::compact::compact;
-use super::fetch::Lease;
+use super::fetch::Handout;
 use super::mailbox::Header;
 use super::retention::Gone;
 use super::walk::{Step, Walk};
@@ -16,7 +16,7 @@ use crate::sys::file;
 ///
 /// # Errors
 /// Those of the system; then they may be handed out again.
-pub(super) fn acknowledge(lease: &Lease<'_>, seq: u64) -> Result<(), StoreError> {
+pub(super) fn acknowledge(lease: &Handout<'_>, seq: u64) -> Result<(), StoreError> {
     let header = header(lease)?;
     match up_to(lease, &header, seq)? {
         Some(acked) => settle(lease, header, acked),
@@ -29,14 +29,14 @@ pub(super) fn acknowledge(lease: &Lease<'_>, seq: u64) -> Result<(), StoreError>
 ///
 /// # Errors
 /// Those of the system.
-pub(super) fn expire(lease: &Lease<'_>) -> Result<u64, StoreError> {
+pub(super) fn expire(lease: &Handout<'_>) -> Result<u64, StoreError> {
     let header = header(lease)?;
     let now = unix_millis();
     let mut expired = 0;
     let mut acked = (header.acked_seq, header.acked_offset);
     let mut walk = Walk::new(header.epoch, header.acked_offset, lease.end);
     loop {
-        let step = walk.step(lease.mailbox.file());
+        let step = walk.step(lease.file());
         match step.map_err(StoreError::system("read", &lease.path))? {
             Step::Record { seq, end, .. } => {
                 let message = walk.record();
@@ -55,8 +55,8 @@ pub(super) fn expire(lease: &Lease<'_>) -> Result<u64, StoreError> {
 }
 
 /// The header of the leased mailbox, which is to be written.
-fn header(lease: &Lease<'_>) -> Result<Header, StoreError> {
-    let file = lease.mailbox.file();
+fn header(lease: &Handout<'_>) -> Result<Header, StoreError> {
+    let file = lease.file();
     let read = |e| StoreError::system("read", &lease.path)(e);
     if !file::facts(file).map_err(read)?.writable {
         return Err(StoreError::ReadOnly(lease.path.clone()));
@@ -64,8 +64,8 @@ fn header(lease: &Lease<'_>) -> Result<Header, StoreError> {
     newest(lease)
 }
 
-fn newest(lease: &Lease<'_>) -> Result<Header, StoreError> {
-    let header = repair::header(lease.mailbox.file(), &lease.path, lease.end)?;
+fn newest(lease: &Handout<'_>) -> Result<Header, StoreError> {
+    let header = repair::header(lease.file(), &lease.path, lease.end)?;
     header.ok_or_else(|| StoreError::Damaged {
         path: lease.path.clone(),
         offset: 0,
@@ -74,8 +74,8 @@ fn newest(lease: &Lease<'_>) -> Result<Header, StoreError> {
 }
 
 /// Writes the header with these messages acknowledged, and gives back what is forgotten.
-fn settle(lease: &Lease<'_>, before: Header, acked: (u64, u64)) -> Result<(), StoreError> {
-    let file = lease.mailbox.file();
+fn settle(lease: &Handout<'_>, before: Header, acked: (u64, u64)) -> Result<(), StoreError> {
+    let file = lease.file();
     let path = &lease.path;
     let read = |e| StoreError::system("read", path)(e);
     let mut header = Header {
@@ -106,8 +106,8 @@ fn settle(lease: &Lease<'_>, before: Header, acked: (u64, u64)) -> Result<(), St
 }
 
 /// Gives back what is forgotten. The messages are acknowledged already: what goes wrong here is logged.
-fn make_room(lease: &Lease<'_>, header: &Header, gone: &Gone) {
-    let file = lease.mailbox.file();
+fn make_room(lease: &Handout<'_>, header: &Header, gone: &Gone) {
+    let file = lease.file();
     let result = match gone.give_back(file) {
         Ok(true) => Ok(()),
         Ok(false) => match file::facts(file) {
@@ -125,7 +125,7 @@ fn make_room(lease: &Lease<'_>, header: &Header, gone: &Gone) {
 }
 
 /// Number and end of the last message up to number `seq`; `None` when those are acknowledged already.
-fn up_to(lease: &Lease<'_>, header: &Header, seq: u64) -> Result<Option<(u64, u64)>, StoreError> {
+fn up_to(lease: &Handout<'_>, header: &Header, seq: u64) -> Result<Option<(u64, u64)>, StoreError> {
     let Some(last) = lease.last.filter(|_| seq > header.acked_seq) else {
         return Ok(None);
     };
@@ -135,7 +135,7 @@ fn up_to(lease: &Lease<'_>, header: &Header, seq: u64) -> Result<Option<(u64, u6
     let mut found = None;
     let mut walk = Walk::new(lease.epoch, header.acked_offset, last.1);
     loop {
-        let step = walk.step(lease.mailbox.file());
+        let step = walk.step(lease.file());
         match step.map_err(StoreError::system("read", &lease.path))? {
             Step::Record { seq: this, end, .. } if this <= seq => found = Some((this, end)),
             Step::Bad { .. } => {}

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::layout::Spool;
 use super::mailbox::{self, Header};
 use super::repair::{self, Tail};
-use super::{dedup, record};
+use super::{bell, dedup, record};
 use crate::name::Name;
 use crate::store::{Delivery, Receipt, StoreError};
 use crate::sys::file;
@@ -38,6 +38,7 @@ pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<Outcome> {
         // Outside the lock, so that the file system commits many messages at once.
         let fates = written.and_then(|written| {
             written.make_durable(spool)?;
+            bell::ring(spool, written.to);
             spool.keep_open(written.open);
             Ok(written.outcomes)
         });

@@ -6,18 +6,13 @@
 use std::fs::File;
 use std::io;
 
+use super::backwards::Backwards;
 use super::mailbox::Header;
-use super::record::{self, HEAD, Head, TRAILER};
 use super::repair::Tail;
 use crate::message::Draft;
-use crate::name::MAX_NAME;
-use crate::sys::file;
 
 /// How many messages back is looked, at least.
 pub(super) const WINDOW: usize = 4_096;
-/// How much is read at once, going backwards.
-const CHUNK: u64 = 128 * 1024;
-
 /// The number under which the message of `draft` is in the mailbox, if it is among the last 4,096.
 ///
 /// # Errors
@@ -28,14 +23,7 @@ pub(super) fn find(
     tail: Tail,
     draft: &Draft<'_>,
 ) -> io::Result<Option<u64>> {
-    let mut back = Backwards {
-        file,
-        epoch: header.epoch,
-        stop: header.ids_offset,
-        at: tail.offset,
-        buffer: Vec::new(),
-        buffer_at: tail.offset,
-    };
+    let mut back = Backwards::new(file, header.epoch, header.ids_offset, tail.offset);
     for _ in 0..WINDOW {
         let Some(head) = back.step()? else { break };
         if head.id == draft.id && back.sender(&head) == draft.from.as_bytes() {
@@ -43,80 +31,4 @@ pub(super) fn find(
         }
     }
     Ok(None)
-}
-
-/// A walk from the end of a mailbox to its beginning, over trailers and heads alone.
-struct Backwards<'f> {
-    file: &'f File,
-    epoch: u32,
-    stop: u64,
-    /// Where the record of the last step begins.
-    at: u64,
-    buffer: Vec<u8>,
-    buffer_at: u64,
-}
-
-impl Backwards<'_> {
-    /// The head of the record before; `None` at the beginning.
-    fn step(&mut self) -> io::Result<Option<Head>> {
-        while self.at > self.stop {
-            let end = self.at;
-            if let Some(head) = self.record_before(end)? {
-                return Ok(Some(head));
-            }
-            // Bad bytes: to the next place where a record may end.
-            self.at = (end - 1) / 8 * 8;
-        }
-        Ok(None)
-    }
-
-    fn record_before(&mut self, end: u64) -> io::Result<Option<Head>> {
-        if end < self.stop + (HEAD + TRAILER) as u64 {
-            return Ok(None);
-        }
-        let epoch = self.epoch;
-        let trailer = self.bytes(end - TRAILER as u64, TRAILER)?;
-        let Some(trailer) = record::decode_trailer(trailer, epoch, end) else {
-            return Ok(None);
-        };
-        let Some(start) = end
-            .checked_sub(trailer.record_len)
-            .filter(|start| *start >= self.stop)
-        else {
-            return Ok(None);
-        };
-        let head = record::decode_head(self.bytes(start, HEAD + MAX_NAME)?, epoch, start);
-        let head = head.filter(|head| head.seq == trailer.seq);
-        if head.is_some() {
-            self.at = start;
-        }
-        Ok(head)
-    }
-
-    /// The sender of the record of the last step. Its bytes are in the buffer.
-    fn sender(&self, head: &Head) -> &[u8] {
-        let from = usize::try_from(self.at - self.buffer_at)
-            .unwrap_or(usize::MAX)
-            .saturating_add(HEAD);
-        self.buffer
-            .get(from..from + head.sender_len)
-            .unwrap_or_default()
-    }
-
-    /// `len` bytes from `from` on, or fewer at the end of the file. What is read is mostly before them:
-    /// that is where we go.
-    fn bytes(&mut self, from: u64, len: usize) -> io::Result<&[u8]> {
-        let buffer_end = self.buffer_at + self.buffer.len() as u64;
-        if from < self.buffer_at || from + len as u64 > buffer_end {
-            let end = from + len as u64;
-            self.buffer_at = end.saturating_sub(CHUNK).max(self.stop).min(from);
-            let size = usize::try_from(end - self.buffer_at).unwrap_or(len);
-            self.buffer.resize(size, 0);
-            let n = file::read_at(self.file, &mut self.buffer, self.buffer_at)?;
-            self.buffer.truncate(n);
-        }
-        let at = usize::try_from(from - self.buffer_at).unwrap_or(usize::MAX);
-        let end = at.saturating_add(len).min(self.buffer.len());
-        Ok(self.buffer.get(at..end).unwrap_or_default())
-    }
 }

@@ -1,16 +1,17 @@
 //! Handing out what waits in a mailbox, under a lease.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::append::{lock, sync};
 use super::layout::Spool;
-use super::mailbox::Header;
+use super::mailbox::{self, Header};
 use super::walk::{Step, Walk};
 use super::{ack, repair};
 use crate::message::Stored;
 use crate::name::Name;
-use crate::store::{StoreError, Waiting};
+use crate::store::{Reading, StoreError, Waiting};
 use crate::sys::clock::unix_millis;
 use crate::sys::file;
 use crate::sys::lock::Locked;
@@ -19,29 +20,67 @@ use crate::sys::lock::Locked;
 /// a row must not meet the lease of their own last fetch.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The lease on a mailbox, and how far it has been handed out.
+/// A mailbox that is read, and how far it has been handed out.
 #[derive(Debug)]
-pub(super) struct Lease<'s> {
+pub(super) struct Handout<'s> {
     pub(super) spool: &'s Spool,
     pub(super) name: Name,
     pub(super) path: PathBuf,
-    /// The mailbox, open, and its lock: the lease itself.
-    pub(super) mailbox: Locked,
+    mailbox: Mailbox,
     pub(super) epoch: u32,
-    /// Where the mailbox ended when it was leased.
+    /// Where the mailbox ended when it was opened.
     pub(super) end: u64,
+    header: Header,
     walk: Walk,
     now: u64,
     /// Number and end of the last message that was handed out.
     pub(super) last: Option<(u64, u64)>,
 }
 
-impl<'s> Lease<'s> {
+/// An open mailbox.
+#[derive(Debug)]
+enum Mailbox {
+    /// With its lock: the lease itself.
+    Leased(Locked),
+    /// Only to look at.
+    Open(File),
+}
+
+impl Mailbox {
+    fn file(&self) -> &File {
+        match self {
+            Self::Leased(locked) => locked.file(),
+            Self::Open(file) => file,
+        }
+    }
+}
+
+impl<'s> Handout<'s> {
     /// Leases the mailbox of `name`; `None` when there is none.
     ///
     /// # Errors
     /// [`StoreError::Busy`] while another reader has it; damage; those of the system.
-    pub(super) fn take(spool: &'s Spool, name: &Name) -> Result<Option<Self>, StoreError> {
+    pub(super) fn lease(spool: &'s Spool, name: &Name) -> Result<Option<Self>, StoreError> {
+        Self::open(spool, name, |file, path| {
+            let locked =
+                Locked::within(file, PATIENCE).map_err(StoreError::system("lock", path))?;
+            locked.map(Mailbox::Leased).map_err(|_| StoreError::Busy)
+        })
+    }
+
+    /// Opens the mailbox of `name` to look at it; `None` when there is none.
+    ///
+    /// # Errors
+    /// Damage; those of the system.
+    pub(super) fn peek(spool: &'s Spool, name: &Name) -> Result<Option<Self>, StoreError> {
+        Self::open(spool, name, |file, _| Ok(Mailbox::Open(file)))
+    }
+
+    fn open(
+        spool: &'s Spool,
+        name: &Name,
+        hold: impl Fn(File, &Path) -> Result<Mailbox, StoreError>,
+    ) -> Result<Option<Self>, StoreError> {
         let place = Spool::place(name);
         let path = spool.mail().path_of(&place);
         let mailbox = loop {
@@ -50,20 +89,18 @@ impl<'s> Lease<'s> {
             let Some(file) = opened.map_err(StoreError::system("open", &path))? else {
                 return Ok(None);
             };
-            let mailbox = Locked::within(file, PATIENCE)
-                .map_err(StoreError::system("lock", &path))?
-                .map_err(|_| StoreError::Busy)?;
+            let mailbox = hold(file, &path)?;
             let facts = file::facts(mailbox.file());
             // It may have been copied, and replaced, while we waited.
             if facts.map_err(StoreError::system("look at", &path))?.named {
                 break mailbox;
             }
         };
-        let Some((header, end)) = snapshot(spool, name, &mailbox, &path)? else {
+        let Some((header, end)) = snapshot(spool, name, mailbox.file(), &path)? else {
             return Ok(None);
         };
         if end > header.acked_offset {
-            make_durable(spool, name, &mailbox, &path, header.named)?;
+            make_durable(spool, name, mailbox.file(), &path, header.named)?;
         }
         Ok(Some(Self {
             spool,
@@ -73,23 +110,54 @@ impl<'s> Lease<'s> {
             epoch: header.epoch,
             end,
             walk: Walk::new(header.epoch, header.acked_offset, end),
+            header,
             now: unix_millis(),
             last: None,
         }))
     }
-}
 
-impl Lease<'_> {
+    /// The open mailbox.
+    pub(super) fn file(&self) -> &File {
+        self.mailbox.file()
+    }
+
     /// Keeps what is damaged, before the messages behind it are acknowledged, and it is history.
     fn pass_over(&self, offset: u64, end: u64) {
+        if matches!(self.mailbox, Mailbox::Open(_)) {
+            return;
+        }
         log::error!(
             "mailbox {} is damaged: bytes {offset} to {end} are no message, and go to quarantine",
             self.path.display()
         );
-        let file = self.mailbox.file();
-        if let Err(e) = repair::quarantine(self.spool, &self.name, file, offset, end) {
+        if let Err(e) = repair::quarantine(self.spool, &self.name, self.file(), offset, end) {
             log::error!("cannot put them there: {e}");
         }
+    }
+
+    /// The lease of the mailbox that has taken the place of this one, behind the same message.
+    fn replaced(&mut self) -> Result<(), StoreError> {
+        let Some(mut again) = Self::lease(self.spool, &self.name)? else {
+            return Ok(());
+        };
+        if let Some((last, _)) = self.last {
+            loop {
+                let step = again.walk.step(again.mailbox.file());
+                match step.map_err(StoreError::system("read", &again.path))? {
+                    Step::Record { seq, end, .. } if seq <= last => {
+                        again.last = Some((seq, end));
+                    }
+                    Step::Record { offset, .. } => {
+                        again.walk = Walk::new(again.epoch, offset, again.end);
+                        break;
+                    }
+                    Step::Bad { .. } => {}
+                    Step::End => break,
+                }
+            }
+        }
+        *self = again;
+        Ok(())
     }
 }
 
@@ -98,11 +166,10 @@ impl Lease<'_> {
 fn snapshot(
     spool: &Spool,
     name: &Name,
-    mailbox: &Locked,
-    path: &std::path::Path,
+    file: &File,
+    path: &Path,
 ) -> Result<Option<(Header, u64)>, StoreError> {
     let _lock = lock(spool, name)?;
-    let file = mailbox.file();
     let len = file::facts(file)
         .map_err(StoreError::system("look at", path))?
         .len;
@@ -114,16 +181,16 @@ fn snapshot(
 fn make_durable(
     spool: &Spool,
     name: &Name,
-    mailbox: &Locked,
-    path: &std::path::Path,
+    file: &File,
+    path: &Path,
     named: bool,
 ) -> Result<(), StoreError> {
-    let facts = file::facts(mailbox.file()).map_err(StoreError::system("look at", path))?;
+    let facts = file::facts(file).map_err(StoreError::system("look at", path))?;
     if !facts.writable {
         // The disk has failed before, and no sync can be believed any more.
         return Ok(());
     }
-    sync(mailbox.file(), path)?;
+    sync(file, path)?;
     if !named {
         let folder = spool.folder(name)?;
         folder
@@ -133,7 +200,7 @@ fn make_durable(
     Ok(())
 }
 
-impl Waiting for Lease<'_> {
+impl Reading for Handout<'_> {
     fn next(&mut self) -> Result<Option<Stored<'_>>, StoreError> {
         loop {
             let step = self.walk.step(self.mailbox.file());
@@ -153,7 +220,36 @@ impl Waiting for Lease<'_> {
         Ok(self.walk.record())
     }
 
+    fn waiting(&self) -> Result<u64, StoreError> {
+        let last = mailbox::last_seq(self.file(), &self.header, self.end);
+        let last = last.map_err(StoreError::system("read", &self.path))?;
+        Ok(last.map_or(0, |last| last.saturating_sub(self.header.acked_seq)))
+    }
+}
+
+impl Waiting for Handout<'_> {
     fn acknowledge(&mut self, seq: u64) -> Result<(), StoreError> {
         ack::acknowledge(self, seq)
+    }
+
+    fn refresh(&mut self) -> Result<(), StoreError> {
+        let facts = file::facts(self.file()).map_err(StoreError::system("look at", &self.path))?;
+        if !facts.named {
+            return self.replaced();
+        }
+        let found = snapshot(self.spool, &self.name, self.file(), &self.path)?;
+        let Some((header, end)) = found.filter(|(_, end)| *end > self.end) else {
+            return Ok(());
+        };
+        make_durable(
+            self.spool,
+            &self.name,
+            self.mailbox.file(),
+            &self.path,
+            header.named,
+        )?;
+        self.walk = self.walk.up_to(end);
+        (self.header, self.end, self.now) = (header, end, unix_millis());
+        Ok(())
     }
 }

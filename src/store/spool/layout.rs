@@ -7,6 +7,9 @@
 //!   mail/3f/bob    the mailbox of bob
 //!   user/3f/bob    that bob is registered
 //!   quarantine/    what repair took out of mailboxes
+//! run/             may vanish at a reboot
+//!   online/bob     that bob is online, and where
+//!   watch/bob      a FIFO, to wake whoever watches the mailbox of bob
 //! ```
 
 use std::fmt::Write as _;
@@ -18,8 +21,10 @@ use std::sync::Mutex;
 
 use super::append::OpenMailbox;
 use super::limits::Limits;
+use super::presence;
 use crate::name::Name;
 use crate::store::StoreError;
+use crate::sys::clock;
 use crate::sys::file::{self, Dir};
 use crate::sys::lock::{Claim, OwnerFile};
 
@@ -38,10 +43,22 @@ pub(crate) struct Spool {
     mail: Dir,
     users: Dir,
     pub(super) quarantine: Dir,
+    run: Option<Run>,
     limits: Limits,
     /// The mailboxes that this process has appended to lately. Empty when it forks: a lock that is taken
     /// through an inherited descriptor is the parent's as well.
     open: Mutex<Vec<OpenMailbox>>,
+}
+
+/// What may vanish at a reboot.
+#[derive(Debug)]
+pub(super) struct Run {
+    /// A lease for each who is online.
+    pub(super) online: Dir,
+    /// A FIFO for each mailbox that is watched.
+    pub(super) watch: Dir,
+    /// Which start of this machine this is.
+    pub(super) boot: String,
 }
 
 /// How many mailboxes a process keeps open.
@@ -107,8 +124,49 @@ impl Spool {
             mail: sub("mail")?,
             users: sub("user")?,
             quarantine: sub("quarantine")?,
+            run: None,
             limits,
             open: Mutex::default(),
+        })
+    }
+
+    /// Lets it know who is online, and wake who watches, in the directory `run_dir`. What is there from an
+    /// earlier daemon and has ended is removed.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(crate) fn with_run_dir(mut self, run_dir: &Path) -> Result<Self, StoreError> {
+        let open = || -> io::Result<Run> {
+            let dir = Dir::open(run_dir)?;
+            let sub = |name| {
+                dir.make_dir(name)?;
+                let sub = dir.sub(name)?;
+                sub.make_private()?;
+                Ok::<_, io::Error>(sub)
+            };
+            let run = Run {
+                online: sub("online")?,
+                watch: sub("watch")?,
+                boot: clock::boot_id()?,
+            };
+            presence::sweep(&run.online, &run.boot)?;
+            for fifo in run.watch.names()? {
+                run.watch.remove(&String::from_utf8_lossy(&fifo))?;
+            }
+            Ok(run)
+        };
+        self.run = Some(open().map_err(StoreError::system("prepare", run_dir))?);
+        Ok(self)
+    }
+
+    /// What may vanish at a reboot.
+    ///
+    /// # Errors
+    /// When this spool was opened without it.
+    pub(super) fn run(&self) -> Result<&Run, StoreError> {
+        self.run.as_ref().ok_or_else(|| StoreError::Spool {
+            path: self.mail.path().to_owned(),
+            what: "it was opened without a run directory".into(),
         })
     }
 
@@ -130,8 +188,10 @@ impl Spool {
     }
 
     /// The descriptors that it needs, for a process that closes all others.
-    pub(crate) fn descriptors(&self) -> [RawFd; 4] {
-        [&self.locks, &self.mail, &self.users, &self.quarantine].map(|dir| dir.as_fd().as_raw_fd())
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
+        let mut dirs = vec![&self.locks, &self.mail, &self.users, &self.quarantine];
+        dirs.extend(self.run.iter().flat_map(|run| [&run.online, &run.watch]));
+        dirs.iter().map(|dir| dir.as_fd().as_raw_fd()).collect()
     }
 
     /// Other limits from now on.

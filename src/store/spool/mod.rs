@@ -7,13 +7,17 @@
 
 mod ack;
 mod append;
+mod backwards;
+mod bell;
 mod check;
 mod compact;
 mod dedup;
 mod fetch;
+mod history;
 mod layout;
 mod limits;
 mod mailbox;
+mod presence;
 mod record;
 mod repair;
 mod retention;
@@ -32,8 +36,8 @@ pub(crate) use limits::Limits;
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{
-    Care, Delivery, Finding, Mail, Queue, Receipt, Restoring, State, StoreError, Survey, User,
-    Users, Waiting,
+    Bell, Care, Delivery, Finding, Lease, Mail, Presence, Queue, Reading, Receipt, Restoring,
+    State, StoreError, Survey, Trace, User, Users, Waiting,
 };
 
 impl Mail for Spool {
@@ -42,7 +46,28 @@ impl Mail for Spool {
     }
 
     fn fetch(&self, of: &Name) -> Result<Option<Box<dyn Waiting + '_>>, StoreError> {
-        Ok(fetch::Lease::take(self, of)?.map(|lease| Box::new(lease) as Box<dyn Waiting>))
+        Ok(fetch::Handout::lease(self, of)?.map(|lease| Box::new(lease) as Box<dyn Waiting>))
+    }
+
+    fn peek(&self, of: &Name) -> Result<Option<Box<dyn Reading + '_>>, StoreError> {
+        Ok(fetch::Handout::peek(self, of)?.map(|peek| Box::new(peek) as Box<dyn Reading>))
+    }
+
+    fn history(
+        &self,
+        of: &Name,
+        before: Option<u64>,
+        each: &mut dyn FnMut(&Stored<'_>) -> bool,
+    ) -> Result<(), StoreError> {
+        history::history(self, of, before, each)
+    }
+
+    fn trace(&self, of: &Name, seq: u64) -> Result<Option<Trace>, StoreError> {
+        history::trace(self, of, seq)
+    }
+
+    fn bell(&self, of: &Name) -> Result<Box<dyn Bell + '_>, StoreError> {
+        Ok(Box::new(bell::Fifo::open(self, of)?))
     }
 }
 
@@ -74,7 +99,7 @@ impl Survey for Spool {
 
 impl Care for Spool {
     fn expire(&self, of: &Name) -> Result<u64, StoreError> {
-        fetch::Lease::take(self, of)?.map_or(Ok(0), |lease| ack::expire(&lease))
+        fetch::Handout::lease(self, of)?.map_or(Ok(0), |lease| ack::expire(&lease))
     }
 
     fn tidy(&self) -> Result<(), StoreError> {
@@ -95,7 +120,42 @@ impl Users for Spool {
         users::register(self, name, at)
     }
 
+    fn registered(&self, name: &Name) -> Result<Option<u64>, StoreError> {
+        users::registered(self, name)
+    }
+
+    fn deregister(&self, name: &Name) -> Result<bool, StoreError> {
+        users::deregister(self, name)
+    }
+
+    fn names(&self) -> Result<Vec<Name>, StoreError> {
+        users::names(self)
+    }
+
     fn users(&self) -> Result<Vec<User>, StoreError> {
         users::users(self)
+    }
+}
+
+impl Presence for Spool {
+    fn take(
+        &self,
+        name: &Name,
+        lease: &Lease,
+        may_replace: &dyn Fn(&Lease) -> bool,
+    ) -> Result<bool, StoreError> {
+        presence::take(self, name, lease, may_replace)
+    }
+
+    fn lease(&self, name: &Name) -> Result<Option<Lease>, StoreError> {
+        presence::lease(self, name)
+    }
+
+    fn give_back(&self, name: &Name, whose: &dyn Fn(&Lease) -> bool) -> Result<bool, StoreError> {
+        presence::give_back(self, name, whose)
+    }
+
+    fn online(&self) -> Result<Vec<(Name, Lease)>, StoreError> {
+        presence::online(self)
     }
 }

@@ -46,6 +46,11 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// When it is of no use any more, in milliseconds since 1970.
+    pub(super) fn expires(&self) -> Option<u64> {
+        (self.expires > 0).then_some(self.expires)
+    }
+
     /// How long the whole record is.
     pub(super) fn record_len(&self) -> usize {
         record_len(self.sender_len, self.body_len)

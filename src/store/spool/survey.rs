@@ -87,7 +87,7 @@ impl View {
     }
 
     /// The header; `None` when nothing is in the mailbox.
-    fn sound_header(&self) -> Result<Option<Header>, StoreError> {
+    pub(super) fn sound_header(&self) -> Result<Option<Header>, StoreError> {
         if self.headless {
             // It says so with the path.
             repair::header(&self.file, &self.path, self.len)?;

@@ -39,11 +39,36 @@ fn replace(folder: &Dir, name: &Name, text: &str) -> io::Result<()> {
     folder.sync()
 }
 
-/// All who are registered, sorted by name.
+/// Since when `name` is registered; `None` when it is not.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] for a record that is not whole; those of the system.
-pub(super) fn users(spool: &Spool) -> Result<Vec<User>, StoreError> {
+pub(super) fn registered(spool: &Spool, name: &Name) -> Result<Option<u64>, StoreError> {
+    let user = read(&folder(spool, name)?, name.clone())?;
+    Ok(user.map(|user| user.registered))
+}
+
+/// Forgets `name`, durably; `false` when it was not registered.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn deregister(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
+    let folder = folder(spool, name)?;
+    let _lock = lock(spool, name)?;
+    match folder.remove(name.as_str()).and_then(|()| folder.sync()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(StoreError::system("remove", folder.path_of(name.as_str()))(
+            e,
+        )),
+    }
+}
+
+/// All names that are registered, sorted.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn names(spool: &Spool) -> Result<Vec<Name>, StoreError> {
     let root = spool.user_dir();
     let mut all = Vec::new();
     for sub in root
@@ -51,19 +76,23 @@ pub(super) fn users(spool: &Spool) -> Result<Vec<User>, StoreError> {
         .map_err(StoreError::system("read", root.path()))?
     {
         let sub = String::from_utf8_lossy(&sub).into_owned();
-        let folder = root
-            .sub(&sub)
-            .map_err(StoreError::system("open", root.path_of(&sub)))?;
-        for name in folder
-            .names()
-            .map_err(StoreError::system("read", folder.path()))?
-        {
-            if let Ok(name) = Name::new(&name) {
-                all.extend(read(&folder, name)?);
-            }
-        }
+        let names = root.sub(&sub).and_then(|folder| folder.names());
+        let names = names.map_err(StoreError::system("read", root.path_of(&sub)))?;
+        all.extend(names.iter().filter_map(|name| Name::new(name).ok()));
     }
-    all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    all.sort_unstable();
+    Ok(all)
+}
+
+/// All who are registered, sorted by name.
+///
+/// # Errors
+/// [`StoreError::Damaged`] for a record that is not whole; those of the system.
+pub(super) fn users(spool: &Spool) -> Result<Vec<User>, StoreError> {
+    let mut all = Vec::new();
+    for name in names(spool)? {
+        all.extend(read(&folder(spool, &name)?, name)?);
+    }
     Ok(all)
 }
 

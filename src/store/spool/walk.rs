@@ -94,6 +94,11 @@ impl Walk {
         record::decode(self.in_buffer(*offset), head, self.epoch, *offset)
     }
 
+    /// A walk that goes on from here, to another end.
+    pub(super) fn up_to(&self, end: u64) -> Self {
+        Self::new(self.epoch, self.at, end)
+    }
+
     /// The head of the valid record at `offset`, whose bytes are in the buffer then.
     fn valid_at(&mut self, file: &File, offset: u64) -> io::Result<Option<Head>> {
         self.fill(file, offset, HEAD)?;

@@ -38,7 +38,9 @@ impl<'o> Line<'o> {
     pub(crate) fn end(self) {
         // What came from outside is quoted in some errors: it must not break the line, or grow it too long.
         let text = self.text.replace(char::is_control, "?");
-        let most = text.floor_char_boundary(super::MAX_LINE - 1);
+        let longest = text.len().min(super::MAX_LINE - 1);
+        let most = (0..=longest).rev().find(|at| text.is_char_boundary(*at));
+        let most = most.unwrap_or_default();
         self.out.extend_from_slice(&text.as_bytes()[..most]);
         self.out.push(b'\n');
     }

@@ -1,0 +1,112 @@
+//! Who is online: how long, and at which address.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::store::{Lease, Speaks, StoreError};
+use crate::sys::clock::{boot_millis, unix_millis};
+
+/// A new lease, from now on for `span`, taken from the address `by`; without an `address`, a reservation.
+///
+/// # Errors
+/// When the kernel has no random number.
+pub(super) fn lease(
+    address: Option<SocketAddr>,
+    speaks: Speaks,
+    by: IpAddr,
+    span: Duration,
+) -> Result<Lease, StoreError> {
+    let mut token = [0; 8];
+    getrandom::fill(&mut token).map_err(|e| StoreError::System {
+        action: "draw a random number from",
+        path: "the kernel".into(),
+        source: io::Error::from(e),
+    })?;
+    Ok(Lease {
+        address,
+        speaks,
+        by,
+        token: u64::from_le_bytes(token),
+        since: unix_millis(),
+        until: until(span),
+    })
+}
+
+/// When a lease ends that is taken or renewed now, for `span`.
+pub(super) fn until(span: Duration) -> u64 {
+    boot_millis().saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The address to note for a client that comes from `peer` and says that it is at `told`: the one that we see,
+/// unless it is on this machine and names one; `None` when `told` is of another family.
+pub(super) fn seen(told: SocketAddr, peer: SocketAddr) -> Option<SocketAddr> {
+    let told = SocketAddr::new(told.ip().to_canonical(), told.port());
+    if told.is_ipv4() != peer.is_ipv4() || told.ip().is_multicast() {
+        return None;
+    }
+    let ip = if peer.ip().is_loopback() && !told.ip().is_unspecified() {
+        told.ip()
+    } else {
+        peer.ip()
+    };
+    Some(SocketAddr::new(ip, told.port()))
+}
+
+/// Where a client that comes from `peer` can send an instant message to whoever has this lease; `None` when
+/// nowhere: they are offline, of another family, or on the loopback of this machine while the client is not.
+pub(super) fn reachable(lease: Option<&Lease>, peer: SocketAddr) -> Option<SocketAddr> {
+    let address = lease?.address?;
+    let is_near = peer.ip().is_loopback() || !address.ip().is_loopback();
+    (address.is_ipv4() == peer.is_ipv4() && is_near).then_some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn a(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn the_address_that_we_see_counts() {
+        let told = a("10.0.0.5:8283");
+        assert_eq!(seen(told, a("10.0.0.9:1")), Some(a("10.0.0.9:8283")));
+        assert_eq!(seen(told, a("127.0.0.1:1")), Some(told));
+        assert_eq!(seen(told, a("[::1]:1")), None);
+        assert_eq!(
+            seen(a("[::ffff:10.0.0.5]:7"), a("127.0.0.1:1")),
+            Some(a("10.0.0.5:7"))
+        );
+        assert_eq!(
+            seen(a("0.0.0.0:7"), a("127.0.0.1:1")),
+            Some(a("127.0.0.1:7"))
+        );
+        assert_eq!(seen(a("224.0.0.1:7"), a("127.0.0.1:1")), None);
+    }
+
+    #[test]
+    fn only_who_can_be_reached_is_sent_to() {
+        let at = |text| {
+            lease(
+                Some(a(text)),
+                Speaks::Text,
+                a("10.0.0.5:1").ip(),
+                Duration::ZERO,
+            )
+        };
+        let far = at("10.0.0.5:8283").expect("a lease");
+        let near = at("127.0.0.1:8283").expect("a lease");
+        assert_eq!(
+            reachable(Some(&far), a("10.0.0.9:1")),
+            Some(a("10.0.0.5:8283"))
+        );
+        assert_eq!(reachable(Some(&far), a("[fe80::1]:1")), None);
+        assert_eq!(reachable(Some(&near), a("10.0.0.9:1")), None);
+        assert_eq!(reachable(Some(&near), a("127.0.0.2:1")), near.address);
+        assert_eq!(reachable(None, a("10.0.0.9:1")), None);
+        let reserved = lease(None, Speaks::Text, a("10.0.0.5:1").ip(), Duration::ZERO);
+        assert_eq!(reachable(reserved.as_ref().ok(), a("10.0.0.9:1")), None);
+    }
+}

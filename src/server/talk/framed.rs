@@ -1,0 +1,403 @@
+//! The framed dialect: one command a connection, as the old chat client speaks it.
+//!
+//! It has no words for errors. What cannot be done ends the connection, and the log says why.
+
+use std::io;
+use std::net::SocketAddr;
+
+use super::{Outcome, Talk};
+use crate::name::Name;
+use crate::server::connection::{Pace, Received};
+use crate::server::presence;
+use crate::server::who_may::Standing;
+use crate::store::{Lease, Speaks, StoreError, Waiting};
+use crate::wire::framed::{self as wire, Command, Frame, Order};
+
+/// Who has sent a message that does not say it.
+const NOBODY: &str = "unknown";
+
+/// What a client says, as it cannot say what we need.
+enum Said {
+    /// A frame.
+    Frame(Vec<u8>),
+    /// It has left, or was too slow, or what it says is no frame: how the connection ended.
+    Nothing(Outcome),
+}
+
+/// What is given up in the middle.
+enum Stop {
+    /// The connection is broken.
+    Broken(io::Error),
+    /// The store has failed, while this was done.
+    Store(String, StoreError),
+    /// The client did not go on.
+    Client(Outcome),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+/// For `map_err`: what was done when the store failed.
+fn doing(what: impl Into<String>) -> impl FnOnce(StoreError) -> Stop {
+    let what = what.into();
+    move |error| Stop::Store(what, error)
+}
+
+/// One client, and how it writes its frames.
+struct Client<'t, 'a> {
+    talk: &'t mut Talk<'a>,
+    order: Option<Order>,
+}
+
+impl Talk<'_> {
+    /// Serves a client of the framed dialect that has said something.
+    pub(super) fn framed(&mut self) -> io::Result<Outcome> {
+        let mut client = Client {
+            talk: self,
+            order: None,
+        };
+        let outcome = client.serve();
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(Stop::Broken(e)) => return Err(e),
+            Err(Stop::Client(outcome)) => outcome,
+            Err(Stop::Store(what, e)) if super::reason(&e).is_some() => {
+                Outcome::Refused(format!("{what}: {e}"))
+            }
+            Err(Stop::Store(what, e)) => Outcome::Failed(format!("{what}: {e}")),
+        };
+        if !matches!(outcome, Outcome::Broken(_)) {
+            self.connection.finish(false);
+        }
+        Ok(outcome)
+    }
+}
+
+impl Client<'_, '_> {
+    fn serve(&mut self) -> Result<Outcome, Stop> {
+        let text = self.frame()?;
+        if self.talk.standing == Standing::Nobody {
+            let why = "not allowed from this address: open_networks does not include it";
+            return Ok(Outcome::Refused(why.into()));
+        }
+        let Some(command) = Command::parse(&text) else {
+            return Ok(Outcome::Refused("no command of the framed dialect".into()));
+        };
+        if command == Command::Who {
+            return self.who();
+        }
+        let text = self.frame()?;
+        let name = match Name::new(&text) {
+            Ok(name) if command != Command::Register || wire::is_registrable(&name) => name,
+            _ if command == Command::Register => {
+                // The one answer that makes the client ask for another name.
+                self.say(wire::IS_ONLINE)?;
+                let why = "the name is not 3 to 15 bytes out of A-Z a-z 0-9 _ -";
+                return Ok(Outcome::Refused(format!("register: {why}")));
+            }
+            Ok(name) => name,
+            Err(_) if command == Command::Send => {
+                self.say(wire::NOT_REGISTERED)?;
+                return Ok(Outcome::Refused("send: the recipient is no name".into()));
+            }
+            Err(e) => return Ok(Outcome::Refused(e.to_string())),
+        };
+        match command {
+            Command::Register => self.register(&name),
+            Command::Quit => self.quit(&name),
+            Command::Deregister => self.deregister(&name),
+            Command::Send | Command::Who => self.send(&name),
+        }
+    }
+
+    /// Two who register one name at once are told apart by a reservation, before either has said its address.
+    fn register(&mut self, name: &Name) -> Result<Outcome, Stop> {
+        let what = format!("register {name}");
+        let store = self.talk.store;
+        let peer = self.talk.peer.ip();
+        let reserved = presence::lease(None, Speaks::Text, peer, self.talk.config.request_timeout)
+            .map_err(doing(&what))?;
+        let ours = |lease: &Lease| lease.token == reserved.token;
+        if !store
+            .take(name, &reserved, &|_| false)
+            .map_err(doing(&what))?
+        {
+            self.say(wire::IS_ONLINE)?;
+            return Ok(Outcome::Refused(format!("{what}: it is online")));
+        }
+        let registered = self.register_reserved(name, &reserved, &what);
+        if registered.is_err() {
+            // One that did not go on is not online.
+            store
+                .give_back(name, &|lease| ours(lease) && lease.address.is_none())
+                .map_err(doing(&what))?;
+        }
+        registered
+    }
+
+    fn register_reserved(
+        &mut self,
+        name: &Name,
+        reserved: &Lease,
+        what: &str,
+    ) -> Result<Outcome, Stop> {
+        let store = self.talk.store;
+        // A mailbox makes a name known as well: what waits in it is for whoever registers.
+        let peeked = store.peek(name).map_err(doing(what))?;
+        let waiting = peeked.map_or(Ok(0), |mailbox| mailbox.waiting());
+        let known = waiting.map_err(doing(what))? > 0
+            || store.registered(name).map_err(doing(what))?.is_some();
+        self.say(if known { wire::IS_KNOWN } else { wire::DONE })?;
+        let said = self.frame()?;
+        let told = wire::decode_address(&said);
+        let Some(address) = told.and_then(|told| presence::seen(told, self.talk.peer)) else {
+            let why = "it did not name an address of the family it connected with";
+            return Err(Stop::Client(Outcome::Refused(format!("{what}: {why}"))));
+        };
+        store
+            .register(name, crate::sys::clock::unix_millis())
+            .map_err(doing(what))?;
+        let lease = Lease {
+            address: Some(address),
+            until: presence::until(self.talk.config.framed_lease),
+            ..*reserved
+        };
+        let ours = |other: &Lease| other.token == reserved.token;
+        if !store.take(name, &lease, &ours).map_err(doing(what))? {
+            let why = "somebody else has it by now";
+            return Err(Stop::Client(Outcome::Refused(format!("{what}: {why}"))));
+        }
+        if known {
+            return self.hand_out(name, address);
+        }
+        self.say(wire::DONE)?;
+        Ok(Outcome::Done(format!("{what} at {address}: a new name")))
+    }
+
+    /// Hands out what waits, as far as it goes into one frame.
+    fn hand_out(&mut self, name: &Name, address: SocketAddr) -> Result<Outcome, Stop> {
+        let what = format!("register {name} at {address}");
+        let store = self.talk.store;
+        let mut waiting = match store.fetch(name) {
+            Ok(waiting) => waiting,
+            Err(StoreError::Busy) => None,
+            Err(e) => return Err(Stop::Store(what, e)),
+        };
+        let queue = match &mut waiting {
+            Some(waiting) => queue(waiting.as_mut()).map_err(doing(&what))?,
+            None => Queue::default(),
+        };
+        if queue.text.is_empty() {
+            self.say(wire::NO_MESSAGES)?;
+            return Ok(Outcome::Done(format!("{what}: 0 messages")));
+        }
+        self.say(wire::MESSAGES)?;
+        self.say(&queue.text)?;
+        let delivered = self
+            .talk
+            .connection
+            .delivered(self.talk.config.delivery_timeout);
+        let count = queue.count;
+        if !delivered {
+            let how = format!("{what}: {count} messages not delivered, they stay waiting");
+            return Ok(Outcome::Broken(how));
+        }
+        if let (Some(waiting), Some(last)) = (&mut waiting, queue.last) {
+            waiting.acknowledge(last).map_err(doing(&what))?;
+        }
+        Ok(Outcome::Done(format!("{what}: {count} messages delivered")))
+    }
+
+    fn who(&mut self) -> Result<Outcome, Stop> {
+        let store = self.talk.store;
+        let names = store.names().map_err(doing("who"))?;
+        let online = store.online().map_err(doing("who"))?;
+        self.say(&list(&names, |name| {
+            online
+                .binary_search_by(|(other, _)| other.cmp(name))
+                .is_ok()
+        }))?;
+        Ok(Outcome::Done(format!("who: {} names", names.len())))
+    }
+
+    fn quit(&mut self, name: &Name) -> Result<Outcome, Stop> {
+        let what = format!("quit {name}");
+        let was = self.talk.store.give_back(name, &|_| true);
+        Ok(Outcome::Done(if was.map_err(doing(&what))? {
+            what
+        } else {
+            what + ": it was not online"
+        }))
+    }
+
+    fn deregister(&mut self, name: &Name) -> Result<Outcome, Stop> {
+        let what = format!("deregister {name}");
+        let store = self.talk.store;
+        let was = store.deregister(name).map_err(doing(&what))?;
+        store.give_back(name, &|_| true).map_err(doing(&what))?;
+        Ok(Outcome::Done(if was {
+            what
+        } else {
+            what + ": it was not registered"
+        }))
+    }
+
+    fn send(&mut self, to: &Name) -> Result<Outcome, Stop> {
+        let what = format!("send {to}");
+        let store = self.talk.store;
+        if store.registered(to).map_err(doing(&what))?.is_none() {
+            self.say(wire::NOT_REGISTERED)?;
+            return Ok(Outcome::Done(format!("{what}: it is not registered")));
+        }
+        let lease = store.lease(to).map_err(doing(&what))?;
+        if let Some(address) = presence::reachable(lease.as_ref(), self.talk.peer) {
+            self.say(wire::SEND_TO)?;
+            self.say(&wire::encode_address(address))?;
+            return Ok(Outcome::Done(format!("{what}: it is at {address}")));
+        }
+        self.say(wire::SEND_HERE)?;
+        let text = self.frame()?;
+        let (from, body) = wire::decode_message(&text);
+        let from = match from {
+            Some(from) => from,
+            None => match NOBODY.parse() {
+                Ok(nobody) => nobody,
+                Err(_) => return Ok(Outcome::Refused(format!("{what}: no sender"))),
+            },
+        };
+        let most = self.talk.config.max_body;
+        if body.is_empty() || body.len() > most {
+            let len = body.len();
+            let why = format!("a message of {len} bytes: 1 to {most} are allowed");
+            return Ok(Outcome::Refused(format!("{what} from ~{from}: {why}")));
+        }
+        let what = format!("{what} from ~{from}, {} bytes", body.len());
+        let receipt = self.talk.deliver(to, &from, body).map_err(doing(&what))?;
+        Ok(Outcome::Done(format!(
+            "{what}: accepted as {to}/{}",
+            receipt.seq
+        )))
+    }
+
+    /// The next frame.
+    fn frame(&mut self) -> Result<Vec<u8>, Stop> {
+        match self.read_frame()? {
+            Said::Frame(text) => Ok(text),
+            Said::Nothing(outcome) => Err(Stop::Client(outcome)),
+        }
+    }
+
+    fn read_frame(&mut self) -> io::Result<Said> {
+        let talk = &mut *self.talk;
+        let nothing = |how: &str| Ok(Said::Nothing(Outcome::Broken(how.into())));
+        loop {
+            match wire::decode_frame(&talk.received, self.order) {
+                Frame::Whole(text, len, order) => {
+                    let text = text.to_vec();
+                    talk.received.drain(..len);
+                    self.order = Some(order);
+                    return Ok(Said::Frame(text));
+                }
+                Frame::Malformed(what) => {
+                    let why = format!("not the framed dialect: {what}");
+                    return Ok(Said::Nothing(Outcome::Refused(why)));
+                }
+                Frame::Incomplete => {}
+            }
+            match talk
+                .connection
+                .receive(&mut talk.received, talk.deadline.left())?
+            {
+                Received::Bytes | Received::Bell => {}
+                Received::End => return nothing("the client left in the middle of a command"),
+                Received::Silence => return nothing("the client did not go on in time"),
+                Received::Ending => return nothing("the daemon ends in the middle of a command"),
+            }
+        }
+    }
+
+    /// Says one frame, in one write: the old client reads it with one read.
+    fn say(&mut self, text: &[u8]) -> io::Result<()> {
+        let mut frame = Vec::with_capacity(text.len() + 5);
+        wire::encode_frame(&mut frame, text, self.order.unwrap_or(Order::Little));
+        let mut pace = Pace::new(self.talk.config.request_timeout);
+        self.talk.connection.send(&frame, &mut pace)
+    }
+}
+
+/// Messages for one frame.
+#[derive(Default)]
+struct Queue {
+    text: Vec<u8>,
+    count: u64,
+    /// The number of the last of them.
+    last: Option<u64>,
+}
+
+/// As many whole messages as one frame holds. Where not even the first does, it says so in its place, and
+/// that message stays: other dialects can carry it.
+fn queue(waiting: &mut dyn Waiting) -> Result<Queue, StoreError> {
+    let mut queue = Queue::default();
+    while let Some(message) = waiting.next()? {
+        let before = queue.text.len();
+        wire::encode_delivery(&mut queue.text, &message.from, message.body);
+        if queue.text.len() > wire::MAX_TEXT {
+            queue.text.truncate(before);
+            if queue.count == 0 {
+                let text = format!(
+                    "A message of {} bytes waits for you, which is too long for this client. Read it with dropline.",
+                    message.body.len()
+                );
+                wire::encode_delivery(&mut queue.text, &message.from, text.as_bytes());
+            }
+            break;
+        }
+        queue.count += 1;
+        queue.last = Some(message.seq);
+    }
+    Ok(queue)
+}
+
+/// The list of clients, as far as it goes into one frame.
+fn list(names: &[Name], is_online: impl Fn(&Name) -> bool) -> Vec<u8> {
+    if names.is_empty() {
+        return wire::NOBODY.to_vec();
+    }
+    /// Room for the line about those who did not fit.
+    const ROOM: usize = 64;
+    let mut text = wire::LIST.to_vec();
+    for (index, name) in names.iter().enumerate() {
+        let state = if is_online(name) { "online" } else { "offline" };
+        let line = format!("{name} ({state})\n");
+        if text.len() + line.len() + ROOM > wire::MAX_TEXT {
+            let more = names.len() - index;
+            text.extend_from_slice(format!("... and {more} more\n").as_bytes());
+            break;
+        }
+        text.extend_from_slice(line.as_bytes());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_many_is_one_frame() {
+        let names: Vec<Name> = (0..100_000)
+            .map(|n| format!("u{n}").parse().expect("a name"))
+            .collect();
+        assert_eq!(list(&[], |_| true), wire::NOBODY);
+        let two = list(&names[..2], |name| name.as_str() == "u1");
+        assert_eq!(two, b"Client Status List:\nu0 (offline)\nu1 (online)\n");
+        let many = list(&names, |_| false);
+        assert!(many.len() <= wire::MAX_TEXT);
+        let last = String::from_utf8(many).expect("text");
+        let shown = last.lines().count() - 2;
+        assert!(last.ends_with(&format!("... and {} more\n", names.len() - shown)));
+    }
+}

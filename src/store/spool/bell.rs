@@ -1,0 +1,76 @@
+//! Waking whoever watches a mailbox: a FIFO in the run directory, named as the mailbox.
+//!
+//! Whoever has stored a message opens the FIFO and writes a byte; where nobody watches there is none, or
+//! nobody has it open. A watcher that was killed leaves it behind, which harms nobody. (inotify(7) would do
+//! without the help of the writer, but has 128 instances a user.)
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::time::Duration;
+
+use super::layout::Spool;
+use crate::name::Name;
+use crate::store::{Bell, StoreError};
+use crate::sys::file::{self, Dir};
+use crate::sys::lock::Locked;
+
+/// How long a second watcher waits for the first, who may just be leaving.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The FIFO, open and locked. Removed when it is dropped.
+#[derive(Debug)]
+pub(super) struct Fifo<'s> {
+    dir: &'s Dir,
+    name: Name,
+    locked: Locked,
+}
+
+impl<'s> Fifo<'s> {
+    /// Opens the one of `name`.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while somebody else has it; those of the system.
+    pub(super) fn open(spool: &'s Spool, name: &Name) -> Result<Self, StoreError> {
+        let dir = &spool.run()?.watch;
+        let path = dir.path_of(name.as_str());
+        let system = |e| StoreError::system("open", &path)(e);
+        loop {
+            let fifo = dir.fifo_or_new(name.as_str()).map_err(system)?;
+            let locked = Locked::within(fifo, PATIENCE).map_err(system)?;
+            let locked = locked.map_err(|_| StoreError::Busy)?;
+            // The watcher before us may have removed it while we waited.
+            if file::facts(locked.file()).map_err(system)?.named {
+                let name = name.clone();
+                return Ok(Self { dir, name, locked });
+            }
+        }
+    }
+}
+
+impl Drop for Fifo<'_> {
+    fn drop(&mut self) {
+        // While it is locked. One that stays harms nobody.
+        let _ = self.dir.remove(self.name.as_str());
+    }
+}
+
+impl Bell for Fifo<'_> {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.locked.file().as_fd()
+    }
+
+    fn silence(&self) {
+        let mut file: &File = self.locked.file();
+        let mut bytes = [0; 512];
+        // It does not block: an error is that it is empty.
+        while matches!(file.read(&mut bytes), Ok(n) if n == bytes.len()) {}
+    }
+}
+
+/// Wakes whoever watches the mailbox of `name`.
+pub(super) fn ring(spool: &Spool, name: &Name) {
+    if let Ok(run) = spool.run() {
+        run.watch.poke(name.as_str());
+    }
+}

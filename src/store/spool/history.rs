@@ -1,0 +1,72 @@
+//! Messages that were acknowledged, and what became of one that was sent.
+
+use super::backwards::Backwards;
+use super::layout::Spool;
+use super::survey::View;
+use crate::message::Stored;
+use crate::name::Name;
+use crate::store::{State, StoreError, Trace};
+
+/// Shows acknowledged messages with numbers lower than `before`, newest first. Those that are still whole.
+///
+/// # Errors
+/// Damage; those of the system.
+pub(super) fn history(
+    spool: &Spool,
+    of: &Name,
+    before: Option<u64>,
+    each: &mut dyn FnMut(&Stored<'_>) -> bool,
+) -> Result<(), StoreError> {
+    let Some(view) = View::open(spool, of)? else {
+        return Ok(());
+    };
+    let Some(header) = view.sound_header()? else {
+        return Ok(());
+    };
+    let read = |e| StoreError::system("read", &view.path)(e);
+    let (first, last) = (header.kept_offset, header.acked_offset);
+    let mut back = Backwards::new(&view.file, header.epoch, first, last);
+    while let Some(head) = back.step().map_err(read)? {
+        if before.is_some_and(|before| head.seq >= before) {
+            continue;
+        }
+        let message = back.record(&head).map_err(read)?;
+        if message.is_some_and(|message| !each(&message)) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What is known of message `seq`. Its head is enough, which is kept for longer than the whole.
+///
+/// # Errors
+/// Damage; those of the system.
+pub(super) fn trace(spool: &Spool, of: &Name, seq: u64) -> Result<Option<Trace>, StoreError> {
+    let Some(view) = View::open(spool, of)? else {
+        return Ok(None);
+    };
+    let Some(header) = view.sound_header()? else {
+        return Ok(None);
+    };
+    let read = |e| StoreError::system("read", &view.path)(e);
+    let mut back = Backwards::new(&view.file, header.epoch, header.ids_offset, view.len);
+    while let Some(head) = back.step().map_err(read)? {
+        if head.seq > seq {
+            continue;
+        }
+        let from = Name::new(back.sender(&head)).ok();
+        let from = from.filter(|_| head.seq == seq);
+        return Ok(from.map(|from| Trace {
+            from,
+            at: head.at,
+            expires: head.expires(),
+            state: if seq <= header.acked_seq {
+                State::Read
+            } else {
+                State::Waiting
+            },
+        }));
+    }
+    Ok(None)
+}
