@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use crate::support::{Daemon, program};
 
 fn dropline(daemon: &Daemon, args: &[&str]) -> Command {
-    let mut command = program("dropline");
+    let mut command = daemon.client();
     command
         .args(["-d", &format!("localhost:{}", daemon.port)])
         .args(args)
@@ -109,7 +109,8 @@ fn what_cannot_be_sent_is_said_with_the_right_status() {
     let send = |to, text| run(&mut dropline(&daemon, &["-u", "al", "send", to, text]));
     assert_eq!(send("../x", "hi").0, 64);
     assert_eq!(send("bob", "").0, 65);
-    let (status, _, err) = send("bob", "two\nlines");
+    let line = ["--dialect", "line", "-u", "al", "send", "bob", "two\nlines"];
+    let (status, _, err) = run(&mut dropline(&daemon, &line));
     assert_eq!(status, 65);
     assert!(err.contains("more than one line"), "{err}");
     let mut stdin = dropline(&daemon, &["-u", "al", "send", "bob", "-"]);
@@ -123,6 +124,15 @@ fn what_cannot_be_sent_is_said_with_the_right_status() {
         NOTHING,
         "nothing came of all that"
     );
+}
+
+#[test]
+fn a_message_has_as_many_lines_as_it_has() {
+    let daemon = Daemon::start();
+    let send = ["-u", "al", "send", "bob", "one\n\ttwo\n\nfour\r"];
+    assert_eq!(run(&mut dropline(&daemon, &send)), NOTHING);
+    let (_, out, _) = run(&mut dropline(&daemon, &["-u", "bob", "read"]));
+    assert_eq!(out, "al: one\n\t\ttwo\n\t\n\tfour\\x0d\n");
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use rexpect::session::{PtySession, spawn_command};
 
-use crate::support::{Daemon, PATIENCE, program};
+use crate::support::{Daemon, PATIENCE};
 
 fn menu(daemon: &Daemon, args: &[&str]) -> PtySession {
-    let mut command = program("dropline");
+    let mut command = daemon.client();
     command
         .args(["127.0.0.1", &daemon.port.to_string()])
         .args(args)
+        .env("DROPLINE_SOURCE", "127.0.0.1:0")
         .env("TERM", "xterm")
         .env_remove("USER")
         .env_remove("LOGNAME");
@@ -55,7 +56,7 @@ fn a_message_is_sent_and_mistakes_are_forgiven() {
     menu.send_line("bob").expect("typed");
     menu.exp_string("Message:").expect("a question");
     menu.send_line("how; are you?").expect("typed");
-    menu.exp_string("The server has your message for bob.")
+    menu.exp_string("bob is offline: the server keeps it.")
         .expect("an answer");
     assert_eq!(daemon.fetch("bob"), ["bob;alice;how; are you?"]);
     menu.send_control('c').expect("typed");

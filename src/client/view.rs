@@ -12,7 +12,11 @@ pub(super) fn harmless(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c != '\t' && (c.is_control() || turns_direction(c)) {
+            if c == '\t' {
+                text.push(c);
+            } else if c.is_ascii_control() {
+                text.push_str(&format!("\\x{:02x}", u32::from(c)));
+            } else if c.is_control() || turns_direction(c) {
                 text.extend(c.escape_default());
             } else {
                 text.push(c);
@@ -135,8 +139,8 @@ mod tests {
     #[test]
     fn nothing_drives_the_terminal() {
         let text = harmless("a\tb\u{1b}[2J\u{202e}\u{9b}ü".as_bytes());
-        assert_eq!(text, "a\tb\\u{1b}[2J\\u{202e}\\u{9b}ü");
-        assert_eq!(harmless(b"\xff\n"), "\\xff\\n");
+        assert_eq!(text, "a\tb\\x1b[2J\\u{202e}\\u{9b}ü");
+        assert_eq!(harmless(b"\xff\n"), "\\xff\\x0a");
     }
 
     #[test]
@@ -148,7 +152,7 @@ mod tests {
             at: 0,
             body: b"one\nal: \x1b[2J".to_vec(),
         };
-        assert_eq!(letter(&message), "~bob: one\n\tal: \\u{1b}[2J");
+        assert_eq!(letter(&message), "~bob: one\n\tal: \\x1b[2J");
         message.trust = Trust::Local;
         assert!(letter(&message).starts_with("bob: one"));
     }

@@ -39,8 +39,18 @@ pub(crate) fn program(name: &str) -> Command {
     let mut command = Command::new(path);
     command
         .env_remove("DROPLINE_SERVER")
-        .env_remove("DROPLINE_USER");
+        .env_remove("DROPLINE_USER")
+        .env_remove("DROPLINE_SOURCE")
+        .env_remove("DROPLINE_DIALECT")
+        // Nobody's own, and one for each run of the tests.
+        .env("DROPLINE_STATE_DIR", state());
     command
+}
+
+/// Where clients keep their state that are given no other place.
+fn state() -> PathBuf {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    place.join(format!("state-{}", std::process::id()))
 }
 
 /// A running daemon with a spool of its own, on a port that the kernel chose. Killed when dropped.
@@ -123,6 +133,15 @@ impl Daemon {
 
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// `dropline` as a client of this daemon, with a state directory beside its spool.
+    pub(crate) fn client(&self) -> Command {
+        let mut command = program("dropline");
+        command
+            .env("DROPLINE_SERVER", format!("localhost:{}", self.port))
+            .env("DROPLINE_STATE_DIR", self.path().join("state"));
+        command
     }
 
     pub(crate) fn spool(&self) -> PathBuf {

@@ -89,11 +89,10 @@ impl<'s> Conversation<'s> {
     }
 
     /// Waits until the server has done what it was told, and closes.
-    fn end(mut self) -> Result<(), LinkError> {
-        match self.stream.read(&mut [0; 64]) {
-            Ok(_) => Ok(()),
-            Err(e) => Err(self.server.broken(e)),
-        }
+    fn end(self) -> Result<(), LinkError> {
+        let mut rest = Vec::new();
+        let read = self.stream.take(64).read_to_end(&mut rest);
+        read.map(drop).map_err(|e| self.server.broken(e))
     }
 
     fn strange(&self) -> LinkError {

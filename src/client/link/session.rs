@@ -9,7 +9,7 @@ use super::{LinkError, Peer, Person, Piece, Sink, Speaks};
 use crate::name::Name;
 use crate::wire::datagram::Letter;
 use crate::wire::line;
-use crate::wire::session::{Answer, Code, Fields, Request, decode_answer, encode_request};
+use crate::wire::session::{Answer, Code, Fields, Request, VERSION, decode_answer, encode_request};
 
 /// How many messages are asked for at a time. They are acknowledged together.
 const BATCH: u64 = 100;
@@ -44,7 +44,7 @@ impl<'s> Session<'s> {
             stream: server.ask(&hello, patience)?,
             received: Vec::new(),
         };
-        session.done()?;
+        session.fields(|fields| fields.begins_with(VERSION).then_some(()))?;
         Ok(session)
     }
 

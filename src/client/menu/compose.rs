@@ -30,17 +30,17 @@ pub(super) fn lines(prompt: &mut Prompt) -> Result<Option<String>, MenuError> {
             Typed::Text(text) => {
                 if let Some(rest) = draft.add(&text) {
                     prompt.put_back(rest);
-                    return finished(draft);
+                    return finished(&draft);
                 }
             }
             // As mail(1) has it.
-            Typed::End => return finished(draft),
+            Typed::End => return finished(&draft),
             Typed::Interrupt => return thrown_away(prompt),
         }
     }
 }
 
-fn finished(draft: Draft) -> Result<Option<String>, MenuError> {
+fn finished(draft: &Draft) -> Result<Option<String>, MenuError> {
     let text = draft.lines.join("\n");
     if text.is_empty() {
         view::show("Nothing was written, and nothing is sent.")?;
