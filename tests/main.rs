@@ -6,6 +6,7 @@ mod client;
 mod delivery;
 mod framed;
 mod house;
+mod instant;
 mod life;
 mod line;
 mod load;

@@ -2,6 +2,8 @@
 
 pub(crate) mod frames;
 pub(crate) mod ledger;
+pub(crate) mod menu;
+pub(crate) mod proxy;
 pub(crate) mod session;
 
 use std::fs::{self, File};
@@ -100,8 +102,14 @@ impl Daemon {
             .append(true)
             .open(dir.path().join("log"))
             .expect("a log");
+        let any_port: &[&str] = if flags.contains(&"-p") {
+            &[]
+        } else {
+            &["-p", "0"]
+        };
         let mut child = program("droplined")
-            .args(["-p", "0", "--ready-fd", "1", "--config"])
+            .args(any_port)
+            .args(["--ready-fd", "1", "--config"])
             .arg(&file)
             .arg("--spool")
             .arg(spool)

@@ -31,8 +31,8 @@ impl fmt::Display for Counts {
         } = self;
         write!(
             f,
-            "{taken} received, {again} repeated; dropped: {junk} junk, {oversized} oversized, \
-             {foreign} for others, {refused} refused"
+            "{taken} new, {again} again; dropped: {junk} junk, {oversized} oversized, \
+             {foreign} foreign, {refused} refused"
         )
     }
 }
@@ -50,7 +50,7 @@ mod tests {
         };
         assert_eq!(
             counts.to_string(),
-            "1 received, 0 repeated; dropped: 0 junk, 0 oversized, 2 for others, 0 refused"
+            "1 new, 0 again; dropped: 0 junk, 0 oversized, 2 foreign, 0 refused"
         );
     }
 }

@@ -126,11 +126,10 @@ fn show(ear: &Ear, inbox: &mut Option<(Name, Inbox)>, screen: &Screen) -> Result
         _ => inbox.insert((name.clone(), Inbox::open(&name)?)),
     };
     let inbox = &mut inbox.1;
-    let turn = inbox.showing(TURN)?;
-    if turn.is_none() {
+    let Some(_turn) = inbox.showing(TURN)? else {
         // Another client of this name shows them.
         return Ok(());
-    }
+    };
     if let Some(damage) = inbox.damage() {
         screen.complain(&damage);
     }

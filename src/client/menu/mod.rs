@@ -175,11 +175,16 @@ impl Menu {
             };
             let menu = " 1  Send a message\n 2  Read messages\n 3  Exit";
             view::show(&format!("{menu}{more}"))?;
-            let Typed::Text(line) = self.prompt.line("> ")? else {
+            let Typed::Text(line) = self.prompt.choice("> ")? else {
                 return Ok(());
             };
-            match choice::parse(&line) {
-                Choice::Nothing => {}
+            let choice = choice::parse(&line);
+            if choice == Choice::Exit {
+                return Ok(());
+            }
+            self.prompt.screen().go_on();
+            match choice {
+                Choice::Nothing | Choice::Exit => {}
                 Choice::Send => {
                     if let Some(to) = self.prompt.name("To: ")? {
                         let message = compose::message(&mut self.prompt)?;
@@ -191,7 +196,6 @@ impl Menu {
                     self.send(&to, message)?;
                 }
                 Choice::Read => self.read()?,
-                Choice::Exit => return Ok(()),
                 Choice::Who => {
                     if let Err(e) = who(&self.link, Some(&self.user)) {
                         view::complain(&e);

@@ -57,6 +57,22 @@ impl Prompt {
     /// # Errors
     /// When the terminal is gone.
     pub(super) fn text(&mut self, what: &str) -> Result<Typed, MenuError> {
+        let typed = self.ask(what);
+        self.screen.go_on();
+        typed
+    }
+
+    /// Asks for one line, after which the menu may be left: whoever asks says whether it goes on. If more
+    /// lines were pasted, they answer the next questions.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) fn choice(&mut self, what: &str) -> Result<Typed, MenuError> {
+        let typed = self.ask(what)?;
+        Ok(self.first_line(typed))
+    }
+
+    fn ask(&mut self, what: &str) -> Result<Typed, MenuError> {
         if let Some(line) = self.ahead.pop_front() {
             view::show(&format!("{what}{}", view::harmless(line.as_bytes())))?;
             return Ok(Typed::Text(line));
@@ -77,13 +93,19 @@ impl Prompt {
     /// # Errors
     /// When the terminal is gone.
     pub(super) fn line(&mut self, what: &str) -> Result<Typed, MenuError> {
-        let Typed::Text(text) = self.text(what)? else {
-            return Ok(Typed::End);
+        let typed = self.text(what)?;
+        Ok(self.first_line(typed))
+    }
+
+    fn first_line(&mut self, typed: Typed) -> Typed {
+        let Typed::Text(text) = typed else {
+            self.forget_ahead();
+            return typed;
         };
         let mut lines = text.lines().map(str::to_owned);
         let first = lines.next().unwrap_or_default();
         self.put_back(lines.collect());
-        Ok(Typed::Text(first))
+        Typed::Text(first)
     }
 
     /// These lines answer the next questions.

@@ -33,6 +33,10 @@ struct State {
     /// Whether a message is being sent.
     busy: bool,
     leaving: bool,
+    /// Whether there will be another prompt after the last one.
+    goes_on: bool,
+    /// What the next prompt begins with, and the turn after which it does.
+    unseen: Option<(u64, String)>,
     /// Messages that were printed and are not yet known to be seen.
     handed: Vec<MessageId>,
 }
@@ -69,7 +73,13 @@ impl Screen {
         self.change(|state| {
             state.turns += 1;
             state.prompting = false;
+            state.goes_on = false;
         });
+    }
+
+    /// There will be another prompt.
+    pub(super) fn go_on(&self) {
+        self.change(|state| state.goes_on = true);
     }
 
     /// Does something that is better not interrupted.
@@ -87,7 +97,12 @@ impl Screen {
         let waited = self
             .changed
             .wait_timeout_while(self.state(), LAST_WORK, |state| state.busy);
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let turns = state.turns;
+        if let Some((_, text)) = state.unseen.take_if(|(turn, _)| *turn == turns) {
+            // There is no prompt any more to begin with it.
+            let _ = view::show(&text);
+        }
         state.prompting
     }
 
@@ -113,38 +128,48 @@ impl Screen {
         self.print(&format!("dropline: {}", view::harmless(error.as_bytes())));
     }
 
-    /// Prints messages, each as text with its id. Returns after they were seen, and which: none of them if
-    /// the menu is left before.
+    /// Prints messages, each as text with its id. Returns which of them count as shown, and waits for that
+    /// no longer than it takes the editor to look, or the person to go on or to leave.
     pub(super) fn show(&self, messages: &[(MessageId, String)]) -> Vec<MessageId> {
+        let mut ids: Vec<_> = messages.iter().map(|(id, _)| *id).collect();
         let (turns, was_prompting) = {
             let mut state = self.state();
-            state.handed.extend(messages.iter().map(|(id, _)| *id));
+            state.handed.extend(&ids);
             (state.turns, state.prompting)
         };
         for (_, text) in messages {
             self.print(text);
         }
         let mut state = self.state();
-        let written_at_once = !was_prompting && state.turns == turns;
-        while !written_at_once && !state.leaving {
+        if !was_prompting && state.turns == turns {
+            // It was written at once.
+            return ids;
+        }
+        // The editor takes one after the other. Before the last was handed over, it had seen all others.
+        loop {
+            if state.leaving {
+                ids.pop();
+                return ids;
+            }
             let turns = state.turns;
-            let wait = if state.prompting {
-                GLANCE
+            let still = |state: &mut State| state.turns == turns && !state.leaving;
+            if state.prompting {
+                let waited = self.changed.wait_timeout_while(state, GLANCE, still);
+                let (woken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                state = woken;
+                if waited.timed_out() {
+                    return ids;
+                }
+            } else if state.goes_on {
+                // The next prompt begins with it.
+                state.unseen = messages.last().map(|(_, text)| (turns, text.clone()));
+                return ids;
             } else {
-                Duration::MAX
-            };
-            let moved = |state: &mut State| state.turns == turns && !state.leaving;
-            let waited = self.changed.wait_timeout_while(state, wait, moved);
-            let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            state = woken;
-            if timeout.timed_out() {
-                break;
+                let undecided = |state: &mut State| still(state) && !state.goes_on;
+                let waited = self.changed.wait_while(state, undecided);
+                state = waited.unwrap_or_else(PoisonError::into_inner);
             }
         }
-        if state.leaving {
-            return Vec::new();
-        }
-        messages.iter().map(|(id, _)| *id).collect()
     }
 
     /// The messages that were printed here and are not yet noted as shown.
