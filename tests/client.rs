@@ -1,7 +1,7 @@
 //! `dropline` and `droplinectl` as commands.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 
 use crate::support::{Daemon, program};
@@ -169,6 +169,52 @@ fn a_server_that_is_none_is_said_to_be_none() {
         assert!(err.contains("is not a dropline server"), "{err}");
     }
     stranger.join().expect("ended");
+}
+
+#[test]
+fn an_old_server_is_spoken_to_as_it_speaks() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let server = listener.local_addr().expect("an address").to_string();
+    let old = std::thread::spawn(move || {
+        let mut requests = Vec::new();
+        while requests.len() < 5 {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut line = String::new();
+            BufReader::new(&stream)
+                .read_line(&mut line)
+                .expect("a line");
+            let reply = match line.split(';').next() {
+                Some("store") => "Message accepted and stored:\n",
+                Some("fetch") => "Retrieving messages...\nbob;al;hi\nNO MORE MESSAGES",
+                _ => "Message declined. Bad verb\n",
+            };
+            stream.write_all(reply.as_bytes()).expect("sent");
+            requests.push(line);
+        }
+        requests
+    });
+    let ask = |args: &[&str]| {
+        let mut command = program("dropline");
+        command
+            .args(["-d", &server])
+            .args(args)
+            .stdin(Stdio::null());
+        run(&mut command)
+    };
+    assert_eq!(ask(&["-u", "al", "send", "bob", "hi"]), NOTHING);
+    assert_eq!(ask(&["-u", "bob", "read"]).1, "al: hi\n");
+    let (status, _, err) = ask(&["--dialect", "session", "-u", "bob", "read"]);
+    assert_eq!(status, 76);
+    assert!(err.contains("try --dialect line"), "{err}");
+    let hello = |name: &str| format!("HELLO dropline/1 name={name}\n");
+    let expected = [
+        hello("al"),
+        "store;bob;al;hi\n".into(),
+        hello("bob"),
+        "fetch;bob\n".into(),
+        hello("bob"),
+    ];
+    assert_eq!(old.join().expect("ended"), expected);
 }
 
 #[test]

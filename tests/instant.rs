@@ -362,8 +362,6 @@ fn nothing_that_was_acknowledged_is_lost_by_kills() {
         seen.push_str(&bob.so_far);
         let socket = socket();
         socket.connect(bob.address).expect("connected");
-        let limit = Some(Duration::from_secs(1));
-        socket.set_read_timeout(limit).expect("set");
         // Another moment each time.
         let end = Instant::now() + Duration::from_millis(5 + 37 * life % 190);
         let listeners = bob.listeners();
@@ -384,6 +382,9 @@ fn nothing_that_was_acknowledged_is_lost_by_kills() {
                     }
                     seen.push_str(&bob.leave());
                 }
+                // Nobody answers any more, but perhaps an answer is on its way.
+                let limit = Some(Duration::from_secs(1));
+                socket.set_read_timeout(limit).expect("set");
             }
             let mut answer = [0; 100];
             match socket.recv(&mut answer) {
@@ -432,6 +433,35 @@ fn two_menus_of_one_name_show_a_message_once() {
         let text = format!("number-{number}.");
         assert_eq!(seen.matches(&text).count(), 1, "{text}\n{seen}");
     }
+}
+
+#[test]
+fn a_message_that_comes_both_ways_is_shown_once() {
+    let daemon = Daemon::start();
+    let mut bob = Menu::open(&daemon, "bob");
+    let (first, second) = ([1; 16], [2; 16]);
+    let hex = |id: [u8; 16]| id.map(|byte| format!("{byte:02x}")).concat();
+    let mut alice = Session::of(&daemon, "alice");
+    // By datagram, whose acknowledgement was lost, and then through the server.
+    let bytes = datagram(first, "alice", "bob", b"first");
+    acknowledged(&socket(), bob.address, first, &bytes);
+    bob.expect("~alice: first");
+    let sent = alice.store("bob", &format!(" id={}", hex(first)), b"first");
+    assert!(sent.starts_with("OK"), "{sent}");
+    bob.line("2");
+    bob.expect("No messages for bob.");
+    // The other way round.
+    let sent = alice.store("bob", &format!(" id={}", hex(second)), b"second");
+    assert!(sent.starts_with("OK"), "{sent}");
+    bob.line("2");
+    bob.expect("\nalice: second");
+    let bytes = datagram(second, "alice", "bob", b"second");
+    acknowledged(&socket(), bob.address, second, &bytes);
+    bob.line("!status");
+    bob.expect("Datagrams: 1 new, 1 again");
+    assert_eq!(Session::of(&daemon, "bob").read_all(), []);
+    let rest = bob.leave();
+    assert!(!rest.contains("alice"), "{rest}");
 }
 
 #[test]

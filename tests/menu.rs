@@ -76,3 +76,27 @@ fn a_lost_server_is_said_in_words_and_the_menu_stays() {
     menu.send_control('d').expect("typed");
     menu.exp_eof().expect("Ctrl-D leaves");
 }
+
+#[test]
+fn without_presence_it_is_the_menu_that_it_was() {
+    let daemon = Daemon::start();
+    let mut menu = menu(&daemon, &["-u", "al", "--dialect", "line"]);
+    let head = menu.exp_string("3  Exit").expect("the menu");
+    assert!(!head.contains("instant"), "{head}");
+    menu.send_line("1").expect("typed");
+    menu.exp_string("To:").expect("a question");
+    menu.send_line("bob").expect("typed");
+    menu.exp_string("Message:").expect("a question");
+    menu.send_line("hi").expect("typed");
+    menu.exp_string("The server has your message for bob.")
+        .expect("an answer");
+    choose(&mut menu, "!who");
+    menu.exp_string("which does not know who is there")
+        .expect("an answer");
+    let rest = {
+        choose(&mut menu, "3");
+        menu.exp_eof().expect("the end")
+    };
+    assert!(!rest.contains("Who is there"), "{rest}");
+    assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
+}
