@@ -3,6 +3,7 @@
 //! The three programs are one call each into this library. In reading order:
 //!
 //! - `name`, `message`: what is said, and by whom; each value is checked once, in its constructor.
+//! - `places`: where things are by default.
 //! - `sys`: what we ask of the kernel, and the only unsafe code.
 //! - `wire`: what is said on the wire, as pure functions.
 //! - `store`: where messages are kept; the interface, and behind it the spool.
@@ -17,6 +18,7 @@ mod admin;
 mod client;
 mod message;
 mod name;
+mod places;
 mod server;
 mod store;
 mod sys;

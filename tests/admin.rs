@@ -257,8 +257,8 @@ fn what_was_exported_is_imported_to_the_byte() {
     );
     assert_eq!(ctl(&spool, &["export"]).1, exported.1);
     assert_eq!(ctl(&spool, &["check"]), NOTHING);
-    let users =
-        "{\"user\":\"al\",\"registered\":1795300000123}\n{\"user\":\"bob\",\"registered\":2}\n";
+    let users = "{\"user\":\"al\",\"registered\":1795300000123}\n{\"user\":\"bob\",\"registered\":2}\n\
+         {\"login\":\"carol\",\"claimed\":3}\n";
     assert_eq!(ctl_with(&spool, &["import"], users.as_bytes()), NOTHING);
     assert_eq!(ctl(&spool, &["export"]).1, format!("{users}{}", exported.1));
     assert_eq!(

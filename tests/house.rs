@@ -9,12 +9,16 @@ use crate::support::files_below;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("name", &[]),
+    ("places", &[]),
     ("message", &["name"]),
     ("wire", &["name", "message"]),
     ("store", &["sys", "name", "message"]),
-    ("server", &["sys", "name", "message", "wire", "store"]),
-    ("client", &["sys", "name", "message", "wire"]),
-    ("admin", &["sys", "name", "message", "store"]),
+    (
+        "server",
+        &["sys", "name", "message", "places", "wire", "store"],
+    ),
+    ("client", &["sys", "name", "message", "places", "wire"]),
+    ("admin", &["sys", "name", "message", "places", "store"]),
     ("internals", &["sys", "name", "message", "store"]),
 ];
 

@@ -446,7 +446,7 @@ fn who_may_not_come_is_told_why() {
     );
     assert!(session.is_over());
     assert_eq!(listen(daemon.say(b"\x00\x05\x00\x00!who\0")), "");
-    daemon.logged("refused: not allowed from this address");
+    daemon.logged("refused: Not allowed from this address");
 }
 
 #[test]

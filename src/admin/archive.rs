@@ -1,7 +1,8 @@
 //! The lines of `droplinectl export` and `import`: one JSON object each.
 //!
-//! First come the registered names, a line each. A mailbox is a line that says up to which number its messages are acknowledged, and then a line for each
-//! message. A body that is text is `body`, any other `body_base64`.
+//! First come the registered names, a line each, and those that belong to a login. A mailbox is a line that says
+//! up to which number its messages are acknowledged, and then a line for each message. A body that is text is
+//! `body`, any other `body_base64`.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -22,6 +23,13 @@ pub(super) enum Line {
         user: String,
         /// Since when.
         registered: u64,
+    },
+    /// A name belongs to a login.
+    Claim {
+        /// The name.
+        login: String,
+        /// Since when.
+        claimed: u64,
     },
     /// A mailbox begins.
     Mailbox {

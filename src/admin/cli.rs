@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::name::Name;
+use crate::places::{Places, SYSTEM_RUN_DIR};
 
 /// Everything that can be said on the command line.
 #[derive(Debug, Parser)]
@@ -14,22 +15,52 @@ use crate::name::Name;
     about = "Looks after the spool of droplined"
 )]
 pub(super) struct Cli {
-    /// Directory that holds the messages
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "/var/spool/dropline",
-        global = true
-    )]
-    pub(super) spool: PathBuf,
+    /// Directory that holds the messages [default: that of a daemon that you run; for root,
+    /// /var/spool/dropline]
+    #[arg(long, value_name = "DIR", global = true)]
+    spool: Option<PathBuf>,
+
+    /// The daemon's run directory [default: that of a daemon that you run; for root, /run/dropline]
+    #[arg(long, value_name = "DIR", global = true)]
+    run_dir: Option<PathBuf>,
 
     #[command(subcommand)]
     pub(super) command: Command,
 }
 
+impl Cli {
+    /// The directory of the messages.
+    pub(super) fn spool(&self) -> PathBuf {
+        let place = || Places::of_this_user().map(|places| places.spool);
+        let system = || "/var/spool/dropline".into();
+        self.spool.clone().or_else(place).unwrap_or_else(system)
+    }
+
+    /// The daemon's run directory.
+    pub(super) fn run_dir(&self) -> PathBuf {
+        let place = || Places::of_this_user().map(|places| places.run_dir);
+        let system = || SYSTEM_RUN_DIR.into();
+        self.run_dir.clone().or_else(place).unwrap_or_else(system)
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Print what the daemon does, and what it has done since it was started
+    Status {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the status every second, until it is interrupted
+    Top {
+        /// Only so many times [default: 1 where standard output is no terminal]
+        #[arg(short = 'n', value_name = "TIMES")]
+        times: Option<u64>,
+    },
+    /// Print counters in the text format of Prometheus, as for the textfile collector of node_exporter
+    Metrics,
     /// Print the names that are registered, and since when
     Users,
     /// Print what waits: mailbox, messages, bytes on the disk, and since when
@@ -45,6 +76,12 @@ pub(super) enum Command {
     /// Take messages that have expired out of the queues, and forget history that is older or more than is
     /// kept (by default 7 days and 16 MiB)
     Expire,
+    /// Let a name go that belongs to a login of this machine because it was used over the daemon's socket:
+    /// anybody may use it then
+    Release {
+        /// Which name
+        name: Name,
+    },
     /// Verify every message; a line for each finding, and exit status 1 if there is one
     Check {
         /// Mend what is found, with what cannot be mended put into the spool's quarantine; the daemon must

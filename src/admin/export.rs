@@ -22,6 +22,10 @@ pub(super) fn export(store: &(impl Survey + Users)) -> Result<(), Failure> {
             },
         )?;
     }
+    for (name, claimed) in store.claims()? {
+        let login = name.to_string();
+        line(&mut out, &Line::Claim { login, claimed })?;
+    }
     let names = store.mailboxes()?;
     let mut failed = 0;
     let mut progress = Progress::new("mailboxes", names.len());

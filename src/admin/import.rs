@@ -50,6 +50,12 @@ pub(super) fn import(store: &(impl Care + Users), input: impl BufRead) -> Result
                     .map_err(store_error(number))?;
                 continue;
             }
+            Line::Claim { login, claimed } => {
+                store
+                    .claim(&name(&login)?, claimed)
+                    .map_err(store_error(number))?;
+                continue;
+            }
             Line::Message(_) => {
                 let what = "a message without the line of its mailbox";
                 return Err(ImportError::Line(number, what.into()));

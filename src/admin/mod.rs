@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod board;
 mod check;
 mod cli;
 mod export;
@@ -20,7 +21,7 @@ use clap::Parser as _;
 use self::cli::{Cli, Command};
 use crate::name::Name;
 use crate::store::spool::{Limits, Spool};
-use crate::store::{Care as _, StoreError, Survey as _};
+use crate::store::{Care as _, StoreError, Survey as _, Users as _};
 use crate::sys::stdio;
 
 /// The exit statuses: those of sysexits.h, and 1 for findings of a check.
@@ -40,8 +41,12 @@ enum Failure {
     Store(#[from] StoreError),
     #[error("there is no mailbox of {0}")]
     NoMailbox(Name),
+    #[error("{0} belongs to no login: nobody has used it over the daemon's socket")]
+    NotClaimed(Name),
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
+    #[error(transparent)]
+    Board(#[from] board::BoardError),
     #[error(transparent)]
     Import(#[from] import::ImportError),
     /// Each finding has a line of its own.
@@ -52,8 +57,8 @@ enum Failure {
 impl Failure {
     fn exit_status(&self) -> u8 {
         match self {
-            Self::Store(_) => exit::UNAVAILABLE,
-            Self::NoMailbox(_) => exit::NO_USER,
+            Self::Store(_) | Self::Board(_) => exit::UNAVAILABLE,
+            Self::NoMailbox(_) | Self::NotClaimed(_) => exit::NO_USER,
             Self::Output(_) => exit::CANNOT_WRITE,
             Self::Import(_) => exit::BAD_DATA,
             Self::Findings(_) => exit::FINDINGS,
@@ -92,14 +97,24 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     if stdio::output_is_closed() {
         return Err(io::Error::from_raw_os_error(nix::libc::EBADF).into());
     }
-    let look = || Spool::look_at(&cli.spool);
+    let look = || Spool::look_at(&cli.spool());
     // A daemon that runs is refused the spool meanwhile, and refuses it to us.
-    let alone = || Spool::open(&cli.spool, Limits::default());
+    let alone = || Spool::open(&cli.spool(), Limits::default());
     match &cli.command {
+        Command::Status { json } => board::status(&cli.run_dir(), *json),
+        Command::Top { times } => board::top(&cli.run_dir(), *times),
+        Command::Metrics => board::metrics(&cli.run_dir()),
         Command::Users => users::print(&look()?),
         Command::Queue { name } => queue::print(&look()?, name.as_ref()),
         Command::History { name } => history::print(&look()?, name),
         Command::Expire => expire(&look()?),
+        Command::Release { name } => {
+            if look()?.release(name)? {
+                Ok(())
+            } else {
+                Err(Failure::NotClaimed(name.clone()))
+            }
+        }
         Command::Check {
             repair: false,
             names,

@@ -1,27 +1,35 @@
 //! A child: serves one connection and leaves by `_exit`, so that nothing of its parent's is undone in
 //! it.
 
-use std::net::{SocketAddr, TcpStream};
 use std::panic::{self, AssertUnwindSafe};
 
 use super::config::Config;
 use super::connection::Connection;
-use super::talk;
+use super::scoreboard::Ticket;
+use super::talk::{self, Ended};
 use crate::store::Store;
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::{Blocked, Inbox, Signal};
+use crate::sys::socket::{Peer, Stream};
 use crate::wire::line;
 
 /// The exit status of a child that has failed, for the master's log (EX_SOFTWARE of sysexits.h).
 const FAILED: i32 = 70;
+/// That of one whose client spoke no dialect (EX_DATAERR).
+pub(super) const GARBAGE: i32 = 65;
+/// That of one whose client took too long (EX_TEMPFAIL).
+pub(super) const TIMED_OUT: i32 = 75;
+/// How many descriptors a child may have: it needs about a dozen, and as many mailboxes as it keeps open.
+const DESCRIPTORS: u64 = 128;
 
 /// Serves `stream`. All signals are `blocked` when this is called, and all that was the master's has
 /// been given back.
 pub(super) fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
+    stream: Stream,
+    peer: Peer,
     blocked: Blocked,
     master: Pid,
+    ticket: Ticket,
     config: &Config,
     store: &dyn Store,
 ) -> ! {
@@ -30,23 +38,28 @@ pub(super) fn serve(
         // Ctrl-C in a terminal goes to every process of the daemon; a child finishes its request. The
         // parent's handlers never run here, as all signals stay blocked.
         blocked.for_good();
+        ticket.take(peer);
         let inbox = match Inbox::of(&[Signal::SIGINT, Signal::SIGTERM]) {
             Ok(inbox) => inbox,
             Err(e) => {
                 log::error!("cannot wait for signals to serve {peer}: {e}");
-                return false;
+                return FAILED;
             }
         };
-        if process::end_with(master) {
-            talk::talk(Connection::new(stream, inbox), peer, config, store);
+        if let Err(e) = process::limit(config.child_memory, DESCRIPTORS) {
+            log::error!("cannot limit what a child may use, to serve {peer}: {e}");
+            return FAILED;
         }
-        true
+        if !process::end_with(master) {
+            return 0;
+        }
+        match talk::talk(Connection::new(stream, inbox), peer, ticket, config, store) {
+            Ended::Well => 0,
+            Ended::Garbage => GARBAGE,
+            Ended::Slow => TIMED_OUT,
+        }
     }));
-    process::exit_now(if matches!(served, Ok(true)) {
-        0
-    } else {
-        FAILED
-    })
+    process::exit_now(served.unwrap_or(FAILED))
 }
 
 /// Does once, in the master, what each child would otherwise find out by itself: what the processor can do.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::cli::Cli;
 use crate::message::{DEFAULT_MAX_BODY, LARGEST_MAX_BODY};
+use crate::places::Places;
 use crate::store::spool::Limits;
 
 /// Everything that can be set, as it is in force.
@@ -30,6 +31,14 @@ pub(super) struct Config {
     pub(super) limits: Limits,
     /// How many connections are served at once.
     pub(super) max_children: usize,
+    /// How many of them for one source.
+    pub(super) children_per_source: usize,
+    /// From how many children that have not completed a request on connections are refused by lot.
+    pub(super) early_drop: usize,
+    /// Networks that are not penalized for what their clients do.
+    pub(super) penalty_exempt: Vec<IpNet>,
+    /// How much memory a child may map, in bytes.
+    pub(super) child_memory: u64,
     /// How long a client may take to say the first byte.
     pub(super) first_byte_timeout: Duration,
     /// How long a client may take for a whole request.
@@ -136,6 +145,10 @@ struct File {
     min_free_bytes: Option<Within<0, { i64::MAX as u64 }>>,
     min_free_inodes: Option<Within<0, { i64::MAX as u64 }>>,
     max_children: Option<Within<1, 30_000>>,
+    children_per_source: Option<Within<1, 30_000>>,
+    early_drop: Option<Within<1, 30_000>>,
+    penalty_exempt: Option<Vec<Network>>,
+    child_memory: Option<Within<67_108_864, { i64::MAX as u64 }>>,
     first_byte_timeout: Option<Within<1, 3_600>>,
     request_timeout: Option<Within<1, 3_600>>,
     idle_timeout: Option<Within<1, 86_400>>,
@@ -180,13 +193,24 @@ impl Config {
     /// # Errors
     /// What is wrong with the file, with line and column.
     pub(super) fn load(cli: &Cli) -> Result<Self, ConfigError> {
-        let place = Place::of_this_user();
+        let place = Places::of_this_user();
         let file = match (&cli.config, &place) {
             (Some(path), _) => File::read(path)?,
             (None, Some(place)) if place.config.exists() => File::read(&place.config)?,
             (None, _) => File::default(),
         };
         Self::merge(cli, file, place)
+    }
+
+    /// The same with a third of the time for all that clients take time for.
+    pub(super) fn in_a_hurry(self) -> Self {
+        Self {
+            first_byte_timeout: self.first_byte_timeout / 3,
+            request_timeout: self.request_timeout / 3,
+            idle_timeout: self.idle_timeout / 3,
+            delivery_timeout: self.delivery_timeout / 3,
+            ..self
+        }
     }
 
     /// Takes over from `before` what cannot be changed in a running daemon; the keys of what would have.
@@ -210,7 +234,7 @@ impl Config {
         keys
     }
 
-    fn merge(cli: &Cli, file: File, place: Option<Place>) -> Result<Self, ConfigError> {
+    fn merge(cli: &Cli, file: File, place: Option<Places>) -> Result<Self, ConfigError> {
         let (spool, run_dir) = place.map(|p| (p.spool, p.run_dir)).unzip();
         let limits = file.limits();
         let seconds = |n: u64| Duration::from_secs(n);
@@ -248,6 +272,12 @@ impl Config {
             max_body: file.max_body.map_or(DEFAULT_MAX_BODY, |n| size(n.0)),
             limits,
             max_children: file.max_children.map_or(512, |n| size(n.0)),
+            children_per_source: file.children_per_source.map_or(128, |n| size(n.0)),
+            early_drop: file.early_drop.map_or(256, |n| size(n.0)),
+            penalty_exempt: file
+                .penalty_exempt
+                .map_or_else(loopback, |nets| nets.iter().map(|net| net.0).collect()),
+            child_memory: file.child_memory.map_or(256 << 20, |n| n.0),
             first_byte_timeout: seconds(file.first_byte_timeout.map_or(10, |n| n.0)),
             request_timeout: seconds(file.request_timeout.map_or(30, |n| n.0)),
             idle_timeout: seconds(file.idle_timeout.map_or(300, |n| n.0)),
@@ -311,41 +341,6 @@ fn loopback() -> Vec<IpNet> {
         .collect()
 }
 
-/// Where things are for the user that runs the daemon.
-#[derive(Debug)]
-struct Place {
-    config: PathBuf,
-    spool: PathBuf,
-    run_dir: PathBuf,
-}
-
-impl Place {
-    /// Those of the system for root, those of the XDG base directories for others; `None` for somebody
-    /// without a home.
-    fn of_this_user() -> Option<Self> {
-        if nix::unistd::geteuid().is_root() {
-            return Some(Self {
-                config: "/etc/dropline/droplined.toml".into(),
-                spool: "/var/spool/dropline".into(),
-                run_dir: "/run/dropline".into(),
-            });
-        }
-        let set = |name| {
-            std::env::var_os(name)
-                .map(PathBuf::from)
-                .filter(|p| p.is_absolute())
-        };
-        let home = set("HOME");
-        let under_home = |name, rest| set(name).or_else(|| Some(home.as_ref()?.join(rest)));
-        let state = under_home("XDG_STATE_HOME", ".local/state")?.join("dropline");
-        Some(Self {
-            config: under_home("XDG_CONFIG_HOME", ".config")?.join("dropline/droplined.toml"),
-            spool: state.join("spool"),
-            run_dir: set("XDG_RUNTIME_DIR").map_or(state.join("run"), |dir| dir.join("dropline")),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -355,7 +350,7 @@ mod tests {
     fn load(text: &str, flags: &[&str]) -> Result<Config, String> {
         let file = File::parse(text).map_err(|(place, what)| place + &what)?;
         let cli = Cli::try_parse_from([&["droplined"], flags].concat()).expect("flags");
-        let place = Place {
+        let place = Places {
             config: "/c".into(),
             spool: "/s".into(),
             run_dir: "/r".into(),

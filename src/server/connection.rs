@@ -2,14 +2,13 @@
 //! daemon is told to end.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{self, Want};
 use crate::sys::signal::Inbox;
-use crate::sys::socket::{self, Fate};
+use crate::sys::socket::{self, Fate, Stream};
 
 /// For each of so many bytes that a client takes, it gets another second.
 const BYTES_A_SECOND: usize = 64 * 1024;
@@ -49,7 +48,7 @@ impl Pace {
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     inbox: Inbox,
     /// The client has ended its side.
     ended: bool,
@@ -74,7 +73,7 @@ pub(super) enum Received {
 
 impl Connection {
     /// The connection on a non-blocking socket; `inbox` has a signal when the daemon ends.
-    pub(super) fn new(stream: TcpStream, inbox: Inbox) -> Self {
+    pub(super) fn new(stream: Stream, inbox: Inbox) -> Self {
         Self {
             stream,
             inbox,
@@ -108,7 +107,7 @@ impl Connection {
         let deadline = Deadline::after(limit);
         let mut bytes = [0; 16 * 1024];
         loop {
-            match self.stream.read(&mut bytes) {
+            match (&self.stream).read(&mut bytes) {
                 Ok(0) => {
                     self.ended = true;
                     return Ok(Received::End);
@@ -148,7 +147,7 @@ impl Connection {
     pub(super) fn send(&mut self, mut bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
         let mut deadline = pace.deadline();
         while !bytes.is_empty() {
-            match self.stream.write(bytes) {
+            match (&self.stream).write(bytes) {
                 Ok(n) => {
                     bytes = &bytes[n..];
                     deadline = pace.took(n);
@@ -177,7 +176,7 @@ impl Connection {
         while !self.ended && total < MOST_DISCARDED {
             if wait && total == 0 {
                 // So that a client that reads until the end of the stream sees it.
-                let _ = self.stream.shutdown(Shutdown::Write);
+                let _ = self.stream.end_writing();
             }
             let limit = if wait {
                 deadline.left()
@@ -204,7 +203,7 @@ impl Connection {
     }
 
     fn is_delivered(&mut self, deadline: Deadline) -> io::Result<bool> {
-        self.stream.shutdown(Shutdown::Write)?;
+        self.stream.end_writing()?;
         let mut dropped = Vec::new();
         let mut total = 0;
         while !self.ended {

@@ -2,16 +2,40 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 
 use super::config::Config;
-use crate::sys::socket;
+use crate::places::SOCKET;
+use crate::sys::socket::{self, Listener};
 
 /// Why the daemon cannot listen.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}{}", hint(.source))]
-pub(super) struct ListenError {
-    address: SocketAddr,
-    source: io::Error,
+pub(super) enum ListenError {
+    /// Not on a port.
+    #[error("cannot listen on {address}: {source}{}", hint(.source))]
+    Address {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Not on the socket.
+    #[error("cannot listen on {path}: {source}{}", path_hint(.source))]
+    Path {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+fn path_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::InvalidInput => {
+            "; the path of a socket has at most 107 bytes: choose a shorter --run-dir"
+        }
+        _ => "",
+    }
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -25,21 +49,33 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Listens on all addresses of the configuration. Where the port is 0, the kernel chooses one for the
-/// first address, and the others get the same.
+/// Listens on all addresses of the configuration, and on the socket in the run directory. Where the port is 0,
+/// the kernel chooses one for the first address, and the others get the same.
 ///
 /// # Errors
 /// The first address that cannot be had.
-pub(super) fn open(config: &Config) -> Result<Vec<TcpListener>, ListenError> {
+pub(super) fn open(config: &Config) -> Result<Vec<Listener>, ListenError> {
     let mut port = config.port;
-    let mut listeners = Vec::with_capacity(config.bind.len());
+    let mut listeners = Vec::with_capacity(config.bind.len() + 1);
     for &ip in &config.bind {
         let address = SocketAddr::new(ip, port);
-        let listener = listen(address).map_err(|source| ListenError { address, source })?;
+        let listener =
+            listen(address).map_err(|source| ListenError::Address { address, source })?;
         port = local_port(&listener);
-        listeners.push(listener);
+        listeners.push(Listener::Tcp(listener));
     }
+    let path = config.run_dir.join(SOCKET);
+    let listener = socket::listen_at(&path).map_err(|source| ListenError::Path { path, source })?;
+    listeners.push(Listener::Unix(listener));
     Ok(listeners)
+}
+
+/// Removes the socket in the run directory: nobody answers there any more.
+pub(super) fn remove_socket(config: &Config) {
+    let path = config.run_dir.join(SOCKET);
+    if let Err(e) = std::fs::remove_file(&path) {
+        log::warn!("cannot remove {}: {e}", path.display());
+    }
 }
 
 /// The port that a listener has.

@@ -1,43 +1,65 @@
 //! The master: one loop that accepts and forks, and does nothing else.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 
+use super::config::Config;
+use super::gate::{Gate, Refusal};
 use super::limits::{Pause, Reserve};
 use super::logging::AtMostOften;
 use super::reaper::Children;
+use super::scoreboard::{Counter, Scoreboard};
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{self, Want};
 use crate::sys::process::{self, Side};
-use crate::sys::signal::{Blocked, SIGCHLD, SIGHUP, SIGINT, SIGTERM, Trap};
-use crate::sys::socket;
+use crate::sys::signal::{Blocked, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, Trap};
+use crate::sys::socket::{self, Listener, Peer, Stream};
 
 /// How many connections are accepted before the signals are looked at again.
 const ACCEPTS_A_WAKE: usize = 64;
 
+/// For so many children there is room without asking for memory.
+const EXPECTED_CHILDREN: usize = 512;
+
 /// What the loop works with.
 #[derive(Debug)]
 pub(super) struct Master {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     trap: Trap,
     children: Children,
-    max_children: usize,
+    gate: Gate,
+    board: Scoreboard,
     /// Closed in each child, which has room for its files then.
     _reserve: Reserve,
     pause: Pause,
     complaints: AtMostOften,
+    refusals: AtMostOften,
 }
 
 /// Why the loop was left.
 #[derive(Debug)]
 pub(super) enum Leave {
-    /// This process is a child, for this connection. All signals are blocked.
-    Serve(TcpStream, SocketAddr, Blocked),
+    /// This process is a child.
+    Serve(Serve),
     /// A signal asked for the configuration to be read again.
     Reload,
     /// A signal asked the daemon to end.
     End,
+}
+
+/// What a child is there for.
+#[derive(Debug)]
+pub(super) struct Serve {
+    /// The connection.
+    pub(super) stream: Stream,
+    /// Where it comes from.
+    pub(super) peer: Peer,
+    /// All signals are blocked.
+    pub(super) blocked: Blocked,
+    /// Its place on the scoreboard.
+    pub(super) slot: usize,
+    /// Whether there are so many children that each has less time.
+    pub(super) in_a_hurry: bool,
 }
 
 impl Master {
@@ -45,7 +67,7 @@ impl Master {
     ///
     /// # Errors
     /// When signals cannot be trapped, or this process has several threads: forking would not be safe.
-    pub(super) fn new(listeners: Vec<TcpListener>, max_children: usize) -> io::Result<Self> {
+    pub(super) fn new(listeners: Vec<Listener>, board: Scoreboard) -> io::Result<Self> {
         let threads = process::threads()?;
         if threads != 1 {
             let message =
@@ -54,12 +76,14 @@ impl Master {
         }
         Ok(Self {
             listeners,
-            trap: Trap::set(&[SIGCHLD, SIGHUP, SIGINT, SIGTERM])?,
-            children: Children::default(),
-            max_children,
+            trap: Trap::set(&[SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1])?,
+            children: Children::new(board, EXPECTED_CHILDREN),
+            gate: Gate::default(),
+            board,
             _reserve: Reserve::take(),
             pause: Pause::default(),
             complaints: AtMostOften::default(),
+            refusals: AtMostOften::default(),
         })
     }
 
@@ -67,11 +91,11 @@ impl Master {
     ///
     /// # Errors
     /// When waiting itself fails, which nothing that a client does can bring about.
-    pub(super) fn run(&mut self) -> io::Result<Leave> {
+    pub(super) fn run(&mut self, config: &Config) -> io::Result<Leave> {
         loop {
             let pause = self.pause.left();
-            let accepting = pause.is_none() && self.children.count() < self.max_children;
-            let listeners: &[TcpListener] = if accepting { &self.listeners } else { &[] };
+            let accepting = pause.is_none() && self.children.count() < config.max_children;
+            let listeners: &[Listener] = if accepting { &self.listeners } else { &[] };
             let mut fds = vec![(self.trap.fd(), Want::Read)];
             fds.extend(
                 listeners
@@ -82,7 +106,12 @@ impl Master {
             if ready.has(0) {
                 self.trap.drain();
                 if self.trap.came(SIGCHLD) {
-                    self.children.reap();
+                    self.children
+                        .reap(&mut self.gate.penalties, &config.penalty_exempt);
+                }
+                if self.trap.came(SIGUSR1) {
+                    let running = self.children.count();
+                    log::info!("children {running}, {}", self.board.summary());
                 }
                 if self.asked_to_end() {
                     return Ok(Leave::End);
@@ -93,7 +122,7 @@ impl Master {
             }
             for index in 0..self.listeners.len() {
                 if ready.has(index + 1)
-                    && let Some(child) = self.accept_from(index)?
+                    && let Some(child) = self.accept_from(index, config)?
                 {
                     return Ok(child);
                 }
@@ -108,20 +137,25 @@ impl Master {
     }
 
     /// Accepts what waits at one listener. Returns something in a child only.
-    fn accept_from(&mut self, index: usize) -> io::Result<Option<Leave>> {
+    fn accept_from(&mut self, index: usize, config: &Config) -> io::Result<Option<Leave>> {
         for _ in 0..ACCEPTS_A_WAKE {
-            if self.children.count() >= self.max_children {
+            if self.children.count() >= config.max_children {
                 break;
             }
             match socket::accept(&self.listeners[index]) {
                 Ok((stream, peer)) => {
-                    if let Some(child) = self.fork_for(stream, peer)? {
+                    self.board.count(Counter::Connections, 1);
+                    let may = self.gate.may_pass(peer, &self.children, config);
+                    if let Err(refusal) = may {
+                        self.turn_away(&stream, peer, refusal);
+                    } else if let Some(child) = self.fork_for(stream, peer, config)? {
                         return Ok(Some(child));
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) if is_of_the_connection(&e) => {}
                 Err(e) => {
+                    self.board.count(Counter::Shortages, 1);
                     self.complaints.warn(format_args!(
                         "cannot accept a connection: {e}; trying again"
                     ));
@@ -133,13 +167,41 @@ impl Master {
         Ok(None)
     }
 
-    fn fork_for(&mut self, stream: TcpStream, peer: SocketAddr) -> io::Result<Option<Leave>> {
+    fn turn_away(&mut self, stream: &Stream, peer: Peer, refusal: Refusal) {
+        self.board.count(refusal.counter(), 1);
+        refuse(stream, refusal.line());
+        let reason = refusal.reason();
+        self.refusals.warn(format_args!(
+            "a connection from {peer} is refused: {reason}"
+        ));
+    }
+
+    fn fork_for(
+        &mut self,
+        stream: Stream,
+        peer: Peer,
+        config: &Config,
+    ) -> io::Result<Option<Leave>> {
+        let slot = self.children.next_slot();
+        let in_a_hurry = self.children.count() >= config.max_children / 2;
         // Until the child has handlers of its own, a signal to it would wake the parent.
         let blocked = Blocked::all()?;
         match process::fork() {
-            Ok(Side::Child) => return Ok(Some(Leave::Serve(stream, peer, blocked))),
-            Ok(Side::Parent(pid)) => self.children.add(pid, peer),
+            Ok(Side::Child) => {
+                return Ok(Some(Leave::Serve(Serve {
+                    stream,
+                    peer,
+                    blocked,
+                    slot,
+                    in_a_hurry,
+                })));
+            }
+            Ok(Side::Parent(pid)) => {
+                self.children.add(pid, peer);
+                self.board.count(Counter::Forks, 1);
+            }
             Err(e) => {
+                self.board.count(Counter::Shortages, 1);
                 self.complaints.warn(format_args!(
                     "cannot fork a child for {peer}: {e}; trying again"
                 ));
@@ -154,13 +216,8 @@ impl Master {
     }
 
     /// What it listens on.
-    pub(super) fn listeners(&self) -> &[TcpListener] {
+    pub(super) fn listeners(&self) -> &[Listener] {
         &self.listeners
-    }
-
-    /// Serves so many connections at once from now on.
-    pub(super) fn set_max_children(&mut self, max_children: usize) {
-        self.max_children = max_children;
     }
 
     /// Stops listening and lets the children finish, for at most as long as `deadline`.
@@ -169,7 +226,7 @@ impl Master {
     /// When waiting itself fails.
     pub(super) fn end(mut self, deadline: Deadline) -> io::Result<()> {
         self.listeners.clear();
-        self.children.reap();
+        self.children.reap(&mut self.gate.penalties, &[]);
         match self.children.count() {
             0 => {}
             n => log::info!("ending; waiting for {n} requests to finish"),
@@ -179,7 +236,7 @@ impl Master {
         while self.children.count() > 0 && !deadline.passed() && !again {
             poll::wait(&[(self.trap.fd(), Want::Read)], Some(deadline.left()))?;
             self.trap.drain();
-            self.children.reap();
+            self.children.reap(&mut self.gate.penalties, &[]);
             again = self.asked_to_end();
         }
         match self.children.count() {
@@ -217,7 +274,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 
 /// Says a line without waiting for anything. What the client has said is read first, as far as it is
 /// there: closing a connection with unread input would reset it and destroy the line on its way.
-fn refuse(mut stream: &TcpStream, line: &[u8]) {
+fn refuse(mut stream: &Stream, line: &[u8]) {
     use std::io::{Read as _, Write as _};
     let mut said = [0; 4096];
     for _ in 0..16 {

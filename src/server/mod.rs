@@ -8,6 +8,7 @@ mod child;
 mod cli;
 mod config;
 mod connection;
+mod gate;
 mod limits;
 mod listener;
 mod logging;
@@ -15,12 +16,13 @@ mod master;
 mod pid_file;
 mod presence;
 mod reaper;
+mod scoreboard;
+mod sources;
 mod talk;
 mod who_may;
 
 use std::io::{self, Write as _};
-use std::net::TcpListener;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -28,13 +30,17 @@ use clap::Parser as _;
 use self::cli::Cli;
 use self::config::Config;
 use self::listener::ListenError;
-use self::master::{Leave, Master};
+use self::master::{Leave, Master, Serve};
 use self::pid_file::{PidFile, PidFileError};
+use self::scoreboard::{Counter, Scoreboard};
+use crate::places::SOCKET;
 use crate::store::StoreError;
 use crate::store::spool::Spool;
 use crate::sys::clock::Deadline;
 use crate::sys::file;
 use crate::sys::process::{self, Pid};
+use crate::sys::socket::Listener;
+use crate::sys::title;
 
 /// The exit statuses of sysexits.h that the daemon has.
 mod exit {
@@ -99,27 +105,45 @@ fn run(cli: &Cli, mut config: Config) -> Result<(), StartError> {
     let listeners = listener::open(&config)?;
     let own = Pid::own();
     child::warm_up();
-    let mut master = Master::new(listeners, config.max_children)?;
+    let board = Scoreboard::create(pid_file.dir())?;
+    if let Err(e) = title::prepare() {
+        log::info!("ps will not show what children do: {e}");
+    }
+    let mut master = Master::new(listeners, board)?;
     // Signals are trapped by now: whoever knows that we listen may end us in order.
     announce(&config, master.listeners(), cli.ready_fd)?;
     loop {
-        match master.run()? {
-            Leave::Serve(stream, peer, blocked) => {
+        match master.run(&config)? {
+            Leave::Serve(serve) => {
+                let Serve {
+                    stream,
+                    peer,
+                    blocked,
+                    slot,
+                    in_a_hurry,
+                } = serve;
                 // Nothing that is the master's is dropped here; its descriptors are closed.
                 std::mem::forget((master, pid_file, spool_lock));
                 let mut keep = spool.descriptors();
-                keep.extend([stream.as_raw_fd(), logging::descriptor()]);
+                keep.extend([stream.as_fd().as_raw_fd(), logging::descriptor()]);
                 process::close_all_but(&mut keep);
-                child::serve(stream, peer, blocked, own, &config, &spool)
+                let ticket = board.ticket(slot);
+                let config = if in_a_hurry {
+                    config.in_a_hurry()
+                } else {
+                    config
+                };
+                child::serve(stream, peer, blocked, own, ticket, &config, &spool)
             }
             Leave::Reload => {
                 config = reload(cli, config);
                 spool.set_limits(config.limits);
-                master.set_max_children(config.max_children);
+                board.count(Counter::Reloads, 1);
             }
             Leave::End => {
+                listener::remove_socket(&config);
                 master.end(Deadline::after(config.drain_timeout))?;
-                pid_file.remove();
+                pid_file.remove_with(scoreboard::FILE);
                 return Ok(());
             }
         }
@@ -145,12 +169,22 @@ fn reload(cli: &Cli, before: Config) -> Config {
 }
 
 /// Says that the daemon listens, and where: in the log, and to the descriptor that was asked for.
-fn announce(config: &Config, listeners: &[TcpListener], ready_fd: Option<i32>) -> io::Result<()> {
+fn announce(config: &Config, listeners: &[Listener], ready_fd: Option<i32>) -> io::Result<()> {
+    let mut port = 0;
     for listener in listeners {
-        log::info!("listening on {}", listener.local_addr()?);
+        match listener {
+            Listener::Tcp(listener) => {
+                log::info!("listening on {}", listener.local_addr()?);
+                port = listener::local_port(listener);
+            }
+            Listener::Unix(_) => {
+                let path = config.run_dir.join(SOCKET);
+                log::info!("listening on {}", path.display());
+            }
+        }
     }
     log::info!("messages are in {}", config.spool.display());
-    if let (Some(fd), Some(first)) = (ready_fd, listeners.first()) {
+    if let Some(fd) = ready_fd {
         let mut ready = file::inherited(fd).map_err(|e| {
             io::Error::new(
                 e.kind(),
@@ -158,8 +192,7 @@ fn announce(config: &Config, listeners: &[TcpListener], ready_fd: Option<i32>) -
             )
         })?;
         // One write, so that nobody reads half a port.
-        let port = format!("{}\n", listener::local_port(first));
-        if let Err(e) = ready.write_all(port.as_bytes()) {
+        if let Err(e) = ready.write_all(format!("{port}\n").as_bytes()) {
             log::warn!("cannot write to descriptor {fd} of --ready-fd: {e}");
         }
     }

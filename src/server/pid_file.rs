@@ -43,10 +43,18 @@ impl PidFile {
         }
     }
 
-    /// Removes it, while it is still locked. (Dropping it, as a child does, leaves it where it is.)
-    pub(super) fn remove(self) {
-        if let Err(e) = self.dir.remove(NAME) {
-            log::warn!("cannot remove {}: {e}", self.dir.path_of(NAME).display());
+    /// The run directory.
+    pub(super) fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// Removes it, while it is still locked, and the file `other` beside it. (Dropping it, as a child does, leaves
+    /// it where it is.)
+    pub(super) fn remove_with(self, other: &str) {
+        for name in [other, NAME] {
+            if let Err(e) = self.dir.remove(name) {
+                log::warn!("cannot remove {}: {e}", self.dir.path_of(name).display());
+            }
         }
     }
 }

@@ -1,20 +1,58 @@
-//! The children that run, and what became of those that do not.
+//! The children that run, whom they serve, and what became of those that do not.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::time::Instant;
 
+use super::child;
+use super::scoreboard::{Counter, Scoreboard, has_completed};
+use super::sources::{Offence, Penalties, Source, is_exempt};
 use crate::sys::process::{self, End, Pid};
+use crate::sys::socket::Peer;
+
+/// A child.
+#[derive(Clone, Copy, Debug)]
+struct Child {
+    peer: Peer,
+    slot: usize,
+}
 
 /// The children of the master, by number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Children {
-    running: HashMap<Pid, SocketAddr>,
+    running: HashMap<Pid, Child>,
+    sources: HashMap<Source, usize>,
+    /// Slots of the scoreboard that were given back.
+    free: Vec<usize>,
+    /// The first slot that was never used.
+    fresh: usize,
+    board: Scoreboard,
 }
 
 impl Children {
-    /// Notes a new child and whom it serves.
-    pub(super) fn add(&mut self, pid: Pid, peer: SocketAddr) {
-        self.running.insert(pid, peer);
+    /// None so far; `most` at once are expected.
+    pub(super) fn new(board: Scoreboard, most: usize) -> Self {
+        Self {
+            running: HashMap::with_capacity(most),
+            sources: HashMap::with_capacity(most),
+            free: Vec::with_capacity(most),
+            fresh: 0,
+            board,
+        }
+    }
+
+    /// The slot that the next child gets.
+    pub(super) fn next_slot(&self) -> usize {
+        self.free.last().copied().unwrap_or(self.fresh)
+    }
+
+    /// Notes a new child, which has the next slot, and whom it serves.
+    pub(super) fn add(&mut self, pid: Pid, peer: Peer) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.fresh += 1;
+            self.fresh - 1
+        });
+        *self.sources.entry(Source::of(peer)).or_default() += 1;
+        self.running.insert(pid, Child { peer, slot });
     }
 
     /// How many run.
@@ -22,16 +60,53 @@ impl Children {
         self.running.len()
     }
 
-    /// Takes in all that have ended, and logs those that did not end well. A process that is not ours
-    /// (one that whoever started us had forked before) is passed over.
-    pub(super) fn reap(&mut self) {
+    /// How many of them serve this source.
+    pub(super) fn of(&self, source: Source) -> usize {
+        self.sources.get(&source).copied().unwrap_or(0)
+    }
+
+    /// How many have not completed a request yet.
+    pub(super) fn unproved(&self) -> usize {
+        let unproved = |child: &&Child| !has_completed(self.board.slot(child.slot));
+        self.running.values().filter(unproved).count()
+    }
+
+    /// Takes in all that have ended, logs those that did not end well, and notes what their clients have done. A
+    /// process that is not ours (one that whoever started us had forked before) is passed over.
+    pub(super) fn reap(&mut self, penalties: &mut Penalties, exempt: &[ipnet::IpNet]) {
         while let Some((pid, end)) = process::reap() {
-            let Some(peer) = self.running.remove(&pid) else {
+            let Some(child) = self.running.remove(&pid) else {
                 continue;
             };
-            match end {
-                End::Status(0) => {}
-                end => log::error!("the child {pid} that served {peer} {end}"),
+            let slot = self.board.slot(child.slot);
+            slot.clear();
+            self.free.push(child.slot);
+            let source = Source::of(child.peer);
+            if let Some(count) = self.sources.get_mut(&source) {
+                *count -= 1;
+                if *count == 0 {
+                    self.sources.remove(&source);
+                }
+            }
+            let Some((offence, counter)) = self.offence(pid, child.peer, end) else {
+                continue;
+            };
+            self.board.count(counter, 1);
+            if !is_exempt(child.peer, exempt) {
+                let span = penalties.add(source, offence, Instant::now());
+                log::debug!("{}: refused for {} s", child.peer, span.as_secs());
+            }
+        }
+    }
+
+    fn offence(&self, pid: Pid, peer: Peer, end: End) -> Option<(Offence, Counter)> {
+        match end {
+            End::Status(0) => None,
+            End::Status(child::GARBAGE) => Some((Offence::Garbage, Counter::Garbage)),
+            End::Status(child::TIMED_OUT) => Some((Offence::Timeout, Counter::Timeouts)),
+            end => {
+                log::error!("the child {pid} that served {peer} {end}");
+                Some((Offence::Crash, Counter::Crashes))
             }
         }
     }

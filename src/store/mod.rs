@@ -209,6 +209,30 @@ pub(crate) trait Users {
     /// When it cannot be removed.
     fn deregister(&self, name: &Name) -> Result<bool, StoreError>;
 
+    /// Notes, durably, that a name belongs to the login of this machine that has it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn claim(&self, name: &Name, at: u64) -> Result<(), StoreError>;
+
+    /// Whether a name belongs to a login of this machine.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    fn claimed(&self, name: &Name) -> Result<bool, StoreError>;
+
+    /// All names that belong to logins, sorted, and since when.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn claims(&self) -> Result<Vec<(Name, u64)>, StoreError>;
+
+    /// Ends that; `false` when it was not so.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    fn release(&self, name: &Name) -> Result<bool, StoreError>;
+
     /// All registered names, sorted.
     ///
     /// # Errors

@@ -291,6 +291,15 @@ pub(crate) fn make_read_only(file: &File) -> io::Result<()> {
     Ok(nix::sys::stat::fchmod(file, Mode::S_IRUSR)?)
 }
 
+/// Lets everybody read it, and only its owner write it (0644).
+///
+/// # Errors
+/// Those of `fchmod(2)`.
+pub(crate) fn let_all_read(file: &File) -> io::Result<()> {
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
+    Ok(nix::sys::stat::fchmod(file, mode)?)
+}
+
 /// Begins to write to the disk what has been written to `file`, and does not wait. Only a hint: with
 /// several files to sync, all are on their way before the first is waited for.
 pub(crate) fn begin_sync(file: &File) {

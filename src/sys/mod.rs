@@ -7,9 +7,11 @@
     reason = "the one place where system calls without a safe wrapper are made"
 )]
 
+pub(crate) mod board;
 pub(crate) mod clock;
 pub(crate) mod file;
 pub(crate) mod lock;
+pub(crate) mod login;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod signal;
@@ -18,3 +20,4 @@ pub(crate) mod stdio;
 #[cfg(test)]
 pub(crate) mod tape;
 pub(crate) mod terminal;
+pub(crate) mod title;

@@ -16,6 +16,11 @@ impl Pid {
         Self(nix::unistd::getpid().as_raw())
     }
 
+    /// The number itself.
+    pub(crate) fn number(self) -> u64 {
+        u64::try_from(self.0).unwrap_or_default()
+    }
+
     /// The parent of the calling process.
     pub(crate) fn parent() -> Self {
         Self(nix::unistd::getppid().as_raw())
@@ -147,6 +152,29 @@ pub(crate) fn ask_to_end(pid: Pid) {
 pub(crate) fn kill(pid: Pid) {
     // SAFETY: as for `ask_to_end`.
     unsafe { libc::kill(pid.0, libc::SIGKILL) };
+}
+
+/// Limits what the calling process, and those that it forks, may use: `memory` bytes of address space, and
+/// `descriptors`; it leaves no core file, and can fork no more (which does not hold for root).
+///
+/// # Errors
+/// Those of `setrlimit(2)`.
+pub(crate) fn limit(memory: u64, descriptors: u64) -> io::Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let limits = [
+        (Resource::RLIMIT_AS, memory),
+        (Resource::RLIMIT_NOFILE, descriptors),
+        (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_NPROC, 0),
+    ];
+    for (resource, most) in limits {
+        if setrlimit(resource, most, most).is_err() {
+            // What is lower already stays so.
+            let (_, hard) = getrlimit(resource)?;
+            setrlimit(resource, most.min(hard), most.min(hard))?;
+        }
+    }
+    Ok(())
 }
 
 /// Ties the calling child to its parent: when `parent` ends, in whatever way, this process is killed.

@@ -13,7 +13,7 @@ pub(crate) use nix::sys::signal::Signal;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use signal_hook::SigId;
-pub(crate) use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+pub(crate) use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 /// All signals blocked, until this is dropped; then the mask is what it was.
 #[derive(Debug)]

@@ -1,9 +1,14 @@
-//! TCP sockets: listening, accepting, and finding out what has become of what was written.
+//! Sockets, TCP and Unix: listening, accepting, and finding out what has become of what was written.
 
-use std::io;
+use std::fmt;
+use std::io::{self, Read, Write};
 use std::mem;
+use std::net::Shutdown;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::socket::{
@@ -14,6 +19,127 @@ use nix::sys::socket::{
 const BACKLOG: i32 = 4096;
 /// For how many seconds the kernel holds back a connection whose client has not said anything.
 const DEFER_SECONDS: libc::c_int = 5;
+
+/// Something that is listened on.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    /// A port.
+    Tcp(TcpListener),
+    /// A socket in the file system.
+    Unix(UnixListener),
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
+/// A connection, of either kind.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// From a network, or from this machine.
+    Tcp(TcpStream),
+    /// From this machine.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Ends our side.
+    ///
+    /// # Errors
+    /// Those of `shutdown(2)`.
+    pub(crate) fn end_writing(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+}
+
+impl Read for &Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => (&*stream).read(buffer),
+            Stream::Unix(stream) => (&*stream).read(buffer),
+        }
+    }
+}
+
+impl Write for &Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => (&*stream).write(bytes),
+            Stream::Unix(stream) => (&*stream).write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// This address.
+    Inet(SocketAddr),
+    /// A process of this machine, which ran for this user when it connected: the kernel says so.
+    Local {
+        /// The user's number.
+        uid: u32,
+        /// The process's number.
+        pid: i32,
+    },
+}
+
+impl Peer {
+    /// The address that stands for it: loopback for a process of this machine.
+    pub(crate) fn address(self) -> SocketAddr {
+        match self {
+            Self::Inet(address) => address,
+            Self::Local { .. } => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(address) => address.fmt(f),
+            Self::Local { uid, pid } => write!(f, "uid {uid} (process {pid})"),
+        }
+    }
+}
+
+/// Listens on a socket at `path`, which everybody on this machine may connect to. What an earlier process has
+/// left there is removed: the caller makes sure that no other uses it.
+///
+/// # Errors
+/// Those of `unlink(2)`, `bind(2)` (a path of more than 107 bytes is `InvalidInput`) and `chmod(2)`.
+pub(crate) fn listen_at(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+    listener.set_nonblocking(true)?;
+    nix::sys::socket::listen(&listener, Backlog::new(BACKLOG)?)?;
+    Ok(listener)
+}
 
 /// Listens on `address`, without blocking in `accept`. `[::]` takes IPv4 connections as well.
 ///
@@ -45,7 +171,22 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// Those of `accept(2)`; `WouldBlock` when none is waiting.
-pub(crate) fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+pub(crate) fn accept(listener: &Listener) -> io::Result<(Stream, Peer)> {
+    match listener {
+        Listener::Tcp(listener) => {
+            let (fd, storage) = accept_from(listener.as_fd())?;
+            Ok((Stream::Tcp(fd.into()), Peer::Inet(address_of(&storage))))
+        }
+        Listener::Unix(listener) => {
+            let (fd, _) = accept_from(listener.as_fd())?;
+            let who = nix::sys::socket::getsockopt(&fd, sockopt::PeerCredentials)?;
+            let (uid, pid) = (who.uid(), who.pid());
+            Ok((Stream::Unix(fd.into()), Peer::Local { uid, pid }))
+        }
+    }
+}
+
+fn accept_from(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, libc::sockaddr_storage)> {
     // SAFETY: a socket address of any family is valid when all its bytes are zero.
     let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
     let mut len = size_of_u32::<libc::sockaddr_storage>();
@@ -62,8 +203,7 @@ pub(crate) fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAdd
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the kernel has just given us this descriptor, and nobody else knows of it.
-    let stream = TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) });
-    Ok((stream, address_of(&storage)))
+    Ok((unsafe { OwnedFd::from_raw_fd(fd) }, storage))
 }
 
 fn address_of(storage: &libc::sockaddr_storage) -> SocketAddr {
@@ -85,11 +225,11 @@ fn address_of(storage: &libc::sockaddr_storage) -> SocketAddr {
     SocketAddr::new(ip, u16::from_be(port))
 }
 
-/// What is known of the bytes, and of the end, that were written to a TCP connection.
+/// What is known of the bytes, and of the end, that were written to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// The other kernel has acknowledged all of it, our end of the stream included, and has ended its
-    /// own side: nothing more will happen.
+    /// own side: nothing more will happen. On this machine, the other process has read all of it.
     Acknowledged,
     /// Not yet known.
     Pending,
@@ -101,17 +241,32 @@ pub(crate) enum Fate {
 ///
 /// # Errors
 /// When the kernel cannot tell.
-pub(crate) fn fate(stream: &TcpStream) -> io::Result<Fate> {
-    if stream.take_error()?.is_some() {
+pub(crate) fn fate(stream: &Stream) -> io::Result<Fate> {
+    let error = match stream {
+        Stream::Tcp(stream) => stream.take_error(),
+        Stream::Unix(stream) => stream.take_error(),
+    };
+    if error?.is_some() {
         return Ok(Fate::Lost);
     }
     let mut unacknowledged: libc::c_int = 0;
     // SAFETY: this request writes one int to the pointer (tcp(7), SIOCOUTQ, which is TIOCOUTQ).
-    let done = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut unacknowledged) };
+    let done = unsafe {
+        libc::ioctl(
+            stream.as_fd().as_raw_fd(),
+            libc::TIOCOUTQ,
+            &raw mut unacknowledged,
+        )
+    };
     if done != 0 {
         return Err(io::Error::last_os_error());
     }
-    if unacknowledged == 0 && state(stream)? == TCP_CLOSE {
+    let is_over = match stream {
+        Stream::Tcp(stream) => state(stream)? == TCP_CLOSE,
+        // What is not in the socket any more was read.
+        Stream::Unix(_) => true,
+    };
+    if unacknowledged == 0 && is_over {
         return Ok(Fate::Acknowledged);
     }
     Ok(Fate::Pending)
@@ -145,7 +300,11 @@ fn state(stream: &TcpStream) -> io::Result<u8> {
 ///
 /// # Errors
 /// Those of `setsockopt(2)`.
-pub(crate) fn give_up_after(stream: &TcpStream, limit: Duration) -> io::Result<()> {
+pub(crate) fn give_up_after(stream: &Stream, limit: Duration) -> io::Result<()> {
+    let Stream::Tcp(stream) = stream else {
+        // The end of a process of this machine is seen at once.
+        return Ok(());
+    };
     let millis = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
     set_tcp_option(stream.as_fd(), libc::TCP_USER_TIMEOUT, millis)
 }

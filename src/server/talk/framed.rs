@@ -9,7 +9,7 @@ use super::{Outcome, Talk};
 use crate::name::Name;
 use crate::server::connection::{Pace, Received};
 use crate::server::presence;
-use crate::server::who_may::Standing;
+use crate::server::scoreboard::Counter;
 use crate::store::{Lease, Speaks, StoreError, Waiting};
 use crate::wire::framed::{self as wire, Command, Frame, Order};
 
@@ -79,12 +79,11 @@ impl Talk<'_> {
 impl Client<'_, '_> {
     fn serve(&mut self) -> Result<Outcome, Stop> {
         let text = self.frame()?;
-        if self.talk.standing == Standing::Nobody {
-            let why = "not allowed from this address: open_networks does not include it";
-            return Ok(Outcome::Refused(why.into()));
+        if let Err(denied) = self.talk.standing.may_come() {
+            return Ok(Outcome::Refused(denied.to_string()));
         }
         let Some(command) = Command::parse(&text) else {
-            return Ok(Outcome::Refused("no command of the framed dialect".into()));
+            return Ok(Outcome::Garbage("no command of the framed dialect".into()));
         };
         if command == Command::Who {
             return self.who();
@@ -105,6 +104,17 @@ impl Client<'_, '_> {
             }
             Err(e) => return Ok(Outcome::Refused(e.to_string())),
         };
+        if command != Command::Send
+            && let Err(denied) = self.talk.may_be(&name).map_err(doing("who may"))?
+        {
+            if command == Command::Register {
+                self.say(wire::IS_ONLINE)?;
+            }
+            return Ok(Outcome::Refused(denied.to_string()));
+        }
+        let verb = String::from_utf8_lossy(command.text());
+        self.talk.doing(&format!("{verb} {name}"));
+        self.talk.ticket.completed();
         match command {
             Command::Register => self.register(&name),
             Command::Quit => self.quit(&name),
@@ -207,6 +217,7 @@ impl Client<'_, '_> {
         }
         if let (Some(waiting), Some(last)) = (&mut waiting, queue.last) {
             waiting.acknowledge(last).map_err(doing(&what))?;
+            self.talk.ticket.count(Counter::Delivered, count);
         }
         Ok(Outcome::Done(format!("{what}: {count} messages delivered")))
     }
@@ -268,13 +279,18 @@ impl Client<'_, '_> {
                 Err(_) => return Ok(Outcome::Refused(format!("{what}: no sender"))),
             },
         };
+        if let Err(denied) = self.talk.may_be(&from).map_err(doing(&what))? {
+            return Ok(Outcome::Refused(format!("{what}: {denied}")));
+        }
         let most = self.talk.config.max_body;
         if body.is_empty() || body.len() > most {
             let len = body.len();
             let why = format!("a message of {len} bytes: 1 to {most} are allowed");
-            return Ok(Outcome::Refused(format!("{what} from ~{from}: {why}")));
+            let from = self.talk.marked(&from);
+            return Ok(Outcome::Refused(format!("{what} from {from}: {why}")));
         }
-        let what = format!("{what} from ~{from}, {} bytes", body.len());
+        let who = self.talk.marked(&from);
+        let what = format!("{what} from {who}, {} bytes", body.len());
         let receipt = self.talk.deliver(to, &from, body).map_err(doing(&what))?;
         Ok(Outcome::Done(format!(
             "{what}: accepted as {to}/{}",
@@ -303,7 +319,7 @@ impl Client<'_, '_> {
                 }
                 Frame::Malformed(what) => {
                     let why = format!("not the framed dialect: {what}");
-                    return Ok(Said::Nothing(Outcome::Refused(why)));
+                    return Ok(Said::Nothing(Outcome::Garbage(why)));
                 }
                 Frame::Incomplete => {}
             }
@@ -313,7 +329,10 @@ impl Client<'_, '_> {
             {
                 Received::Bytes | Received::Bell => {}
                 Received::End => return nothing("the client left in the middle of a command"),
-                Received::Silence => return nothing("the client did not go on in time"),
+                Received::Silence => {
+                    let how = "the client did not go on in time";
+                    return Ok(Said::Nothing(Outcome::Slow(how.into())));
+                }
                 Received::Ending => return nothing("the daemon ends in the middle of a command"),
             }
         }

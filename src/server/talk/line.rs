@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{Outcome, Talk, reason};
 use crate::name::Name;
 use crate::server::connection::{Pace, Received};
-use crate::server::who_may::{NOT_FROM_HERE, Standing};
+use crate::server::scoreboard::Counter;
+use crate::server::who_may::Denied;
 use crate::store::{StoreError, Waiting};
 use crate::wire::line::{self as wire, Refusal, Request};
 
@@ -38,22 +39,39 @@ struct Line {
 impl Talk<'_> {
     /// Serves a client of the line dialect that has said something.
     pub(super) fn line(&mut self) -> io::Result<Outcome> {
+        self.ticket.count(Counter::Line, 1);
         let Some(line) = self.read_line()? else {
             return self.too_slow();
         };
         let received = std::mem::take(&mut self.received);
         let request = wire::parse(&received[..line.len], self.config.max_body);
-        let request = match self.standing {
-            Standing::Open => request,
-            Standing::Nobody => Err(Refusal::Other(NOT_FROM_HERE.into())),
-        };
+        let may = self.standing.may_come();
+        let request = may
+            .map_err(|denied| Refusal::Other(denied.to_string()))
+            .and(request);
         match request {
-            Ok(Request::Store { to, from, body }) => self.store(&to, &from, body, line.more_comes),
+            Ok(Request::Store { to, from, body }) => match self.may_be(&from) {
+                Ok(Ok(())) => self.store(&to, &from, body, line.more_comes),
+                Ok(Err(denied)) => self.deny(&denied, line.more_comes),
+                Err(e) => self.fail(&e, &format!("store {to}"), line.more_comes),
+            },
             Ok(Request::Fetch { of }) => {
                 drop(received);
-                self.fetch(&of, line.more_comes)
+                match self.may_be(&of) {
+                    Ok(Ok(())) => self.fetch(&of, line.more_comes),
+                    Ok(Err(denied)) => self.deny(&denied, line.more_comes),
+                    Err(e) => self.fail(&e, &format!("fetch {of}"), line.more_comes),
+                }
             }
-            Err(refusal) => self.refuse(&refusal, line.more_comes),
+            Err(refusal) => {
+                let outcome = self.refuse(&refusal, line.more_comes)?;
+                Ok(match (refusal, outcome) {
+                    (Refusal::BadVerb | Refusal::NoVerb, Outcome::Refused(why)) => {
+                        Outcome::Garbage(why)
+                    }
+                    (_, outcome) => outcome,
+                })
+            }
         }
     }
 
@@ -94,20 +112,24 @@ impl Talk<'_> {
     }
 
     fn store(&mut self, to: &Name, from: &Name, body: &[u8], more: bool) -> io::Result<Outcome> {
+        self.doing(&format!("store {to}"));
         let stored = self.deliver(to, from, body);
         match stored {
             Ok(receipt) => {
+                self.ticket.completed();
                 self.reply(wire::ACCEPTED, more)?;
                 let (bytes, seq) = (body.len(), receipt.seq);
+                let from = self.marked(from);
                 Ok(Outcome::Done(format!(
-                    "store {to}/{seq} from ~{from}, {bytes} bytes: accepted"
+                    "store {to}/{seq} from {from}, {bytes} bytes: accepted"
                 )))
             }
-            Err(e) => self.fail(&e, &format!("store {to} from ~{from}"), more),
+            Err(e) => self.fail(&e, &format!("store {to} from {}", self.marked(from)), more),
         }
     }
 
     fn fetch(&mut self, of: &Name, more: bool) -> io::Result<Outcome> {
+        self.doing(&format!("fetch {of}"));
         let store = self.store;
         let mut waiting = match store.fetch(of) {
             Ok(Some(waiting)) => waiting,
@@ -132,9 +154,12 @@ impl Talk<'_> {
             return Ok(Outcome::Broken(what));
         }
         match waiting.acknowledge(last) {
-            Ok(()) => Ok(Outcome::Done(format!(
-                "fetch {of}: {count} messages delivered"
-            ))),
+            Ok(()) => {
+                self.ticket.count(Counter::Delivered, count);
+                Ok(Outcome::Done(format!(
+                    "fetch {of}: {count} messages delivered"
+                )))
+            }
             Err(e) => Ok(Outcome::Failed(format!(
                 "fetch {of}: delivered, but not noted: {e}"
             ))),
@@ -176,6 +201,10 @@ impl Talk<'_> {
         Ok(Outcome::Refused(reply.trim_end().to_owned()))
     }
 
+    fn deny(&mut self, denied: &Denied, more: bool) -> io::Result<Outcome> {
+        self.refuse(&Refusal::Other(denied.to_string()), more)
+    }
+
     /// Tells a client what the store did not do: what it can do something about in words, the rest to
     /// the log.
     fn fail(&mut self, error: &StoreError, what: &str, more: bool) -> io::Result<Outcome> {
@@ -190,6 +219,9 @@ impl Talk<'_> {
     /// Ends the connection of a client that has not said its request in time.
     pub(super) fn too_slow(&mut self) -> io::Result<Outcome> {
         let refusal = Refusal::Other("Timeout: the request did not come in time".into());
-        self.refuse(&refusal, true)
+        self.refuse(&refusal, true).map(|outcome| match outcome {
+            Outcome::Refused(why) => Outcome::Slow(format!("refused: {why}")),
+            outcome => outcome,
+        })
     }
 }

@@ -11,11 +11,13 @@ use std::time::Instant;
 
 use super::config::Config;
 use super::connection::{Connection, Pace, Received};
-use super::who_may::{self, Standing};
+use super::scoreboard::{Counter, Ticket};
+use super::who_may::{Denied, Standing};
 use crate::message::{Draft, MessageId, Trust};
 use crate::name::Name;
 use crate::store::{Delivery, Receipt, Store, StoreError};
 use crate::sys::clock::{Deadline, unix_millis};
+use crate::sys::socket::Peer;
 use crate::wire::session::Code;
 use crate::wire::sniff::{Dialect, sniff};
 
@@ -27,8 +29,11 @@ struct Talk<'a> {
     /// By when it must have said its request.
     deadline: Deadline,
     standing: Standing,
-    /// Where it comes from.
+    /// Where it comes from; loopback for a process of this machine.
     peer: SocketAddr,
+    /// The same for people.
+    whence: String,
+    ticket: Ticket,
     config: &'a Config,
     store: &'a dyn Store,
 }
@@ -42,35 +47,71 @@ enum Outcome {
     Refused(String),
     /// The store has failed, and the client was told so.
     Failed(String),
-    /// The client went away, or was too slow.
+    /// The client went away.
     Broken(String),
+    /// The client was too slow.
+    Slow(String),
+    /// The client speaks no dialect.
+    Garbage(String),
     /// The client said nothing and left: somebody has looked whether we are there.
     Nothing,
 }
 
+/// How a connection ended, for the master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Nothing is held against the client.
+    Well,
+    /// It spoke no dialect.
+    Garbage,
+    /// It took too long.
+    Slow,
+}
+
 /// Serves one connection and logs what became of it.
-pub(super) fn talk(connection: Connection, peer: SocketAddr, config: &Config, store: &dyn Store) {
+pub(super) fn talk(
+    connection: Connection,
+    peer: Peer,
+    ticket: Ticket,
+    config: &Config,
+    store: &dyn Store,
+) -> Ended {
     let begun = Instant::now();
     let mut talk = Talk {
         connection,
         received: Vec::new(),
         deadline: Deadline::after(config.request_timeout),
-        standing: who_may::standing(peer, config),
-        peer,
+        standing: Standing::of(peer, config),
+        peer: peer.address(),
+        whence: peer.to_string(),
+        ticket,
         config,
         store,
     };
-    let outcome = talk
-        .serve()
-        .unwrap_or_else(|e| Outcome::Broken(format!("the connection broke: {e}")));
+    let outcome = talk.serve().unwrap_or_else(|e| match e.kind() {
+        io::ErrorKind::TimedOut => Outcome::Slow("the client did not read in time".into()),
+        _ => Outcome::Broken(format!("the connection broke: {e}")),
+    });
     let took = Took(begun);
+    let ended = match outcome {
+        Outcome::Slow(_) => Ended::Slow,
+        Outcome::Garbage(_) => Ended::Garbage,
+        _ => Ended::Well,
+    };
+    match outcome {
+        Outcome::Refused(_) => ticket.count(Counter::Refused, 1),
+        Outcome::Failed(_) => ticket.count(Counter::Failed, 1),
+        _ => {}
+    }
     match outcome {
         Outcome::Done(what) => log::info!("{peer} {what} ({took})"),
         Outcome::Refused(why) => log::info!("{peer} refused: {why} ({took})"),
         Outcome::Failed(why) => log::error!("{peer} {why} ({took})"),
-        Outcome::Broken(how) => log::info!("{peer} {how} ({took})"),
+        Outcome::Broken(how) | Outcome::Slow(how) => log::info!("{peer} {how} ({took})"),
+        Outcome::Garbage(why) => log::info!("{peer} refused: {why} ({took})"),
         Outcome::Nothing => log::debug!("{peer} said nothing ({took})"),
     }
+    ended
 }
 
 struct Took(Instant);
@@ -88,11 +129,17 @@ impl Talk<'_> {
             match sniff(&self.received) {
                 None => {}
                 Some(Dialect::Line) => return self.line(),
-                Some(Dialect::Session) => return self.session(),
-                Some(Dialect::Framed) => return self.framed(),
+                Some(Dialect::Session) => {
+                    self.ticket.count(Counter::Sessions, 1);
+                    return self.session();
+                }
+                Some(Dialect::Framed) => {
+                    self.ticket.count(Counter::Framed, 1);
+                    return self.framed();
+                }
                 Some(Dialect::Tls) => {
                     self.connection.finish(true);
-                    return Ok(Outcome::Refused(
+                    return Ok(Outcome::Garbage(
                         "the client wants TLS, which is not spoken".into(),
                     ));
                 }
@@ -122,19 +169,40 @@ impl Talk<'_> {
         Ok(())
     }
 
+    /// Says what is done, for whoever looks.
+    fn doing(&self, what: &str) {
+        self.ticket.doing(&self.whence, what);
+    }
+
+    /// Whether the client may act as `name`.
+    fn may_be(&self, name: &Name) -> Result<Result<(), Denied>, StoreError> {
+        self.standing.may_be(name, self.store)
+    }
+
+    /// A name with the mark of one that is only claimed.
+    fn marked(&self, name: &Name) -> String {
+        match self.standing.trust() {
+            Trust::Open => format!("~{name}"),
+            Trust::Local => name.to_string(),
+        }
+    }
+
     /// Stores a message of a dialect whose clients do not name their messages.
     fn deliver(&self, to: &Name, from: &Name, body: &[u8]) -> Result<Receipt, StoreError> {
         let draft = Draft {
             id: new_id()?,
             from,
-            trust: Trust::Open,
+            trust: self.standing.trust(),
             at: unix_millis(),
             expires: None,
             // The id is new, so nobody can have sent this message before.
             once: false,
             body,
         };
-        self.store.deliver_one(Delivery { to, draft })
+        let receipt = self.store.deliver_one(Delivery { to, draft })?;
+        self.ticket.count(Counter::Stored, 1);
+        self.ticket.count(Counter::StoredBytes, body.len() as u64);
+        Ok(receipt)
     }
 }
 

@@ -128,6 +128,22 @@ impl Users for Spool {
         users::deregister(self, name)
     }
 
+    fn claim(&self, name: &Name, at: u64) -> Result<(), StoreError> {
+        users::claim(self, name, at)
+    }
+
+    fn claimed(&self, name: &Name) -> Result<bool, StoreError> {
+        users::claimed(self, name)
+    }
+
+    fn claims(&self) -> Result<Vec<(Name, u64)>, StoreError> {
+        users::claims(self)
+    }
+
+    fn release(&self, name: &Name) -> Result<bool, StoreError> {
+        users::release(self, name)
+    }
+
     fn names(&self) -> Result<Vec<Name>, StoreError> {
         users::names(self)
     }

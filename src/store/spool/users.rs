@@ -1,7 +1,7 @@
 //! Who is registered: a small file each, replaced as a whole.
 //!
 //! `user/3f/bob` is two lines: `registered MILLISECONDS` and `checksum CRC-32` of the first line, in
-//! hexadecimal.
+//! hexadecimal. Beside it, `user/3f/.bob.claim`, of the same form, says that the name belongs to a login of this machine.
 
 use std::io;
 
@@ -64,11 +64,101 @@ pub(super) fn deregister(spool: &Spool, name: &Name) -> Result<bool, StoreError>
     }
 }
 
+/// Notes that `name` belongs to a login of this machine, durably.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn claim(spool: &Spool, name: &Name, at: u64) -> Result<(), StoreError> {
+    let users = spool.user_dir();
+    let place = claim_place(name);
+    let write = |e| StoreError::system("write", users.path_of(&place))(e);
+    // Mostly it is there, and durable.
+    if users
+        .file(&place)
+        .map_err(write)?
+        .is_some_and(|file| is_whole(&file))
+    {
+        return Ok(());
+    }
+    let _lock = lock(spool, name)?;
+    let claim = users.file_or_new(&place).map_err(write)?;
+    file::write_at(&claim, encode(at).as_bytes(), 0)
+        .and_then(|()| file::sync(&claim))
+        .map_err(write)?;
+    let folder = folder(spool, name)?;
+    folder.sync().map_err(write)
+}
+
+/// A claim that was cut off while it was written may not have its name on the disk.
+fn is_whole(file: &std::fs::File) -> bool {
+    let mut text = [0; 128];
+    let n = file::read_at(file, &mut text, 0).unwrap_or(0);
+    decode(&text[..n]).is_some()
+}
+
+/// Whether `name` belongs to a login of this machine.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn claimed(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
+    let users = spool.user_dir();
+    let place = claim_place(name);
+    let found = users.file(&place);
+    Ok(found
+        .map_err(StoreError::system("read", users.path_of(&place)))?
+        .is_some())
+}
+
+/// Ends a claim; `false` when there was none.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn release(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
+    let folder = folder(spool, name)?;
+    let file = format!(".{name}.claim");
+    match folder.remove(&file).and_then(|()| folder.sync()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(StoreError::system("remove", folder.path_of(&file))(e)),
+    }
+}
+
+fn claim_place(name: &Name) -> String {
+    format!("{}/.{name}.claim", Spool::folder_name(name))
+}
+
 /// All names that are registered, sorted.
 ///
 /// # Errors
 /// Those of the system.
 pub(super) fn names(spool: &Spool) -> Result<Vec<Name>, StoreError> {
+    list(spool, |file| Name::new(file).ok())
+}
+
+/// All claims, sorted by name.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn claims(spool: &Spool) -> Result<Vec<(Name, u64)>, StoreError> {
+    let names = list(spool, |file| {
+        Name::new(file.strip_prefix(b".")?.strip_suffix(b".claim")?).ok()
+    })?;
+    let users = spool.user_dir();
+    let mut all = Vec::new();
+    for name in names {
+        let place = claim_place(&name);
+        let read = |e| StoreError::system("read", users.path_of(&place))(e);
+        if let Some(file) = users.file(&place).map_err(read)? {
+            let mut text = [0; 128];
+            let n = file::read_at(&file, &mut text, 0).map_err(read)?;
+            all.push((name, decode(&text[..n]).unwrap_or(0)));
+        }
+    }
+    Ok(all)
+}
+
+/// The names in all folders that `name` finds in the names of files.
+fn list(spool: &Spool, name: impl Fn(&[u8]) -> Option<Name>) -> Result<Vec<Name>, StoreError> {
     let root = spool.user_dir();
     let mut all = Vec::new();
     for sub in root
@@ -76,9 +166,9 @@ pub(super) fn names(spool: &Spool) -> Result<Vec<Name>, StoreError> {
         .map_err(StoreError::system("read", root.path()))?
     {
         let sub = String::from_utf8_lossy(&sub).into_owned();
-        let names = root.sub(&sub).and_then(|folder| folder.names());
-        let names = names.map_err(StoreError::system("read", root.path_of(&sub)))?;
-        all.extend(names.iter().filter_map(|name| Name::new(name).ok()));
+        let files = root.sub(&sub).and_then(|folder| folder.names());
+        let files = files.map_err(StoreError::system("read", root.path_of(&sub)))?;
+        all.extend(files.iter().filter_map(|file| name(file)));
     }
     all.sort_unstable();
     Ok(all)

@@ -4,6 +4,7 @@ use super::{GATHER, Handed, PING, Session, Stop, VANISHED, Watch};
 use crate::message::Stored;
 use crate::name::Name;
 use crate::server::connection::Pace;
+use crate::server::scoreboard::Counter;
 use crate::store::{Reading, State, StoreError, Waiting};
 use crate::sys::clock::Deadline;
 use crate::wire::session::{Code, Line, Message, encode_message};
@@ -39,8 +40,14 @@ impl<'a> Session<'_, 'a> {
         self.handed = None;
         match store.fetch(&name) {
             Ok(Some(mut waiting)) => {
+                let before = self.tally.handed;
                 if let Some(last) = self.hand_out(Some(waiting.as_mut()), max, &what)? {
-                    self.handed = Some(Handed { waiting, last });
+                    let count = self.tally.handed - before;
+                    self.handed = Some(Handed {
+                        waiting,
+                        last,
+                        count,
+                    });
                 }
                 Ok(())
             }
@@ -111,6 +118,7 @@ impl<'a> Session<'_, 'a> {
         match done {
             Ok(true) => {
                 self.tally.acknowledged += 1;
+                self.count_delivered(seq);
                 Line::begin(&mut self.out, "OK").end();
             }
             Ok(false) => {
@@ -123,6 +131,14 @@ impl<'a> Session<'_, 'a> {
         let is_over = |handed: &Handed<'_>| seq >= handed.last;
         if self.watch.is_none() && self.handed.as_ref().is_some_and(is_over) {
             self.handed = None;
+        }
+    }
+
+    /// Counts what was handed out as delivered, once all of it is.
+    fn count_delivered(&mut self, seq: u64) {
+        if let Some(handed) = self.handed.as_mut().filter(|handed| seq >= handed.last) {
+            let count = std::mem::take(&mut handed.count);
+            self.talk.ticket.count(Counter::Delivered, count);
         }
     }
 
@@ -199,6 +215,7 @@ impl<'a> Session<'_, 'a> {
                     ping: Deadline::after(PING),
                 });
                 self.talk.connection.give_up_after(VANISHED)?;
+                self.doing("watch");
             }
             Err(e) => self.fail(&format!("watch {name}"), &e),
         }
@@ -262,7 +279,11 @@ impl<'a> Session<'_, 'a> {
             }
             None => {
                 let waiting = self.talk.store.fetch(name)?;
-                Ok(waiting.map(|waiting| Handed { waiting, last: 0 }))
+                Ok(waiting.map(|waiting| Handed {
+                    waiting,
+                    last: 0,
+                    count: 0,
+                }))
             }
         }
     }
@@ -276,6 +297,7 @@ impl<'a> Session<'_, 'a> {
             match handed.waiting.next() {
                 Ok(Some(message)) => {
                     handed.last = message.seq;
+                    handed.count += 1;
                     self.tally.handed += 1;
                     encode_message(&mut self.out, &to_wire(&message));
                 }

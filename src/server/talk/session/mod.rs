@@ -13,7 +13,6 @@ use std::time::Duration;
 use super::{Outcome, Talk, reason};
 use crate::name::Name;
 use crate::server::connection::{Pace, Received};
-use crate::server::who_may::{NOT_FROM_HERE, Standing};
 use crate::store::{Bell, StoreError, Waiting};
 use crate::sys::clock::Deadline;
 use crate::wire::session::{Code, Line, Parsed, Request, VERSION, decode_request};
@@ -47,6 +46,8 @@ struct Handed<'a> {
     waiting: Box<dyn Waiting + 'a>,
     /// The number of the last of them; 0 while there is none.
     last: u64,
+    /// How many of them were not counted as delivered.
+    count: u64,
 }
 
 /// That the mailbox is watched.
@@ -73,6 +74,10 @@ enum Stop {
     Broken(io::Error),
     /// The client was told, or needs not be.
     Over,
+    /// The client was told that it took too long.
+    Slow,
+    /// What it says is not this dialect.
+    Garbage,
 }
 
 impl From<io::Error> for Stop {
@@ -96,16 +101,18 @@ impl Talk<'_> {
         let stop = session.serve();
         let what = session.summary();
         match stop {
-            Ok(()) | Err(Stop::Over) => {
+            Err(Stop::Broken(e)) if e.kind() == io::ErrorKind::TimedOut => Ok(Outcome::Slow(
+                format!("{what}; the client did not read in time"),
+            )),
+            stop @ (Ok(()) | Err(Stop::Over | Stop::Slow | Stop::Garbage)) => {
                 let sent = session.flush();
                 let refused = !session.greeted;
                 self.connection.finish(false);
-                sent.map(|()| {
-                    if refused {
-                        Outcome::Refused(what)
-                    } else {
-                        Outcome::Done(what)
-                    }
+                sent.map(|()| match stop {
+                    Err(Stop::Slow) => Outcome::Slow(what),
+                    Err(Stop::Garbage) => Outcome::Garbage(what),
+                    _ if refused => Outcome::Refused(what),
+                    _ => Outcome::Done(what),
                 })
             }
             Err(Stop::Broken(e)) => Ok(Outcome::Broken(format!(
@@ -126,7 +133,7 @@ impl Session<'_, '_> {
         let who = self
             .name
             .as_ref()
-            .map_or("nobody".into(), |name| format!("~{name}"));
+            .map_or("nobody".into(), |name| self.talk.marked(name));
         format!(
             "session of {who}: {sent} sent, {handed} handed out, {acknowledged} acknowledged, {errors} errors"
         )
@@ -200,7 +207,7 @@ impl Session<'_, '_> {
                 Parsed::Lost(code, text) => {
                     self.deliver(&mut batch);
                     self.error(code, text);
-                    return Err(Stop::Over);
+                    return Err(Stop::Garbage);
                 }
             }
             if self.out.len() >= GATHER {
@@ -240,21 +247,41 @@ impl Session<'_, '_> {
     }
 
     fn hello(&mut self, name: Option<Name>) -> Result<(), Stop> {
-        if self.talk.standing == Standing::Nobody {
-            self.error(Code::Denied, NOT_FROM_HERE);
-            return Err(Stop::Over);
+        let name = name.or_else(|| self.talk.standing.login().cloned());
+        let may = match &name {
+            Some(name) => self.talk.may_be(name),
+            None => Ok(self.talk.standing.may_come()),
+        };
+        match may {
+            Ok(Ok(())) => {}
+            Ok(Err(denied)) => {
+                self.error(Code::Denied, denied);
+                return Err(Stop::Over);
+            }
+            Err(e) => {
+                self.fail("hello", &e);
+                return Err(Stop::Over);
+            }
         }
         self.greeted = true;
         let mut line = Line::begin(&mut self.out, "OK").word(VERSION);
         if let Some(name) = &name {
             line = line.field("name", name);
         }
-        line.field("trust", "open")
+        line.field("trust", self.talk.standing.trust())
             .field("max-body", self.talk.config.max_body)
             .field("lease", self.talk.config.lease.as_secs())
             .end();
         self.name = name;
+        self.talk.ticket.completed();
+        self.doing("session");
         Ok(())
+    }
+
+    /// Says what is done, for whoever looks.
+    fn doing(&self, what: &str) {
+        let who = self.name.as_ref().map_or("nobody", Name::as_str);
+        self.talk.doing(&format!("{what} {who}"));
     }
 
     /// The name of the session; without one, the client is told that it needs one.
@@ -336,7 +363,7 @@ impl Session<'_, '_> {
             }
             Received::Silence => {
                 self.error(Code::Timeout, "nothing came for too long");
-                Err(Stop::Over)
+                Err(if in_request { Stop::Slow } else { Stop::Over })
             }
         }
     }

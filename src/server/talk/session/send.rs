@@ -1,8 +1,9 @@
 //! `SEND`: messages on their way into mailboxes, and what became of earlier ones.
 
 use super::Session;
-use crate::message::{Draft, MessageId, Trust};
+use crate::message::{Draft, MessageId};
 use crate::name::Name;
+use crate::server::scoreboard::Counter;
 use crate::server::talk::new_id;
 use crate::store::{Delivery, State, StoreError};
 use crate::sys::clock::unix_millis;
@@ -55,14 +56,14 @@ impl Session<'_, '_> {
             return;
         };
         let letters = std::mem::take(&mut batch.0);
-        let at = unix_millis();
+        let (at, trust) = (unix_millis(), self.talk.standing.trust());
         let deliveries: Vec<Delivery<'_>> = letters
             .iter()
             .filter_map(|letter| {
                 let draft = Draft {
                     id: *letter.id.as_ref().ok()?,
                     from: &from,
-                    trust: Trust::Open,
+                    trust,
                     at,
                     expires: letter.ttl.map(|ttl| at.saturating_add(ttl * 1_000)),
                     once: letter.once,
@@ -78,7 +79,7 @@ impl Session<'_, '_> {
             return;
         }
         let mut outcomes = self.talk.store.deliver(&deliveries).into_iter();
-        for Letter { to, id, .. } in &letters {
+        for Letter { to, id, body, .. } in &letters {
             let outcome = match id {
                 Ok(id) => outcomes
                     .next()
@@ -88,13 +89,17 @@ impl Session<'_, '_> {
             match outcome {
                 Some(Ok((id, receipt))) => {
                     self.tally.sent += 1;
+                    self.talk.ticket.count(Counter::Stored, 1);
+                    self.talk
+                        .ticket
+                        .count(Counter::StoredBytes, body.len() as u64);
                     Line::begin(&mut self.out, "OK")
                         .field("id", id)
                         .field("to", to)
                         .field("seq", receipt.seq)
                         .end();
                 }
-                Some(Err(e)) => self.fail(&format!("store {to} from ~{from}"), &e),
+                Some(Err(e)) => self.fail(&format!("store {to} from {from}"), &e),
                 // The store has an outcome for each.
                 None => self.error(Code::Internal, "the server has failed; its log says why"),
             }

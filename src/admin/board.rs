@@ -1,0 +1,270 @@
+//! `droplinectl status`, `top` and `metrics`: what the daemon does, read from its scoreboard.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Failure;
+use crate::sys::board::Board;
+use crate::sys::clock::unix_millis;
+use crate::sys::file::Dir;
+use crate::sys::lock::Locked;
+
+/// Why there is nothing to see.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BoardError {
+    /// Nobody has the pid file.
+    #[error("no daemon runs with the run directory {0}; another one is named with --run-dir")]
+    NotRunning(PathBuf),
+    /// The scoreboard cannot be read.
+    #[error("cannot read {0}: {1}")]
+    Unreadable(PathBuf, io::Error),
+}
+
+/// A child, as it is shown.
+#[derive(Debug, Serialize)]
+struct Child {
+    pid: u64,
+    since: u64,
+    from: String,
+    doing: String,
+}
+
+/// What the daemon does now, and has done.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    pid: u64,
+    since: u64,
+    children: Vec<Child>,
+    counters: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Maps the scoreboard of the daemon with this run directory.
+///
+/// # Errors
+/// When none runs, or it cannot be read.
+pub(super) fn open(run_dir: &Path) -> Result<Board, BoardError> {
+    let not_running = || BoardError::NotRunning(run_dir.to_owned());
+    let unreadable = |e| BoardError::Unreadable(run_dir.join("scoreboard"), e);
+    let dir = match Dir::open(run_dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(not_running()),
+        dir => dir.map_err(unreadable)?,
+    };
+    // A daemon that was killed leaves its files, but not its lock. Whoever may not read the pid file takes the
+    // word of the scoreboard.
+    if let Ok(Some(pid_file)) = dir.file("droplined.pid")
+        && let Ok(Ok(_)) = Locked::attempt(pid_file)
+    {
+        return Err(not_running());
+    }
+    let file = dir.file("scoreboard").map_err(unreadable)?;
+    Board::look_at(&file.ok_or_else(not_running)?).map_err(unreadable)
+}
+
+impl Status {
+    /// What the scoreboard says now.
+    pub(super) fn read(board: Board) -> Self {
+        let slots = (0..board.slots()).filter_map(|index| board.slot(index).read());
+        let children = slots.map(|seen| Child {
+            pid: seen.pid,
+            since: seen.since,
+            from: seen.peer,
+            doing: seen.doing,
+        });
+        let counters = board.counters().into_iter();
+        Self {
+            pid: board.pid(),
+            since: board.since(),
+            children: children.collect(),
+            counters: counters.map(|(name, value)| (name, value.into())).collect(),
+        }
+    }
+
+    fn counter(&self, name: &str) -> u64 {
+        let value = self.counters.get(name);
+        value.and_then(serde_json::Value::as_u64).unwrap_or(0)
+    }
+
+    /// For a person.
+    fn text(&self, most: usize) -> String {
+        let mut out = String::new();
+        let _ = writeln!(
+            out,
+            "droplined {}, up {}, {} connections now",
+            self.pid,
+            span(unix_millis().saturating_sub(self.since)),
+            self.children.len()
+        );
+        let _ = writeln!(
+            out,
+            "messages: {} stored ({} bytes), {} delivered",
+            self.counter("stored"),
+            self.counter("stored_bytes"),
+            self.counter("delivered")
+        );
+        let groups = [
+            (
+                "connections",
+                &["connections", "line", "framed", "sessions"][..],
+            ),
+            (
+                "refused",
+                &[
+                    "refused",
+                    "refused_source",
+                    "refused_early",
+                    "refused_penalty",
+                ],
+            ),
+            (
+                "trouble",
+                &["timeouts", "garbage", "failed", "crashes", "shortages"],
+            ),
+        ];
+        for (what, names) in groups {
+            let values = names
+                .iter()
+                .map(|name| format!("{name} {}", self.counter(name)));
+            let _ = writeln!(out, "{what}: {}", values.collect::<Vec<_>>().join(", "));
+        }
+        if !self.children.is_empty() && most > 0 {
+            let _ = writeln!(out, "\n{:>8} {:>9}  {:<24} DOING", "PID", "FOR", "FROM");
+        }
+        for child in self.children.iter().take(most) {
+            let age = span(unix_millis().saturating_sub(child.since));
+            let _ = writeln!(
+                out,
+                "{:>8} {age:>9}  {:<24} {}",
+                child.pid, child.from, child.doing
+            );
+        }
+        if let Some(more) = self
+            .children
+            .len()
+            .checked_sub(most)
+            .filter(|more| *more > 0)
+        {
+            let _ = writeln!(out, "... and {more} more");
+        }
+        out
+    }
+}
+
+/// A time, short.
+fn span(millis: u64) -> String {
+    let seconds = millis / 1_000;
+    match seconds {
+        0..60 => format!("{}.{} s", seconds, millis % 1_000 / 100),
+        60..86_400 => format!(
+            "{}:{:02}:{:02}",
+            seconds / 3_600,
+            seconds / 60 % 60,
+            seconds % 60
+        ),
+        _ => format!("{} d {:02} h", seconds / 86_400, seconds / 3_600 % 24),
+    }
+}
+
+/// `droplinectl status`.
+pub(super) fn status(run_dir: &Path, json: bool) -> Result<(), Failure> {
+    let status = Status::read(open(run_dir)?);
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, &status).map_err(io::Error::from)?;
+        out.write_all(b"\n")?;
+    } else {
+        out.write_all(status.text(usize::MAX).as_bytes())?;
+    }
+    Ok(out.flush()?)
+}
+
+/// `droplinectl top`: the status, again and again, until it is interrupted, or so many times.
+pub(super) fn top(run_dir: &Path, times: Option<u64>) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    let is_terminal = out.is_terminal();
+    let mut left = times.unwrap_or(if is_terminal { u64::MAX } else { 1 });
+    let mut before: Option<Status> = None;
+    while left > 0 {
+        left -= 1;
+        let status = Status::read(open(run_dir)?);
+        let mut text = status.text(if is_terminal { 40 } else { usize::MAX });
+        if let Some(before) = &before {
+            let per = |name| status.counter(name).saturating_sub(before.counter(name));
+            let _ = write!(
+                text,
+                "\na second: {} connections, {} stored, {} delivered\n",
+                per("connections"),
+                per("stored"),
+                per("delivered")
+            );
+        }
+        if is_terminal {
+            // Home, each line wiped to its end, and all below.
+            text = format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"));
+        }
+        out.write_all(text.as_bytes())?;
+        out.flush()?;
+        before = Some(status);
+        if left > 0 {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+    Ok(())
+}
+
+/// `droplinectl metrics`: the text format of Prometheus. Without a daemon, that there is none is a metric as well.
+pub(super) fn metrics(run_dir: &Path) -> Result<(), Failure> {
+    let mut text =
+        String::from("# HELP dropline_up Whether the daemon runs.\n# TYPE dropline_up gauge\n");
+    match open(run_dir) {
+        Err(BoardError::NotRunning(_)) => text.push_str("dropline_up 0\n"),
+        Err(e) => return Err(e.into()),
+        Ok(board) => {
+            let status = Status::read(board);
+            let _ = write!(
+                text,
+                "dropline_up 1\n\
+                 # HELP dropline_start_time_seconds When the daemon was started.\n\
+                 # TYPE dropline_start_time_seconds gauge\n\
+                 dropline_start_time_seconds {}.{:03}\n\
+                 # HELP dropline_children Connections that are served now.\n\
+                 # TYPE dropline_children gauge\n\
+                 dropline_children {}\n",
+                status.since / 1_000,
+                status.since % 1_000,
+                status.children.len()
+            );
+            for (name, value) in &status.counters {
+                let _ = write!(
+                    text,
+                    "# HELP dropline_{name}_total Since the daemon was started; see droplinectl(8).\n\
+                     # TYPE dropline_{name}_total counter\n\
+                     dropline_{name}_total {value}\n"
+                );
+            }
+        }
+    }
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_short() {
+        for (millis, text) in [
+            (0, "0.0 s"),
+            (59_940, "59.9 s"),
+            (3_723_000, "1:02:03"),
+            (90_000_000, "1 d 01 h"),
+        ] {
+            assert_eq!(span(millis), text);
+        }
+    }
+}

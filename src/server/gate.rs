@@ -1,0 +1,139 @@
+//! Whether a connection gets a child: asked before the fork, and of memory alone.
+
+use std::time::Instant;
+
+use super::config::Config;
+use super::reaper::Children;
+use super::scoreboard::Counter;
+use super::sources::{Penalties, Source, is_exempt};
+use crate::sys::socket::Peer;
+
+/// Why a connection is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Its source has as many connections as one may have.
+    Source,
+    /// There are many that have not asked for anything yet, and it was drawn by lot.
+    Early,
+    /// Its source is penalized.
+    Penalty,
+}
+
+impl Refusal {
+    /// What the client is told.
+    pub(super) fn line(self) -> &'static [u8] {
+        match self {
+            Self::Source => b"Message declined. Too many connections from your address\n",
+            Self::Early => b"Message declined. Too many connections, try again later\n",
+            Self::Penalty => {
+                b"Message declined. Too many useless connections from your address, try again later\n"
+            }
+        }
+    }
+
+    /// What the log says.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Source => "it has as many connections as children_per_source allows",
+            Self::Early => "too many connections have not asked for anything (early_drop)",
+            Self::Penalty => "it timed out, or spoke no dialect, too often",
+        }
+    }
+
+    /// What it is counted as.
+    pub(super) fn counter(self) -> Counter {
+        match self {
+            Self::Source => Counter::RefusedSource,
+            Self::Early => Counter::RefusedEarly,
+            Self::Penalty => Counter::RefusedPenalty,
+        }
+    }
+}
+
+/// What the gate remembers.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    pub(super) penalties: Penalties,
+    lot: Lot,
+}
+
+impl Gate {
+    /// Whether a connection from `peer` may have a child.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn may_pass(
+        &mut self,
+        peer: Peer,
+        children: &Children,
+        config: &Config,
+    ) -> Result<(), Refusal> {
+        let source = Source::of(peer);
+        if self.penalties.hit(source, Instant::now()) && !is_exempt(peer, &config.penalty_exempt) {
+            return Err(Refusal::Penalty);
+        }
+        if children.of(source) >= config.children_per_source {
+            return Err(Refusal::Source);
+        }
+        if children.count() >= config.early_drop {
+            let percent = percent(children.unproved(), config.early_drop, config.max_children);
+            if self.lot.draw() % 100 < percent {
+                return Err(Refusal::Early);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many of a hundred connections are refused while `unproved` children have not completed a request: from
+/// `first` on 30, and rising to all at `all`.
+fn percent(unproved: usize, first: usize, all: usize) -> u64 {
+    if unproved < first {
+        return 0;
+    }
+    if unproved >= all || first >= all {
+        return 100;
+    }
+    30 + (70 * (unproved - first) / (all - first)) as u64
+}
+
+/// Numbers that nobody outside can foresee well enough to pass more often than others (xorshift64).
+#[derive(Debug)]
+struct Lot(u64);
+
+impl Default for Lot {
+    fn default() -> Self {
+        let mut seed = [0; 8];
+        // Without a random seed the numbers are the same each time, and still evenly spread.
+        let _ = getrandom::fill(&mut seed);
+        Self(u64::from_le_bytes(seed).max(1))
+    }
+}
+
+impl Lot {
+    fn draw(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_of_refused_connections_rises() {
+        let shares = [0, 255, 256, 384, 511, 512, 900].map(|n| percent(n, 256, 512));
+        assert_eq!(shares, [0, 0, 30, 65, 99, 100, 100]);
+        assert_eq!(percent(10, 10, 10), 100);
+    }
+
+    #[test]
+    fn lots_are_even() {
+        let mut lot = Lot::default();
+        let low = (0..10_000).filter(|_| lot.draw() % 100 < 30).count();
+        assert!((2_700..3_300).contains(&low), "{low}");
+    }
+}

@@ -1,0 +1,170 @@
+//! What the daemon does now, and has done: counted where everybody can look, without asking it.
+
+use std::io;
+
+use crate::sys::board::{Board, Slot};
+use crate::sys::file::Dir;
+use crate::sys::socket::Peer;
+use crate::sys::title;
+
+/// The file in the run directory.
+pub(super) const FILE: &str = "scoreboard";
+/// As many children as can be configured.
+const SLOTS: usize = 30_000;
+
+/// What is counted since the daemon was started. The names are those that `droplinectl` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counter {
+    /// Connections that were accepted.
+    Connections,
+    /// Children that were forked.
+    Forks,
+    /// Connections refused: too many from one source.
+    RefusedSource,
+    /// Connections refused: too many that have not asked for anything.
+    RefusedEarly,
+    /// Connections refused: the source is penalized.
+    RefusedPenalty,
+    /// Times that accept or fork failed.
+    Shortages,
+    /// Children that did not end well.
+    Crashes,
+    /// Clients that took too long.
+    Timeouts,
+    /// Clients that spoke no dialect.
+    Garbage,
+    /// Requests that were refused.
+    Refused,
+    /// Requests that the daemon failed to do.
+    Failed,
+    /// Connections of the line dialect.
+    Line,
+    /// Connections of the framed dialect.
+    Framed,
+    /// Sessions.
+    Sessions,
+    /// Messages that were stored.
+    Stored,
+    /// Their bytes.
+    StoredBytes,
+    /// Messages that were delivered.
+    Delivered,
+    /// Times that the configuration was read again.
+    Reloads,
+}
+
+const NAMES: [(Counter, &str); 18] = [
+    (Counter::Connections, "connections"),
+    (Counter::Forks, "forks"),
+    (Counter::RefusedSource, "refused_source"),
+    (Counter::RefusedEarly, "refused_early"),
+    (Counter::RefusedPenalty, "refused_penalty"),
+    (Counter::Shortages, "shortages"),
+    (Counter::Crashes, "crashes"),
+    (Counter::Timeouts, "timeouts"),
+    (Counter::Garbage, "garbage"),
+    (Counter::Refused, "refused"),
+    (Counter::Failed, "failed"),
+    (Counter::Line, "line"),
+    (Counter::Framed, "framed"),
+    (Counter::Sessions, "sessions"),
+    (Counter::Stored, "stored"),
+    (Counter::StoredBytes, "stored_bytes"),
+    (Counter::Delivered, "delivered"),
+    (Counter::Reloads, "reloads"),
+];
+
+/// The scoreboard, for the master.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scoreboard(Board);
+
+impl Scoreboard {
+    /// Makes it in the run directory.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn create(run_dir: &Dir) -> io::Result<Self> {
+        let names = NAMES.map(|(_, name)| name);
+        Ok(Self(Board::create(run_dir, FILE, &names, SLOTS)?))
+    }
+
+    /// Counts.
+    pub(super) fn count(self, what: Counter, n: u64) {
+        self.0.add(what as usize, n);
+    }
+
+    /// The slot of a child.
+    pub(super) fn slot(self, index: usize) -> Slot {
+        self.0.slot(index)
+    }
+
+    /// What a child gets.
+    pub(super) fn ticket(self, slot: usize) -> Ticket {
+        Ticket {
+            board: self,
+            slot: self.0.slot(slot),
+        }
+    }
+
+    /// One line with all counters, for the log.
+    pub(super) fn summary(self) -> String {
+        let all = self.0.counters();
+        let all: Vec<_> = all
+            .iter()
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
+        all.join(", ")
+    }
+}
+
+/// The phase of a child that has done what it was asked for.
+const COMPLETED: u64 = 1;
+
+/// Whether the child with this slot has completed a request.
+pub(super) fn has_completed(slot: Slot) -> bool {
+    slot.phase() == COMPLETED
+}
+
+/// The place of one child on the scoreboard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
+    board: Scoreboard,
+    slot: Slot,
+}
+
+impl Ticket {
+    /// The calling child serves `peer` from now on.
+    pub(super) fn take(self, peer: Peer) {
+        let peer = peer.to_string();
+        self.slot.take(&peer);
+        title::set(&format!("droplined: {peer}"));
+    }
+
+    /// Says what is done, here and in the title that ps(1) shows.
+    pub(super) fn doing(self, peer: &str, what: &str) {
+        self.slot.doing(what);
+        title::set(&format!("droplined: {peer} {what}"));
+    }
+
+    /// A request was completed: whoever this is means well.
+    pub(super) fn completed(self) {
+        self.slot.set_phase(COMPLETED);
+    }
+
+    /// Counts.
+    pub(super) fn count(self, what: Counter, n: u64) {
+        self.board.count(what, n);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_counter_has_the_place_of_its_name() {
+        for (index, (counter, _)) in NAMES.into_iter().enumerate() {
+            assert_eq!(counter as usize, index);
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! A scoreboard: a file that processes map together, with counters and a slot for each of them.
+//!
+//! Whoever looks at it asks nobody, and stops nobody. All of it is 64-bit words:
+//!
+//! ```text
+//! 0  magic                  8           counters, 5 words each: name, 32 bytes; value
+//! 1  number of counters     8 + 5 * n   slots, 24 words each:
+//! 2  number of slots                      0  odd while it is written
+//! 3  number of the process that made it   1  process number, or 0
+//! 4  when, ms since 1970                  2  since when, ms since 1970
+//!                                         3  phase
+//!                                         4  from where, 64 bytes
+//!                                        12  doing what, 96 bytes
+//! ```
+
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use nix::sys::mman::{MapFlags, ProtFlags};
+
+use crate::sys::clock::unix_millis;
+use crate::sys::file::{self, Dir};
+use crate::sys::process::Pid;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"DlBoard1");
+const HEADER: usize = 8;
+const NAME: usize = 4;
+const COUNTER: usize = NAME + 1;
+const SLOT: usize = 24;
+const PEER: std::ops::Range<usize> = 4..12;
+const DOING: std::ops::Range<usize> = 12..24;
+
+/// A mapped scoreboard. It stays mapped for as long as the process lives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Board {
+    words: &'static [AtomicU64],
+    counters: usize,
+    slots: usize,
+}
+
+impl Board {
+    /// Makes the file `name` in `dir`, readable by all, with counters of these names (of at most 32 bytes), in the
+    /// place of an earlier one.
+    ///
+    /// # Errors
+    /// Those of `open(2)`, `ftruncate(2)`, `rename(2)` and `mmap(2)`.
+    pub(crate) fn create(
+        dir: &Dir,
+        name: &str,
+        counters: &[&str],
+        slots: usize,
+    ) -> io::Result<Self> {
+        let temporary = format!(".{name}.new");
+        let file = dir.file_or_new(&temporary)?;
+        file::truncate(&file, 0)?;
+        let len = HEADER + COUNTER * counters.len() + SLOT * slots;
+        file::truncate(&file, 8 * len as u64)?;
+        file::let_all_read(&file)?;
+        let words = map(&file, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
+        let board = Self {
+            words,
+            counters: counters.len(),
+            slots,
+        };
+        let header = [
+            MAGIC,
+            counters.len() as u64,
+            slots as u64,
+            Pid::own().number(),
+            unix_millis(),
+        ];
+        for (word, value) in words.iter().zip(header) {
+            word.store(value, Ordering::Relaxed);
+        }
+        for (index, name) in counters.iter().enumerate() {
+            let at = HEADER + COUNTER * index;
+            put(&words[at..at + NAME], name);
+        }
+        dir.rename(&temporary, name)?;
+        Ok(board)
+    }
+
+    /// Maps a scoreboard to look at it.
+    ///
+    /// # Errors
+    /// Those of `mmap(2)`; `InvalidData` when it is none.
+    pub(crate) fn look_at(file: &File) -> io::Result<Self> {
+        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "it is no scoreboard");
+        let bytes = file::facts(file)?.len;
+        let len = usize::try_from(bytes / 8).map_err(|_| wrong())?;
+        if len < HEADER {
+            return Err(wrong());
+        }
+        let words = map(file, len, ProtFlags::PROT_READ)?;
+        let number = |at: usize| usize::try_from(words[at].load(Ordering::Relaxed));
+        let (Ok(counters), Ok(slots)) = (number(1), number(2)) else {
+            return Err(wrong());
+        };
+        let fits = counters <= 1_000 && slots <= 1_000_000;
+        if words[0].load(Ordering::Relaxed) != MAGIC
+            || !fits
+            || len < HEADER + COUNTER * counters + SLOT * slots
+        {
+            return Err(wrong());
+        }
+        Ok(Self {
+            words,
+            counters,
+            slots,
+        })
+    }
+
+    /// The number of the process that made it.
+    pub(crate) fn pid(self) -> u64 {
+        self.words[3].load(Ordering::Relaxed)
+    }
+
+    /// When it was made, in milliseconds since 1970.
+    pub(crate) fn since(self) -> u64 {
+        self.words[4].load(Ordering::Relaxed)
+    }
+
+    /// Adds to the counter with this number.
+    pub(crate) fn add(self, counter: usize, n: u64) {
+        self.words[HEADER + COUNTER * counter + NAME].fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The names and values of all counters.
+    pub(crate) fn counters(self) -> Vec<(String, u64)> {
+        let all = self.words[HEADER..]
+            .chunks_exact(COUNTER)
+            .take(self.counters);
+        all.map(|words| (text(&words[..NAME]), words[NAME].load(Ordering::Relaxed)))
+            .collect()
+    }
+
+    /// How many slots there are.
+    pub(crate) fn slots(self) -> usize {
+        self.slots
+    }
+
+    /// A slot.
+    pub(crate) fn slot(self, index: usize) -> Slot {
+        let at = HEADER + COUNTER * self.counters + SLOT * index;
+        Slot(&self.words[at..at + SLOT])
+    }
+}
+
+/// The place of one process. It alone writes there, or whoever knows that it has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot(&'static [AtomicU64]);
+
+/// What a slot says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// The process.
+    pub(crate) pid: u64,
+    /// Since when, in milliseconds since 1970.
+    pub(crate) since: u64,
+    /// From where its client comes.
+    pub(crate) peer: String,
+    /// What it does.
+    pub(crate) doing: String,
+}
+
+impl Slot {
+    /// The calling process takes the slot, to serve a client from `peer`.
+    pub(crate) fn take(self, peer: &str) {
+        self.write(|words| {
+            words[1].store(Pid::own().number(), Ordering::Relaxed);
+            words[2].store(unix_millis(), Ordering::Relaxed);
+            put(&words[PEER], peer);
+            put(&words[DOING], "");
+        });
+    }
+
+    /// Says what it does.
+    pub(crate) fn doing(self, what: &str) {
+        self.write(|words| put(&words[DOING], what));
+    }
+
+    /// Notes how far it is.
+    pub(crate) fn set_phase(self, phase: u64) {
+        self.0[3].store(phase, Ordering::Relaxed);
+    }
+
+    /// How far it is.
+    pub(crate) fn phase(self) -> u64 {
+        self.0[3].load(Ordering::Relaxed)
+    }
+
+    /// The process has ended: nobody has the slot, and what it has left half written is over.
+    pub(crate) fn clear(self) {
+        self.0[1].store(0, Ordering::Relaxed);
+        self.0[3].store(0, Ordering::Relaxed);
+        self.0[0].store(0, Ordering::Release);
+    }
+
+    fn write(self, what: impl FnOnce(&[AtomicU64])) {
+        let sequence = self.0[0].load(Ordering::Relaxed);
+        self.0[0].store(sequence | 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        what(self.0);
+        self.0[0].store((sequence | 1).wrapping_add(1), Ordering::Release);
+    }
+
+    /// What it says; `None` when nobody has it, or it changes all the time.
+    pub(crate) fn read(self) -> Option<Seen> {
+        for _ in 0..100 {
+            let before = self.0[0].load(Ordering::Acquire);
+            let seen = Seen {
+                pid: self.0[1].load(Ordering::Relaxed),
+                since: self.0[2].load(Ordering::Relaxed),
+                peer: text(&self.0[PEER]),
+                doing: text(&self.0[DOING]),
+            };
+            fence(Ordering::Acquire);
+            if before.is_multiple_of(2) && before == self.0[0].load(Ordering::Relaxed) {
+                return (seen.pid > 0).then_some(seen);
+            }
+        }
+        None
+    }
+}
+
+/// Writes as much of `text` as there is room for, with NULs behind it.
+fn put(words: &[AtomicU64], text: &str) {
+    let mut bytes = text.as_bytes().chunks(8);
+    for word in words {
+        let mut value = [0; 8];
+        if let Some(chunk) = bytes.next() {
+            value[..chunk.len()].copy_from_slice(chunk);
+        }
+        word.store(u64::from_le_bytes(value), Ordering::Relaxed);
+    }
+}
+
+fn text(words: &[AtomicU64]) -> String {
+    let values = words.iter().map(|word| word.load(Ordering::Relaxed));
+    let bytes: Vec<u8> = values.flat_map(u64::to_le_bytes).collect();
+    let end = bytes.iter().position(|&byte| byte == 0);
+    let text = String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]).into_owned();
+    text.replace(char::is_control, "?")
+}
+
+fn map(file: &File, len: usize, access: ProtFlags) -> io::Result<&'static [AtomicU64]> {
+    let bytes = NonZeroUsize::new(8 * len).ok_or(io::ErrorKind::InvalidInput)?;
+    // SAFETY: the kernel chooses a place where nothing is. The file is at least that long.
+    let start =
+        unsafe { nix::sys::mman::mmap(None, bytes, access, MapFlags::MAP_SHARED, file, 0) }?;
+    let start: NonNull<AtomicU64> = start.cast();
+    // SAFETY: it is mapped for good and aligned to a page, and is read and written through atomics alone. Where it
+    // is mapped for reading only, nobody has a way to write: that is what `look_at` is for. (If somebody with the
+    // right to write the file made it shorter, reading would end this process by SIGBUS; only its maker has that.)
+    Ok(unsafe { std::slice::from_raw_parts(start.as_ptr(), len) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_process_writes_another_reads() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open(temp.path()).expect("a directory");
+        let names = ["stored", "a_name_of_just_thirty_two_bytes__"];
+        let board = Board::create(&dir, "board", &names, 3).expect("made");
+        let other = Board::look_at(&File::open(temp.path().join("board")).expect("there"));
+        let other = other.expect("a board");
+        board.add(0, 2);
+        board.add(1, 1);
+        board.add(0, 3);
+        let expected = [("stored".to_owned(), 5), (names[1][..32].to_owned(), 1)];
+        assert_eq!(other.counters(), expected);
+        assert_eq!(other.slots(), 3);
+        assert_eq!(other.slot(1).read(), None);
+        board.slot(1).take("10.0.0.5:4242");
+        board.slot(1).doing("fetch bob\n");
+        let seen = other.slot(1).read().expect("taken");
+        assert_eq!(seen.pid, u64::from(std::process::id()));
+        assert_eq!(
+            (seen.peer.as_str(), seen.doing.as_str()),
+            ("10.0.0.5:4242", "fetch bob?")
+        );
+        board.slot(1).doing(&"x".repeat(500));
+        assert_eq!(other.slot(1).read().expect("taken").doing.len(), 96);
+        assert_eq!(other.slot(2).read(), None, "nothing runs over");
+        board.slot(1).clear();
+        assert_eq!(other.slot(1).read(), None);
+    }
+
+    #[test]
+    fn what_is_no_board_is_refused() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let path = temp.path().join("board");
+        for wrong in [vec![], vec![0; 64], vec![0xff; 4096], {
+            let mut short = MAGIC.to_le_bytes().to_vec();
+            short.extend(1_u64.to_le_bytes());
+            short.extend(1_000_u64.to_le_bytes());
+            short.resize(128, 0);
+            short
+        }] {
+            std::fs::write(&path, wrong).expect("written");
+            let file = File::open(&path).expect("there");
+            assert!(Board::look_at(&file).is_err());
+        }
+    }
+}

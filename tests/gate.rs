@@ -1,0 +1,186 @@
+//! Limits before the fork, and what an operator sees of them.
+
+use std::io::Write;
+use std::process::Output;
+
+use nix::sys::signal::Signal;
+
+use crate::support::session::Session;
+use crate::support::{Daemon, listen, program, wait_until};
+
+fn ctl(daemon: &Daemon, args: &[&str]) -> Output {
+    program("droplinectl")
+        .arg("--run-dir")
+        .arg(daemon.path().join("run"))
+        .args(args)
+        .output()
+        .expect("run")
+}
+
+/// The daemon's status.
+fn status(daemon: &Daemon) -> serde_json::Value {
+    let output = ctl(daemon, &["status", "--json"]);
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn counter(daemon: &Daemon, name: &str) -> u64 {
+    status(daemon)["counters"][name]
+        .as_u64()
+        .expect("a counter")
+}
+
+#[test]
+fn no_source_has_more_than_its_share() {
+    let daemon = Daemon::with("children_per_source = 3\n", &[]);
+    let mut held: Vec<_> = (0..3).map(|_| Session::of(&daemon, "bob")).collect();
+    let refusal = "Message declined. Too many connections from your address\n";
+    assert_eq!(listen(daemon.say(b"fetch;al\n")), refusal);
+    daemon.logged("it has as many connections as children_per_source allows");
+    assert_eq!(counter(&daemon, "refused_source"), 1);
+    // The socket of this machine is another source.
+    let socket = daemon.path().join("run/dropline.sock");
+    let mut local = std::os::unix::net::UnixStream::connect(socket).expect("connected");
+    local.write_all(b"HELLO dropline/1\n").expect("sent");
+    let mut byte = [0];
+    std::io::Read::read_exact(&mut local, &mut byte).expect("an answer");
+    assert_eq!(byte, *b"O");
+    held.pop();
+    wait_until("there is room again", || {
+        daemon.ask("fetch;al\n") != refusal
+    });
+}
+
+#[test]
+fn who_has_not_asked_for_anything_is_dropped_by_lot() {
+    let daemon = Daemon::with("early_drop = 8\nmax_children = 10\n", &[]);
+    let refusal = "Message declined. Too many connections, try again later\n";
+    let tries = || {
+        let refused = (0..60).filter(|_| daemon.ask("store;bob;al;hi\n") == refusal);
+        refused.count()
+    };
+    // Sessions have shown that they mean well.
+    let sessions: Vec<_> = (0..8).map(|_| Session::of(&daemon, "al")).collect();
+    assert_eq!(tries(), 0);
+    drop(sessions);
+    wait_until("they are gone", || daemon.children().is_empty());
+    let silent: Vec<_> = (0..8).map(|_| daemon.say(b"H")).collect();
+    let begun = || counter(&daemon, "forks");
+    let forks = begun();
+    wait_until("all have a child", || {
+        begun() >= forks && daemon.children().len() >= 6
+    });
+    let refused = tries();
+    assert!((1..60).contains(&refused), "{refused} of 60");
+    assert_eq!(counter(&daemon, "refused_early"), refused as u64);
+    drop(silent);
+}
+
+#[test]
+fn who_wastes_our_time_waits() {
+    let daemon = Daemon::with("penalty_exempt = []\n", &[]);
+    daemon.store("bob", "al", "an honest one");
+    assert_eq!(
+        daemon.ask("GET / HTTP/1.1\n"),
+        "Message declined. Bad verb\n"
+    );
+    let refusal =
+        "Message declined. Too many useless connections from your address, try again later\n";
+    wait_until("it is penalized", || {
+        daemon.ask("store;bob;al;hi\n") == refusal
+    });
+    assert!(counter(&daemon, "refused_penalty") >= 1);
+    assert_eq!(counter(&daemon, "garbage"), 1);
+    wait_until("it is over", || daemon.ask("store;bob;al;hi\n") != refusal);
+    // By default, this machine is never penalized.
+    let daemon = Daemon::start();
+    for _ in 0..5 {
+        assert_eq!(
+            daemon.ask("GET / HTTP/1.1\n"),
+            "Message declined. Bad verb\n"
+        );
+    }
+    wait_until("it is counted", || counter(&daemon, "garbage") == 5);
+    daemon.store("bob", "al", "an honest one");
+}
+
+#[test]
+fn an_operator_sees_what_goes_on() {
+    let daemon = Daemon::start();
+    daemon.store("bob", "al", "four");
+    daemon.fetch("bob");
+    let mut bob = Session::of(&daemon, "bob");
+    bob.send("WATCH\n");
+    let child = || {
+        let status = status(&daemon);
+        let children = status["children"].as_array().expect("a list").clone();
+        children
+            .into_iter()
+            .find(|child| child["doing"] == "watch bob")
+    };
+    let mut found = None;
+    wait_until("it is shown", || {
+        found = child();
+        found.is_some()
+    });
+    let child = found.expect("shown");
+    let pid = child["pid"].as_u64().expect("a number").to_string();
+    assert_eq!(daemon.children(), [pid.as_str()]);
+    let from = child["from"].as_str().expect("an address");
+    assert!(from.starts_with("127.0.0.1:"), "{from}");
+    // ps shows the same.
+    let title = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("readable");
+    assert_eq!(
+        title.trim_end_matches('\0'),
+        format!("droplined: {from} watch bob")
+    );
+    let own = std::fs::read_to_string(format!("/proc/{}/cmdline", daemon.pid())).expect("readable");
+    assert!(own.contains("droplined\0-p\0"), "{own:?}");
+    wait_until("it is counted", || counter(&daemon, "delivered") == 1);
+    assert_eq!(
+        (counter(&daemon, "stored"), counter(&daemon, "stored_bytes")),
+        (1, 4)
+    );
+    let text = ctl(&daemon, &["status"]).stdout;
+    let text = String::from_utf8(text).expect("text");
+    assert!(
+        text.contains("messages: 1 stored (4 bytes), 1 delivered\n"),
+        "{text}"
+    );
+    assert!(text.contains("watch bob\n"), "{text}");
+    let metrics = String::from_utf8(ctl(&daemon, &["metrics"]).stdout).expect("text");
+    assert!(metrics.contains("\ndropline_up 1\n"), "{metrics}");
+    assert!(metrics.contains("# TYPE dropline_stored_total counter\ndropline_stored_total 1\n"));
+    let top = String::from_utf8(ctl(&daemon, &["top"]).stdout).expect("text");
+    assert!(
+        top.starts_with("droplined ") && !top.contains('\u{1b}'),
+        "{top}"
+    );
+    daemon.signal(Signal::SIGUSR1);
+    daemon.logged("children 1, connections ");
+}
+
+#[test]
+fn without_a_daemon_there_is_nothing_to_see() {
+    let mut daemon = Daemon::start();
+    daemon.signal(Signal::SIGTERM);
+    daemon.ended();
+    let run = daemon.path().join("run");
+    assert!(!run.join("scoreboard").exists() && !run.join("droplined.pid").exists());
+    let output = ctl(&daemon, &["status"]);
+    assert_eq!(output.status.code(), Some(69));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no daemon runs"));
+    let metrics = ctl(&daemon, &["metrics"]);
+    assert!(metrics.status.success());
+    assert!(String::from_utf8_lossy(&metrics.stdout).ends_with("dropline_up 0\n"));
+    // One that was killed is none either.
+    let dir = Daemon::in_dir(daemon.kill(), "", &[]).kill();
+    assert!(dir.path().join("run/scoreboard").exists());
+    let output = program("droplinectl")
+        .arg("--run-dir")
+        .arg(dir.path().join("run"))
+        .arg("status")
+        .output()
+        .expect("run");
+    assert_eq!(output.status.code(), Some(69));
+}

@@ -1,0 +1,193 @@
+//! The Unix socket: who one is there, and names that are claimed. With users that every Debian has.
+
+use std::fs::{self, Permissions};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+
+use crate::support::frames::register;
+use crate::support::session::Session;
+use crate::support::{Daemon, PATIENCE, skip};
+
+/// A daemon whose socket others can reach; `None`, and a visible skip, for anybody but root.
+fn daemon(test: &str) -> Option<Daemon> {
+    if !nix::unistd::geteuid().is_root() {
+        skip(test, "only root can become other users");
+        return None;
+    }
+    let daemon = Daemon::start();
+    fs::set_permissions(daemon.path(), Permissions::from_mode(0o755)).expect("set");
+    Some(daemon)
+}
+
+/// What the daemon replies to a request over its socket, said by this user.
+fn ask_as(daemon: &Daemon, user: &str, request: &str) -> String {
+    let socket = daemon.path().join("run/dropline.sock");
+    let mut nc = Command::new("setpriv")
+        .args([
+            "--reuid",
+            user,
+            "--regid",
+            "nogroup",
+            "--clear-groups",
+            "nc",
+            "-NU",
+        ])
+        .arg(socket)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("setpriv and nc");
+    let mut stdin = nc.stdin.take().expect("a pipe");
+    stdin.write_all(request.as_bytes()).expect("written");
+    drop(stdin);
+    let output = nc.wait_with_output().expect("run");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+const ACCEPTED: &str = "Message accepted and stored:\n";
+
+#[test]
+fn over_the_socket_one_is_oneself() {
+    let Some(daemon) = daemon("over_the_socket_one_is_oneself") else {
+        return;
+    };
+    assert_eq!(
+        ask_as(&daemon, "bin", "store;games;bin;from bin\n"),
+        ACCEPTED
+    );
+    let denied =
+        "Message declined. Not allowed: over this socket you are bin; use TCP for another name\n";
+    assert_eq!(ask_as(&daemon, "bin", "store;games;games;not me\n"), denied);
+    assert_eq!(ask_as(&daemon, "bin", "fetch;games\n"), denied);
+    let hello = "HELLO dropline/1\nSEND games 4\nhi!!\nFETCH\nQUIT\n";
+    let reply = ask_as(&daemon, "bin", hello);
+    assert!(
+        reply.starts_with("OK dropline/1 name=bin trust=local "),
+        "{reply}"
+    );
+    assert!(reply.contains(" to=games seq=2\nEND n=0 "), "{reply}");
+    let reply = ask_as(&daemon, "bin", "HELLO dropline/1 name=games\n");
+    assert!(reply.starts_with("ERR denied "), "{reply}");
+    let got = ask_as(
+        &daemon,
+        "games",
+        "HELLO dropline/1 name=games\nFETCH\nACK 2\nQUIT\n",
+    );
+    assert_eq!(got.matches("from=bin trust=local").count(), 2, "{got}");
+    daemon.logged("uid 2 (process ");
+    daemon.logged("store games/1 from bin, 8 bytes: accepted");
+    // Root may take any name, and that claims none.
+    assert_eq!(
+        ask_as(&daemon, "root", "store;bin;cron;backup done\n"),
+        ACCEPTED
+    );
+    daemon.store("bin", "cron", "anybody can be cron");
+    let got = ask_as(&daemon, "bin", "HELLO dropline/1\nFETCH\nACK 2\n");
+    assert!(
+        got.contains("from=cron trust=local") && got.contains("from=cron trust=open"),
+        "{got}"
+    );
+}
+
+#[test]
+fn a_name_is_claimed_by_its_first_use_over_the_socket() {
+    let test = "a_name_is_claimed_by_its_first_use_over_the_socket";
+    let Some(daemon) = daemon(test) else {
+        return;
+    };
+    // Until then it is anybody's.
+    daemon.store("games", "bin", "said by anybody");
+    assert_eq!(
+        register(&daemon, "games", "127.0.0.1 9"),
+        ["402", "406", "bin (msg offline)>\nsaid by anybody\n"]
+    );
+    assert_eq!(
+        ask_as(&daemon, "bin", "fetch;bin\n"),
+        "Retrieving messages...\nThere is no such name"
+    );
+    let declined = "Message declined. Not allowed: bin belongs to a login of the server's machine, who uses its socket there\n";
+    let claimed = |daemon: &Daemon| {
+        assert_eq!(daemon.ask("store;games;bin;not bin\n"), declined);
+        assert_eq!(daemon.ask("fetch;bin\n"), declined);
+        daemon.store("bin", "al", "to bin");
+        let mut session = Session::over(daemon.connect());
+        assert!(
+            session
+                .ask("HELLO dropline/1 name=bin")
+                .starts_with("ERR denied Not allowed: bin belongs")
+        );
+        assert_eq!(register(daemon, "bin", "127.0.0.1 9"), ["401"]);
+    };
+    claimed(&daemon);
+    let daemon = Daemon::in_dir(daemon.kill(), "", &[]);
+    claimed(&daemon);
+    let got = ask_as(&daemon, "bin", "fetch;bin\n");
+    assert_eq!(got.matches("bin;al;to bin\n").count(), 2, "{got}");
+    // An operator can let it go.
+    let release = |name: &str| {
+        let done = crate::support::program("droplinectl")
+            .arg("--spool")
+            .arg(daemon.spool())
+            .args(["release", name])
+            .output()
+            .expect("run");
+        (
+            done.status.code(),
+            String::from_utf8_lossy(&done.stderr).into_owned(),
+        )
+    };
+    assert_eq!(release("bin"), (Some(0), String::new()));
+    assert_eq!(release("bin").0, Some(67));
+    daemon.store("games", "bin", "anybody's again");
+}
+
+#[test]
+fn what_is_read_over_the_socket_is_delivered_when_it_was_read() {
+    let daemon = Daemon::start();
+    let login = nix::unistd::User::from_uid(nix::unistd::geteuid());
+    let Some(login) = login.expect("asked").map(|user| user.name) else {
+        skip("what_is_read_over_the_socket", "this user has no login");
+        return;
+    };
+    let connect = |request: String| {
+        let mut stream =
+            UnixStream::connect(daemon.path().join("run/dropline.sock")).expect("connected");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set");
+        stream.write_all(request.as_bytes()).expect("sent");
+        stream
+    };
+    daemon.store(&login, "al", &"x".repeat(60_000));
+    // One that dies with the reply unread has not got it.
+    let mut dies = connect(format!("fetch;{login}\n"));
+    dies.read_exact(&mut [0; 100]).expect("a part");
+    drop(dies);
+    daemon.logged("1 messages not delivered, they stay waiting");
+    let mut reads = connect(format!("fetch;{login}\n"));
+    reads.shutdown(Shutdown::Write).expect("half-closed");
+    let mut reply = String::new();
+    reads.read_to_string(&mut reply).expect("a reply");
+    assert!(reply.ends_with("NO MORE MESSAGES") && reply.len() > 60_000);
+    drop(reads);
+    daemon.logged("1 messages delivered");
+}
+
+#[test]
+fn the_socket_comes_and_goes_with_the_daemon() {
+    let daemon = Daemon::start();
+    let socket = daemon.path().join("run/dropline.sock");
+    assert_eq!(
+        fs::metadata(&socket).expect("there").permissions().mode() & 0o777,
+        0o666
+    );
+    // One that a killed daemon has left is no hindrance.
+    let dir = daemon.kill();
+    assert!(socket.exists());
+    let mut daemon = Daemon::in_dir(dir, "", &[]);
+    UnixStream::connect(&socket).expect("connected");
+    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(daemon.ended().success());
+    assert!(!socket.exists());
+}
