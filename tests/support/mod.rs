@@ -5,6 +5,7 @@ pub(crate) mod ledger;
 pub(crate) mod menu;
 pub(crate) mod proxy;
 pub(crate) mod session;
+pub(crate) mod wire;
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -8,6 +8,7 @@
 
 mod entry;
 mod place;
+mod renewal;
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::File;
@@ -25,8 +26,6 @@ use crate::sys::lock::{Held, Locked};
 
 /// A log that is longer than this, in bytes, is written anew.
 const LONG: u64 = 4 << 20;
-/// How many ids of messages that were shown a new log keeps.
-const MOST_IDS: usize = 20_000;
 /// How many bytes of messages may wait to be shown. More are not taken, nor acknowledged: their senders leave
 /// them at the server.
 const MOST_WAITING: usize = 8 << 20;
@@ -256,15 +255,6 @@ impl Inbox {
         Ok(true)
     }
 
-    /// Makes the file an empty inbox.
-    fn begin(&mut self) -> io::Result<()> {
-        self.mark = new_mark()?;
-        file::truncate(&self.file, 0)?;
-        file::write_at(&self.file, &entry::encode_head(self.mark), 0)?;
-        file::sync(&self.file)?;
-        self.dir.sync()
-    }
-
     fn apply(&mut self, entry: Entry) {
         match entry {
             Entry::Received(message) => {
@@ -304,41 +294,6 @@ impl Inbox {
         entries.into_iter().for_each(|entry| self.apply(entry));
         Ok(())
     }
-
-    /// Writes the log anew, with what is still of use: what waits, and the newest ids.
-    fn rewrite(&mut self) -> io::Result<()> {
-        while self.shown.len() > MOST_IDS {
-            if let Some(id) = self.shown.pop_front() {
-                self.ids.remove(&id);
-            }
-        }
-        let mark = new_mark()?;
-        let mut bytes = entry::encode_head(mark);
-        for &id in &self.shown {
-            entry::encode(&mut bytes, mark, &Entry::Shown(id));
-        }
-        for message in &self.waiting {
-            entry::encode(&mut bytes, mark, &Entry::Received(message.clone()));
-        }
-        let new_name = format!(".{}.new", self.name);
-        let file = self.dir.file_or_new(&new_name)?;
-        file::truncate(&file, 0)?;
-        file::write_at(&file, &bytes, 0)?;
-        file::sync(&file)?;
-        self.dir.rename(&new_name, &self.name)?;
-        self.dir.sync()?;
-        self.file = file;
-        self.mark = mark;
-        self.unclean = false;
-        self.end = bytes.len() as u64;
-        Ok(())
-    }
-}
-
-fn new_mark() -> io::Result<Mark> {
-    let mut mark = Mark::default();
-    getrandom::fill(&mut mark).map_err(io::Error::other)?;
-    Ok(mark)
 }
 
 #[cfg(test)]

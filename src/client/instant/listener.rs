@@ -25,15 +25,15 @@ const TURN: usize = 64;
 /// How many bytes may wait for the menu to read them.
 const BACKLOG: usize = 4096;
 
-/// Something on the way from the listener to the menu: a word, and what follows it.
+/// To the menu: something is in the inbox.
 pub(super) const MAIL: &str = "mail";
-/// See [`MAIL`].
+/// To the menu: what was done so far, in words, follows.
 pub(super) const COUNTS: &str = "counts";
-/// See [`MAIL`].
+/// To the menu: what cannot be done, in words, follows.
 pub(super) const TROUBLE: &str = "trouble";
-/// From the menu to the listener: the name whose messages it takes.
+/// From the menu: the name whose messages are taken follows.
 pub(super) const FOR: &str = "for";
-/// From the menu to the listener: it wants to know the counts.
+/// From the menu: it wants to know the counts.
 pub(super) const COUNT: &str = "count";
 
 /// Whose messages are taken.
@@ -43,6 +43,7 @@ struct Recipient {
     inbox: Inbox,
 }
 
+/// A listener, in its own process.
 #[derive(Debug)]
 pub(super) struct Listener {
     socket: UdpSocket,

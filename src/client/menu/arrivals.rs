@@ -11,7 +11,7 @@ use crate::client::instant::{Awake, Listeners, News};
 use crate::client::view;
 use crate::name::Name;
 use crate::sys::clock::Deadline;
-use crate::sys::process::{self, End, Pid};
+use crate::sys::process::{self, Pid};
 
 /// How long another client of the same name may go on showing messages.
 const TURN: Duration = Duration::from_secs(2);
@@ -94,10 +94,10 @@ pub(super) fn follow(
             return;
         }
         screen.complain(&format!(
-            "the listener for instant messages has ended ({how}); another one takes its place"
+            "the listener was lost ({how}); another one listens now"
         ));
     }
-    screen.complain("no listener for instant messages is left: your messages wait at the server");
+    screen.complain("no listener is left; messages for you go to the server");
     presence.rest();
 }
 
@@ -107,9 +107,7 @@ fn ended(pid: Pid) -> String {
     while !deadline.passed() {
         match process::reap() {
             Some((this, end)) if this == pid => {
-                return match end {
-                    End::Status(_) | End::Signal(_) => end.to_string(),
-                };
+                return end.to_string();
             }
             Some(_) => {}
             None => std::thread::sleep(Duration::from_millis(1)),
@@ -126,9 +124,13 @@ fn show(ear: &Ear, inbox: &mut Option<(Name, Inbox)>, screen: &Screen) -> Result
         _ => inbox.insert((name.clone(), Inbox::open(&name)?)),
     };
     let inbox = &mut inbox.1;
-    let Some(_turn) = inbox.showing(TURN)? else {
-        // Another client of this name shows them.
-        return Ok(());
+    let _turn = loop {
+        match inbox.showing(TURN)? {
+            Some(turn) => break turn,
+            // Another client of this name prints messages, or we do: these perhaps, or older ones.
+            None if screen.is_leaving() => return Ok(()),
+            None => {}
+        }
     };
     if let Some(damage) = inbox.damage() {
         screen.complain(&damage);

@@ -4,6 +4,7 @@ mod arrivals;
 mod choice;
 mod compose;
 mod farewell;
+mod identity;
 mod presence;
 mod prompt;
 mod screen;
@@ -17,11 +18,11 @@ use self::arrivals::Ear;
 use self::choice::Choice;
 use self::presence::Presence;
 use self::prompt::{Prompt, Typed};
-use super::command::read::{Reading, read};
+use super::command::read::read;
 use super::command::send::{Way, outcome, send_body};
 use super::command::who::who;
 use super::instant::{Listeners, Source, SourceError};
-use super::link::{Dialect, Link, LinkError, Registered};
+use super::link::{Dialect, Link};
 use super::view;
 use crate::name::Name;
 
@@ -234,67 +235,6 @@ impl Menu {
         match read(&self.link, &self.user, &handed) {
             Ok(0) => view::show(&format!("No messages for {}.", self.user))?,
             Ok(_) => {}
-            Err(e) => view::complain(&e),
-        }
-        Ok(())
-    }
-
-    /// Becomes `name`.
-    fn register(&mut self, name: &Name) -> Result<(), MenuError> {
-        let Some(here) = &self.here else {
-            view::complain(&LinkError::NoPresence(self.link.server().clone()));
-            return Ok(());
-        };
-        if *name == self.user && here.presence.is_online() {
-            return Ok(view::show(&format!("You are {name} already, and online."))?);
-        }
-        let mut sink = Reading::new(name);
-        let registered = self.link.register(name, here.presence.address(), &mut sink);
-        drop(sink);
-        let found = match registered {
-            Ok(Registered::Taken) => {
-                return Ok(view::show(&format!(
-                    "{name} is online already, somewhere else; you are still {}.",
-                    self.user
-                ))?);
-            }
-            Ok(found) => found,
-            Err(e) => {
-                view::complain(&e);
-                return Ok(());
-            }
-        };
-        if *name != self.user {
-            here.presence.rest();
-            self.user = name.clone();
-            here.ear.listen_for(name);
-        }
-        match self.link.dialect() {
-            Dialect::Framed => here.presence.keep(name, true, None),
-            _ => {
-                if let Err(e) = here.presence.go_online(name) {
-                    view::complain(&e);
-                    return Ok(());
-                }
-            }
-        }
-        Ok(view::show(&match found {
-            Registered::New => format!("{name} is a new name, and yours; you are online."),
-            _ => format!("Welcome back, {name}; you are online. 2 reads what waits for you."),
-        })?)
-    }
-
-    fn deregister(&mut self) -> Result<(), MenuError> {
-        let Some(here) = &self.here else {
-            view::complain(&LinkError::NoPresence(self.link.server().clone()));
-            return Ok(());
-        };
-        here.presence.rest();
-        match self.link.deregister(&self.user) {
-            Ok(()) => view::show(&format!(
-                "{} is forgotten, and offline; !register NAME makes you known again.",
-                self.user
-            ))?,
             Err(e) => view::complain(&e),
         }
         Ok(())
