@@ -148,6 +148,25 @@ fn a_port_that_was_asked_for_and_is_taken_is_an_error() {
 }
 
 #[test]
+fn without_an_inbox_there_are_no_instant_messages_and_the_menu_works() {
+    let daemon = Daemon::start();
+    let mut command = menu_command(&daemon);
+    command
+        .args(["-u", "bob"])
+        .env("DROPLINE_STATE_DIR", "/proc/nowhere");
+    let mut menu = spawn(command);
+    menu.exp_string("cannot use /proc/nowhere for the inbox")
+        .expect("why");
+    menu.exp_string("3  Exit").expect("the menu");
+    daemon.store("bob", "al", "hi");
+    menu.send_line("2").expect("typed");
+    menu.exp_string("al: hi").expect("the message");
+    assert_eq!(run(&daemon, &["who"]).1, "", "nobody is announced");
+    menu.send_line("3").expect("typed");
+    menu.exp_eof().expect("the end");
+}
+
+#[test]
 fn the_framed_dialect_from_its_other_side() {
     let daemon = Daemon::start();
     let framed = |args: &[&str]| run(&daemon, &[&["--dialect", "framed", "-v"], args].concat());

@@ -21,6 +21,7 @@ use self::prompt::{Prompt, Typed};
 use super::command::read::read;
 use super::command::send::{Way, outcome, send_body};
 use super::command::who::who;
+use super::inbox::Inbox;
 use super::instant::{Listeners, Source, SourceError};
 use super::link::{Dialect, Link};
 use super::view;
@@ -78,7 +79,7 @@ pub(super) fn run(
         here: None,
         verbose,
     };
-    if menu.link.dialect() != Dialect::Line {
+    if menu.link.dialect() != Dialect::Line && menu.has_inbox() {
         let side = greeted.as_ref().ok().copied().flatten();
         let socket = source.bind(side.or_else(|| menu.link.our_side()))?;
         // From here to the fork there must be no thread.
@@ -117,6 +118,25 @@ struct Menu {
 }
 
 impl Menu {
+    /// Whether there is an inbox, without which nobody can be sent anything at once.
+    fn has_inbox(&self) -> bool {
+        match Inbox::open(&self.user) {
+            Ok(mut inbox) => {
+                if let Some(damage) = inbox.damage() {
+                    view::say(&format!("dropline: {damage}"));
+                }
+                true
+            }
+            Err(e) => {
+                view::complain(&e);
+                view::say(
+                    "dropline: there are no instant messages; those for you go to the server",
+                );
+                false
+            }
+        }
+    }
+
     /// Starts what goes on beside the menu.
     fn begin_listening(&mut self, listeners: Listeners) -> Result<(), MenuError> {
         let screen = self.prompt.screen();
@@ -284,7 +304,7 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 }
 
 const HELP: &str =
-    " 1               sends a message: at once if they are online, else the server keeps it
+    " 1               sends a message: at once if they are online, else to the server
  2               reads what waits for you
  3  !quit        leaves
  w  !who         shows who is known, and who is online
