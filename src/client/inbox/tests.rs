@@ -191,3 +191,51 @@ fn junk_behind_the_last_entry_is_no_entry() {
     assert!(inbox.receive(&message(2, b"y")).expect("received"));
     assert_eq!(open(dir.path()).waiting().expect("readable").len(), 2);
 }
+
+#[test]
+fn what_is_told_is_on_the_disk() {
+    use crate::sys::tape::{self, Op};
+    let dir = place();
+    tape::start();
+    let mut inbox = open(dir.path());
+    inbox.receive(&message(1, b"x")).expect("received");
+    inbox.note_shown(&[message(1, b"").id]).expect("noted");
+    let ops = tape::take();
+    let kinds: Vec<_> = ops
+        .iter()
+        .map(|op| match op {
+            Op::Create(..) => "create",
+            Op::Write(..) => "write",
+            Op::Sync(_) => "sync",
+            Op::SyncDir(_) => "sync the directory",
+            Op::Truncate(..) => "truncate",
+            _ => "other",
+        })
+        .collect();
+    let begun = ["create", "truncate", "write", "sync", "sync the directory"];
+    let told = ["write", "sync", "write", "sync"];
+    assert_eq!(kinds, [&begun[..], &told].concat());
+}
+
+#[test]
+fn a_log_that_is_written_anew_is_whole_before_it_takes_the_old_ones_place() {
+    use crate::sys::tape::{self, Op};
+    let dir = place();
+    let mut inbox = open(dir.path());
+    inbox.receive(&message(1, b"kept")).expect("received");
+    inbox.unclean = true;
+    tape::start();
+    inbox.waiting().expect("readable");
+    let ops = tape::take();
+    let at = |wanted: fn(&Op) -> bool| ops.iter().position(wanted).expect("done");
+    let (written, synced) = (
+        at(|op| matches!(op, Op::Write(..))),
+        at(|op| matches!(op, Op::Sync(_))),
+    );
+    let (renamed, kept) = (
+        at(|op| matches!(op, Op::Rename(..))),
+        at(|op| matches!(op, Op::SyncDir(_))),
+    );
+    assert!(written < synced && synced < renamed && renamed < kept);
+    assert_eq!(open(dir.path()).waiting().expect("readable").len(), 1);
+}
