@@ -16,5 +16,6 @@ mod logins;
 mod menu;
 mod once;
 mod proof;
+mod service;
 mod session;
 mod support;

@@ -12,9 +12,9 @@ use ipnet::IpNet;
     name = "droplined",
     version,
     about = "Takes messages, keeps them, and hands them out: a forking daemon with a spool",
-    after_help = "It stays in the foreground and logs to standard error. Ctrl-C (SIGINT) and SIGTERM end it: \
+    after_help = "It stays in the foreground and logs to standard error, but for -d. Ctrl-C (SIGINT) and SIGTERM end it: \
                   running requests are finished first; a second signal ends it at once. SIGHUP makes it read \
-                  its configuration again."
+                  its configuration again, SIGUSR1 log its status."
 )]
 pub(super) struct Cli {
     /// TCP port; 0 lets the kernel choose, and the log says which [default: 8282]
@@ -38,13 +38,17 @@ pub(super) struct Cli {
     #[arg(long, value_name = "DIR")]
     pub(super) spool: Option<PathBuf>,
 
-    /// Directory for what may vanish at a reboot: the pid file
+    /// Directory for what may vanish at a reboot: the pid file, the socket, who is online
     #[arg(long, value_name = "DIR")]
     pub(super) run_dir: Option<PathBuf>,
 
     /// Configuration file
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+
+    /// Detach from the terminal, and log to syslog; the command ends when the daemon listens
+    #[arg(short, long)]
+    pub(super) daemon: bool,
 
     /// Check the configuration, say what is wrong with it, and exit
     #[arg(long)]
@@ -60,6 +64,19 @@ pub(super) struct Cli {
 }
 
 impl Cli {
+    /// The same with absolute paths: a daemon that detaches leaves the directory that it was started in.
+    pub(super) fn absolute(mut self) -> Self {
+        for path in [&mut self.spool, &mut self.run_dir, &mut self.config] {
+            if let Some(absolute) = path
+                .as_ref()
+                .and_then(|path| std::path::absolute(path).ok())
+            {
+                *path = Some(absolute);
+            }
+        }
+        self
+    }
+
     /// The port, in whichever way it was given.
     pub(super) fn port(&self) -> Option<u16> {
         self.port.or(self.bare_port)

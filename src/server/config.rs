@@ -21,6 +21,14 @@ pub(super) struct Config {
     pub(super) bind: Vec<IpAddr>,
     /// Networks whose clients need not prove who they are.
     pub(super) open_networks: Vec<IpNet>,
+    /// Whom a daemon that root has started becomes; by default `dropline`, if there is such an account.
+    pub(super) user: Option<String>,
+    /// Whether the sandbox must be had as a whole, or at all.
+    pub(super) sandbox: Sandbox,
+    /// Where the log goes.
+    pub(super) log: LogTo,
+    /// The socket of syslogd.
+    pub(super) syslog_socket: PathBuf,
     /// Directory of the messages.
     pub(super) spool: PathBuf,
     /// Directory of what may vanish at a reboot.
@@ -53,6 +61,32 @@ pub(super) struct Config {
     pub(super) delivery_timeout: Duration,
     /// How long running requests have when the daemon ends.
     pub(super) drain_timeout: Duration,
+}
+
+/// What to do about the sandbox.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Sandbox {
+    /// As much as the kernel has.
+    #[default]
+    Try,
+    /// All of it, or the daemon does not start.
+    Require,
+    /// None.
+    Off,
+}
+
+/// Where the log goes.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LogTo {
+    /// To standard error in the foreground, to syslog when detached.
+    #[default]
+    Auto,
+    /// To standard error.
+    Stderr,
+    /// To syslog.
+    Syslog,
 }
 
 /// How many addresses the daemon listens on at most.
@@ -135,6 +169,10 @@ struct File {
     port: Option<Within<0, 65_535>>,
     bind: Option<Addresses>,
     open_networks: Option<Vec<Network>>,
+    user: Option<String>,
+    sandbox: Option<Sandbox>,
+    log: Option<LogTo>,
+    syslog_socket: Option<Directory>,
     spool: Option<Directory>,
     run_dir: Option<Directory>,
     max_body: Option<Within<1, { LARGEST_MAX_BODY as u64 }>>,
@@ -231,6 +269,12 @@ impl Config {
         keep("spool", spool != before.spool);
         let run_dir = std::mem::replace(&mut self.run_dir, before.run_dir.clone());
         keep("run_dir", run_dir != before.run_dir);
+        let user = std::mem::replace(&mut self.user, before.user.clone());
+        keep("user", user != before.user);
+        let sandbox = std::mem::replace(&mut self.sandbox, before.sandbox);
+        keep("sandbox", sandbox != before.sandbox);
+        let log = std::mem::replace(&mut self.log, before.log);
+        keep("log", log != before.log);
         keys
     }
 
@@ -257,6 +301,12 @@ impl Config {
             port: cli.port().or(port).unwrap_or(8282),
             bind,
             open_networks,
+            user: file.user.filter(|user| !user.is_empty()),
+            sandbox: file.sandbox.unwrap_or_default(),
+            log: file.log.unwrap_or_default(),
+            syslog_socket: file
+                .syslog_socket
+                .map_or_else(|| "/dev/log".into(), |path| path.0),
             spool: cli
                 .spool
                 .clone()

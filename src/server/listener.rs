@@ -19,6 +19,9 @@ pub(super) enum ListenError {
         /// Why not.
         source: io::Error,
     },
+    /// What the service manager has handed over is of no use.
+    #[error("cannot listen on what the service manager has handed over: {0}")]
+    Inherited(io::Error),
     /// Not on the socket.
     #[error("cannot listen on {path}: {source}{}", path_hint(.source))]
     Path {
@@ -49,12 +52,17 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Listens on all addresses of the configuration, and on the socket in the run directory. Where the port is 0,
+/// Listens on what the service manager hands over (LISTEN_FDS of sd_listen_fds(3)), and only on that. Where there is
+/// nothing, on all addresses of the configuration, and on the socket in the run directory. Where the port is 0,
 /// the kernel chooses one for the first address, and the others get the same.
 ///
 /// # Errors
 /// The first address that cannot be had.
 pub(super) fn open(config: &Config) -> Result<Vec<Listener>, ListenError> {
+    let inherited = socket::inherited_listeners().map_err(ListenError::Inherited)?;
+    if !inherited.is_empty() {
+        return Ok(inherited);
+    }
     let mut port = config.port;
     let mut listeners = Vec::with_capacity(config.bind.len() + 1);
     for &ip in &config.bind {
@@ -73,8 +81,12 @@ pub(super) fn open(config: &Config) -> Result<Vec<Listener>, ListenError> {
 /// Removes the socket in the run directory: nobody answers there any more.
 pub(super) fn remove_socket(config: &Config) {
     let path = config.run_dir.join(SOCKET);
-    if let Err(e) = std::fs::remove_file(&path) {
-        log::warn!("cannot remove {}: {e}", path.display());
+    match std::fs::remove_file(&path) {
+        // A socket that the service manager has handed over is somewhere else.
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            log::warn!("cannot remove {}: {e}", path.display());
+        }
+        _ => {}
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use super::config::Config;
 use super::gate::{Gate, Refusal};
 use super::limits::{Pause, Reserve};
-use super::logging::AtMostOften;
+use super::logging::{AUTH, AtMostOften};
 use super::reaper::Children;
 use super::scoreboard::{Counter, Scoreboard};
 use crate::sys::clock::Deadline;
@@ -20,6 +20,9 @@ const ACCEPTS_A_WAKE: usize = 64;
 
 /// For so many children there is room without asking for memory.
 const EXPECTED_CHILDREN: usize = 512;
+
+/// The target of its complaints.
+const DAEMON: &str = "daemon";
 
 /// What the loop works with.
 #[derive(Debug)]
@@ -156,9 +159,10 @@ impl Master {
                 Err(e) if is_of_the_connection(&e) => {}
                 Err(e) => {
                     self.board.count(Counter::Shortages, 1);
-                    self.complaints.warn(format_args!(
-                        "cannot accept a connection: {e}; trying again"
-                    ));
+                    self.complaints.warn(
+                        DAEMON,
+                        format_args!("cannot accept a connection: {e}; trying again"),
+                    );
                     self.pause.begin();
                     break;
                 }
@@ -171,9 +175,10 @@ impl Master {
         self.board.count(refusal.counter(), 1);
         refuse(stream, refusal.line());
         let reason = refusal.reason();
-        self.refusals.warn(format_args!(
-            "a connection from {peer} is refused: {reason}"
-        ));
+        self.refusals.warn(
+            AUTH,
+            format_args!("a connection from {peer} is refused: {reason}"),
+        );
     }
 
     fn fork_for(
@@ -202,9 +207,10 @@ impl Master {
             }
             Err(e) => {
                 self.board.count(Counter::Shortages, 1);
-                self.complaints.warn(format_args!(
-                    "cannot fork a child for {peer}: {e}; trying again"
-                ));
+                self.complaints.warn(
+                    DAEMON,
+                    format_args!("cannot fork a child for {peer}: {e}; trying again"),
+                );
                 refuse(
                     &stream,
                     b"Message declined. The server is out of processes, try again later\n",

@@ -8,13 +8,16 @@ mod child;
 mod cli;
 mod config;
 mod connection;
+mod detach;
 mod gate;
 mod limits;
 mod listener;
 mod logging;
 mod master;
+mod notify;
 mod pid_file;
 mod presence;
+mod privileges;
 mod reaper;
 mod scoreboard;
 mod sources;
@@ -23,15 +26,18 @@ mod who_may;
 
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use self::cli::Cli;
-use self::config::Config;
+use self::config::{Config, LogTo, Sandbox};
+use self::detach::{Ready, Side};
 use self::listener::ListenError;
 use self::master::{Leave, Master, Serve};
 use self::pid_file::{PidFile, PidFileError};
+use self::privileges::PrivilegeError;
 use self::scoreboard::{Counter, Scoreboard};
 use crate::places::SOCKET;
 use crate::store::StoreError;
@@ -39,6 +45,7 @@ use crate::store::spool::Spool;
 use crate::sys::clock::Deadline;
 use crate::sys::file;
 use crate::sys::process::{self, Pid};
+use crate::sys::sandbox::{self, Lacking};
 use crate::sys::socket::Listener;
 use crate::sys::title;
 
@@ -53,7 +60,7 @@ mod exit {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+        Ok(cli) => cli.absolute(),
         Err(e) => {
             // Help and version go to standard output, and are no errors.
             let usage = if e.use_stderr() { exit::USAGE } else { 0 };
@@ -75,10 +82,26 @@ pub fn main() -> ExitCode {
         log::info!("the configuration is valid");
         return ExitCode::SUCCESS;
     }
-    match run(&cli, config) {
+    let mut ready = Ready::nobody();
+    if cli.daemon {
+        logging::leave_standard_error();
+        match detach::detach(cli.ready_fd) {
+            Side::Command(Ok(())) => return ExitCode::SUCCESS,
+            Side::Command(Err(e)) => {
+                log::error!("{e}");
+                return exit::UNAVAILABLE.into();
+            }
+            Side::Daemon(pipe) => ready = pipe,
+        }
+    }
+    if config.log == LogTo::Syslog || (cli.daemon && config.log == LogTo::Auto) {
+        logging::to_syslog(&config.syslog_socket);
+    }
+    match run(&cli, config, &mut ready) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             log::error!("{e}");
+            ready.failed(&e.to_string());
             exit::UNAVAILABLE.into()
         }
     }
@@ -94,24 +117,40 @@ enum StartError {
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
+    Privileges(#[from] PrivilegeError),
+    #[error("{0}, and the configuration says sandbox = \"require\"")]
+    Sandbox(Lacking),
+    #[error(transparent)]
     System(#[from] io::Error),
 }
 
-/// The order of start: the pid file, the spool, the listeners, and only then whoever waits is told.
-fn run(cli: &Cli, mut config: Config) -> Result<(), StartError> {
+/// The order of start: the pid file and the listeners, with the rights that we were started with; then without
+/// them the spool; then the sandbox; and only then whoever waits is told.
+fn run(cli: &Cli, mut config: Config, ready: &mut Ready) -> Result<(), StartError> {
+    let account = privileges::account(&config)?;
+    if let Some(account) = &account {
+        privileges::make_dir(&config.spool, 0o700, account)?;
+        privileges::make_dir(&config.run_dir, 0o755, account)?;
+    }
     let pid_file = PidFile::write(&config.run_dir)?;
+    let listeners = listener::open(&config)?;
+    if let Some(account) = &account {
+        privileges::become_account(account)?;
+    }
     let (spool, spool_lock) = Spool::open(&config.spool, config.limits)?;
     let mut spool = spool.with_run_dir(&config.run_dir)?;
-    let listeners = listener::open(&config)?;
     let own = Pid::own();
     child::warm_up();
     let board = Scoreboard::create(pid_file.dir())?;
     if let Err(e) = title::prepare() {
         log::info!("ps will not show what children do: {e}");
     }
+    lay_sandbox(cli, &config)?;
     let mut master = Master::new(listeners, board)?;
     // Signals are trapped by now: whoever knows that we listen may end us in order.
     announce(&config, master.listeners(), cli.ready_fd)?;
+    ready.listens();
+    notify::ready("serving");
     loop {
         match master.run(&config)? {
             Leave::Serve(serve) => {
@@ -136,11 +175,14 @@ fn run(cli: &Cli, mut config: Config) -> Result<(), StartError> {
                 child::serve(stream, peer, blocked, own, ticket, &config, &spool)
             }
             Leave::Reload => {
+                notify::reloading();
                 config = reload(cli, config);
+                notify::ready("serving");
                 spool.set_limits(config.limits);
                 board.count(Counter::Reloads, 1);
             }
             Leave::End => {
+                notify::stopping();
                 listener::remove_socket(&config);
                 master.end(Deadline::after(config.drain_timeout))?;
                 pid_file.remove_with(scoreboard::FILE);
@@ -148,6 +190,36 @@ fn run(cli: &Cli, mut config: Config) -> Result<(), StartError> {
             }
         }
     }
+}
+
+/// Logins may come from anywhere that NSS reaches.
+const READABLE: [&str; 8] = [
+    "/etc",
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/run",
+    "/proc",
+    "/dev",
+    "/var/lib/sss",
+];
+
+/// Gives up what is not needed from now on, here and in all children.
+fn lay_sandbox(cli: &Cli, config: &Config) -> Result<(), StartError> {
+    if config.sandbox == Sandbox::Off {
+        return Ok(());
+    }
+    let writable = [&config.spool, &config.run_dir, Path::new("/dev/null")];
+    let mut readable: Vec<&Path> = READABLE.iter().map(Path::new).collect();
+    readable.extend(cli.config.as_deref().and_then(Path::parent));
+    let lacking = sandbox::lay(&writable, &readable);
+    for lack in lacking {
+        if config.sandbox == Sandbox::Require {
+            return Err(StartError::Sandbox(lack));
+        }
+        log::info!("the sandbox is without {lack}");
+    }
+    Ok(())
 }
 
 /// The configuration, read again; the one that was in force when there is something wrong with it. The

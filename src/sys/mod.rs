@@ -14,6 +14,7 @@ pub(crate) mod lock;
 pub(crate) mod login;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod sandbox;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod stdio;

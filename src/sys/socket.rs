@@ -141,6 +141,38 @@ pub(crate) fn listen_at(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// The sockets that whoever started this process has handed over (sd_listen_fds(3)), ready to be accepted from.
+///
+/// # Errors
+/// When the variables are not as they should be, or one is no listening stream socket.
+pub(crate) fn inherited_listeners() -> io::Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    for fd in sd_notify::listen_fds()? {
+        // SAFETY: whoever started us has left this descriptor for us, says the protocol, and we take each once.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let listens = nix::sys::socket::getsockopt(&fd, sockopt::AcceptConn)?;
+        let kind = nix::sys::socket::getsockopt(&fd, sockopt::SockType)?;
+        if !listens || kind != SockType::Stream {
+            let what =
+                "a descriptor is no listening stream socket (Accept=yes is not for this daemon)";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        let address: SockaddrStorage = nix::sys::socket::getsockname(fd.as_raw_fd())?;
+        let listener = if address.as_unix_addr().is_some() {
+            let listener = UnixListener::from(fd);
+            listener.set_nonblocking(true)?;
+            Listener::Unix(listener)
+        } else {
+            let listener = TcpListener::from(fd);
+            listener.set_nonblocking(true)?;
+            set_tcp_option(listener.as_fd(), libc::TCP_DEFER_ACCEPT, DEFER_SECONDS)?;
+            Listener::Tcp(listener)
+        };
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
 /// Listens on `address`, without blocking in `accept`. `[::]` takes IPv4 connections as well.
 ///
 /// Clients that say nothing are held back by the kernel for some seconds (TCP_DEFER_ACCEPT, see

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::config::Config;
 use super::connection::{Connection, Pace, Received};
+use super::logging::AUTH;
 use super::scoreboard::{Counter, Ticket};
 use super::who_may::{Denied, Standing};
 use crate::message::{Draft, MessageId, Trust};
@@ -105,10 +106,10 @@ pub(super) fn talk(
     }
     match outcome {
         Outcome::Done(what) => log::info!("{peer} {what} ({took})"),
-        Outcome::Refused(why) => log::info!("{peer} refused: {why} ({took})"),
+        Outcome::Refused(why) => log::info!(target: AUTH, "{peer} refused: {why} ({took})"),
         Outcome::Failed(why) => log::error!("{peer} {why} ({took})"),
         Outcome::Broken(how) | Outcome::Slow(how) => log::info!("{peer} {how} ({took})"),
-        Outcome::Garbage(why) => log::info!("{peer} refused: {why} ({took})"),
+        Outcome::Garbage(why) => log::info!(target: AUTH, "{peer} refused: {why} ({took})"),
         Outcome::Nothing => log::debug!("{peer} said nothing ({took})"),
     }
     ended

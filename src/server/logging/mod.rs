@@ -1,28 +1,41 @@
-//! The log, on standard error: one line an event, written with one call.
+//! The log: one line an event, written with one call, on standard error or to syslog.
+
+mod syslog;
 
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, RawFd};
-use std::sync::OnceLock;
+use std::path::Path;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use self::syslog::Syslog;
 use crate::sys::file;
 use crate::sys::process::Pid;
 
-struct StandardError;
+/// The target of records about who was refused: syslog has a facility of its own for them.
+pub(super) const AUTH: &str = "auth";
+
+struct Sink;
+
+/// Set when the log goes to syslog.
+static SYSLOG: OnceLock<Syslog> = OnceLock::new();
 
 /// Standard error, opened once more so that writing to it never blocks. Where that cannot be had (it is a
 /// socket), the one that we were given is used.
-static OWN: OnceLock<File> = OnceLock::new();
+static OWN: Mutex<Option<File>> = Mutex::new(None);
 
-impl Log for StandardError {
+impl Log for Sink {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
     }
 
     fn log(&self, record: &Record<'_>) {
+        if let Some(syslog) = SYSLOG.get() {
+            return syslog.log(record);
+        }
         let level = match record.level() {
             Level::Error => "error: ",
             Level::Warn => "warning: ",
@@ -37,8 +50,8 @@ impl Log for StandardError {
             OneLine(&text)
         );
         // Where standard error is closed, or nobody reads it, there is nobody to tell: the service goes on.
-        let _ = match OWN.get() {
-            Some(mut own) => own.write_all(line.as_bytes()),
+        let _ = match own().as_mut() {
+            Some(own) => own.write_all(line.as_bytes()),
             None => io::stderr().write_all(line.as_bytes()),
         };
     }
@@ -63,12 +76,9 @@ impl std::fmt::Display for OneLine<'_> {
 
 /// Logs to standard error from now on; with `verbose`, more.
 pub(super) fn to_standard_error(verbose: bool) {
-    if let Ok(own) = file::standard_error_without_blocking() {
-        // It is set already when this is called twice.
-        let _ = OWN.set(own);
-    }
+    *own() = file::standard_error_without_blocking().ok();
     // It fails when there is a logger already, which then is this one.
-    let _ = log::set_logger(&StandardError);
+    let _ = log::set_logger(&Sink);
     log::set_max_level(if verbose {
         LevelFilter::Debug
     } else {
@@ -76,9 +86,30 @@ pub(super) fn to_standard_error(verbose: bool) {
     });
 }
 
+fn own() -> std::sync::MutexGuard<'static, Option<File>> {
+    OWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets go of the standard error that this process was started with: a daemon that detaches keeps no terminal.
+pub(super) fn leave_standard_error() {
+    *own() = None;
+}
+
+/// Logs to syslog, whose socket is at `path`, from now on.
+pub(super) fn to_syslog(path: &Path) {
+    // It is set already when this is called twice.
+    let _ = SYSLOG.set(Syslog::open(path));
+    // The zone is looked up once, and not in each child.
+    std::hint::black_box(jiff::Zoned::now());
+}
+
 /// The descriptor that the log is written to, for a child to keep.
 pub(super) fn descriptor() -> RawFd {
-    OWN.get()
+    if let Some(descriptor) = SYSLOG.get().and_then(Syslog::descriptor) {
+        return descriptor;
+    }
+    own()
+        .as_ref()
         .map_or(nix::libc::STDERR_FILENO, |own| own.as_raw_fd())
 }
 
@@ -92,15 +123,15 @@ pub(super) struct AtMostOften {
 impl AtMostOften {
     const SPAN: Duration = Duration::from_secs(10);
 
-    /// Logs `text` as a warning, unless one was logged in the last ten seconds; then it is counted.
-    pub(super) fn warn(&mut self, text: std::fmt::Arguments<'_>) {
+    /// Logs `text` as a warning to `target`, unless one was logged in the last ten seconds; then it is counted.
+    pub(super) fn warn(&mut self, target: &str, text: std::fmt::Arguments<'_>) {
         if self.last.is_some_and(|last| last.elapsed() < Self::SPAN) {
             self.unsaid += 1;
             return;
         }
         match self.unsaid {
-            0 => log::warn!("{text}"),
-            n => log::warn!("{text} (and {n} times since the last such line)"),
+            0 => log::warn!(target: target, "{text}"),
+            n => log::warn!(target: target, "{text} (and {n} times since the last such line)"),
         }
         *self = Self {
             last: Some(Instant::now()),

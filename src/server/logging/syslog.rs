@@ -1,0 +1,213 @@
+//! The log of a daemon that has no terminal: syslog, over its socket.
+//!
+//! The crate's logger, with our transport, which never blocks and comes back when syslogd does, and our formatter,
+//! which asks for the process number each time, as a child is not its parent.
+
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use log::{Level, Record};
+use syslog::{Facility, LogFormat, Logger, Severity};
+
+use super::{AUTH, OneLine};
+use crate::sys::process::Pid;
+
+/// The longest line, in bytes: syslogd takes 8 KiB, and nobody reads more.
+const LONGEST: usize = 2_048;
+
+/// The way to syslogd.
+#[derive(Debug)]
+pub(super) struct Syslog(Mutex<Transport>);
+
+impl Syslog {
+    /// Connects to the socket at `path`. When nobody listens there now, somebody may later.
+    pub(super) fn open(path: &Path) -> Self {
+        let mut transport = Transport {
+            path: path.to_owned(),
+            socket: None,
+            lost: 0,
+        };
+        transport.connect();
+        Self(Mutex::new(transport))
+    }
+
+    /// Logs a record, or counts it as lost.
+    pub(super) fn log(&self, record: &Record<'_>) {
+        let Ok(mut transport) = self.0.lock() else {
+            return;
+        };
+        let lost = transport.lost;
+        if lost > 0 && transport.say(Facility::LOG_DAEMON, Level::Warn, &lost_lines(lost)) {
+            transport.lost -= lost;
+        }
+        let facility = if record.target() == AUTH {
+            Facility::LOG_AUTH
+        } else {
+            Facility::LOG_DAEMON
+        };
+        let text = record.args().to_string();
+        if !transport.say(facility, record.level(), &text) {
+            transport.lost += 1;
+        }
+    }
+
+    /// The descriptor that it writes to, for a child to keep.
+    pub(super) fn descriptor(&self) -> Option<RawFd> {
+        let transport = self.0.lock().ok()?;
+        Some(transport.socket.as_ref()?.as_raw_fd())
+    }
+}
+
+fn lost_lines(lost: u64) -> String {
+    format!("{lost} lines of this log are lost: syslogd did not take them")
+}
+
+#[derive(Debug)]
+struct Transport {
+    path: PathBuf,
+    socket: Option<UnixDatagram>,
+    /// How many lines were not taken.
+    lost: u64,
+}
+
+impl Transport {
+    fn connect(&mut self) {
+        let open = || -> io::Result<UnixDatagram> {
+            let socket = UnixDatagram::unbound()?;
+            socket.set_nonblocking(true)?;
+            socket.connect(&self.path)?;
+            Ok(socket)
+        };
+        self.socket = open().ok();
+    }
+
+    /// Whether syslogd has taken it.
+    fn say(&mut self, facility: Facility, level: Level, text: &str) -> bool {
+        let mut logger = Logger::new(self, Formatter(facility));
+        match level {
+            Level::Error => logger.err(text),
+            Level::Warn => logger.warning(text),
+            Level::Info => logger.info(text),
+            Level::Debug | Level::Trace => logger.debug(text),
+        }
+        .is_ok()
+    }
+}
+
+impl Write for &mut Transport {
+    /// One call is one datagram.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let sent = self.socket.as_ref().map(|socket| socket.send(line));
+        match sent {
+            Some(Ok(n)) => Ok(n),
+            // It does not keep up. Waiting would stop the service.
+            Some(Err(e)) if e.kind() == io::ErrorKind::WouldBlock => Err(e),
+            // It was started again, or is not there: once more.
+            Some(Err(_)) | None => {
+                self.connect();
+                let socket = self.socket.as_ref();
+                let gone = || io::Error::from(io::ErrorKind::NotConnected);
+                socket.ok_or_else(gone)?.send(line)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// `<PRIORITY>Nov 22 04:31:00 droplined[123]: text`, the form of RFC 3164 as syslog(3) writes it.
+struct Formatter(Facility);
+
+impl LogFormat<&str> for Formatter {
+    fn format<W: Write>(&self, w: &mut W, severity: Severity, text: &str) -> syslog::Result<()> {
+        let priority = self.0 as u8 | severity as u8;
+        let now = jiff::Zoned::now().strftime("%b %e %H:%M:%S");
+        let mut line = format!(
+            "<{priority}>{now} droplined[{}]: {}",
+            Pid::own(),
+            OneLine(text)
+        );
+        if line.len() > LONGEST {
+            let most = (0..=LONGEST).rev().find(|at| line.is_char_boundary(*at));
+            line.truncate(most.unwrap_or_default());
+        }
+        w.write_all(line.as_bytes()).map_err(syslog::Error::Write)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(syslog: &Syslog, target: &str, level: Level, text: &str) {
+        syslog.log(
+            &Record::builder()
+                .target(target)
+                .level(level)
+                .args(format_args!("{text}"))
+                .build(),
+        );
+    }
+
+    fn line(socket: &UnixDatagram) -> String {
+        let mut bytes = [0; 4_096];
+        let n = socket.recv(&mut bytes).expect("a line");
+        String::from_utf8(bytes[..n].to_vec()).expect("text")
+    }
+
+    #[test]
+    fn a_line_is_one_datagram_and_syslogd_may_come_and_go() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("log");
+        let syslog = Syslog::open(&path);
+        record(&syslog, "x", Level::Info, "nobody listens");
+        let listen = || UnixDatagram::bind(&path).expect("bound");
+        let socket = listen();
+        record(&syslog, "x", Level::Info, "hello");
+        assert!(line(&socket).ends_with(&format!(": {}", lost_lines(1))));
+        let hello = line(&socket);
+        let rest = hello.strip_prefix("<30>").expect("daemon.info");
+        assert_eq!(
+            rest.len() - " 00:00:00".len() - 6,
+            format!(" droplined[{}]: hello", Pid::own()).len()
+        );
+        assert!(
+            rest.ends_with(&format!(" droplined[{}]: hello", Pid::own())),
+            "{rest}"
+        );
+        drop(socket);
+        std::fs::remove_file(&path).expect("removed");
+        let socket = listen();
+        record(&syslog, AUTH, Level::Warn, "a\nforged line");
+        let refused = line(&socket);
+        assert!(
+            refused.starts_with("<36>") && refused.ends_with("a\\nforged line"),
+            "{refused}"
+        );
+        record(&syslog, "x", Level::Error, &"ü".repeat(2_000));
+        assert!(line(&socket).len() <= LONGEST);
+    }
+
+    #[test]
+    fn a_syslogd_that_does_not_read_stops_nobody() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("log");
+        let socket = UnixDatagram::bind(&path).expect("bound");
+        let syslog = Syslog::open(&path);
+        for _ in 0..5_000 {
+            record(&syslog, "x", Level::Info, "one of many");
+        }
+        let lost = syslog.0.lock().expect("sound").lost;
+        assert!(lost > 0);
+        while socket.set_nonblocking(true).is_ok() && socket.recv(&mut [0; 100]).is_ok() {}
+        socket.set_nonblocking(false).expect("set");
+        record(&syslog, "x", Level::Info, "after");
+        assert!(line(&socket).ends_with(&lost_lines(lost)));
+        assert!(line(&socket).ends_with(": after"));
+    }
+}

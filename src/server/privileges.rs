@@ -1,0 +1,79 @@
+//! Becoming nobody in particular: what needs root is done first, and then cannot be done any more.
+
+use std::io;
+use std::path::Path;
+
+use super::config::Config;
+use crate::sys::login::{self, Account};
+
+/// Whom a daemon that root has started becomes, where nothing else is configured and there is such an account.
+const DEFAULT_USER: &str = "dropline";
+
+/// Why the daemon does not become somebody else.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PrivilegeError {
+    /// There is no such account.
+    #[error("there is no account {0}: make it, or set user in the configuration")]
+    NoAccount(String),
+    /// The kernel does not let us, or lets us go back.
+    #[error("cannot become {0}: {1}")]
+    System(String, io::Error),
+    /// A directory cannot be made, or given away.
+    #[error("cannot give {0} to {1}: {2}")]
+    Directory(String, String, io::Error),
+}
+
+/// Whom to become; `None` to stay what one is.
+///
+/// # Errors
+/// When the configured account does not exist.
+pub(super) fn account(config: &Config) -> Result<Option<Account>, PrivilegeError> {
+    if !login::is_root() {
+        if let Some(user) = &config.user {
+            log::info!("started without the rights of root: it does not become {user}");
+        }
+        return Ok(None);
+    }
+    let wanted = config.user.as_deref().unwrap_or(DEFAULT_USER);
+    match login::account(wanted) {
+        Some(account) if account.is_root() => Ok(None),
+        Some(account) => Ok(Some(account)),
+        None if config.user.is_some() => Err(PrivilegeError::NoAccount(wanted.into())),
+        None => {
+            log::warn!("there is no account {wanted}: the daemon stays root");
+            Ok(None)
+        }
+    }
+}
+
+/// Makes a directory for `account`, if it is not there. One that is there stays whose it is.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn make_dir(path: &Path, mode: u32, account: &Account) -> Result<(), PrivilegeError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    if path.exists() {
+        return Ok(());
+    }
+    let make = || -> io::Result<()> {
+        if let Some(above) = path.parent() {
+            std::fs::create_dir_all(above)?;
+        }
+        std::fs::DirBuilder::new().mode(mode).create(path)?;
+        std::os::unix::fs::chown(path, Some(account.uid()), Some(account.gid()))
+    };
+    make().map_err(|e| {
+        PrivilegeError::Directory(path.display().to_string(), account.name().into(), e)
+    })
+}
+
+/// Becomes `account`, for good.
+///
+/// # Errors
+/// When the kernel does not let us, or would let us go back.
+pub(super) fn become_account(account: &Account) -> Result<(), PrivilegeError> {
+    let name = account.name();
+    login::become_account(account).map_err(|e| PrivilegeError::System(name.into(), e))?;
+    log::info!("running as {name}");
+    Ok(())
+}

@@ -1,0 +1,389 @@
+//! The daemon as a service: detached, without root's rights, logging to syslog, under a service manager.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::support::{Daemon, PATIENCE, listen, program, report, skip, wait_until};
+
+/// A daemon that has detached. Ended when dropped.
+struct Detached {
+    dir: TempDir,
+    port: u16,
+}
+
+/// A port that nobody has, for a moment at least.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("bound");
+    listener.local_addr().expect("an address").port()
+}
+
+fn detach_in(dir: &Path, port: u16, config: &str) -> Output {
+    fs::write(dir.join("droplined.toml"), config).expect("written");
+    program("droplined")
+        // Relative paths are those of the directory that it is started in.
+        .current_dir(dir)
+        .args(["-d", "--bind", "127.0.0.1", "-p", &port.to_string()])
+        .args([
+            "--spool",
+            "spool",
+            "--run-dir",
+            "run",
+            "--config",
+            "droplined.toml",
+        ])
+        .output()
+        .expect("run")
+}
+
+impl Detached {
+    fn start(config: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let port = free_port();
+        // The test's end of the pipes is closed only when nobody has the other: so the command, and the daemon
+        // behind it, have let go of them.
+        let output = detach_in(dir.path(), port, config);
+        assert_eq!(
+            (output.status.code(), text(&output)),
+            (Some(0), String::new())
+        );
+        Self { dir, port }
+    }
+
+    fn pid(&self) -> i32 {
+        let text =
+            fs::read_to_string(self.dir.path().join("run/droplined.pid")).expect("a pid file");
+        text.trim().parse().expect("a number")
+    }
+
+    fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("connected");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set");
+        stream.write_all(request.as_bytes()).expect("sent");
+        listen(stream)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).expect("signalled");
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        if self.dir.path().join("run/droplined.pid").exists() {
+            let pid = Pid::from_raw(self.pid());
+            // It is not our child: its end is seen by its number.
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn the_command_returns_when_the_daemon_listens_and_not_before() {
+    let daemon = Detached::start("");
+    assert_eq!(
+        daemon.ask("store;bob;al;hi\n"),
+        "Message accepted and stored:\n"
+    );
+    let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).expect("it runs");
+    let fields: Vec<_> = stat
+        .rsplit(") ")
+        .next()
+        .expect("fields")
+        .split(' ')
+        .collect();
+    // Parent, group, session, terminal: a session without a terminal, of which it is not the leader.
+    assert_eq!(fields[4], "0", "no terminal");
+    assert_ne!(
+        fields[3],
+        daemon.pid().to_string(),
+        "it could not get one either"
+    );
+    let cwd = fs::read_link(format!("/proc/{}/cwd", daemon.pid())).expect("readable");
+    assert_eq!(cwd, Path::new("/"));
+    // A second one, of the same port, run directory or spool, is told by the command itself, in words.
+    let second = tempfile::tempdir().expect("a directory");
+    let output = detach_in(second.path(), daemon.port, "");
+    assert_eq!(output.status.code(), Some(69));
+    assert!(
+        text(&output).contains("another program has the port"),
+        "{}",
+        text(&output)
+    );
+    let output = detach_in(daemon.dir.path(), free_port(), "");
+    assert_eq!(output.status.code(), Some(69));
+    let holder = format!("process {}", daemon.pid());
+    assert!(text(&output).contains(&holder), "{}", text(&output));
+    let output = detach_in(second.path(), free_port(), "nonsense = 1\n");
+    assert_eq!(output.status.code(), Some(78));
+    // A changed configuration is read again, though its path was relative.
+    daemon.signal(Signal::SIGHUP);
+    assert_eq!(
+        daemon.ask("fetch;bob\n"),
+        "Retrieving messages...\nbob;al;hi\nNO MORE MESSAGES"
+    );
+    daemon.signal(Signal::SIGTERM);
+    let pid_file = daemon.dir.path().join("run/droplined.pid");
+    wait_until("it ends", || !pid_file.exists());
+}
+
+/// A field of /proc/PID/status.
+fn status(pid: &str, field: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("readable");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let words = line.expect("a field").split_whitespace();
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn root_becomes_somebody_else_for_good() {
+    if !nix::unistd::geteuid().is_root() {
+        return skip("root_becomes_somebody_else_for_good", "this is not root");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(dir.path(), open).expect("set");
+    let daemon = Daemon::in_dir(dir, "user = \"games\"\n", &[]);
+    daemon.logged("running as games");
+    daemon.store("bob", "al", "hi");
+    assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
+    let held = daemon.say(b"H");
+    wait_until("there is a child", || !daemon.children().is_empty());
+    let games = nix::unistd::User::from_name("games")
+        .expect("asked")
+        .expect("a Debian account");
+    let ids = |id: u32| format!("{id} {id} {id} {id}");
+    for pid in [daemon.pid().to_string(), daemon.children()[0].clone()] {
+        assert_eq!(status(&pid, "Uid"), ids(games.uid.as_raw()));
+        assert_eq!(status(&pid, "Gid"), ids(games.gid.as_raw()));
+        assert_eq!(status(&pid, "CapEff"), "0000000000000000");
+        assert_eq!(status(&pid, "NoNewPrivs"), "1");
+        assert_eq!(status(&pid, "Seccomp"), "2");
+        let groups = status(&pid, "Groups");
+        assert!(!groups.split(' ').any(|group| group == "0"), "{groups}");
+    }
+    drop(held);
+    let owner = |name: &str| {
+        let meta = fs::metadata(daemon.path().join(name)).expect("there");
+        std::os::unix::fs::MetadataExt::uid(&meta)
+    };
+    assert_eq!(
+        (owner("spool"), owner("run")),
+        (games.uid.as_raw(), games.uid.as_raw())
+    );
+    let mut daemon = daemon;
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.ended().success());
+    let left: Vec<_> = fs::read_dir(daemon.path().join("run"))
+        .expect("readable")
+        .collect();
+    let left: Vec<_> = left
+        .iter()
+        .filter_map(|entry| entry.as_ref().ok())
+        .map(|e| e.file_name())
+        .collect();
+    assert_eq!(
+        left.len(),
+        2,
+        "only the directories online and watch: {left:?}"
+    );
+    // Without the sandbox, the same can be done, and more.
+    let free = Daemon::with("sandbox = \"off\"\n", &[]);
+    assert_eq!(status(&free.pid().to_string(), "Seccomp"), "0");
+}
+
+#[test]
+fn an_account_that_does_not_exist_is_told() {
+    if !nix::unistd::geteuid().is_root() {
+        return skip("an_account_that_does_not_exist_is_told", "this is not root");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let output = detach_in(dir.path(), free_port(), "user = \"nobody-here\"\n");
+    assert_eq!(output.status.code(), Some(69));
+    assert!(
+        text(&output).contains("there is no account nobody-here"),
+        "{}",
+        text(&output)
+    );
+}
+
+/// A real syslogd with a socket and a log file of a test's own. Killed when dropped.
+struct Rsyslogd {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Rsyslogd {
+    fn start(dir: &Path) -> Option<Self> {
+        let conf = dir.join("rsyslog.conf");
+        let log = dir.join("messages");
+        let text = format!(
+            "module(load=\"imuxsock\" SysSock.Use=\"off\")\n\
+             input(type=\"imuxsock\" Socket=\"{0}/log\" UseSysTimeStamp=\"off\" RateLimit.Interval=\"0\")\n\
+             template(name=\"all\" type=\"string\" string=\"%syslogfacility-text%.%syslogseverity-text% %syslogtag%%msg%\\n\")\n\
+             *.* action(type=\"omfile\" file=\"{0}/messages\" template=\"all\")\n",
+            dir.display()
+        );
+        fs::write(&conf, text).expect("written");
+        let child = Command::new("rsyslogd")
+            .args(["-n", "-f"])
+            .arg(&conf)
+            .arg("-i")
+            .arg(dir.join("rsyslogd.pid"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let socket = dir.join("log");
+        wait_until("rsyslogd listens", || {
+            UnixDatagram::unbound()
+                .expect("a socket")
+                .connect(&socket)
+                .is_ok()
+        });
+        Some(Self { child, log })
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Rsyslogd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_log_goes_to_syslog_and_survives_its_restart_under_load() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let Some(rsyslogd) = Rsyslogd::start(dir.path()) else {
+        return skip("the_log_goes_to_syslog", "there is no rsyslogd");
+    };
+    let config = format!(
+        "syslog_socket = \"{}/log\"\npenalty_exempt = []\n",
+        dir.path().display()
+    );
+    let daemon = Detached::start(&config);
+    daemon.ask("store;bob;al;a secret of theirs\n");
+    wait_until("it is logged", || {
+        rsyslogd
+            .log()
+            .contains("store bob/1 from ~al, 18 bytes: accepted")
+    });
+    let log = rsyslogd.log();
+    let master = format!("daemon.info droplined[{}]: listening on ", daemon.pid());
+    assert!(log.contains(&master), "{log}");
+    let line = log
+        .lines()
+        .find(|line| line.contains("store bob/1"))
+        .expect("a line");
+    assert!(line.starts_with("daemon.info droplined["), "{line}");
+    assert!(
+        !line.contains(&format!("[{}]", daemon.pid())),
+        "a child has its own number: {line}"
+    );
+    assert!(!log.contains("secret"), "no body is logged");
+    // Refusals have a facility of their own, and nobody forges a line.
+    daemon.ask("store;b\u{1b}ob\rx;al;x\n");
+    wait_until("it is logged", || {
+        rsyslogd.log().contains("auth.info droplined[")
+    });
+    // syslogd ends and comes back while messages come in: the service does not wait for it.
+    drop(rsyslogd);
+    for _ in 0..50 {
+        assert_eq!(
+            daemon.ask("store;bob;al;hi\n"),
+            "Message accepted and stored:\n"
+        );
+    }
+    let _ = fs::remove_file(dir.path().join("log"));
+    let rsyslogd = Rsyslogd::start(dir.path()).expect("started again");
+    daemon.ask("store;carol;al;hi\n");
+    wait_until("it is logged", || {
+        rsyslogd.log().contains("store carol/1 from ~al")
+    });
+    daemon.signal(Signal::SIGUSR1);
+    wait_until("the master has found it, too", || {
+        let log = rsyslogd.log();
+        log.contains(&format!("droplined[{}]: children ", daemon.pid()))
+    });
+    report("rsyslogd restarted under load: 50 messages accepted meanwhile");
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).expect("bound");
+    manager.set_read_timeout(Some(PATIENCE)).expect("set");
+    let told = || {
+        let mut bytes = [0; 1_000];
+        let n = manager.recv(&mut bytes).expect("a datagram");
+        String::from_utf8_lossy(&bytes[..n]).into_owned()
+    };
+    let own = tempfile::tempdir().expect("a directory");
+    let spool = own.path().join("spool");
+    let mut daemon = Daemon::with_spool(own, &spool, "", &[("NOTIFY_SOCKET", &socket)]);
+    assert!(told().starts_with("READY=1\n"));
+    daemon.signal(Signal::SIGHUP);
+    let reloading = told();
+    assert!(
+        reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="),
+        "{reloading}"
+    );
+    assert!(told().starts_with("READY=1\n"));
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(told(), "STOPPING=1\n");
+    assert!(daemon.ended().success());
+}
+
+#[test]
+fn sockets_are_taken_from_the_service_manager() {
+    let test = "sockets_are_taken_from_the_service_manager";
+    let dir = tempfile::tempdir().expect("a directory");
+    let port = free_port();
+    let path = dir.path().join("sock");
+    let activate = Command::new("systemd-socket-activate")
+        .args(["-l", &format!("127.0.0.1:{port}"), "-l"])
+        .arg(&path)
+        .arg(program("droplined").get_program())
+        .arg("--spool")
+        .arg(dir.path().join("spool"))
+        .arg("--run-dir")
+        .arg(dir.path().join("run"))
+        .stderr(fs::File::create(dir.path().join("err")).expect("made"))
+        .spawn();
+    let Ok(mut activate) = activate else {
+        return skip(test, "there is no systemd-socket-activate");
+    };
+    wait_until("the manager listens", || path.exists());
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connected");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    stream.write_all(b"store;bob;al;activated\n").expect("sent");
+    assert_eq!(listen(stream), "Message accepted and stored:\n");
+    let mut local = std::os::unix::net::UnixStream::connect(&path).expect("connected");
+    local.write_all(b"HELLO dropline/1\nQUIT\n").expect("sent");
+    let mut said = String::new();
+    local.read_to_string(&mut said).expect("an answer");
+    assert!(said.contains("trust=local"), "{said}");
+    let pid = Pid::from_raw(i32::try_from(activate.id()).expect("a number"));
+    kill(pid, Signal::SIGTERM).expect("signalled");
+    assert!(activate.wait().expect("ended").success());
+    assert!(path.exists(), "a socket of the manager's stays");
+}
