@@ -250,6 +250,7 @@ fn a_closed_standard_output_is_no_place_for_messages() {
     let shell = |command: String| {
         Command::new("sh")
             .args(["-c", &command])
+            .env("DROPLINE_STATE_DIR", daemon.path().join("state"))
             .status()
             .expect("sh")
             .code()
