@@ -1,13 +1,13 @@
 //! `dropline` and `droplinectl` as commands.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 
 use crate::support::{Daemon, program};
 
 fn dropline(daemon: &Daemon, args: &[&str]) -> Command {
-    let mut command = program("dropline");
+    let mut command = daemon.client();
     command
         .args(["-d", &format!("localhost:{}", daemon.port)])
         .args(args)
@@ -109,7 +109,8 @@ fn what_cannot_be_sent_is_said_with_the_right_status() {
     let send = |to, text| run(&mut dropline(&daemon, &["-u", "al", "send", to, text]));
     assert_eq!(send("../x", "hi").0, 64);
     assert_eq!(send("bob", "").0, 65);
-    let (status, _, err) = send("bob", "two\nlines");
+    let line = ["--dialect", "line", "-u", "al", "send", "bob", "two\nlines"];
+    let (status, _, err) = run(&mut dropline(&daemon, &line));
     assert_eq!(status, 65);
     assert!(err.contains("more than one line"), "{err}");
     let mut stdin = dropline(&daemon, &["-u", "al", "send", "bob", "-"]);
@@ -123,6 +124,15 @@ fn what_cannot_be_sent_is_said_with_the_right_status() {
         NOTHING,
         "nothing came of all that"
     );
+}
+
+#[test]
+fn a_message_has_as_many_lines_as_it_has() {
+    let daemon = Daemon::start();
+    let send = ["-u", "al", "send", "bob", "one\n\ttwo\n\nfour\r"];
+    assert_eq!(run(&mut dropline(&daemon, &send)), NOTHING);
+    let (_, out, _) = run(&mut dropline(&daemon, &["-u", "bob", "read"]));
+    assert_eq!(out, "al: one\n\t\ttwo\n\t\n\tfour\\x0d\n");
 }
 
 #[test]
@@ -162,6 +172,52 @@ fn a_server_that_is_none_is_said_to_be_none() {
 }
 
 #[test]
+fn an_old_server_is_spoken_to_as_it_speaks() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let server = listener.local_addr().expect("an address").to_string();
+    let old = std::thread::spawn(move || {
+        let mut requests = Vec::new();
+        while requests.len() < 5 {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut line = String::new();
+            BufReader::new(&stream)
+                .read_line(&mut line)
+                .expect("a line");
+            let reply = match line.split(';').next() {
+                Some("store") => "Message accepted and stored:\n",
+                Some("fetch") => "Retrieving messages...\nbob;al;hi\nNO MORE MESSAGES",
+                _ => "Message declined. Bad verb\n",
+            };
+            stream.write_all(reply.as_bytes()).expect("sent");
+            requests.push(line);
+        }
+        requests
+    });
+    let ask = |args: &[&str]| {
+        let mut command = program("dropline");
+        command
+            .args(["-d", &server])
+            .args(args)
+            .stdin(Stdio::null());
+        run(&mut command)
+    };
+    assert_eq!(ask(&["-u", "al", "send", "bob", "hi"]), NOTHING);
+    assert_eq!(ask(&["-u", "bob", "read"]).1, "al: hi\n");
+    let (status, _, err) = ask(&["--dialect", "session", "-u", "bob", "read"]);
+    assert_eq!(status, 76);
+    assert!(err.contains("try --dialect line"), "{err}");
+    let hello = |name: &str| format!("HELLO dropline/1 name={name}\n");
+    let expected = [
+        hello("al"),
+        "store;bob;al;hi\n".into(),
+        hello("bob"),
+        "fetch;bob\n".into(),
+        hello("bob"),
+    ];
+    assert_eq!(old.join().expect("ended"), expected);
+}
+
+#[test]
 fn messages_that_cannot_be_printed_stay_waiting() {
     let daemon = Daemon::start();
     daemon.store("bob", "al", "hi");
@@ -194,6 +250,7 @@ fn a_closed_standard_output_is_no_place_for_messages() {
     let shell = |command: String| {
         Command::new("sh")
             .args(["-c", &command])
+            .env("DROPLINE_STATE_DIR", daemon.path().join("state"))
             .status()
             .expect("sh")
             .code()

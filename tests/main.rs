@@ -3,11 +3,13 @@
 
 mod admin;
 mod attack;
+mod chat;
 mod client;
 mod delivery;
 mod framed;
 mod gate;
 mod house;
+mod instant;
 mod life;
 mod line;
 mod load;

@@ -2,13 +2,14 @@
 
 use rexpect::session::{PtySession, spawn_command};
 
-use crate::support::{Daemon, PATIENCE, program};
+use crate::support::{Daemon, PATIENCE};
 
 fn menu(daemon: &Daemon, args: &[&str]) -> PtySession {
-    let mut command = program("dropline");
+    let mut command = daemon.client();
     command
         .args(["127.0.0.1", &daemon.port.to_string()])
         .args(args)
+        .env("DROPLINE_SOURCE", "127.0.0.1:0")
         .env("TERM", "xterm")
         .env_remove("USER")
         .env_remove("LOGNAME");
@@ -55,7 +56,7 @@ fn a_message_is_sent_and_mistakes_are_forgiven() {
     menu.send_line("bob").expect("typed");
     menu.exp_string("Message:").expect("a question");
     menu.send_line("how; are you?").expect("typed");
-    menu.exp_string("The server has your message for bob.")
+    menu.exp_string("bob is offline: the server keeps it.")
         .expect("an answer");
     assert_eq!(daemon.fetch("bob"), ["bob;alice;how; are you?"]);
     menu.send_control('c').expect("typed");
@@ -74,4 +75,28 @@ fn a_lost_server_is_said_in_words_and_the_menu_stays() {
     menu.exp_string("3  Exit").expect("the menu");
     menu.send_control('d').expect("typed");
     menu.exp_eof().expect("Ctrl-D leaves");
+}
+
+#[test]
+fn without_presence_it_is_the_menu_that_it_was() {
+    let daemon = Daemon::start();
+    let mut menu = menu(&daemon, &["-u", "al", "--dialect", "line"]);
+    let head = menu.exp_string("3  Exit").expect("the menu");
+    assert!(!head.contains("instant"), "{head}");
+    menu.send_line("1").expect("typed");
+    menu.exp_string("To:").expect("a question");
+    menu.send_line("bob").expect("typed");
+    menu.exp_string("Message:").expect("a question");
+    menu.send_line("hi").expect("typed");
+    menu.exp_string("The server has your message for bob.")
+        .expect("an answer");
+    choose(&mut menu, "!who");
+    menu.exp_string("which does not know who is there")
+        .expect("an answer");
+    let rest = {
+        choose(&mut menu, "3");
+        menu.exp_eof().expect("the end")
+    };
+    assert!(!rest.contains("Who is there"), "{rest}");
+    assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
 }

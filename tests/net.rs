@@ -40,12 +40,12 @@ fn the_address_that_the_server_sees_counts() {
     alice
         .write_all(b"\x00\x0d\x00\x001.2.3.4 8283\0")
         .expect("sent");
-    assert_eq!(listen(alice), "\0\u{4}\0\0400\0");
+    assert_eq!(listen(alice), "\x00\u{4}\x00\x00400\x00");
     let reply = framed(
         connect(&net, 2, &daemon),
         b"\x00\x06\x00\x00!send\0\x00\x06\x00\x00alice\0",
     );
-    assert_eq!(reply, "\0\u{4}\0\0404\0\0\u{f}\0\010.77.1.2 8283\0");
+    assert_eq!(reply, "\x00\u{4}\x00\x00404\x00\x00\u{f}\x00\x0010.77.1.2 8283\x00");
     let mut bob = Session::over(connect(&net, 2, &daemon));
     bob.ask("HELLO dropline/1 name=bob");
     assert_eq!(

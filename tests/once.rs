@@ -153,7 +153,7 @@ impl World {
         let mut register = b"\0\x0a\0\0!register\0".to_vec();
         register.extend([0, a, 0, 0]);
         register.extend(mailbox.as_bytes());
-        register.extend(b"\0\0\x0d\0\0127.0.0.1 99\0");
+        register.extend(b"\0\0\x0d\0\x00127.0.0.1 99\0");
         let mut quit = b"\0\x06\0\0!quit\0".to_vec();
         quit.extend([0, a, 0, 0]);
         quit.extend(mailbox.as_bytes());

@@ -2,7 +2,8 @@
 
 use clap::{Parser, Subcommand};
 
-use super::link::Server;
+use super::instant::Source;
+use super::link::{Dialect, Server};
 use crate::name::Name;
 
 /// Everything that can be said on the command line.
@@ -31,6 +32,28 @@ pub(super) struct Cli {
     #[arg(short, long, global = true, value_name = "NAME", env = "DROPLINE_USER")]
     pub(super) user: Option<Name>,
 
+    /// Address for instant messages: that of our side of the connection to the server, and port 8283 or
+    /// another one that is free, unless they are named; port 0 is any
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "IP[:PORT]",
+        env = "DROPLINE_SOURCE"
+    )]
+    pub(super) source: Option<Source>,
+
+    /// How the server is spoken to
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIALECT",
+        env = "DROPLINE_DIALECT",
+        value_enum,
+        default_value = "auto"
+    )]
+    pub(super) dialect: Dialect,
+
     /// Say more about what is done
     #[arg(short, long, global = true)]
     pub(super) verbose: bool,
@@ -52,6 +75,9 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Send a message
     Send {
+        /// From client to client if NAME is online, else through the server
+        #[arg(short, long)]
+        instant: bool,
         /// Who gets it
         #[arg(value_name = "NAME")]
         to: Name,
@@ -61,6 +87,8 @@ pub(super) enum Command {
     },
     /// Print the messages that wait for you; they are taken out of the queue once they are printed
     Read,
+    /// Print who is registered, and who is online
+    Who,
 }
 
 impl Cli {

@@ -3,6 +3,8 @@
 
 mod cli;
 mod command;
+mod inbox;
+mod instant;
 mod link;
 mod menu;
 mod view;
@@ -13,8 +15,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use self::cli::{Cli, Command};
-use self::command::{read, send};
-use self::link::{LinkError, Server};
+use self::command::{read, send, who};
+use self::link::{Link, LinkError};
 use crate::name::Name;
 
 /// The exit statuses, those of sysexits.h.
@@ -22,9 +24,13 @@ mod exit {
     pub(super) const USAGE: u8 = 64;
     pub(super) const BAD_DATA: u8 = 65;
     pub(super) const NO_INPUT: u8 = 66;
+    pub(super) const NO_USER: u8 = 67;
     pub(super) const UNAVAILABLE: u8 = 69;
+    pub(super) const SYSTEM: u8 = 71;
     pub(super) const CANNOT_WRITE: u8 = 73;
+    pub(super) const LATER: u8 = 75;
     pub(super) const PROTOCOL: u8 = 76;
+    pub(super) const NOT_ALLOWED: u8 = 77;
 }
 
 /// Why a command was not done.
@@ -32,6 +38,8 @@ mod exit {
 enum Failure {
     #[error(transparent)]
     Send(#[from] send::SendError),
+    #[error(transparent)]
+    Read(#[from] read::ReadError),
     #[error(transparent)]
     Link(#[from] LinkError),
     #[error(transparent)]
@@ -50,19 +58,31 @@ impl Failure {
         match self {
             Self::Send(send::SendError::Input(_)) => exit::NO_INPUT,
             Self::Send(send::SendError::TooLong) => exit::BAD_DATA,
-            Self::Link(e) | Self::Send(send::SendError::Link(e)) => match e {
-                LinkError::Unsayable(_) => exit::BAD_DATA,
-                LinkError::NotAServer(_) => exit::PROTOCOL,
-                LinkError::Output(_) => exit::CANNOT_WRITE,
-                LinkError::Unreachable(..)
-                | LinkError::Broken(..)
-                | LinkError::Unknown(..)
-                | LinkError::Refused(_)
-                | LinkError::ServerFailed(_) => exit::UNAVAILABLE,
-            },
+            Self::Link(e)
+            | Self::Send(send::SendError::Link(e))
+            | Self::Read(read::ReadError::Link(e)) => link_status(e),
+            Self::Read(read::ReadError::Busy(_)) => exit::LATER,
+            Self::Menu(menu::MenuError::Source(_)) => exit::UNAVAILABLE,
             Self::Menu(_) => exit::CANNOT_WRITE,
             Self::NoUser | Self::NoServer(..) | Self::NoCommand => exit::USAGE,
         }
+    }
+}
+
+fn link_status(error: &LinkError) -> u8 {
+    match error {
+        LinkError::Unsayable(_) | LinkError::Unfit(_) => exit::BAD_DATA,
+        LinkError::NotAServer(_) | LinkError::NoSession(_) => exit::PROTOCOL,
+        LinkError::Output(_) => exit::CANNOT_WRITE,
+        LinkError::UnknownUser(_) => exit::NO_USER,
+        LinkError::Denied(_) => exit::NOT_ALLOWED,
+        LinkError::Random(_) => exit::SYSTEM,
+        LinkError::Unreachable(..)
+        | LinkError::Broken(..)
+        | LinkError::Unknown(..)
+        | LinkError::Refused(_)
+        | LinkError::NoPresence(_)
+        | LinkError::ServerFailed(_) => exit::UNAVAILABLE,
     }
 }
 
@@ -94,32 +114,42 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     let server = cli
         .server()
         .map_err(|e| Failure::NoServer(cli.host_as_typed().into(), e))?;
+    let link = Link::new(server, cli.dialect);
     let user = cli.user.clone().or_else(login);
     match &cli.command {
-        Some(Command::Send { to, text }) => {
+        Some(Command::Send { instant, to, text }) => {
             let user = user.ok_or(Failure::NoUser)?;
-            send::send(&server, &user, to, text)?;
+            let way = if *instant {
+                send::Way::Instant
+            } else {
+                send::Way::Server
+            };
+            let delivery = send::send(&link, &user, to, text, way)?;
             if cli.verbose {
-                view::say(&format!("{server} has the message for {to}"));
+                view::say(&send::outcome(to, delivery));
             }
         }
         Some(Command::Read) => {
             let user = user.ok_or(Failure::NoUser)?;
-            let count = read::read(&server, &user)?;
+            let count = read::read(&link, &user, &[])?;
             if cli.verbose {
                 view::say(&format!("{count} messages for {user}"));
             }
         }
-        None => open_menu(&server, user)?,
+        Some(Command::Who) => {
+            who::who(&link, user.as_ref())?;
+        }
+        None => open_menu(link, user, cli)?,
     }
     Ok(())
 }
 
-fn open_menu(server: &Server, user: Option<Name>) -> Result<(), Failure> {
+fn open_menu(link: Link, user: Option<Name>, cli: &Cli) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         return Err(Failure::NoCommand);
     }
-    Ok(menu::run(server, user)?)
+    let source = cli.source.unwrap_or_default();
+    Ok(menu::run(link, user, source, cli.verbose)?)
 }
 
 /// The name of whoever is logged in, if it is one of ours.

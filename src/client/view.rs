@@ -2,7 +2,9 @@
 
 use std::io::{self, BufWriter, Stdout, StdoutLock, Write};
 
-use super::link::{Piece, Sink};
+use super::inbox::Received;
+use super::link::Piece;
+use crate::message::Trust;
 
 /// Text from somebody else, so that it cannot drive the terminal: control characters and those that turn
 /// the direction of writing are spelt out, and so are bytes that are no text.
@@ -10,7 +12,11 @@ pub(super) fn harmless(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c != '\t' && (c.is_control() || turns_direction(c)) {
+            if c == '\t' {
+                text.push(c);
+            } else if c.is_ascii_control() {
+                text.push_str(&format!("\\x{:02x}", u32::from(c)));
+            } else if c.is_control() || turns_direction(c) {
                 text.extend(c.escape_default());
             } else {
                 text.push(c);
@@ -51,6 +57,26 @@ pub(super) fn show(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// A message that came from another client, as it is shown: further lines of it are indented by one tab. A
+/// sender who is only claimed has a `~`.
+pub(super) fn letter(message: &Received) -> String {
+    let claim = match message.trust {
+        Trust::Open => "~",
+        Trust::Local => "",
+    };
+    let mut lines = message.body.split(|&b| b == b'\n').map(harmless);
+    let mut text = format!(
+        "{claim}{}: {}",
+        message.from,
+        lines.next().unwrap_or_default()
+    );
+    for line in lines {
+        text.push_str("\n\t");
+        text.push_str(&line);
+    }
+    text
+}
+
 /// Prints messages to standard output.
 #[derive(Debug)]
 pub(super) struct Printer {
@@ -73,8 +99,12 @@ impl Printer {
     }
 }
 
-impl Sink for Printer {
-    fn take(&mut self, piece: &Piece<'_>) -> io::Result<()> {
+impl Printer {
+    /// Prints a piece of a message that was read from the server.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn piece(&mut self, piece: &Piece<'_>) -> io::Result<()> {
         match piece {
             Piece::First { from, text } => {
                 self.count += 1;
@@ -84,7 +114,20 @@ impl Sink for Printer {
         }
     }
 
-    fn finish(&mut self) -> io::Result<()> {
+    /// Prints a message that came from another client.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn letter(&mut self, message: &Received) -> io::Result<()> {
+        self.count += 1;
+        writeln!(self.out, "{}", letter(message))
+    }
+
+    /// Brings everything to where it is read.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 }
@@ -96,7 +139,21 @@ mod tests {
     #[test]
     fn nothing_drives_the_terminal() {
         let text = harmless("a\tb\u{1b}[2J\u{202e}\u{9b}ü".as_bytes());
-        assert_eq!(text, "a\tb\\u{1b}[2J\\u{202e}\\u{9b}ü");
-        assert_eq!(harmless(b"\xff\n"), "\\xff\\n");
+        assert_eq!(text, "a\tb\\x1b[2J\\u{202e}\\u{9b}ü");
+        assert_eq!(harmless(b"\xff\n"), "\\xff\\x0a");
+    }
+
+    #[test]
+    fn a_claim_is_seen_to_be_one() {
+        let mut message = Received {
+            id: crate::message::MessageId([0; 16]),
+            from: "bob".parse().expect("a name"),
+            trust: Trust::Open,
+            at: 0,
+            body: b"one\nal: \x1b[2J".to_vec(),
+        };
+        assert_eq!(letter(&message), "~bob: one\n\tal: \\x1b[2J");
+        message.trust = Trust::Local;
+        assert!(letter(&message).starts_with("bob: one"));
     }
 }

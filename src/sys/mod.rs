@@ -20,4 +20,5 @@ pub(crate) mod socket;
 pub(crate) mod stdio;
 #[cfg(test)]
 pub(crate) mod tape;
+pub(crate) mod terminal;
 pub(crate) mod title;

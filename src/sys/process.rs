@@ -77,6 +77,16 @@ pub(crate) fn fork() -> io::Result<Side> {
     }
 }
 
+/// Puts the calling process into a group of its own: what is typed at the terminal (Ctrl-C, Ctrl-Z) does not
+/// signal it any more.
+///
+/// # Errors
+/// Those of `setpgid(2)`: none that is known for a new child.
+pub(crate) fn leave_group() -> io::Result<()> {
+    let own = nix::unistd::Pid::from_raw(0);
+    Ok(nix::unistd::setpgid(own, own)?)
+}
+
 /// Closes all descriptors of the calling process above standard error, but those in `keep`.
 ///
 /// Whatever else owns one of them must not be used, or dropped, any more: this is for a child, which takes

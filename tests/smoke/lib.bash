@@ -8,6 +8,7 @@ export DROPLINED=target/release/droplined
 export DROPLINE=target/release/dropline
 unset DROPLINE_SERVER DROPLINE_USER
 dir=$(mktemp -d)
+export DROPLINE_STATE_DIR=$dir/state
 trap 'end_daemon; rm -rf "$dir"' EXIT
 
 # expect WHAT GOT WANTED

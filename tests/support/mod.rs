@@ -2,8 +2,11 @@
 
 pub(crate) mod frames;
 pub(crate) mod ledger;
+pub(crate) mod menu;
 pub(crate) mod namespace;
+pub(crate) mod proxy;
 pub(crate) mod session;
+pub(crate) mod wire;
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -40,8 +43,18 @@ pub(crate) fn program(name: &str) -> Command {
     let mut command = Command::new(path);
     command
         .env_remove("DROPLINE_SERVER")
-        .env_remove("DROPLINE_USER");
+        .env_remove("DROPLINE_USER")
+        .env_remove("DROPLINE_SOURCE")
+        .env_remove("DROPLINE_DIALECT")
+        // Nobody's own, and one for each run of the tests.
+        .env("DROPLINE_STATE_DIR", state());
     command
+}
+
+/// Where clients keep their state that are given no other place.
+fn state() -> PathBuf {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    place.join(format!("state-{}", std::process::id()))
 }
 
 /// A running daemon with a spool of its own, on a port that the kernel chose. Killed when dropped.
@@ -112,8 +125,14 @@ impl Daemon {
             .append(true)
             .open(dir.path().join("log"))
             .expect("a log");
+        let any_port: &[&str] = if flags.contains(&"-p") {
+            &[]
+        } else {
+            &["-p", "0"]
+        };
         let mut child = command
-            .args(["-p", "0", "--ready-fd", "1", "--config"])
+            .args(any_port)
+            .args(["--ready-fd", "1", "--config"])
             .arg(&file)
             .arg("--spool")
             .arg(spool)
@@ -145,6 +164,15 @@ impl Daemon {
 
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// `dropline` as a client of this daemon, with a state directory beside its spool.
+    pub(crate) fn client(&self) -> Command {
+        let mut command = program("dropline");
+        command
+            .env("DROPLINE_SERVER", format!("localhost:{}", self.port))
+            .env("DROPLINE_STATE_DIR", self.path().join("state"));
+        command
     }
 
     pub(crate) fn spool(&self) -> PathBuf {

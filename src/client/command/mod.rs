@@ -2,3 +2,4 @@
 
 pub(super) mod read;
 pub(super) mod send;
+pub(super) mod who;

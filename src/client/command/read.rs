@@ -1,22 +1,118 @@
 //! `dropline read`.
 
 use std::io;
+use std::time::Duration;
 
-use crate::client::link::{LinkError, Server};
-use crate::client::view::Printer;
+use crate::client::inbox::{Inbox, InboxError};
+use crate::client::link::{Link, LinkError, Piece, Sink};
+use crate::client::view::{self, Printer};
+use crate::message::MessageId;
 use crate::name::Name;
 use crate::sys::stdio;
 
-/// Prints what waits for `of`; how many messages that were. They leave the queue after they are printed.
+/// How long another client of the same name may go on showing messages.
+const TURN: Duration = Duration::from_secs(10);
+
+/// Why messages were not read.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::client) enum ReadError {
+    /// They were not had from the server, or could not be printed.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// Another client of the same name prints messages all the time.
+    #[error("another client of {0} is printing its messages just now; try again when it is done")]
+    Busy(Name),
+}
+
+/// Prints what waits for `of`, in the inbox and at the server; how many messages that were. They leave the
+/// queue after they are printed. Those in `shown` were printed by somebody else.
 ///
 /// # Errors
 /// The messages stay waiting.
-pub(in crate::client) fn read(server: &Server, of: &Name) -> Result<usize, LinkError> {
+pub(in crate::client) fn read(
+    link: &Link,
+    of: &Name,
+    shown: &[MessageId],
+) -> Result<usize, ReadError> {
     if stdio::output_is_closed() {
         let error = io::Error::from_raw_os_error(nix::libc::EBADF);
-        return Err(LinkError::Output(error));
+        return Err(LinkError::Output(error).into());
     }
-    let mut printer = Printer::new(&io::stdout());
-    server.fetch(of, &mut printer)?;
-    Ok(printer.count())
+    // Without an inbox everything is printed, and perhaps once more than it should be.
+    let inbox = Inbox::open(of).inspect_err(warn).ok();
+    let _turn = match inbox.as_ref().map(|inbox| inbox.showing(TURN)) {
+        Some(Ok(None)) => return Err(ReadError::Busy(of.clone())),
+        Some(Ok(turn)) => turn,
+        Some(Err(e)) => {
+            warn(&e);
+            None
+        }
+        None => None,
+    };
+    let mut reading = Reading {
+        printer: Printer::new(&io::stdout()),
+        inbox,
+    };
+    reading.print_inbox(shown).map_err(LinkError::Output)?;
+    link.fetch(of, &mut reading)?;
+    Ok(reading.printer.count())
+}
+
+fn warn(error: &InboxError) {
+    view::complain(error);
+}
+
+/// What prints messages, and remembers which.
+pub(in crate::client) struct Reading {
+    printer: Printer,
+    inbox: Option<Inbox>,
+}
+
+impl Reading {
+    /// Prints messages for `of`.
+    pub(in crate::client) fn new(of: &Name) -> Self {
+        Self {
+            printer: Printer::new(&io::stdout()),
+            inbox: Inbox::open(of).inspect_err(warn).ok(),
+        }
+    }
+
+    fn print_inbox(&mut self, shown: &[MessageId]) -> io::Result<()> {
+        let Some(inbox) = &mut self.inbox else {
+            return Ok(());
+        };
+        if let Some(damage) = inbox.damage() {
+            view::say(&format!("dropline: {damage}"));
+        }
+        let waiting = inbox.waiting().inspect_err(warn).unwrap_or_default();
+        let mut ids = Vec::new();
+        for message in waiting.iter().filter(|m| !shown.contains(&m.id)) {
+            self.printer.letter(message)?;
+            ids.push(message.id);
+        }
+        self.finish(&ids)
+    }
+}
+
+impl Sink for Reading {
+    fn knows(&mut self, id: MessageId) -> io::Result<bool> {
+        let known = self.inbox.as_mut().map(|inbox| inbox.knows(id));
+        // What cannot be looked up is printed.
+        Ok(known.is_some_and(|known| known.unwrap_or(false)))
+    }
+
+    fn take(&mut self, piece: &Piece<'_>) -> io::Result<()> {
+        self.printer.piece(piece)
+    }
+
+    fn finish(&mut self, ids: &[MessageId]) -> io::Result<()> {
+        self.printer.flush()?;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        if let Some(Err(e)) = self.inbox.as_mut().map(|inbox| inbox.note_shown(ids)) {
+            warn(&e);
+        }
+        Ok(())
+    }
 }

@@ -1,0 +1,94 @@
+//! Instant messages: from client to client where that is possible, else through the server.
+
+mod counts;
+mod listener;
+mod sender;
+mod source;
+mod standby;
+
+pub(super) use self::source::{Source, SourceError};
+pub(super) use self::standby::{Awake, Listeners, News};
+
+use super::link::{Dialect, Link, LinkError, Offered, Peer, Speaks};
+use crate::wire::datagram::{self, Letter, Unfit};
+
+/// How a message went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// The recipient's client has it on its disk.
+    Acknowledged,
+    /// It was sent to an old client, which acknowledges nothing.
+    Sent,
+    /// The server keeps it.
+    Kept(Why),
+}
+
+/// Why a message is at the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The recipient is not online.
+    Offline,
+    /// The recipient's client has not acknowledged it.
+    Unanswered,
+    /// It does not fit a datagram.
+    Unfit,
+    /// Nobody knows who is online.
+    Unasked,
+}
+
+/// Sends a message, to the recipient's client if they are online, else to the server.
+///
+/// # Errors
+/// It was not sent, or it is not known whether it was ([`LinkError::Unknown`]).
+pub(super) fn deliver(link: &Link, letter: &Letter<'_>) -> Result<Delivery, LinkError> {
+    if link.dialect() == Dialect::Framed {
+        return match link.offer(letter)? {
+            Offered::Kept => Ok(Delivery::Kept(Why::Offline)),
+            Offered::Go(peer) => go(letter, peer),
+        };
+    }
+    let why = match link.lookup(&letter.from, &letter.to)? {
+        Some(peer) => match directly(letter, peer) {
+            Ok(delivery) => return Ok(delivery),
+            Err(why) => why,
+        },
+        None if link.dialect() == Dialect::Line => Why::Unasked,
+        None => Why::Offline,
+    };
+    link.offer(letter)?;
+    Ok(Delivery::Kept(why))
+}
+
+/// Sends it to the recipient's client, or says why it must go through the server.
+fn directly(letter: &Letter<'_>, peer: Peer) -> Result<Delivery, Why> {
+    match peer.speaks {
+        Speaks::Datagram => {
+            let bytes = datagram::encode(letter).map_err(|_| Why::Unfit)?;
+            match sender::send(peer.address, letter.id, &bytes) {
+                Ok(true) => Ok(Delivery::Acknowledged),
+                Ok(false) | Err(_) => Err(Why::Unanswered),
+            }
+        }
+        Speaks::Text => {
+            let bytes = datagram::encode_text(&letter.from, letter.body).map_err(|_| Why::Unfit)?;
+            match sender::send_once(peer.address, &bytes) {
+                Ok(()) => Ok(Delivery::Sent),
+                Err(_) => Err(Why::Unanswered),
+            }
+        }
+    }
+}
+
+/// Sends it where an old server says that its recipient is. That server keeps nothing for those who are
+/// online.
+fn go(letter: &Letter<'_>, peer: Peer) -> Result<Delivery, LinkError> {
+    directly(letter, peer).map_err(|why| {
+        LinkError::Unfit(match why {
+            Why::Unfit => match datagram::encode_text(&letter.from, letter.body) {
+                Err(Unfit::Nul) => "the message has a NUL, at which the text form of a datagram ends",
+                _ => "the message is too long for one datagram, and the old server keeps nothing for those who are online",
+            },
+            _ => "the recipient is online, but their client cannot be reached, and the old server keeps nothing for those who are online",
+        })
+    })
+}

@@ -1,0 +1,153 @@
+//! Sending a datagram, and waiting until the other side has it.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use crate::message::MessageId;
+use crate::wire::datagram::{self, Datagram};
+
+/// When a datagram is sent, counted from the beginning.
+const TRIES: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_millis(500),
+    Duration::from_millis(1_500),
+];
+/// When it is given up.
+const END: Duration = Duration::from_secs(3);
+
+/// Sends the message `id`, encoded as `bytes`, again and again until it is acknowledged; whether it was.
+///
+/// # Errors
+/// When there is no socket to be had, or no way there.
+pub(super) fn send(to: SocketAddr, id: MessageId, bytes: &[u8]) -> io::Result<bool> {
+    let socket = connected(to)?;
+    let begun = Instant::now();
+    let mut tries = TRIES.iter().peekable();
+    loop {
+        let now = begun.elapsed();
+        if let Some(due) = tries.next_if(|due| **due <= now) {
+            debug_assert!(*due <= now, "it is time");
+            // Refused: nobody listened there when the last one came.
+            if socket.send(bytes).is_err_and(|e| is_refused(&e)) {
+                return Ok(false);
+            }
+        }
+        let until = tries.peek().map_or(END, |due| **due);
+        let left = until.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            if tries.peek().is_none() {
+                return Ok(false);
+            }
+            continue;
+        }
+        match hear(&socket, left)? {
+            Heard::Ack(acknowledged) if acknowledged == id => return Ok(true),
+            Heard::Nobody => return Ok(false),
+            Heard::Ack(_) | Heard::Nothing => {}
+        }
+    }
+}
+
+/// Sends a datagram that nobody acknowledges.
+///
+/// # Errors
+/// When it cannot leave this machine.
+pub(super) fn send_once(to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+    connected(to)?.send(bytes).map(drop)
+}
+
+/// A socket of this message's own, which hears nobody but `to`.
+fn connected(to: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = match to {
+        SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?,
+        SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?,
+    };
+    socket.connect(to)?;
+    Ok(socket)
+}
+
+enum Heard {
+    /// An acknowledgement.
+    Ack(MessageId),
+    /// Nothing yet, or nothing of interest.
+    Nothing,
+    /// The machine there says that nobody listens at that port.
+    Nobody,
+}
+
+fn hear(socket: &UdpSocket, limit: Duration) -> io::Result<Heard> {
+    let mut bytes = [0; datagram::MOST_BYTES + 1];
+    socket.set_read_timeout(Some(limit))?;
+    match socket.recv(&mut bytes) {
+        Ok(n) => Ok(match datagram::decode(&bytes[..n]) {
+            Ok(Datagram::Ack(id)) => Heard::Ack(id),
+            _ => Heard::Nothing,
+        }),
+        Err(e) if is_refused(&e) => Ok(Heard::Nobody),
+        Err(e) => match e.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {
+                Ok(Heard::Nothing)
+            }
+            _ => Err(e),
+        },
+    }
+}
+
+fn is_refused(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionRefused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer() -> (UdpSocket, SocketAddr) {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let limit = Some(Duration::from_secs(60));
+        socket.set_read_timeout(limit).expect("set");
+        let address = socket.local_addr().expect("an address");
+        (socket, address)
+    }
+
+    #[test]
+    fn only_its_own_acknowledgement_from_where_it_was_sent_counts() {
+        let (peer, address) = peer();
+        let id = MessageId([1; 16]);
+        let other = std::thread::spawn(move || {
+            let (_, sender) = peer.recv_from(&mut [0; 10]).expect("the first try");
+            let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+            let send = |from: &UdpSocket, bytes: &[u8]| from.send_to(bytes, sender).expect("sent");
+            send(&stranger, &datagram::encode_ack(id));
+            send(&peer, &datagram::encode_ack(MessageId([2; 16])));
+            send(&peer, b"junk");
+            peer.recv_from(&mut [0; 10]).expect("the second try");
+            send(&peer, &datagram::encode_ack(id));
+        });
+        assert!(send(address, id, b"message").expect("sent"));
+        other.join().expect("ended");
+    }
+
+    #[test]
+    fn it_tries_three_times_and_gives_up() {
+        let (peer, address) = peer();
+        let begun = Instant::now();
+        assert!(!send(address, MessageId([1; 16]), b"message").expect("sent"));
+        assert!(begun.elapsed() >= END);
+        peer.set_nonblocking(true).expect("set");
+        let mut tries = 0;
+        while peer.recv(&mut [0; 10]).is_ok() {
+            tries += 1;
+        }
+        assert_eq!(tries, TRIES.len());
+    }
+
+    #[test]
+    fn a_closed_port_is_no_wait() {
+        let (socket, address) = peer();
+        drop(socket);
+        let begun = Instant::now();
+        assert!(!send(address, MessageId([1; 16]), b"message").expect("sent"));
+        assert!(begun.elapsed() < END);
+    }
+}

@@ -1,0 +1,102 @@
+//! Where instant messages come in.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::str::FromStr;
+
+/// The port of the old client.
+const DEFAULT_PORT: u16 = 8283;
+
+/// The address and the port that were asked for, as far as they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::client) struct Source {
+    ip: Option<IpAddr>,
+    port: Option<u16>,
+}
+
+/// Why nobody can listen there.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot listen on {0} for instant messages: {1}; name another address with -s IP:PORT, or any free port with -s IP:0"
+)]
+pub(in crate::client) struct SourceError(SocketAddr, io::Error);
+
+impl Source {
+    /// A socket that is bound there. Where no address was asked for, it is the one from which we speak to the
+    /// server; where no port was, and the usual one is taken, it is another one.
+    ///
+    /// # Errors
+    /// When the address is not ours, or the port that was asked for is taken.
+    pub(in crate::client) fn bind(
+        self,
+        our_side: Option<IpAddr>,
+    ) -> Result<UdpSocket, SourceError> {
+        let ip = self.ip.or(our_side).unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let address = SocketAddr::new(ip, self.port.unwrap_or(DEFAULT_PORT));
+        match UdpSocket::bind(address) {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && self.port.is_none() => {
+                let any = SocketAddr::new(ip, 0);
+                UdpSocket::bind(any).map_err(|e| SourceError(any, e))
+            }
+            bound => bound.map_err(|e| SourceError(address, e)),
+        }
+    }
+}
+
+impl FromStr for Source {
+    type Err = String;
+
+    /// `IP`, `IP:PORT` or `[IPV6]:PORT`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(Self {
+                ip: Some(address.ip()),
+                port: Some(address.port()),
+            });
+        }
+        match text.parse() {
+            Ok(ip) => Ok(Self {
+                ip: Some(ip),
+                port: None,
+            }),
+            Err(_) => Err("it is IP, IP:PORT or [IPV6]:PORT".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_named_in_several_ways() {
+        let parse = |text: &str| text.parse::<Source>().map(|s| (s.ip, s.port));
+        let ip = |text: &str| text.parse().ok();
+        assert_eq!(parse("10.0.0.1"), Ok((ip("10.0.0.1"), None)));
+        assert_eq!(parse("10.0.0.1:0"), Ok((ip("10.0.0.1"), Some(0))));
+        assert_eq!(parse("::1"), Ok((ip("::1"), None)));
+        assert_eq!(parse("[::1]:99"), Ok((ip("::1"), Some(99))));
+        for wrong in ["", "localhost", "10.0.0.1:", "10.0.0.1:65536", ":99"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_was_asked_for_is_that_one_or_an_error() {
+        let any: Source = "127.0.0.1:0".parse().expect("a source");
+        let taken = any.bind(None).expect("a port").local_addr();
+        let held = any.bind(None).expect("a port");
+        let port = held.local_addr().expect("an address").port();
+        assert!(taken.is_ok());
+        let asked = Source {
+            ip: None,
+            port: Some(port),
+        };
+        let error = asked.bind(None).expect_err("taken").to_string();
+        assert!(error.contains("-s IP:PORT"), "{error}");
+        // The usual port may be taken or not: there is one in any case.
+        let one = Source::default().bind(None).expect("a port");
+        let two = Source::default().bind(None).expect("another port");
+        assert_ne!(one.local_addr().ok(), two.local_addr().ok());
+    }
+}

@@ -1,0 +1,307 @@
+//! The framed dialect, as the old chat client speaks it: one command a connection.
+//!
+//! Its server keeps messages only for those who are offline, and sends everybody else to the recipient. It
+//! hands out what waits when a name registers, and at no other time.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+
+use super::server::{Patience, Server};
+use super::{LinkError, Offered, Peer, Person, Piece, Sink, Speaks};
+use crate::name::Name;
+use crate::wire::datagram::Letter;
+use crate::wire::framed::{self, Command, Delivered, Order};
+use crate::wire::line::Unsayable;
+
+/// What became of a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::client) enum Registered {
+    /// Nobody had the name.
+    New,
+    /// It was known, and is online again.
+    Back,
+    /// Somebody is online under that name: it was not taken.
+    Taken,
+}
+
+/// A connection on which a command was said.
+struct Conversation<'s> {
+    server: &'s Server,
+    stream: TcpStream,
+}
+
+impl<'s> Conversation<'s> {
+    fn begin(
+        server: &'s Server,
+        command: Command,
+        name: Option<&Name>,
+        patience: Patience,
+    ) -> Result<Self, LinkError> {
+        let stream = server.ask(&frame(command.text()), patience)?;
+        let mut conversation = Self { server, stream };
+        if let Some(name) = name {
+            conversation.say(name.as_bytes())?;
+        }
+        Ok(conversation)
+    }
+
+    /// Writes a frame, with one write: the other side may read it with one read.
+    fn say(&mut self, text: &[u8]) -> Result<(), LinkError> {
+        self.stream
+            .write_all(&frame(text))
+            .map_err(|e| self.server.broken(e))
+    }
+
+    fn read_exact(&mut self, bytes: &mut [u8]) -> Result<(), LinkError> {
+        self.stream.read_exact(bytes).map_err(|e| match e.kind() {
+            std::io::ErrorKind::UnexpectedEof => self.server.ended(),
+            _ => self.server.broken(e),
+        })
+    }
+
+    /// Reads a frame, but for its NUL: while that is unread, the server takes nothing for delivered.
+    fn hear(&mut self) -> Result<Vec<u8>, LinkError> {
+        let mut length = [0; 4];
+        self.read_exact(&mut length)?;
+        // The server answers in the order in which it was asked: the little-endian one.
+        let len = match length {
+            [hi, lo, 0, 0] => usize::from(u16::from_be_bytes([hi, lo])),
+            _ => 0,
+        };
+        let len = len
+            .checked_sub(1)
+            .ok_or_else(|| LinkError::NotAServer(self.server.clone()))?;
+        let mut text = vec![0; len];
+        self.read_exact(&mut text)?;
+        Ok(text)
+    }
+
+    /// Reads the NUL of the frame that was heard last.
+    fn heard(&mut self) -> Result<(), LinkError> {
+        self.read_exact(&mut [0])
+    }
+
+    /// Reads a whole frame.
+    fn answer(&mut self) -> Result<Vec<u8>, LinkError> {
+        let text = self.hear()?;
+        self.heard()?;
+        Ok(text)
+    }
+
+    /// Waits until the server has done what it was told, and closes.
+    fn end(self) -> Result<(), LinkError> {
+        let mut rest = Vec::new();
+        let read = self.stream.take(64).read_to_end(&mut rest);
+        read.map(drop).map_err(|e| self.server.broken(e))
+    }
+
+    fn strange(&self) -> LinkError {
+        LinkError::NotAServer(self.server.clone())
+    }
+
+    /// Hands out the messages that wait, which are in the next frame.
+    fn deliver(&mut self, sink: &mut dyn Sink) -> Result<(), LinkError> {
+        let queue = self.hear()?;
+        hand_out(&queue, sink)
+            .and_then(|()| sink.finish(&[]))
+            .map_err(LinkError::Output)?;
+        self.heard()
+    }
+}
+
+fn frame(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    framed::encode_frame(&mut bytes, text, Order::Little);
+    bytes
+}
+
+fn hand_out(queue: &[u8], sink: &mut dyn Sink) -> std::io::Result<()> {
+    let queue = queue.strip_suffix(b"\n").unwrap_or(queue);
+    let mut from: Option<Name> = None;
+    let mut begun = false;
+    for line in queue.split(|&b| b == b'\n') {
+        match framed::decode_delivered(line) {
+            Delivered::From(name) => {
+                from = Some(name);
+                begun = false;
+            }
+            Delivered::Line(text) if begun => sink.take(&Piece::Further(text))?,
+            Delivered::Line(text) => {
+                // A server that does not say who wrote something leaves it open.
+                let from = from.as_ref().map_or(&b"?"[..], Name::as_bytes);
+                sink.take(&Piece::First { from, text })?;
+                begun = true;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes `name` known, and online at this address, if nobody else is that. What waits for it goes into
+/// `sink`.
+///
+/// # Errors
+/// What waits stays waiting.
+pub(super) fn register(
+    server: &Server,
+    name: &Name,
+    at: SocketAddr,
+    sink: &mut dyn Sink,
+    patience: Patience,
+) -> Result<Registered, LinkError> {
+    if !framed::is_registrable(name) {
+        return Err(LinkError::Unfit(
+            "a name that registers in the framed dialect has 3 to 15 characters out of A-Z a-z 0-9 _ -",
+        ));
+    }
+    let mut talk = Conversation::begin(server, Command::Register, Some(name), patience)?;
+    let code = talk.answer()?;
+    if code == framed::IS_ONLINE {
+        return Ok(Registered::Taken);
+    }
+    if code != framed::DONE && code != framed::IS_KNOWN {
+        return Err(talk.strange());
+    }
+    talk.say(&framed::encode_address(at))?;
+    let done = talk.answer()?;
+    if code == framed::DONE && done == framed::DONE {
+        return Ok(Registered::New);
+    }
+    if done == framed::MESSAGES {
+        talk.deliver(sink)?;
+    } else if done != framed::NO_MESSAGES {
+        return Err(talk.strange());
+    }
+    Ok(Registered::Back)
+}
+
+/// Reads what waits for `of`: registers the name for a moment, for there is no other way.
+///
+/// # Errors
+/// When the name is online, for then nothing waits; what waits stays waiting.
+pub(super) fn fetch(
+    server: &Server,
+    of: &Name,
+    sink: &mut dyn Sink,
+    patience: Patience,
+) -> Result<(), LinkError> {
+    let mut talk = Conversation::begin(server, Command::Register, Some(of), patience)?;
+    let code = talk.answer()?;
+    if code == framed::DONE {
+        // Nobody of that name is known, so that nothing waits, and the name need not become known.
+        return Ok(());
+    }
+    if code == framed::IS_ONLINE {
+        let text = format!("{of} is online, and messages go there");
+        return Err(LinkError::Refused(text));
+    }
+    if code != framed::IS_KNOWN {
+        return Err(talk.strange());
+    }
+    let ip = talk
+        .stream
+        .local_addr()
+        .map_or(Ipv4Addr::LOCALHOST.into(), |a| a.ip());
+    talk.say(&framed::encode_address(SocketAddr::new(ip, 9)))?;
+    let done = talk.answer()?;
+    let delivered = if done == framed::MESSAGES {
+        talk.deliver(sink)
+    } else {
+        Ok(())
+    };
+    quit(server, of, patience)?;
+    delivered
+}
+
+/// Offers a message: the server keeps it, or says where its recipient is.
+///
+/// # Errors
+/// When the recipient is not registered, or the message cannot be said.
+pub(super) fn send(
+    server: &Server,
+    letter: &Letter<'_>,
+    patience: Patience,
+) -> Result<Offered, LinkError> {
+    if letter.body.is_empty() {
+        return Err(Unsayable::Empty.into());
+    }
+    if letter.body.contains(&0) {
+        return Err(LinkError::Unfit(
+            "the message has a NUL, at which the framed dialect ends",
+        ));
+    }
+    let mut text = Vec::new();
+    framed::encode_message(&mut text, &letter.from, letter.body);
+    if text.len() > framed::MAX_TEXT {
+        return Err(LinkError::Unfit(
+            "the message is too long: the framed dialect carries less than 65535 bytes",
+        ));
+    }
+    let mut talk = Conversation::begin(server, Command::Send, Some(&letter.to), patience)?;
+    let code = talk.answer()?;
+    if code == framed::NOT_REGISTERED {
+        let text = format!("{} is not registered", letter.to);
+        return Err(LinkError::UnknownUser(text));
+    }
+    if code == framed::SEND_TO {
+        let address = talk.answer()?;
+        let address = framed::decode_address(&address).ok_or_else(|| talk.strange())?;
+        let speaks = Speaks::Text;
+        return Ok(Offered::Go(Peer { address, speaks }));
+    }
+    if code != framed::SEND_HERE {
+        return Err(talk.strange());
+    }
+    talk.say(&text)
+        .and_then(|()| talk.end())
+        .map_err(|e| match e {
+            LinkError::Broken(server, error) => LinkError::Unknown(server, error),
+            e => e,
+        })?;
+    Ok(Offered::Kept)
+}
+
+/// Everybody who is registered.
+///
+/// # Errors
+/// When the server does not answer.
+pub(super) fn who(server: &Server, patience: Patience) -> Result<Vec<Person>, LinkError> {
+    let mut talk = Conversation::begin(server, Command::Who, None, patience)?;
+    let list = talk.answer()?;
+    if list == framed::NOBODY {
+        return Ok(Vec::new());
+    }
+    let list = list
+        .strip_prefix(framed::LIST)
+        .ok_or_else(|| talk.strange())?;
+    Ok(list.split(|&b| b == b'\n').filter_map(person).collect())
+}
+
+fn person(line: &[u8]) -> Option<Person> {
+    let (name, online) = match line.strip_suffix(b" (online)") {
+        Some(name) => (name, true),
+        None => (line.strip_suffix(b" (offline)")?, false),
+    };
+    let name = Name::new(name).ok()?;
+    Some(Person { name, online })
+}
+
+/// The name is offline.
+///
+/// # Errors
+/// When the server does not answer.
+pub(super) fn quit(server: &Server, name: &Name, patience: Patience) -> Result<(), LinkError> {
+    Conversation::begin(server, Command::Quit, Some(name), patience)?.end()
+}
+
+/// The name and its presence are gone.
+///
+/// # Errors
+/// When the server does not answer.
+pub(super) fn deregister(
+    server: &Server,
+    name: &Name,
+    patience: Patience,
+) -> Result<(), LinkError> {
+    Conversation::begin(server, Command::Deregister, Some(name), patience)?.end()
+}

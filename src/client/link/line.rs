@@ -1,0 +1,135 @@
+//! The line dialect: a request, a reply, and the end. It knows mailboxes, and nothing of who is there.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
+
+use super::server::{Patience, Server};
+use super::{LinkError, Piece, Sink};
+use crate::name::Name;
+use crate::wire::line::{self, Fetched};
+
+/// The most bytes of a reply that is a line.
+const LONGEST_LINE: u64 = 1024;
+
+/// Hands a message to the server. When this returns, it is on the server's disk.
+///
+/// # Errors
+/// It was not accepted, or it is not known whether it was ([`LinkError::Unknown`]).
+pub(super) fn store(server: &Server, to: &Name, from: &Name, body: &[u8]) -> Result<(), LinkError> {
+    let request = line::encode_store(to, from, body)?;
+    let stream = server.ask(&request, Patience::WORK)?;
+    let mut reply = Vec::new();
+    // Every reply to a store is one line, or ends with the stream.
+    let mut stream = BufReader::new(stream).take(LONGEST_LINE);
+    let read = stream.read_until(b'\n', &mut reply);
+    let understood = match read {
+        Ok(_) if reply == line::ACCEPTED => return Ok(()),
+        Ok(_) => server.understand(&reply),
+        Err(e) => server.broken(e),
+    };
+    Err(match understood {
+        LinkError::Broken(server, error) => LinkError::Unknown(server, error),
+        error => error,
+    })
+}
+
+/// Reads what waits for `of` into `sink`; `false` when there is no such mailbox.
+///
+/// Each message is taken out of the kernel only after the sink has it, and the end of the reply
+/// only after the sink has finished. If this process dies before, the kernel resets the connection
+/// (something is unread), and the server keeps the messages.
+///
+/// # Errors
+/// The messages stay waiting.
+pub(super) fn fetch(server: &Server, of: &Name, sink: &mut dyn Sink) -> Result<bool, LinkError> {
+    let stream = server.ask(&line::encode_fetch(of), Patience::WORK)?;
+    let mut reply = Reply {
+        server,
+        stream,
+        begun: Vec::new(),
+        headed: false,
+    };
+    let mut peeked = vec![0; 64 * 1024];
+    loop {
+        let n = reply
+            .stream
+            .peek(&mut peeked)
+            .map_err(|e| server.broken(e))?;
+        if n == 0 {
+            return Err(server.understand(&reply.begun));
+        }
+        if let Some(found) = reply.step(&peeked[..n], of, sink)? {
+            return Ok(found);
+        }
+    }
+}
+
+/// The reply to a fetch, as far as it has been read.
+struct Reply<'s> {
+    server: &'s Server,
+    stream: TcpStream,
+    /// A line of which the end has not come yet.
+    begun: Vec<u8>,
+    /// Whether the first line of the reply was there.
+    headed: bool,
+}
+
+impl Reply<'_> {
+    /// Works on what is to be read next, and reads it; returns whether there is such a mailbox, when
+    /// that is the end of the reply.
+    fn step(
+        &mut self,
+        next: &[u8],
+        of: &Name,
+        sink: &mut dyn Sink,
+    ) -> Result<Option<bool>, LinkError> {
+        if let Some(end) = memchr::memrchr(b'\n', next) {
+            let text = [self.begun.as_slice(), &next[..end]].concat();
+            for line in text.split(|&b| b == b'\n') {
+                self.line(line, of, sink)?;
+            }
+            self.begun.clear();
+            self.consume(end + 1)?;
+            return Ok(None);
+        }
+        let whole = [self.begun.as_slice(), next].concat();
+        let found = match whole.as_slice() {
+            line::NO_MORE => true,
+            line::NO_SUCH_NAME => false,
+            _ => {
+                self.consume(next.len())?;
+                self.begun = whole;
+                return Ok(None);
+            }
+        };
+        if !self.headed {
+            return Err(LinkError::NotAServer(self.server.clone()));
+        }
+        sink.finish(&[]).map_err(LinkError::Output)?;
+        self.consume(next.len())?;
+        Ok(Some(found))
+    }
+
+    fn line(&mut self, line: &[u8], of: &Name, sink: &mut dyn Sink) -> Result<(), LinkError> {
+        if !self.headed {
+            if Some(line) != line::RETRIEVING.strip_suffix(b"\n") {
+                return Err(self.server.understand(line));
+            }
+            self.headed = true;
+            return Ok(());
+        }
+        let piece = match line::decode_fetched(line, of) {
+            Fetched::Message { from, text } => Piece::First { from, text },
+            Fetched::More(text) => Piece::Further(text),
+            Fetched::Other => return Err(LinkError::NotAServer(self.server.clone())),
+        };
+        sink.take(&piece).map_err(LinkError::Output)
+    }
+
+    fn consume(&mut self, len: usize) -> Result<(), LinkError> {
+        let mut bytes = vec![0; len];
+        self.stream
+            .read_exact(&mut bytes)
+            .map_err(|e| self.server.broken(e))
+    }
+}

@@ -1,0 +1,334 @@
+//! A connection to the server: a fresh one for each request, in whichever dialect the server speaks.
+
+mod error;
+mod framed;
+mod line;
+mod server;
+mod session;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub(super) use self::error::LinkError;
+pub(super) use self::framed::Registered;
+use self::server::Patience;
+pub(super) use self::server::Server;
+use self::session::Session;
+use crate::message::MessageId;
+use crate::name::Name;
+use crate::wire::datagram::Letter;
+
+/// Which dialect is spoken with the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Dialect {
+    /// The session dialect, and with an old server the line dialect
+    Auto,
+    /// Our own: ids, acknowledgements, presence
+    Session,
+    /// That of the old menu server: mailboxes alone
+    Line,
+    /// That of the old chat server
+    Framed,
+}
+
+/// A piece of a mailbox, as it is read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Piece<'a> {
+    /// The first line of a message.
+    First {
+        /// Who sent it.
+        from: &'a [u8],
+        /// The line.
+        text: &'a [u8],
+    },
+    /// A further line of it.
+    Further(&'a [u8]),
+}
+
+/// What takes the messages that are read.
+pub(super) trait Sink {
+    /// Whether it has this message already; then it is not handed over again.
+    ///
+    /// # Errors
+    /// Then nothing more is read, and all messages stay waiting.
+    fn knows(&mut self, id: MessageId) -> io::Result<bool>;
+
+    /// Takes a piece.
+    ///
+    /// # Errors
+    /// Then nothing more is read, and all messages stay waiting.
+    fn take(&mut self, piece: &Piece<'_>) -> io::Result<()>;
+
+    /// Brings all that was taken to where it belongs, and remembers these ids. After this, the messages
+    /// leave the queue.
+    ///
+    /// # Errors
+    /// Then they stay waiting.
+    fn finish(&mut self, ids: &[MessageId]) -> io::Result<()>;
+}
+
+/// Which instant messages somebody understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    /// Ours, which are acknowledged.
+    Datagram,
+    /// The old text form.
+    Text,
+}
+
+/// Where somebody can be reached at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// The UDP address.
+    pub(super) address: SocketAddr,
+    /// What is understood there.
+    pub(super) speaks: Speaks,
+}
+
+/// Somebody who is registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Person {
+    /// The name.
+    pub(super) name: Name,
+    /// Whether they are there.
+    pub(super) online: bool,
+}
+
+/// What became of a message that was offered to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    /// The server has it on its disk.
+    Kept,
+    /// The server sends us to the recipient, and keeps nothing.
+    Go(Peer),
+}
+
+/// How the server is spoken to.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    server: Server,
+    dialect: Dialect,
+    /// Whether the server has turned out to know the line dialect only.
+    is_old: Arc<AtomicBool>,
+    patience: Patience,
+}
+
+impl Link {
+    /// A way to speak to `server`. Nothing is sent yet.
+    pub(super) fn new(server: Server, dialect: Dialect) -> Self {
+        Self {
+            server,
+            dialect,
+            is_old: Arc::default(),
+            patience: Patience::WORK,
+        }
+    }
+
+    /// The same, for last words: it waits a second or two, and no longer.
+    pub(super) fn hasty(&self) -> Self {
+        Self {
+            patience: Patience::FAREWELL,
+            ..self.clone()
+        }
+    }
+
+    /// The server.
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The dialect, as far as it is known: [`Dialect::Auto`] has become one of the others after the first
+    /// reply of an old server, and means the session dialect until then.
+    pub(super) fn dialect(&self) -> Dialect {
+        match self.dialect {
+            Dialect::Auto if self.is_old.load(Ordering::Relaxed) => Dialect::Line,
+            Dialect::Auto => Dialect::Session,
+            chosen => chosen,
+        }
+    }
+
+    /// The address of ours from which we would speak to the server, whether that lives or not.
+    pub(super) fn our_side(&self) -> Option<IpAddr> {
+        self.server.our_side()
+    }
+
+    /// Works in a session; `None` when there can be none, for the server is an old one.
+    fn in_session<T>(
+        &self,
+        name: Option<&Name>,
+        work: impl FnOnce(&mut Session<'_>) -> Result<T, LinkError>,
+    ) -> Result<Option<T>, LinkError> {
+        if self.dialect() != Dialect::Session {
+            return Ok(None);
+        }
+        match Session::open(&self.server, name, self.patience) {
+            Ok(mut session) => work(&mut session).map(Some),
+            Err(LinkError::NoSession(_)) if self.dialect == Dialect::Auto => {
+                self.is_old.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// As [`in_session`](Self::in_session), for what only a session can do.
+    fn present<T>(
+        &self,
+        name: Option<&Name>,
+        work: impl FnOnce(&mut Session<'_>) -> Result<T, LinkError>,
+    ) -> Result<T, LinkError> {
+        self.in_session(name, work)?
+            .ok_or_else(|| LinkError::NoPresence(self.server.clone()))
+    }
+
+    /// Finds out whether the server lives, what it speaks, and from which address of ours it was reached.
+    ///
+    /// # Errors
+    /// When it does not answer, or is none.
+    pub(super) fn greet(&self, name: &Name) -> Result<Option<IpAddr>, LinkError> {
+        match self.dialect() {
+            Dialect::Framed => {
+                let stream = self.server.ask(b"", self.patience)?;
+                Ok(stream.local_addr().ok().map(|address| address.ip()))
+            }
+            _ => {
+                let side = self.in_session(Some(name), |session| Ok(session.our_side()))?;
+                Ok(side.flatten())
+            }
+        }
+    }
+
+    /// Offers a message to the server, which keeps it, or knows somebody better: the framed dialect sends us
+    /// to whoever is online.
+    ///
+    /// # Errors
+    /// It was not accepted, or it is not known whether it was ([`LinkError::Unknown`]).
+    pub(super) fn offer(&self, letter: &Letter<'_>) -> Result<Offered, LinkError> {
+        if self.dialect() == Dialect::Framed {
+            return framed::send(&self.server, letter, self.patience);
+        }
+        // The same id is stored once, so that what was perhaps handed over can be handed over again.
+        let sent = match self.in_session(Some(&letter.from), |session| session.send(letter)) {
+            Err(LinkError::Broken(..)) => {
+                self.in_session(Some(&letter.from), |session| session.send(letter))
+            }
+            sent => sent,
+        };
+        match sent {
+            Ok(Some(())) => {}
+            Ok(None) => line::store(&self.server, &letter.to, &letter.from, letter.body)?,
+            Err(LinkError::Broken(server, error)) => {
+                return Err(LinkError::Unknown(server, error));
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(Offered::Kept)
+    }
+
+    /// Reads what waits for `of` into `sink`; `false` when there is no such mailbox.
+    ///
+    /// # Errors
+    /// The messages stay waiting.
+    pub(super) fn fetch(&self, of: &Name, sink: &mut dyn Sink) -> Result<bool, LinkError> {
+        if self.dialect() == Dialect::Framed {
+            return framed::fetch(&self.server, of, sink, self.patience).map(|()| true);
+        }
+        match self.in_session(Some(of), |session| session.fetch(sink)) {
+            Ok(Some(())) => Ok(true),
+            Ok(None) => line::fetch(&self.server, of, sink),
+            Err(LinkError::UnknownUser(_)) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Makes `name` known, and online at this address, if nobody else is that. Whatever waits for it and
+    /// comes with the answer goes into `sink`.
+    ///
+    /// # Errors
+    /// The name is not online.
+    pub(super) fn register(
+        &self,
+        name: &Name,
+        at: SocketAddr,
+        sink: &mut dyn Sink,
+    ) -> Result<Registered, LinkError> {
+        if self.dialect() == Dialect::Framed {
+            return framed::register(&self.server, name, at, sink, self.patience);
+        }
+        self.present(Some(name), |session| {
+            let found = match session.lookup(name) {
+                Ok(Some(peer)) if peer.address != at => return Ok(Registered::Taken),
+                Ok(_) => Registered::Back,
+                Err(LinkError::UnknownUser(_)) => Registered::New,
+                Err(e) => return Err(e),
+            };
+            session.online(at)?;
+            Ok(found)
+        })
+    }
+
+    /// Takes or keeps the lease: `name` is online at this address. Returns how long that lasts; `None` when
+    /// it lasts until it is given back.
+    ///
+    /// # Errors
+    /// The name is not online.
+    pub(super) fn online(
+        &self,
+        name: &Name,
+        at: SocketAddr,
+    ) -> Result<Option<Duration>, LinkError> {
+        if self.dialect() == Dialect::Framed {
+            return Ok(None);
+        }
+        self.present(Some(name), |session| session.online(at))
+            .map(Some)
+    }
+
+    /// Gives the lease back.
+    ///
+    /// # Errors
+    /// Then it ends by itself.
+    pub(super) fn offline(&self, name: &Name, port: u16) -> Result<(), LinkError> {
+        match self.dialect() {
+            Dialect::Framed => framed::quit(&self.server, name, self.patience),
+            _ => self.present(Some(name), |session| session.offline(port)),
+        }
+    }
+
+    /// Forgets the name.
+    ///
+    /// # Errors
+    /// It is not forgotten.
+    pub(super) fn deregister(&self, name: &Name) -> Result<(), LinkError> {
+        match self.dialect() {
+            Dialect::Framed => framed::deregister(&self.server, name, self.patience),
+            _ => self.present(Some(name), |session| session.deregister()),
+        }
+    }
+
+    /// Where `name` can be reached at once; `None` when they are not there, nobody knows them, or the
+    /// dialect does not say such things in advance.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub(super) fn lookup(&self, me: &Name, name: &Name) -> Result<Option<Peer>, LinkError> {
+        match self.in_session(Some(me), |session| session.lookup(name)) {
+            Err(LinkError::UnknownUser(_)) => Ok(None),
+            found => found.map(Option::flatten),
+        }
+    }
+
+    /// Everybody who is registered, in the order of the server.
+    ///
+    /// # Errors
+    /// When the server does not answer, or does not know.
+    pub(super) fn who(&self, me: Option<&Name>) -> Result<Vec<Person>, LinkError> {
+        match self.dialect() {
+            Dialect::Framed => framed::who(&self.server, self.patience),
+            _ => self.present(me, |session| session.who()),
+        }
+    }
+}

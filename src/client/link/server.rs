@@ -1,0 +1,216 @@
+//! Where the server is, and how it is reached.
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::LinkError;
+use crate::wire::line;
+
+const DEFAULT_PORT: u16 = 8282;
+
+/// How long one waits for a server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For each address of the server, until it answers.
+    pub(super) connect: Duration,
+    /// In the middle of a reply.
+    pub(super) reply: Duration,
+}
+
+impl Patience {
+    /// For work that somebody has asked for.
+    pub(super) const WORK: Self = Self {
+        connect: Duration::from_secs(10),
+        reply: Duration::from_secs(30),
+    };
+    /// For a word of farewell.
+    pub(super) const FAREWELL: Self = Self {
+        connect: Duration::from_secs(1),
+        reply: Duration::from_secs(2),
+    };
+}
+
+/// Where the server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::client) struct Server {
+    host: String,
+    port: u16,
+}
+
+impl Server {
+    /// The same host, with this port if one is given.
+    pub(in crate::client) fn with_port(self, port: Option<u16>) -> Self {
+        Self {
+            port: port.unwrap_or(self.port),
+            ..self
+        }
+    }
+
+    /// A connection on which `request` was said.
+    ///
+    /// # Errors
+    /// [`LinkError::Unreachable`] and [`LinkError::Broken`].
+    pub(super) fn ask(&self, request: &[u8], patience: Patience) -> Result<TcpStream, LinkError> {
+        let mut stream = self
+            .connect(patience)
+            .map_err(|e| LinkError::Unreachable(self.clone(), e))?;
+        stream
+            .set_read_timeout(Some(patience.reply))
+            .and_then(|()| stream.set_write_timeout(Some(patience.reply)))
+            .and_then(|()| stream.set_nodelay(true))
+            .and_then(|()| stream.write_all(request))
+            .map_err(|e| self.broken(e))?;
+        Ok(stream)
+    }
+
+    /// Tries each address of the host in turn.
+    fn connect(&self, patience: Patience) -> io::Result<TcpStream> {
+        let mut error = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        for address in self.addresses()? {
+            match TcpStream::connect_timeout(&address, patience.connect) {
+                Ok(stream) => return Ok(stream),
+                Err(e) => error = e,
+            }
+        }
+        Err(error)
+    }
+
+    fn addresses(&self) -> io::Result<impl Iterator<Item = SocketAddr>> {
+        (self.host.as_str(), self.port).to_socket_addrs()
+    }
+
+    /// The address of ours from which the kernel would speak to the server, whether that lives or not.
+    pub(super) fn our_side(&self) -> Option<IpAddr> {
+        self.addresses().ok()?.find_map(|address| {
+            let any: IpAddr = match address {
+                SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+                SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+            };
+            // Connecting such a socket sends nothing.
+            let socket = UdpSocket::bind((any, 0)).ok()?;
+            socket.connect(address).ok()?;
+            Some(socket.local_addr().ok()?.ip())
+        })
+    }
+
+    /// What it means that the connection fails.
+    pub(super) fn broken(&self, error: io::Error) -> LinkError {
+        let error = match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                io::Error::new(io::ErrorKind::TimedOut, "it does not answer")
+            }
+            _ => error,
+        };
+        LinkError::Broken(self.clone(), error)
+    }
+
+    /// What it means that the connection ends too early.
+    pub(super) fn ended(&self) -> LinkError {
+        let error = io::Error::new(io::ErrorKind::UnexpectedEof, "it ended before the reply");
+        LinkError::Broken(self.clone(), error)
+    }
+
+    /// What a reply in the line dialect means that is not the one we hoped for.
+    pub(super) fn understand(&self, reply: &[u8]) -> LinkError {
+        if reply.is_empty() {
+            return self.ended();
+        }
+        if reply == line::INTERNAL_ERROR {
+            return LinkError::ServerFailed(self.clone());
+        }
+        let text = String::from_utf8_lossy(reply);
+        let known = ["No verb", "No reciever", "No sender", "No message"];
+        if let Some(reason) = reply.strip_prefix(line::DECLINED) {
+            LinkError::Refused(String::from_utf8_lossy(reason).trim_end().to_owned())
+        } else if known.contains(&text.trim_end()) {
+            LinkError::Refused(text.trim_end().to_owned())
+        } else {
+            LinkError::NotAServer(self.clone())
+        }
+    }
+}
+
+impl FromStr for Server {
+    type Err = String;
+
+    /// `HOST`, `HOST:PORT`, `[IPV6]:PORT` or `IPV6`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bare = |host: &str| (host.to_owned(), None);
+        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+            let (host, rest) = rest.split_once(']').ok_or("a ']' is missing")?;
+            match rest.strip_prefix(':') {
+                Some(port) => (host.to_owned(), Some(port)),
+                None if rest.is_empty() => bare(host),
+                None => return Err("only a ':' and the port may follow the ']'".into()),
+            }
+        } else {
+            match text.split_once(':') {
+                Some((_, port)) if port.contains(':') => {
+                    text.parse::<std::net::Ipv6Addr>()
+                        .map_err(|_| "an IPv6 address with a port is written [ADDRESS]:PORT")?;
+                    bare(text)
+                }
+                Some((host, port)) => (host.to_owned(), Some(port)),
+                None => bare(text),
+            }
+        };
+        if host.is_empty() {
+            return Err("the host is empty".into());
+        }
+        let port = match port {
+            Some(port) => port
+                .parse()
+                .map_err(|_| format!("'{port}' is not a port"))?,
+            None => DEFAULT_PORT,
+        };
+        Ok(Self { host, port })
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_named_in_several_ways() {
+        let name = |text: &str| text.parse::<Server>().map(|s| s.to_string());
+        assert_eq!(name("localhost"), Ok("localhost:8282".into()));
+        assert_eq!(name("10.0.0.1:99"), Ok("10.0.0.1:99".into()));
+        assert_eq!(name("::1"), Ok("[::1]:8282".into()));
+        assert_eq!(name("[::1]:99"), Ok("[::1]:99".into()));
+        for wrong in [
+            "",
+            ":99",
+            "host:",
+            "host:x",
+            "host:65536",
+            "[::1",
+            "[::1]x",
+            "::1:20001",
+        ] {
+            assert!(name(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn our_side_of_loopback_is_loopback() {
+        let server: Server = "127.0.0.1:9".parse().expect("a server");
+        assert_eq!(
+            server.our_side(),
+            Some(std::net::Ipv4Addr::LOCALHOST.into())
+        );
+    }
+}

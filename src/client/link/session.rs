@@ -1,0 +1,265 @@
+//! The session dialect: ids, acknowledgements, exact bodies, and who is there.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::server::{Patience, Server};
+use super::{LinkError, Peer, Person, Piece, Sink, Speaks};
+use crate::name::Name;
+use crate::wire::datagram::Letter;
+use crate::wire::line;
+use crate::wire::session::{Answer, Code, Fields, Request, VERSION, decode_answer, encode_request};
+
+/// How many messages are asked for at a time. They are acknowledged together.
+const BATCH: u64 = 100;
+/// How many names are asked for at a time.
+const NAMES: u64 = 1_000;
+/// What the lease is taken to be where the server does not say it.
+const LEASE: Duration = Duration::from_secs(90);
+
+/// An open session.
+#[derive(Debug)]
+pub(super) struct Session<'s> {
+    server: &'s Server,
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl<'s> Session<'s> {
+    /// A session in which `name` speaks, or nobody in particular.
+    ///
+    /// # Errors
+    /// [`LinkError::NoSession`] when the server knows only the line dialect.
+    pub(super) fn open(
+        server: &'s Server,
+        name: Option<&Name>,
+        patience: Patience,
+    ) -> Result<Self, LinkError> {
+        let mut hello = Vec::new();
+        let name = name.cloned();
+        encode_request(&mut hello, &Request::Hello { name });
+        let mut session = Self {
+            server,
+            stream: server.ask(&hello, patience)?,
+            received: Vec::new(),
+        };
+        session.fields(|fields| fields.begins_with(VERSION).then_some(()))?;
+        Ok(session)
+    }
+
+    /// The address of ours that the server sees.
+    pub(super) fn our_side(&self) -> Option<IpAddr> {
+        let address = self.stream.local_addr().ok()?;
+        Some(address.ip())
+    }
+
+    fn say(&mut self, request: &Request<'_>) -> Result<(), LinkError> {
+        let mut bytes = Vec::new();
+        encode_request(&mut bytes, request);
+        self.stream
+            .write_all(&bytes)
+            .map_err(|e| self.server.broken(e))
+    }
+
+    /// Reads the next answer, and makes something of it.
+    fn next<T>(
+        &mut self,
+        make: impl FnOnce(Answer<'_>) -> Result<T, LinkError>,
+    ) -> Result<T, LinkError> {
+        let mut chunk = vec![0; 64 * 1024];
+        loop {
+            match decode_answer(&self.received) {
+                Ok(Some((answer, len))) => {
+                    let made = make(answer);
+                    self.received.drain(..len);
+                    return made;
+                }
+                Ok(None) => {}
+                Err(_) => return Err(self.not_in_session()),
+            }
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(self.not_in_session()),
+                Ok(n) => self.received.extend_from_slice(&chunk[..n]),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(self.server.broken(e)),
+            }
+        }
+    }
+
+    /// What it means that something else came than an answer: servers that know only the line dialect, and
+    /// those that are too busy to find out what we speak, answer in that one.
+    fn not_in_session(&self) -> LinkError {
+        let bad_verb = line::Refusal::BadVerb.to_string();
+        if self.received == bad_verb.as_bytes() {
+            return LinkError::NoSession(self.server.clone());
+        }
+        self.server.understand(&self.received)
+    }
+
+    /// Reads an answer that says that something was done.
+    fn done(&mut self) -> Result<(), LinkError> {
+        self.fields(|_| Some(()))
+    }
+
+    /// As [`done`](Self::done), and takes from it what it says.
+    fn fields<T>(&mut self, take: impl FnOnce(Fields<'_>) -> Option<T>) -> Result<T, LinkError> {
+        let strange = || LinkError::NotAServer(self.server.clone());
+        let strange = strange();
+        self.next(|answer| match answer {
+            Answer::Ok(fields) => take(fields).ok_or(strange),
+            Answer::Err(code, text) => Err(refused(code, text)),
+            _ => Err(strange),
+        })
+    }
+
+    /// Hands a message to the server. When this returns, it is on the server's disk; the same id is stored
+    /// once.
+    pub(super) fn send(&mut self, letter: &Letter<'_>) -> Result<(), LinkError> {
+        self.say(&Request::Send {
+            to: letter.to.clone(),
+            id: Some(letter.id),
+            ttl: None,
+            body: letter.body,
+        })?;
+        self.done()
+    }
+
+    /// Reads what waits into `sink`. Messages are acknowledged after the sink has finished with them; if the
+    /// connection or this process ends before, they stay waiting.
+    pub(super) fn fetch(&mut self, sink: &mut dyn Sink) -> Result<(), LinkError> {
+        loop {
+            self.say(&Request::Fetch {
+                max: BATCH,
+                peek: false,
+            })?;
+            let mut ids = Vec::new();
+            let mut last = None;
+            let more = loop {
+                let strange = LinkError::NotAServer(self.server.clone());
+                let end = self.next(|answer| match answer {
+                    Answer::Message(message) => {
+                        if !sink.knows(message.id).map_err(LinkError::Output)? {
+                            hand_over(sink, &message.from, message.body)?;
+                        }
+                        ids.push(message.id);
+                        last = Some(message.seq);
+                        Ok(None)
+                    }
+                    Answer::End(fields) => Ok(Some(fields.number("more").unwrap_or(0) > 0)),
+                    Answer::Ping => Ok(None),
+                    Answer::Err(code, text) => Err(refused(code, text)),
+                    Answer::Ok(_) | Answer::User(_) => Err(strange),
+                })?;
+                if let Some(more) = end {
+                    break more;
+                }
+            };
+            sink.finish(&ids).map_err(LinkError::Output)?;
+            let Some(last) = last else {
+                return Ok(());
+            };
+            self.say(&Request::Ack(last))?;
+            self.done()?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes the lease: our name is online at this address. Returns how long the lease is.
+    pub(super) fn online(&mut self, at: SocketAddr) -> Result<Duration, LinkError> {
+        // What the server sees needs no saying; and a socket that is bound to any address is at none.
+        let named = (Some(at.ip()) != self.our_side()).then_some(at.ip());
+        let addr = named.filter(|ip| !ip.is_unspecified());
+        let port = at.port();
+        self.say(&Request::Online { port, addr })?;
+        self.fields(|fields| {
+            let lease = fields.number("lease").filter(|lease| *lease > 0);
+            Some(lease.map_or(LEASE, Duration::from_secs))
+        })
+    }
+
+    /// Gives the lease back, if it is for this port.
+    pub(super) fn offline(&mut self, port: u16) -> Result<(), LinkError> {
+        self.say(&Request::Offline { port: Some(port) })?;
+        self.done()
+    }
+
+    /// Forgets our name.
+    pub(super) fn deregister(&mut self) -> Result<(), LinkError> {
+        self.say(&Request::Deregister)?;
+        self.done()
+    }
+
+    /// Where `name` is; `None` when that is nowhere.
+    pub(super) fn lookup(&mut self, name: &Name) -> Result<Option<Peer>, LinkError> {
+        self.say(&Request::Lookup(name.clone()))?;
+        self.fields(|fields| {
+            if fields.number("online") != Some(1) {
+                return Some(None);
+            }
+            let ip: IpAddr = fields.get("addr")?.parse().ok()?;
+            let port = u16::try_from(fields.number("port")?).ok()?;
+            let speaks = match fields.get("speaks") {
+                Some("text") => Speaks::Text,
+                _ => Speaks::Datagram,
+            };
+            let address = SocketAddr::new(ip, port);
+            Some(Some(Peer { address, speaks }))
+        })
+    }
+
+    /// Everybody who is registered.
+    pub(super) fn who(&mut self) -> Result<Vec<Person>, LinkError> {
+        let mut people: Vec<Person> = Vec::new();
+        loop {
+            let after = people.last().map(|person| person.name.clone());
+            self.say(&Request::Who { after, max: NAMES })?;
+            let before = people.len();
+            let more = loop {
+                let strange = LinkError::NotAServer(self.server.clone());
+                let end = self.next(|answer| match answer {
+                    Answer::User(fields) => {
+                        let name = fields.name("name").ok_or(strange)?;
+                        let online = fields.number("online") == Some(1);
+                        people.push(Person { name, online });
+                        Ok(None)
+                    }
+                    Answer::End(fields) => Ok(Some(fields.number("more").unwrap_or(0) > 0)),
+                    Answer::Ping => Ok(None),
+                    Answer::Err(code, text) => Err(refused(code, text)),
+                    Answer::Ok(_) | Answer::Message(_) => Err(strange),
+                })?;
+                if let Some(more) = end {
+                    break more;
+                }
+            };
+            if !more || people.len() == before {
+                return Ok(people);
+            }
+        }
+    }
+}
+
+fn refused(code: Option<Code>, text: &str) -> LinkError {
+    match code {
+        Some(Code::UnknownUser) => LinkError::UnknownUser(text.to_owned()),
+        Some(Code::Denied) => LinkError::Denied(text.to_owned()),
+        _ => LinkError::Refused(text.to_owned()),
+    }
+}
+
+/// Gives a message to the sink, line by line.
+pub(super) fn hand_over(sink: &mut dyn Sink, from: &Name, body: &[u8]) -> Result<(), LinkError> {
+    let mut lines = body.split(|&b| b == b'\n');
+    let text = lines.next().unwrap_or_default();
+    let from = from.as_bytes();
+    sink.take(&Piece::First { from, text })
+        .map_err(LinkError::Output)?;
+    for line in lines {
+        sink.take(&Piece::Further(line))
+            .map_err(LinkError::Output)?;
+    }
+    Ok(())
+}

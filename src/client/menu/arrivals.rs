@@ -1,0 +1,152 @@
+//! What arrives while the menu is open: a thread that follows the listener, shows what is in the inbox, and
+//! notices when the listener is gone.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::presence::Presence;
+use super::screen::Screen;
+use crate::client::inbox::{Inbox, InboxError};
+use crate::client::instant::{Awake, Listeners, News};
+use crate::client::view;
+use crate::name::Name;
+use crate::sys::clock::Deadline;
+use crate::sys::process::{self, Pid};
+
+/// How long another client of the same name may go on showing messages.
+const TURN: Duration = Duration::from_secs(2);
+/// How long a child that has closed its pipe may take to end.
+const END: Duration = Duration::from_secs(1);
+
+/// Whose messages are listened for, and by which listener.
+#[derive(Debug)]
+pub(super) struct Ear {
+    state: Mutex<(Name, Option<Awake>)>,
+}
+
+impl Ear {
+    /// Nobody listens yet; somebody will, for `name`.
+    pub(super) fn new(name: Name) -> Self {
+        Self {
+            state: Mutex::new((name, None)),
+        }
+    }
+
+    /// Listens for this name from now on.
+    pub(super) fn listen_for(&self, name: &Name) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 = name.clone();
+        if let Some(awake) = &state.1 {
+            // One that is gone is replaced by one that gets the new name.
+            let _ = awake.listen_for(name);
+        }
+    }
+
+    /// Asks for the listener's counts, which are printed when they come; whether anybody listens.
+    pub(super) fn ask_counts(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state
+            .1
+            .as_ref()
+            .is_some_and(|awake| awake.ask_counts().is_ok())
+    }
+
+    fn name(&self) -> Name {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0.clone()
+    }
+
+    /// Wakes the next listener.
+    fn wake(&self, listeners: &mut Listeners) -> Option<Awake> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let awake = listeners.wake(&state.0);
+        state.1 = awake.as_ref().and_then(|awake| awake.handle().ok());
+        awake
+    }
+}
+
+/// Follows one listener after the other, until the menu is left or there is none any more.
+pub(super) fn follow(
+    ear: &Ear,
+    mut listeners: Listeners,
+    screen: &Arc<Screen>,
+    presence: &Presence,
+) {
+    let mut inbox = None;
+    while let Some(awake) = ear.wake(&mut listeners) {
+        if let Ok(news) = awake.news() {
+            for news in news {
+                match news {
+                    News::Mail => {
+                        if let Err(e) = show(ear, &mut inbox, screen) {
+                            screen.complain(&e.to_string());
+                        }
+                    }
+                    News::Counts(text) => screen.print(&format!("Datagrams: {text}.")),
+                    News::Trouble(text) => screen.complain(&format!(
+                        "instant messages cannot be taken, and go to the server: {text}"
+                    )),
+                }
+            }
+        }
+        let how = ended(awake.pid());
+        if screen.is_leaving() {
+            return;
+        }
+        screen.complain(&format!(
+            "the listener was lost ({how}); another one listens now"
+        ));
+    }
+    screen.complain("no listener is left; messages for you go to the server");
+    presence.rest();
+}
+
+/// How a listener has ended.
+fn ended(pid: Pid) -> String {
+    let deadline = Deadline::after(END);
+    while !deadline.passed() {
+        match process::reap() {
+            Some((this, end)) if this == pid => {
+                return end.to_string();
+            }
+            Some(_) => {}
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    "nobody knows how".into()
+}
+
+/// Shows what waits in the inbox.
+fn show(ear: &Ear, inbox: &mut Option<(Name, Inbox)>, screen: &Screen) -> Result<(), InboxError> {
+    let name = ear.name();
+    let inbox = match inbox.take() {
+        Some((of, open)) if of == name => inbox.insert((of, open)),
+        _ => inbox.insert((name.clone(), Inbox::open(&name)?)),
+    };
+    let inbox = &mut inbox.1;
+    let _turn = loop {
+        match inbox.showing(TURN)? {
+            Some(turn) => break turn,
+            // Another client of this name prints messages, or we do: these perhaps, or older ones.
+            None if screen.is_leaving() => return Ok(()),
+            None => {}
+        }
+    };
+    if let Some(damage) = inbox.damage() {
+        screen.complain(&damage);
+    }
+    let handed = screen.handed();
+    let messages: Vec<_> = inbox
+        .waiting()?
+        .iter()
+        .filter(|message| !handed.contains(&message.id))
+        .map(|message| (message.id, view::letter(message)))
+        .collect();
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let seen = screen.show(&messages);
+    let noted = inbox.note_shown(&seen);
+    screen.noted(&seen);
+    noted
+}

@@ -1,0 +1,77 @@
+//! Who one is in the menu: taking a name, and having it forgotten.
+
+use super::{Menu, MenuError};
+use crate::client::command::read::Reading;
+use crate::client::link::{Dialect, LinkError, Registered};
+use crate::client::view;
+use crate::name::Name;
+
+impl Menu {
+    /// Becomes `name`, if nobody else is that.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) fn register(&mut self, name: &Name) -> Result<(), MenuError> {
+        let Some(here) = &self.here else {
+            view::complain(&LinkError::NoPresence(self.link.server().clone()));
+            return Ok(());
+        };
+        if *name == self.user && here.presence.is_online() {
+            return Ok(view::show(&format!("You are {name} already, and online."))?);
+        }
+        let mut sink = Reading::new(name);
+        let registered = self.link.register(name, here.presence.address(), &mut sink);
+        drop(sink);
+        let found = match registered {
+            Ok(Registered::Taken) => {
+                return Ok(view::show(&format!(
+                    "{name} is online already, somewhere else; you are still {}.",
+                    self.user
+                ))?);
+            }
+            Ok(found) => found,
+            Err(e) => {
+                view::complain(&e);
+                return Ok(());
+            }
+        };
+        if *name != self.user {
+            here.presence.rest();
+            self.user = name.clone();
+            here.ear.listen_for(name);
+        }
+        match self.link.dialect() {
+            Dialect::Framed => here.presence.keep(name, true, None),
+            _ => {
+                if let Err(e) = here.presence.go_online(name) {
+                    view::complain(&e);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(view::show(&match found {
+            Registered::New => format!("{name} is a new name, and yours; you are online."),
+            _ => format!("Welcome back, {name}; you are online. 2 reads what waits for you."),
+        })?)
+    }
+
+    /// Is forgotten by the server, and offline.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) fn deregister(&mut self) -> Result<(), MenuError> {
+        let Some(here) = &self.here else {
+            view::complain(&LinkError::NoPresence(self.link.server().clone()));
+            return Ok(());
+        };
+        here.presence.rest();
+        match self.link.deregister(&self.user) {
+            Ok(()) => view::show(&format!(
+                "{} is forgotten, and offline; !register NAME makes you known again.",
+                self.user
+            ))?,
+            Err(e) => view::complain(&e),
+        }
+        Ok(())
+    }
+}

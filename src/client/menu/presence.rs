@@ -1,0 +1,164 @@
+//! Being there: the lease that others find us by, kept while the menu is open and given back at its end.
+
+use std::net::SocketAddr;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::screen::Screen;
+use crate::client::link::{Link, LinkError};
+use crate::name::Name;
+
+/// After which time one tries again when the server did not answer.
+const AGAIN: Duration = Duration::from_secs(5);
+/// How long a renewal that is under way may hold up a farewell.
+const LAST_RENEWAL: Duration = Duration::from_secs(2);
+
+/// The lease of one menu.
+#[derive(Debug)]
+pub(super) struct Presence {
+    link: Link,
+    address: SocketAddr,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Who is to be online.
+    name: Option<Name>,
+    /// When the lease is to be renewed; never where it lasts by itself.
+    due: Option<Instant>,
+    /// Whether others see us; what became of it was said when it changed.
+    is_online: bool,
+    is_renewing: bool,
+    is_over: bool,
+}
+
+impl Presence {
+    /// Nobody is online yet.
+    pub(super) fn new(link: Link, address: SocketAddr) -> Self {
+        Self {
+            link,
+            address,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where instant messages come in.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether others see us.
+    pub(super) fn is_online(&self) -> bool {
+        self.state().is_online
+    }
+
+    /// Keeps `name` online from now on: `since_now` when it has just become that, for so long as is said.
+    pub(super) fn keep(&self, name: &Name, since_now: bool, lease: Option<Duration>) {
+        let mut state = self.state();
+        state.name = Some(name.clone());
+        state.is_online = since_now;
+        state.due = match (since_now, lease) {
+            (true, None) => None,
+            (true, Some(lease)) => Some(Instant::now() + lease / 3),
+            (false, _) => Some(Instant::now() + AGAIN),
+        };
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Goes online as `name`.
+    ///
+    /// # Errors
+    /// It is tried again later.
+    pub(super) fn go_online(&self, name: &Name) -> Result<(), LinkError> {
+        let lease = self.link.online(name, self.address);
+        match &lease {
+            Ok(lease) => self.keep(name, true, *lease),
+            Err(_) => self.keep(name, false, None),
+        }
+        lease.map(drop)
+    }
+
+    /// Gives the lease back, and takes it no more until somebody is to be kept online again. Where the server
+    /// cannot be told, it ends by itself.
+    pub(super) fn rest(&self) {
+        let waited = self
+            .changed
+            .wait_timeout_while(self.state(), LAST_RENEWAL, |state| state.is_renewing);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let name = state.name.take();
+        let was_online = std::mem::take(&mut state.is_online);
+        state.due = None;
+        drop(state);
+        if let Some(name) = name.filter(|_| was_online) {
+            let _ = self.link.hasty().offline(&name, self.address.port());
+        }
+    }
+
+    /// As [`rest`](Self::rest), for good.
+    pub(super) fn end(&self) {
+        self.state().is_over = true;
+        self.changed.notify_all();
+        self.rest();
+    }
+
+    /// Renews the lease again and again, on a thread of its own.
+    pub(super) fn run(&self, screen: &Screen) {
+        loop {
+            let Some(name) = self.next_due() else {
+                return;
+            };
+            let renewed = self.link.online(&name, self.address);
+            let mut state = self.state();
+            state.is_renewing = false;
+            let was_online = state.is_online;
+            if state.name.as_ref() == Some(&name) {
+                state.is_online = renewed.is_ok();
+                state.due = match &renewed {
+                    Ok(lease) => lease.map(|lease| Instant::now() + lease / 3),
+                    // An old server, as it turns out: there is no such thing.
+                    Err(LinkError::NoPresence(_)) => None,
+                    Err(_) => Some(Instant::now() + AGAIN),
+                };
+            }
+            drop(state);
+            self.changed.notify_all();
+            match renewed {
+                Ok(_) if !was_online => screen.print(&format!("{name} is online.")),
+                Err(e) if was_online => screen.complain(&format!(
+                    "{e}; others see {name} offline until that is over"
+                )),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits until the lease is to be renewed; `None` when that is over.
+    fn next_due(&self) -> Option<Name> {
+        let mut state = self.state();
+        loop {
+            if state.is_over {
+                return None;
+            }
+            let now = Instant::now();
+            let wait = match (&state.name, state.due) {
+                (Some(name), Some(due)) if due <= now => {
+                    let name = name.clone();
+                    state.is_renewing = true;
+                    return Some(name);
+                }
+                (Some(_), Some(due)) => due - now,
+                _ => Duration::MAX,
+            };
+            let waited = self.changed.wait_timeout(state, wait);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Asking: one editor for all prompts, so that what is typed ahead of them, or pasted, reaches them all.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rustyline::error::ReadlineError;
+use rustyline::{Config, DefaultEditor};
+
+use super::MenuError;
+use super::screen::Screen;
+use crate::client::view;
+use crate::name::Name;
+
+/// What was typed at a prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Typed {
+    /// Text: one line, or as many as were pasted together.
+    Text(String),
+    /// Ctrl-C.
+    Interrupt,
+    /// Ctrl-D, on an empty line.
+    End,
+}
+
+/// The prompts of a menu.
+pub(super) struct Prompt {
+    editor: DefaultEditor,
+    screen: Arc<Screen>,
+    /// Lines that were pasted together with one that has been used.
+    ahead: VecDeque<String>,
+}
+
+impl Prompt {
+    /// Prompts on this terminal, and the screen that they share with what comes meanwhile.
+    ///
+    /// # Errors
+    /// When the terminal cannot be used.
+    pub(super) fn new() -> Result<Self, MenuError> {
+        let config = Config::builder().auto_add_history(true).build();
+        let mut editor = DefaultEditor::with_config(config)?;
+        let printer = editor.create_external_printer().ok();
+        let screen = Screen::new(printer.map(|printer| Box::new(printer) as _));
+        Ok(Self {
+            editor,
+            screen: Arc::new(screen),
+            ahead: VecDeque::new(),
+        })
+    }
+
+    /// The screen that they share with what comes meanwhile.
+    pub(super) fn screen(&self) -> &Arc<Screen> {
+        &self.screen
+    }
+
+    /// Asks for text, which may have several lines if they were pasted.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) fn text(&mut self, what: &str) -> Result<Typed, MenuError> {
+        let typed = self.ask(what);
+        self.screen.go_on();
+        typed
+    }
+
+    /// Asks for one line, after which the menu may be left: whoever asks says whether it goes on. If more
+    /// lines were pasted, they answer the next questions.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) fn choice(&mut self, what: &str) -> Result<Typed, MenuError> {
+        let typed = self.ask(what)?;
+        Ok(self.first_line(typed))
+    }
+
+    fn ask(&mut self, what: &str) -> Result<Typed, MenuError> {
+        if let Some(line) = self.ahead.pop_front() {
+            view::show(&format!("{what}{}", view::harmless(line.as_bytes())))?;
+            return Ok(Typed::Text(line));
+        }
+        self.screen.begin_prompt();
+        let typed = self.editor.readline(what);
+        self.screen.end_prompt();
+        match typed {
+            Ok(text) => Ok(Typed::Text(text)),
+            Err(ReadlineError::Interrupted) => Ok(Typed::Interrupt),
+            Err(ReadlineError::Eof) => Ok(Typed::End),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Asks for one line. If more were pasted, they answer the next questions.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) fn line(&mut self, what: &str) -> Result<Typed, MenuError> {
+        let typed = self.text(what)?;
+        Ok(self.first_line(typed))
+    }
+
+    fn first_line(&mut self, typed: Typed) -> Typed {
+        let Typed::Text(text) = typed else {
+            self.forget_ahead();
+            return typed;
+        };
+        let mut lines = text.lines().map(str::to_owned);
+        let first = lines.next().unwrap_or_default();
+        self.put_back(lines.collect());
+        Typed::Text(first)
+    }
+
+    /// These lines answer the next questions.
+    pub(super) fn put_back(&mut self, lines: Vec<String>) {
+        for line in lines.into_iter().rev() {
+            self.ahead.push_front(line);
+        }
+    }
+
+    /// Forgets what was pasted and not yet used.
+    pub(super) fn forget_ahead(&mut self) {
+        self.ahead.clear();
+    }
+
+    /// Makes `text` come back with the arrow that points up.
+    pub(super) fn remember(&mut self, text: &str) {
+        // A history that is full forgets its oldest; there is no other reason to fail.
+        let _ = self.editor.add_history_entry(text);
+    }
+
+    /// Asks until there is a name; `None` when the person does not want to give one.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) fn name(&mut self, what: &str) -> Result<Option<Name>, MenuError> {
+        loop {
+            let Typed::Text(text) = self.line(what)? else {
+                return Ok(None);
+            };
+            match text.trim().parse() {
+                Ok(name) => return Ok(Some(name)),
+                Err(e) => view::show(&format!("That is not a name: {e}."))?,
+            }
+        }
+    }
+}

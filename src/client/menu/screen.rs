@@ -1,0 +1,184 @@
+//! The terminal, which the prompt shares with whatever comes while somebody types.
+//!
+//! What comes is printed above the prompt, and the line that is being typed is kept. While a line is edited,
+//! printing means handing over to the editor, which may return before it has looked: so a message counts as
+//! shown only after the editor has stood still for a moment with it.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustyline::ExternalPrinter;
+
+use crate::client::view;
+use crate::message::MessageId;
+
+/// How long the editor takes to look at what was handed over, at most.
+const GLANCE: Duration = Duration::from_millis(300);
+/// How long somebody who wants to leave waits for a message to be sent.
+const LAST_WORK: Duration = Duration::from_secs(5);
+
+/// What can be printed on at any time, from any thread.
+pub(super) struct Screen {
+    printer: Mutex<Option<Box<dyn ExternalPrinter + Send>>>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// How many times the editor was entered or left.
+    turns: u64,
+    /// Whether it is in use.
+    prompting: bool,
+    /// Whether a message is being sent.
+    busy: bool,
+    leaving: bool,
+    /// Whether there will be another prompt after the last one.
+    goes_on: bool,
+    /// What the next prompt begins with, and the turn after which it does.
+    unseen: Option<(u64, String)>,
+    /// Messages that were printed and are not yet known to be seen.
+    handed: Vec<MessageId>,
+}
+
+impl Screen {
+    /// The terminal; with no editor that can print, what comes is simply written.
+    pub(super) fn new(printer: Option<Box<dyn ExternalPrinter + Send>>) -> Self {
+        Self {
+            printer: Mutex::new(printer),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state());
+        self.changed.notify_all();
+    }
+
+    /// The editor is entered.
+    pub(super) fn begin_prompt(&self) {
+        self.change(|state| {
+            state.turns += 1;
+            state.prompting = true;
+        });
+    }
+
+    /// The editor is left.
+    pub(super) fn end_prompt(&self) {
+        self.change(|state| {
+            state.turns += 1;
+            state.prompting = false;
+            state.goes_on = false;
+        });
+    }
+
+    /// There will be another prompt.
+    pub(super) fn go_on(&self) {
+        self.change(|state| state.goes_on = true);
+    }
+
+    /// Does something that is better not interrupted.
+    pub(super) fn busy<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.change(|state| state.busy = true);
+        let done = work();
+        self.change(|state| state.busy = false);
+        done
+    }
+
+    /// The menu is left: nothing more counts as shown. Waits some seconds for what is better not
+    /// interrupted. Returns whether a line is being edited.
+    pub(super) fn leave(&self) -> bool {
+        self.change(|state| state.leaving = true);
+        let waited = self
+            .changed
+            .wait_timeout_while(self.state(), LAST_WORK, |state| state.busy);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let turns = state.turns;
+        if let Some((_, text)) = state.unseen.take_if(|(turn, _)| *turn == turns) {
+            // There is no prompt any more to begin with it.
+            let _ = view::show(&text);
+        }
+        state.prompting
+    }
+
+    /// Whether the menu is being left.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.state().leaving
+    }
+
+    /// Prints `text` above the prompt, if there is one.
+    pub(super) fn print(&self, text: &str) {
+        let mut printer = self.printer.lock().unwrap_or_else(PoisonError::into_inner);
+        let printed = printer
+            .as_mut()
+            .map(|printer| printer.print(format!("{text}\n")));
+        if !matches!(printed, Some(Ok(()))) {
+            // Where the terminal is gone, the menu will find out.
+            let _ = view::show(text);
+        }
+    }
+
+    /// Prints an error above the prompt.
+    pub(super) fn complain(&self, error: &str) {
+        self.print(&format!("dropline: {}", view::harmless(error.as_bytes())));
+    }
+
+    /// Prints messages, each as text with its id. Returns which of them count as shown, and waits for that
+    /// no longer than it takes the editor to look, or the person to go on or to leave.
+    pub(super) fn show(&self, messages: &[(MessageId, String)]) -> Vec<MessageId> {
+        let mut ids: Vec<_> = messages.iter().map(|(id, _)| *id).collect();
+        let (turns, was_prompting) = {
+            let mut state = self.state();
+            state.handed.extend(&ids);
+            (state.turns, state.prompting)
+        };
+        for (_, text) in messages {
+            self.print(text);
+        }
+        let mut state = self.state();
+        if !was_prompting && state.turns == turns {
+            // It was written at once.
+            return ids;
+        }
+        // The editor takes one after the other. Before the last was handed over, it had seen all others.
+        loop {
+            if state.leaving {
+                ids.pop();
+                return ids;
+            }
+            let turns = state.turns;
+            let still = |state: &mut State| state.turns == turns && !state.leaving;
+            if state.prompting {
+                let waited = self.changed.wait_timeout_while(state, GLANCE, still);
+                let (woken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                state = woken;
+                if waited.timed_out() {
+                    return ids;
+                }
+            } else if state.goes_on {
+                // The next prompt begins with it.
+                state.unseen = messages.last().map(|(_, text)| (turns, text.clone()));
+                return ids;
+            } else {
+                let undecided = |state: &mut State| still(state) && !state.goes_on;
+                let waited = self.changed.wait_while(state, undecided);
+                state = waited.unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    /// The messages that were printed here and are not yet noted as shown.
+    pub(super) fn handed(&self) -> Vec<MessageId> {
+        self.state().handed.clone()
+    }
+
+    /// These are noted as shown.
+    pub(super) fn noted(&self, ids: &[MessageId]) {
+        self.state().handed.retain(|id| !ids.contains(id));
+    }
+}

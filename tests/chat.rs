@@ -1,0 +1,210 @@
+//! The menu of the chat: names, presence, and messages of several lines.
+
+use nix::sys::signal::Signal;
+
+use crate::support::Daemon;
+use crate::support::frames::{self, Frames};
+use crate::support::menu::{Menu, menu_command, spawn, wait_until_gone};
+use crate::support::session::Session;
+use crate::support::wire::{acknowledged, datagram, run, socket};
+
+#[test]
+fn a_message_is_written_in_several_ways() {
+    let daemon = Daemon::start();
+    let mut alice = Menu::open(&daemon, "alice");
+    // Pasted: marked by the terminal, and as if it were typed ahead.
+    alice.send(
+        "bob",
+        "\x1b[200~pasted\none\x1b[201~",
+        "the server keeps it.",
+    );
+    alice
+        .screen
+        .send("1\rbob\rtyped ahead\r!send bob\rtwo\r.\rtext\r.\r")
+        .expect("typed");
+    alice.screen.flush().expect("typed");
+    alice.expect("the server keeps it.");
+    alice.expect("the server keeps it.");
+    alice.expect("Type 1, 2 or 3.");
+    alice.line("1");
+    alice.expect("To:");
+    alice.line("bob");
+    alice.expect("Message:");
+    alice.line("");
+    alice.expect("Several lines.");
+    alice.line("a");
+    alice.line("b");
+    alice.line(".");
+    alice.expect("the server keeps it.");
+    // Thrown away, in one line and in several.
+    for command in ["1\rbob\r", "!send bob\rnever\r"] {
+        alice.screen.send(command).expect("typed");
+        alice.screen.send("said").expect("typed");
+        alice.screen.flush().expect("typed");
+        alice.expect("said");
+        alice.screen.send_control('c').expect("typed");
+        alice.expect("thrown away");
+        alice.expect("?  Help");
+    }
+    alice.screen.send_control('c').expect("typed");
+    alice.screen.exp_eof().expect("Ctrl-C leaves");
+    let bodies: Vec<_> = Session::of(&daemon, "bob")
+        .read_all()
+        .into_iter()
+        .map(|(_, body)| body)
+        .collect();
+    assert_eq!(bodies, ["pasted\none", "typed ahead", "two", "a\nb"]);
+}
+
+#[test]
+fn leaving_gives_the_presence_back_however_one_leaves() {
+    let daemon = Daemon::start();
+    let who = || run(&daemon, &["who"]).1;
+    for way in ["exit", "eof", "term", "hup"] {
+        let mut bob = Menu::open(&daemon, "bob");
+        assert_eq!(who(), "bob (online)\n", "{way}");
+        match way {
+            "exit" => bob.line("!quit"),
+            "eof" => bob.screen.send_control('d').expect("typed"),
+            "term" => bob.signal(Signal::SIGTERM),
+            _ => bob.signal(Signal::SIGHUP),
+        }
+        let pid = bob.pid;
+        bob.screen.exp_eof().expect("the end");
+        assert_eq!(who(), "bob (offline)\n", "{way}");
+        drop(bob);
+        wait_until_gone(pid);
+    }
+}
+
+#[test]
+fn names_are_registered_and_forgotten_in_the_menu() {
+    let daemon = Daemon::start();
+    let mut bob = Menu::open(&daemon, "bob");
+    let _carol = Menu::open(&daemon, "carol");
+    bob.line("!register carol");
+    bob.expect("carol is online already, somewhere else; you are still bob.");
+    bob.line("!register dave");
+    bob.expect("dave is a new name, and yours; you are online.");
+    bob.line("w");
+    bob.expect("carol (online)\r\ndave (online)\r\nbob (offline)");
+    daemon.store("bob", "carol", "waits");
+    bob.line("!register bob");
+    bob.expect("Welcome back, bob; you are online.");
+    bob.line("2");
+    bob.expect("carol: waits");
+    let id = [1; 16];
+    acknowledged(
+        &socket(),
+        bob.address,
+        id,
+        &datagram(id, "al", "bob", b"hi"),
+    );
+    bob.expect("~al: hi");
+    bob.line("!deregister");
+    bob.expect("bob is forgotten, and offline");
+    bob.line("!who");
+    bob.expect("carol (online)\r\ndave (offline)\r\n 1 ");
+    bob.line("!help");
+    bob.expect("!register NAME");
+    bob.leave();
+}
+
+#[test]
+fn the_server_comes_and_goes_and_the_menu_stays() {
+    let daemon = Daemon::with("", &[]);
+    let mut bob = Menu::open(&daemon, "bob");
+    let old_port = daemon.port;
+    let dir = daemon.kill();
+    bob.line("!send alice");
+    bob.line("hello");
+    bob.line(".");
+    bob.expect("cannot reach the server");
+    bob.expect("The arrow up brings back what you have written.");
+    let daemon = Daemon::in_dir(dir, "", &["-p", &old_port.to_string()]);
+    bob.line("!send alice");
+    bob.screen.send("\x1b[A\x1b[A").expect("typed");
+    bob.line("");
+    bob.expect("| hello");
+    bob.line(".");
+    bob.expect("alice is offline: the server keeps it.");
+    assert_eq!(daemon.fetch("alice"), ["alice;bob;hello"]);
+    bob.leave();
+}
+
+#[test]
+fn a_port_that_was_asked_for_and_is_taken_is_an_error() {
+    let daemon = Daemon::start();
+    let held = socket();
+    let source = held.local_addr().expect("an address").to_string();
+    let mut command = menu_command(&daemon);
+    command.args(["-u", "bob", "-s", &source]);
+    let mut menu = spawn(command);
+    menu.exp_string(&format!("cannot listen on {source} for instant messages"))
+        .expect("why");
+    menu.exp_eof().expect("the end");
+    let (status, _, err) = run(&daemon, &["-u", "bob", "-s", "nonsense", "read"]);
+    assert_eq!(status, Some(64), "{err}");
+}
+
+#[test]
+fn without_an_inbox_there_are_no_instant_messages_and_the_menu_works() {
+    let daemon = Daemon::start();
+    let mut command = menu_command(&daemon);
+    command
+        .args(["-u", "bob"])
+        .env("DROPLINE_STATE_DIR", "/proc/nowhere");
+    let mut menu = spawn(command);
+    menu.exp_string("cannot use /proc/nowhere for the inbox")
+        .expect("why");
+    menu.exp_string("3  Exit").expect("the menu");
+    daemon.store("bob", "al", "hi");
+    menu.send_line("2").expect("typed");
+    menu.exp_string("al: hi").expect("the message");
+    assert_eq!(run(&daemon, &["who"]).1, "", "nobody is announced");
+    menu.send_line("3").expect("typed");
+    menu.exp_eof().expect("the end");
+}
+
+#[test]
+fn the_framed_dialect_from_its_other_side() {
+    let daemon = Daemon::start();
+    let framed = |args: &[&str]| run(&daemon, &[&["--dialect", "framed", "-v"], args].concat());
+    assert_eq!(framed(&["who"]).2, "Nobody is registered.\n");
+    assert_eq!(framed(&["-u", "alice", "send", "nobody", "hi"]).0, Some(67));
+    assert_eq!(
+        frames::register(&daemon, "bob", "127.0.0.1 9"),
+        ["400", "400"]
+    );
+    Frames::say(&daemon, &["!quit", "bob"]).end();
+    for text in ["one\ntwo", "three"] {
+        let said = framed(&["-u", "alice", "send", "bob", text]).2;
+        assert_eq!(said, "bob is offline: the server keeps it.\n");
+    }
+    let (status, out, _) = framed(&["-u", "bob", "read"]);
+    assert_eq!(
+        (status, out.as_str()),
+        (Some(0), "alice: one\n\ttwo\nalice: three\n")
+    );
+    assert_eq!(framed(&["-u", "bob", "read"]).1, "");
+    assert_eq!(framed(&["who"]).1, "bob (offline)\n");
+    let old = socket();
+    let place = format!("127.0.0.1 {}", old.local_addr().expect("one").port());
+    assert_eq!(frames::register(&daemon, "bob", &place), ["402", "407"]);
+    let said = framed(&["-u", "alice", "send", "bob", "now"]).2;
+    assert_eq!(said, "Sent to bob, whose client cannot confirm it.\n");
+    let mut bytes = [0; 100];
+    let (n, _) = old.recv_from(&mut bytes).expect("a datagram");
+    assert_eq!(&bytes[..n], b"alice (Instat Msg)>\nnow\n\0");
+    assert_eq!(framed(&["-u", "bob", "read"]).0, Some(69), "it is online");
+    Frames::say(&daemon, &["!quit", "bob"]).end();
+    daemon.store("bob", "carol", "for the menu");
+    let mut menu = Menu::with(&daemon, "bob", &["--dialect", "framed"]);
+    menu.line("w");
+    menu.expect("bob (online)");
+    assert_eq!(framed(&["who"]).1, "bob (online)\n");
+    let seen = menu.leave();
+    drop(seen);
+    assert_eq!(framed(&["who"]).1, "bob (offline)\n");
+    assert_eq!(daemon.fetch("bob"), Vec::<String>::new());
+}

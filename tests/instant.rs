@@ -1,0 +1,368 @@
+//! Instant messages between clients, and what the network may do to them.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::frames::{self, Frames};
+use crate::support::menu::{Menu, signal_to, wait_until_gone};
+use crate::support::proxy::{Proxy, Weather};
+use crate::support::session::Session;
+use crate::support::wire::{ack, acknowledged, datagram, run, socket};
+use crate::support::{Daemon, is_long, wait_until};
+
+#[test]
+fn two_menus_chat_and_the_line_being_typed_is_kept() {
+    let daemon = Daemon::start();
+    let mut alice = Menu::open(&daemon, "alice");
+    let mut bob = Menu::open(&daemon, "bob");
+    bob.screen.send("!sta").expect("typed");
+    bob.screen.flush().expect("typed");
+    bob.expect("!sta");
+    alice.send("bob", "hello bob", "bob has it.");
+    bob.expect("~alice: hello bob");
+    bob.expect("!sta");
+    bob.line("tus");
+    bob.expect("bob at 127.0.0.1");
+    bob.expect("Datagrams: 1 new, 0 again");
+    bob.send("alice", "hello alice", "alice has it.");
+    alice.expect("~bob: hello alice");
+    alice.line("!send bob");
+    alice.expect("Several lines");
+    for line in ["one", "", "\ttwo", "."] {
+        alice.line(line);
+    }
+    alice.expect("bob has it.");
+    bob.expect("~alice: one\r\n\t\r\n\t");
+    bob.expect("two");
+    let empty = "Retrieving messages...\nThere is no such name";
+    let said = daemon.ask("fetch;bob\n");
+    assert_eq!(said, empty, "the server has seen none of it");
+    bob.leave();
+    alice.send(
+        "bob",
+        "are you there?",
+        "bob is offline: the server keeps it.",
+    );
+    assert_eq!(daemon.fetch("bob"), ["bob;alice;are you there?"]);
+}
+
+/// Sends `count` messages at once to bob, who is at this address; what the senders say of them.
+fn storm(daemon: &Daemon, at: SocketAddr, what: &str, count: usize) -> Vec<String> {
+    let online = format!("ONLINE port={}", at.port());
+    assert!(Session::of(daemon, "bob").ask(&online).starts_with("OK"));
+    std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..count)
+            .map(|number| {
+                let text = format!("{what}-{number}.");
+                scope.spawn(move || {
+                    let args = ["-v", "-u", "alice", "send", "--instant", "bob", &text];
+                    let (status, _, said) = run(daemon, &args);
+                    assert_eq!(status, Some(0), "{said}");
+                    said
+                })
+            })
+            .collect();
+        let join = |sender: std::thread::ScopedJoinHandle<'_, String>| sender.join().expect("sent");
+        senders.into_iter().map(join).collect()
+    })
+}
+
+#[test]
+fn whatever_the_network_does_a_message_arrives_once() {
+    let daemon = Daemon::start();
+    let mut bob = Menu::open(&daemon, "bob");
+    let count = if is_long() { 200 } else { 16 };
+    let mut sums = Vec::new();
+    let bad = Duration::from_millis(900);
+    for (what, lost, doubled, delay) in [
+        ("clear", 0, 0, Duration::ZERO),
+        ("late", 0, 50, bad),
+        ("rain", 30, 20, bad / 3),
+        ("night", 100, 0, Duration::ZERO),
+    ] {
+        let weather = Weather {
+            lost,
+            doubled,
+            delay,
+        };
+        let proxy = Proxy::to(bob.address, weather);
+        let said = storm(&daemon, proxy.address, what, count);
+        let direct = said.iter().filter(|said| *said == "bob has it.\n").count();
+        let kept = "bob does not answer: the server keeps it.\n";
+        let kept = said.iter().filter(|said| *said == kept).count();
+        assert_eq!(direct + kept, count, "{what}: {said:?}");
+        assert!(
+            proxy.carried() >= count as u64,
+            "{what}: they went this way"
+        );
+        sums.push((what, direct));
+    }
+    assert_eq!(sums[0], ("clear", count));
+    assert_eq!(sums[3], ("night", 0));
+    bob.line("2");
+    bob.line("!status");
+    let mut seen = bob.screen.exp_regex("Datagrams: [^.]*").expect("counts").0;
+    seen.push_str(&bob.leave());
+    seen.push_str(&run(&daemon, &["-u", "bob", "read"]).1);
+    for (what, _) in sums {
+        for number in 0..count {
+            let text = format!("{what}-{number}.");
+            assert_eq!(seen.matches(&text).count(), 1, "{text}\n{seen}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_message_for_us_is_dropped_and_counted() {
+    let daemon = Daemon::start();
+    let mut bob = Menu::open(&daemon, "bob");
+    let socket = socket();
+    let send = |bytes: &[u8]| {
+        socket.send_to(bytes, bob.address).expect("sent");
+    };
+    let good = datagram([1; 16], "al", "bob", b"good");
+    send(b"");
+    send(b"\0");
+    send(b"no header\n");
+    send(b"../x (Instat Msg)>\nhi\n\0");
+    send(&good[..good.len() - 1]);
+    send(&[&good[..], b"x"].concat());
+    send(&ack([1; 16]));
+    send(&datagram([2; 16], "al", "bob", &[b'x'; 1_300]));
+    send(&[&b"al (Instat Msg)>\n"[..], &[b'x'; 1_100]].concat());
+    send(&[0; 60_000]);
+    send(&datagram([3; 16], "al", "carol", b"not for bob"));
+    // Datagrams on loopback keep their order: what is acknowledged came after all that.
+    acknowledged(&socket, bob.address, [1; 16], &good);
+    bob.expect("~al: good");
+    acknowledged(&socket, bob.address, [1; 16], &good);
+    acknowledged(&socket, bob.address, [1; 16], &good);
+    bob.line("!status");
+    bob.expect("Datagrams: 1 new, 2 again; dropped: 7 junk, 3 oversized, 1 foreign, 0 refused.");
+    let rest = bob.leave();
+    assert!(
+        !rest.contains("good") && !rest.contains("not for bob"),
+        "{rest}"
+    );
+}
+
+#[test]
+fn what_is_said_to_the_terminal_is_text() {
+    let daemon = Daemon::start();
+    let mut bob = Menu::open(&daemon, "bob");
+    let body = b"a\x1b[2Jb\nal: c\xff\x07";
+    acknowledged(
+        &socket(),
+        bob.address,
+        [1; 16],
+        &datagram([1; 16], "al", "bob", body),
+    );
+    bob.expect("~al: a\\x1b[2Jb\r\n\t");
+    bob.expect("al: c\\xff\\x07");
+}
+
+#[test]
+fn a_killed_menu_takes_its_listeners_along_and_loses_nothing() {
+    let daemon = Daemon::start();
+    let bob = Menu::open(&daemon, "bob");
+    let listeners = bob.listeners();
+    assert_eq!(listeners.len(), 3);
+    // It shows nothing while it is stopped, and its listener goes on.
+    bob.signal(Signal::SIGSTOP);
+    acknowledged(
+        &socket(),
+        bob.address,
+        [1; 16],
+        &datagram([1; 16], "al", "bob", b"kept"),
+    );
+    let seen = bob.kill();
+    assert!(!seen.contains("kept"), "{seen}");
+    listeners.into_iter().for_each(wait_until_gone);
+    let mut again = Menu::open(&daemon, "bob");
+    if !again.so_far.contains("~al: kept") {
+        again.expect("~al: kept");
+    }
+    // It is noted as shown a moment later.
+    again.line("2");
+    again.expect("No messages for bob.");
+    again.leave();
+    wait_until("it is shown once", || {
+        run(&daemon, &["-u", "bob", "read"]).1.is_empty()
+    });
+}
+
+#[test]
+fn a_killed_listener_is_noticed_and_replaced() {
+    let daemon = Daemon::start();
+    let mut alice = Menu::open(&daemon, "alice");
+    let mut bob = Menu::open(&daemon, "bob");
+    let mut listeners = bob.listeners();
+    signal_to(listeners.pop().expect("a listener"), Signal::SIGKILL);
+    bob.expect("the listener was lost (killed by SIGKILL); another one listens now");
+    alice.send("bob", "still there?", "bob has it.");
+    bob.expect("~alice: still there?");
+    for listener in listeners {
+        signal_to(listener, Signal::SIGKILL);
+    }
+    bob.expect("no listener is left");
+    wait_until("bob is offline", || {
+        run(&daemon, &["who"]).1.contains("bob (offline)")
+    });
+    alice.send("bob", "and now?", "bob is offline: the server keeps it.");
+    bob.line("2");
+    bob.expect("alice: and now?");
+    bob.line("!status");
+    bob.expect("Nobody listens");
+    bob.leave();
+}
+
+#[test]
+fn an_old_client_is_understood_and_understands() {
+    let daemon = Daemon::start();
+    let old = socket();
+    let address = old.local_addr().expect("an address");
+    let place = format!("127.0.0.1 {}", address.port());
+    assert_eq!(frames::register(&daemon, "old", &place), ["400", "400"]);
+    let mut bob = Menu::open(&daemon, "bob");
+    let text = b"old (Instat Msg)>\nhello\nbob\n\0";
+    old.send_to(text, bob.address).expect("sent");
+    bob.expect("~old: hello\r\n\t");
+    bob.expect("bob");
+    bob.send(
+        "old",
+        "hello old",
+        "Sent to old, whose client cannot confirm it.",
+    );
+    let mut bytes = [0; 2_000];
+    let (n, _) = old.recv_from(&mut bytes).expect("a datagram");
+    assert_eq!(&bytes[..n], b"bob (Instat Msg)>\nhello old\n\0");
+    let long = "x".repeat(1_100);
+    let args = ["-v", "-u", "bob", "send", "--instant", "old", &long];
+    let said = run(&daemon, &args).2;
+    assert_eq!(
+        said,
+        "It does not fit a datagram: the server keeps it for old.\n"
+    );
+    // The old client finds our menu in the way that it knows.
+    let mut finds = Frames::say(&daemon, &["!send", "bob"]);
+    assert_eq!(finds.frame(), "404");
+    assert_eq!(finds.frame(), bob.address.to_string().replace(':', " "));
+    finds.end();
+    bob.leave();
+}
+
+#[test]
+fn nothing_that_was_acknowledged_is_lost_by_kills() {
+    let daemon = Daemon::start();
+    let mut seen = String::new();
+    let mut number = 0_u32;
+    let mut sent = Vec::new();
+    let lives = if is_long() { 100 } else { 6 };
+    for life in 0..lives {
+        let bob = Menu::open(&daemon, "bob");
+        seen.push_str(&bob.so_far);
+        let socket = socket();
+        socket.connect(bob.address).expect("connected");
+        // Another moment each time.
+        let end = Instant::now() + Duration::from_millis(5 + 37 * life % 190);
+        let listeners = bob.listeners();
+        let mut bob = Some(bob);
+        loop {
+            number += 1;
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&number.to_be_bytes());
+            let body = format!("number-{number}.");
+            // Refused: the listener is gone.
+            let _ = socket.send(&datagram(id, "al", "bob", body.as_bytes()));
+            if let Some(bob) = bob.take_if(|_| Instant::now() >= end) {
+                if life % 2 == 0 {
+                    seen.push_str(&bob.kill());
+                } else {
+                    for &listener in &listeners {
+                        signal_to(listener, Signal::SIGKILL);
+                    }
+                    seen.push_str(&bob.leave());
+                }
+                // Nobody answers any more, but perhaps an answer is on its way.
+                let limit = Some(Duration::from_secs(1));
+                socket.set_read_timeout(limit).expect("set");
+            }
+            let mut answer = [0; 100];
+            match socket.recv(&mut answer) {
+                Ok(n) => {
+                    assert_eq!(answer[..n], ack(id));
+                    sent.push(body);
+                }
+                Err(_) => break,
+            }
+        }
+        assert!(bob.is_none(), "it answers until it is killed");
+    }
+    seen.push_str(&run(&daemon, &["-u", "bob", "read"]).1);
+    assert!(
+        sent.len() >= usize::try_from(lives).expect("few"),
+        "{}",
+        sent.len()
+    );
+    for body in sent {
+        assert!(seen.contains(&body), "{body} was acknowledged, and is lost");
+    }
+}
+
+#[test]
+fn two_menus_of_one_name_show_a_message_once() {
+    let daemon = Daemon::start();
+    let (mut one, mut two) = (Menu::open(&daemon, "bob"), Menu::open(&daemon, "bob"));
+    let socket = socket();
+    for number in 1..=20 {
+        let id = [number; 16];
+        let bytes = datagram(id, "al", "bob", format!("number-{number}.").as_bytes());
+        acknowledged(&socket, one.address, id, &bytes);
+        acknowledged(&socket, two.address, id, &bytes);
+    }
+    let mut seen = String::new();
+    for menu in [&mut one, &mut two] {
+        menu.line("2");
+        let read = menu.screen.exp_string("?  Help").expect("the menu again");
+        seen.push_str(&read);
+    }
+    for menu in [one, two] {
+        seen.push_str(&menu.leave());
+    }
+    seen.push_str(&run(&daemon, &["-u", "bob", "read"]).1);
+    for number in 1..=20 {
+        let text = format!("number-{number}.");
+        assert_eq!(seen.matches(&text).count(), 1, "{text}\n{seen}");
+    }
+}
+
+#[test]
+fn a_message_that_comes_both_ways_is_shown_once() {
+    let daemon = Daemon::start();
+    let mut bob = Menu::open(&daemon, "bob");
+    let (first, second) = ([1; 16], [2; 16]);
+    let hex = |id: [u8; 16]| id.map(|byte| format!("{byte:02x}")).concat();
+    let mut alice = Session::of(&daemon, "alice");
+    // By datagram, whose acknowledgement was lost, and then through the server.
+    let bytes = datagram(first, "alice", "bob", b"first");
+    acknowledged(&socket(), bob.address, first, &bytes);
+    bob.expect("~alice: first");
+    let sent = alice.store("bob", &format!(" id={}", hex(first)), b"first");
+    assert!(sent.starts_with("OK"), "{sent}");
+    bob.line("2");
+    bob.expect("No messages for bob.");
+    // The other way round.
+    let sent = alice.store("bob", &format!(" id={}", hex(second)), b"second");
+    assert!(sent.starts_with("OK"), "{sent}");
+    bob.line("2");
+    bob.expect("\nalice: second");
+    let bytes = datagram(second, "alice", "bob", b"second");
+    acknowledged(&socket(), bob.address, second, &bytes);
+    bob.line("!status");
+    bob.expect("Datagrams: 1 new, 1 again");
+    assert_eq!(Session::of(&daemon, "bob").read_all(), []);
+    let rest = bob.leave();
+    assert!(!rest.contains("alice"), "{rest}");
+}

@@ -1,0 +1,148 @@
+//! A menu in a pseudo-terminal.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rexpect::session::{PtySession, spawn_command};
+
+use super::{Daemon, PATIENCE, wait_until};
+
+/// A menu that has come as far as its first prompt.
+pub(crate) struct Menu {
+    pub(crate) screen: PtySession,
+    pub(crate) pid: u32,
+    /// Where it listens for instant messages.
+    pub(crate) address: SocketAddr,
+    /// What was on the screen before the first prompt.
+    pub(crate) so_far: String,
+}
+
+impl Menu {
+    /// The menu of `user` at this daemon, online.
+    pub(crate) fn open(daemon: &Daemon, user: &str) -> Self {
+        Self::with(daemon, user, &[])
+    }
+
+    /// The same, with more arguments.
+    pub(crate) fn with(daemon: &Daemon, user: &str, args: &[&str]) -> Self {
+        let mut command = menu_command(daemon);
+        command.args(["-u", user]).args(args);
+        let mut screen = spawn(command);
+        let regex = r"instant messages on ([0-9.]+:[0-9]+)";
+        let (_, line) = screen.exp_regex(regex).expect("who and where");
+        let address = line.rsplit(' ').next().and_then(|text| text.parse().ok());
+        let so_far = screen.exp_string("?  Help").expect("the menu");
+        Self {
+            screen,
+            pid: find(daemon, user),
+            address: address.expect("an address"),
+            so_far,
+        }
+    }
+
+    /// Types a line.
+    pub(crate) fn line(&mut self, text: &str) {
+        self.screen.send_line(text).expect("typed");
+    }
+
+    /// Waits until this is on the screen.
+    pub(crate) fn expect(&mut self, text: &str) {
+        let seen = self.screen.exp_string(text);
+        seen.unwrap_or_else(|e| panic!("{text:?} is not seen: {e}"));
+    }
+
+    /// Sends a message of one line, and waits for the answer.
+    pub(crate) fn send(&mut self, to: &str, text: &str, answer: &str) {
+        self.line("1");
+        self.expect("To:");
+        self.line(to);
+        self.expect("Message:");
+        self.line(text);
+        self.expect(answer);
+    }
+
+    /// The listeners that it has forked, in the order of their numbers.
+    pub(crate) fn listeners(&self) -> Vec<u32> {
+        let path = format!("/proc/{0}/task/{0}/children", self.pid);
+        let list = fs::read_to_string(path).expect("readable");
+        let mut pids: Vec<_> = list
+            .split_whitespace()
+            .map(|pid| pid.parse().expect("a pid"))
+            .collect();
+        pids.sort_unstable();
+        pids
+    }
+
+    /// Sends the menu a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        signal_to(self.pid, signal);
+    }
+
+    /// Leaves by the menu's Exit; what was on the screen since the last time that something was expected.
+    pub(crate) fn leave(mut self) -> String {
+        self.line("3");
+        self.screen.exp_eof().expect("the end")
+    }
+
+    /// Kills it, and returns what was on the screen.
+    pub(crate) fn kill(mut self) -> String {
+        self.signal(Signal::SIGKILL);
+        self.screen.exp_eof().expect("the end")
+    }
+}
+
+/// `dropline` as a menu of this daemon, on any port for instant messages.
+pub(crate) fn menu_command(daemon: &Daemon) -> Command {
+    let mut command = daemon.client();
+    command
+        .args(["127.0.0.1", &daemon.port.to_string()])
+        .env("DROPLINE_SOURCE", "127.0.0.1:0")
+        .env("TERM", "xterm")
+        .env_remove("USER")
+        .env_remove("LOGNAME");
+    command
+}
+
+/// Starts it in a terminal of its own.
+pub(crate) fn spawn(command: Command) -> PtySession {
+    let limit = u64::try_from(PATIENCE.as_millis()).expect("not long");
+    spawn_command(command, Some(limit)).expect("a terminal")
+}
+
+/// Signals a process, which is there.
+pub(crate) fn signal_to(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));
+    kill(pid, signal).expect("signalled");
+}
+
+/// Waits until a process is gone, or nobody has reaped it yet.
+pub(crate) fn wait_until_gone(pid: u32) {
+    wait_until("a process ends", || {
+        match fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) => stat.contains(") Z "),
+            Err(_) => true,
+        }
+    });
+}
+
+/// The newest menu of `user` that we have started at this daemon.
+fn find(daemon: &Daemon, user: &str) -> u32 {
+    let (port, user) = (format!("\0{}\0", daemon.port), format!("\0-u\0{user}\0"));
+    let tasks = fs::read_dir("/proc/self/task").expect("readable");
+    let children = tasks.filter_map(|task| {
+        let path = task.expect("a task").path().join("children");
+        fs::read_to_string(path).ok()
+    });
+    let ours = children.flat_map(|list| {
+        let pids = list.split_whitespace().map(|pid| pid.parse::<u32>());
+        pids.map(|pid| pid.expect("a pid")).collect::<Vec<_>>()
+    });
+    let menus = ours.filter(|pid| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.contains(&port) && line.contains(&user)
+    });
+    menus.max().expect("the menu")
+}
