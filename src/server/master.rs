@@ -20,7 +20,7 @@ use crate::sys::socket::{self, Listener, Peer, Stream};
 const ACCEPTS_A_WAKE: usize = 64;
 
 /// For so many children there is room without asking for memory.
-const EXPECTED_CHILDREN: usize = 512;
+const EXPECTED_CHILDREN: usize = 64;
 
 /// For how long a connection may not have completed a request while there is a crowd.
 const CROWD_PATIENCE: Duration = Duration::from_secs(1);
