@@ -2,10 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use rexpect::session::{PtySession, spawn_command};
 
 use crate::support::namespace::Namespaces;
 use crate::support::session::Session;
-use crate::support::{Daemon, PATIENCE, listen};
+use crate::support::{Daemon, PATIENCE, listen, program, wait_until};
 
 const OPEN: &str = "open_networks = [\"127.0.0.0/8\", \"10.77.0.0/16\"]\n";
 
@@ -45,7 +49,10 @@ fn the_address_that_the_server_sees_counts() {
         connect(&net, 2, &daemon),
         b"\x00\x06\x00\x00!send\0\x00\x06\x00\x00alice\0",
     );
-    assert_eq!(reply, "\x00\u{4}\x00\x00404\x00\x00\u{f}\x00\x0010.77.1.2 8283\x00");
+    assert_eq!(
+        reply,
+        "\x00\u{4}\x00\x00404\x00\x00\u{f}\x00\x0010.77.1.2 8283\x00"
+    );
     let mut bob = Session::over(connect(&net, 2, &daemon));
     bob.ask("HELLO dropline/1 name=bob");
     assert_eq!(
@@ -96,4 +103,57 @@ fn who_comes_from_elsewhere_is_told_which_setting_keeps_them_out() {
     assert_eq!(ask(1), "Message accepted and stored:\n");
     let denied = "Message declined. Not allowed from this address: the server's open_networks does not include it\n";
     assert_eq!(ask(2), denied);
+}
+
+/// The menu of `user` on a host, online.
+fn menu(net: &Namespaces, host: usize, daemon: &Daemon, user: &str) -> PtySession {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", net.name(host)]);
+    command.arg(program("dropline").get_program());
+    command.args(["-d", &format!("10.77.{host}.1:{}", daemon.port), "-u", user]);
+    command.env("TERM", "xterm");
+    command.env("DROPLINE_STATE_DIR", daemon.path().join("state").join(user));
+    let patience = u64::try_from(PATIENCE.as_millis()).expect("not long");
+    let mut menu = spawn_command(command, Some(patience)).expect("a terminal");
+    let at = format!("instant messages on 10.77.{host}.2:");
+    menu.exp_string(&at).expect("the address that others see");
+    menu.exp_string("?  Help").expect("the menu");
+    menu
+}
+
+#[test]
+fn two_people_on_two_hosts_chat() {
+    let Some(net) = Namespaces::server_and_two("two_people_on_two_hosts_chat") else {
+        return;
+    };
+    let daemon = Daemon::in_namespace(net.name(0), &format!("{OPEN}lease = 5\n"));
+    let mut alice = menu(&net, 1, &daemon, "alice");
+    let mut bob = menu(&net, 2, &daemon, "bob");
+    let send = |menu: &mut PtySession, to: &str, text: &str, answer: &str| {
+        for (line, then) in [("1", "To:"), (to, "Message:"), (text, answer)] {
+            menu.send_line(line).expect("typed");
+            menu.exp_string(then).expect("an answer");
+        }
+    };
+    send(&mut alice, "bob", "from host to host", "bob has it.");
+    bob.exp_string("~alice: from host to host")
+        .expect("it is shown");
+    send(&mut bob, "alice", "and back", "alice has it.");
+    alice.exp_string("~bob: and back").expect("it is shown");
+    // Nothing of it went through the server.
+    assert!(!daemon.log().contains(": 1 sent"), "{}", daemon.log());
+    // One that is killed is offline when its lease is over, and the server keeps what comes.
+    bob.process_mut().kill(Signal::SIGKILL).expect("killed");
+    let mut watcher = Session::over(connect(&net, 1, &daemon));
+    watcher.ask("HELLO dropline/1 name=carol");
+    wait_until("bob is offline", || {
+        watcher.ask("LOOKUP bob") == "OK name=bob online=0"
+    });
+    send(&mut alice, "bob", "for later", "the server keeps it.");
+    let mut bob = Session::over(connect(&net, 2, &daemon));
+    bob.ask("HELLO dropline/1 name=bob");
+    assert_eq!(
+        bob.read_all(),
+        [("alice".to_owned(), "for later".to_owned())]
+    );
 }
