@@ -11,6 +11,7 @@ mod gate;
 mod house;
 mod instant;
 mod life;
+mod limits;
 mod line;
 mod load;
 mod logins;

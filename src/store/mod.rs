@@ -9,12 +9,15 @@
 //! 4. a message is handed out whole or not at all.
 #![forbid(unsafe_code)]
 
+mod error;
+mod presence;
 pub(crate) mod spool;
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+pub(crate) use self::error::StoreError;
+pub(crate) use self::presence::{Lease, Presence, Speaks};
 
 use crate::message::{Draft, Stored};
 use crate::name::Name;
@@ -246,67 +249,6 @@ pub(crate) trait Users {
     fn users(&self) -> Result<Vec<User>, StoreError>;
 }
 
-/// Who is online, and where: leases that end by themselves, and with a reboot.
-pub(crate) trait Presence {
-    /// Takes the lease of `name`, unless somebody has it whom `may_replace` does not let go; whether it was
-    /// taken. It is written whole before this returns, and not waited for: no disk needs to keep it.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    fn take(
-        &self,
-        name: &Name,
-        lease: &Lease,
-        may_replace: &dyn Fn(&Lease) -> bool,
-    ) -> Result<bool, StoreError>;
-
-    /// The lease of `name`, if it has not ended.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn lease(&self, name: &Name) -> Result<Option<Lease>, StoreError>;
-
-    /// Ends the lease of `name` if `whose` agrees; whether there was one that it agreed to.
-    ///
-    /// # Errors
-    /// When it cannot be removed.
-    fn give_back(&self, name: &Name, whose: &dyn Fn(&Lease) -> bool) -> Result<bool, StoreError>;
-
-    /// Those who have a lease, where they are known, sorted.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    fn online(&self) -> Result<Vec<(Name, Lease)>, StoreError>;
-}
-
-/// That somebody is online.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lease {
-    /// Where instant messages go; `None` while somebody has reserved the name and not said that yet.
-    pub(crate) address: Option<SocketAddr>,
-    /// What is understood there.
-    pub(crate) speaks: Speaks,
-    /// From where the lease was taken.
-    pub(crate) by: IpAddr,
-    /// A random number, so that its taker knows it again.
-    pub(crate) token: u64,
-    /// Since when, in milliseconds since 1970.
-    pub(crate) since: u64,
-    /// When it ends, in milliseconds since this machine was started ([`boot_millis`]).
-    ///
-    /// [`boot_millis`]: crate::sys::clock::boot_millis
-    pub(crate) until: u64,
-}
-
-/// Which instant messages a client understands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Speaks {
-    /// The old text form.
-    Text,
-    /// Our datagrams, which are acknowledged.
-    Datagram,
-}
-
 /// Everything that a client can ask for.
 pub(crate) trait Store: Mail + Users + Presence {}
 
@@ -395,116 +337,4 @@ pub(crate) struct Queue {
     pub(crate) bytes: u64,
     /// When the first of them was accepted, in milliseconds since 1970.
     pub(crate) oldest: Option<u64>,
-}
-
-/// Why the store did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StoreError {
-    /// Another reader has the mailbox.
-    #[error("another reader has the mailbox")]
-    Busy,
-    /// The mailbox has as much as it may have.
-    #[error("the mailbox of {0} is full: {1}")]
-    Quota(Name, &'static str),
-    /// The disk has failed to keep something of this mailbox; nothing more is written to it.
-    #[error("{0} is read-only since the disk failed; see droplinectl check")]
-    ReadOnly(PathBuf),
-    /// There is no room on the disk.
-    #[error(
-        "the disk that holds {0} is full, or has less free than min_free_bytes and min_free_inodes say"
-    )]
-    DiskFull(PathBuf),
-    /// What is on the disk is not what was written there.
-    #[error("{path} is damaged at byte {offset}: {what}")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Where in it.
-        offset: u64,
-        /// What is wrong.
-        what: &'static str,
-    },
-    /// There is such a mailbox already.
-    #[error("{0} exists already, and is left as it is")]
-    Exists(PathBuf),
-    /// The numbers of messages do not rise.
-    #[error("message {seq} cannot come after message {last}: numbers begin at 1 and rise")]
-    Order {
-        /// The number of the message.
-        seq: u64,
-        /// The number of the one before.
-        last: u64,
-    },
-    /// A directory is not a spool that this program can use.
-    #[error("{path} cannot be used as a spool: {what}")]
-    Spool {
-        /// The directory.
-        path: PathBuf,
-        /// What is wrong with it, and what to do.
-        what: String,
-    },
-    /// A system call failed.
-    #[error("cannot {action} {path}: {source}")]
-    System {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
-}
-
-impl StoreError {
-    /// Turns what the kernel said into a sentence: for `map_err`.
-    fn system(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
-        move |source| {
-            let path = path.as_ref().to_owned();
-            match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull(path),
-                _ => Self::System {
-                    action,
-                    path,
-                    source,
-                },
-            }
-        }
-    }
-}
-
-impl Clone for StoreError {
-    /// For messages that share their fate.
-    fn clone(&self) -> Self {
-        match self {
-            Self::Busy => Self::Busy,
-            Self::Quota(name, what) => Self::Quota(name.clone(), what),
-            Self::ReadOnly(path) => Self::ReadOnly(path.clone()),
-            Self::DiskFull(path) => Self::DiskFull(path.clone()),
-            Self::Exists(path) => Self::Exists(path.clone()),
-            Self::Order { seq, last } => Self::Order {
-                seq: *seq,
-                last: *last,
-            },
-            Self::Damaged { path, offset, what } => Self::Damaged {
-                path: path.clone(),
-                offset: *offset,
-                what,
-            },
-            Self::Spool { path, what } => Self::Spool {
-                path: path.clone(),
-                what: what.clone(),
-            },
-            Self::System {
-                action,
-                path,
-                source,
-            } => Self::System {
-                action,
-                path: path.clone(),
-                source: source
-                    .raw_os_error()
-                    .map_or_else(|| source.kind().into(), io::Error::from_raw_os_error),
-            },
-        }
-    }
 }

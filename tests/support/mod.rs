@@ -93,9 +93,14 @@ impl Daemon {
     /// A daemon in another network namespace, for this configuration.
     pub(crate) fn in_namespace(namespace: &str, config: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
+        Self::started_by(&["ip", "netns", "exec", namespace], dir, config)
+    }
+
+    /// A daemon that this command starts, which becomes it.
+    pub(crate) fn started_by(starter: &[&str], dir: TempDir, config: &str) -> Self {
         let spool = dir.path().join("spool");
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", namespace]);
+        let mut command = Command::new(starter[0]);
+        command.args(&starter[1..]);
         command.arg(program("droplined").get_program());
         Self::launch_by(command, dir, &spool, config, &[], &[])
     }

@@ -172,6 +172,8 @@ impl Talk<'_> {
 
     /// Says what is done, for whoever looks.
     fn doing(&self, what: &str) {
+        #[cfg(debug_assertions)]
+        panic_as_asked(what);
         self.ticket.doing(&self.whence, what);
     }
 
@@ -205,6 +207,13 @@ impl Talk<'_> {
         self.ticket.count(Counter::StoredBytes, body.len() as u64);
         Ok(receipt)
     }
+}
+
+/// In a test build, breaks the child that does what the environment says.
+#[cfg(debug_assertions)]
+fn panic_as_asked(what: &str) {
+    let asked = std::env::var_os("DROPLINED_PANIC");
+    assert!(asked.is_none_or(|asked| asked != what), "as asked");
 }
 
 fn new_id() -> Result<MessageId, StoreError> {

@@ -1,0 +1,101 @@
+//! What a child may use, and what becomes of everybody else when one breaks or there can be no more.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::support::session::Session;
+use crate::support::{Daemon, listen, program, skip, wait_until};
+
+#[test]
+fn a_child_may_use_so_much_and_no_more() {
+    let daemon = Daemon::with("child_memory = 134217728\n", &[]);
+    let _held = daemon.say(b"H");
+    wait_until("there is a child", || !daemon.children().is_empty());
+    let child = &daemon.children()[0];
+    let limit = |pid: &str, what: &str| {
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("readable");
+        let line = limits
+            .lines()
+            .find_map(|line| line.strip_prefix(what))
+            .expect("a line");
+        line.split_whitespace().next().expect("a number").to_owned()
+    };
+    wait_until("it is limited", || {
+        limit(child, "Max address space") == "134217728"
+    });
+    assert_eq!(limit(child, "Max core file size"), "0");
+    assert_eq!(limit(child, "Max processes"), "0");
+    assert_eq!(limit(child, "Max open files"), "128");
+    assert_ne!(limit(&daemon.pid().to_string(), "Max processes"), "0");
+}
+
+#[test]
+fn a_child_that_panics_ends_alone_and_is_counted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let spool = dir.path().join("spool");
+    let env = [("DROPLINED_PANIC", Path::new("fetch bob"))];
+    let daemon = Daemon::with_spool(dir, &spool, "penalty_exempt = []\n", &env);
+    daemon.store("bob", "al", "hi");
+    let mut other = Session::of(&daemon, "carol");
+    assert_eq!(daemon.ask("fetch;bob\n"), "");
+    daemon.logged("a bug in this program: panicked at");
+    daemon.logged("ended with status 70");
+    // Its source waits for half a minute; who is there already does not notice.
+    assert_eq!(other.ask("FETCH"), "END n=0 more=0 waiting=0");
+    wait_until("the source is penalized", || {
+        daemon
+            .ask("store;bob;al;hi\n")
+            .starts_with("Message declined. Too many useless")
+    });
+    let output = program("droplinectl")
+        .arg("--run-dir")
+        .arg(daemon.path().join("run"))
+        .arg("metrics")
+        .output()
+        .expect("run");
+    let metrics = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        metrics.contains("\ndropline_crashes_total 1\n"),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn with_many_children_each_has_less_time() {
+    let daemon = Daemon::with("max_children = 4\nrequest_timeout = 6\n", &[]);
+    let half = || {
+        let mut session = Session::of(&daemon, "al");
+        session.send("SEND bob 100\n");
+        session
+    };
+    let early = [half(), half()];
+    wait_until("two are served", || daemon.children().len() == 2);
+    // This one comes later, when half of all are there, and is ended first.
+    let mut late = half();
+    assert_eq!(late.line(), "ERR timeout nothing came for too long");
+    drop(late);
+    wait_until("it is gone", || daemon.children().len() <= 2);
+    assert_eq!(daemon.children().len(), 2, "the others still have time");
+    drop(early);
+}
+
+#[test]
+fn without_processes_clients_are_told_and_served_when_there_are_some() {
+    let test = "without_processes_clients_are_told";
+    if !nix::unistd::geteuid().is_root() {
+        return skip(test, "only for somebody else than root is there a limit");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("set");
+    // An account that has no other process.
+    let daemon = Daemon::started_by(&["prlimit", "--nproc=3:3"], dir, "user = \"irc\"\n");
+    let held: Vec<_> = (0..2).map(|_| Session::of(&daemon, "al")).collect();
+    let refusal = "Message declined. The server is out of processes, try again later\n";
+    assert_eq!(listen(daemon.say(b"fetch;bob\n")), refusal);
+    daemon.logged("cannot fork a child for ");
+    drop(held);
+    wait_until("there are processes again", || {
+        daemon.ask("store;bob;al;hi\n") == "Message accepted and stored:\n"
+    });
+}
