@@ -12,6 +12,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::support::ledger::{Ledger, Verdict};
+use crate::support::session::{Session, number};
 use crate::support::{Daemon, is_long, program, report, skip, wait_until};
 
 /// The ledger is compared with the history as well, so nothing of it may be forgotten.
@@ -383,6 +384,47 @@ fn where_no_space_is_given_back_the_mailbox_is_copied() {
     assert!(len < 1_000_000, "{len} bytes for what is left of 3 MB");
     daemon.store("bob", "al", "next");
     daemon.logged("store bob/101 from");
+}
+
+#[test]
+fn who_watches_a_mailbox_that_is_replaced_goes_on_watching() {
+    let test = "who_watches_a_mailbox_that_is_replaced_goes_on_watching";
+    let Some(mount) = Mount::nothing(test) else {
+        return;
+    };
+    if !mount.mount(&["-t", "ramfs", "-o", "mode=0700"], Path::new("none")) {
+        return skip(test, "a ramfs cannot be mounted here");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let spool = mount.path().join("spool");
+    let daemon = Daemon::with_spool(dir, &spool, "history_bytes = 0", &[]);
+    let inode = || {
+        use std::os::unix::fs::MetadataExt as _;
+        fs::metadata(spool.join("mail/f5/bob"))
+            .expect("there")
+            .ino()
+    };
+    daemon.store("bob", "al", "message 0");
+    let before = inode();
+    let mut bob = Session::of(&daemon, "bob");
+    bob.send("WATCH\n");
+    let body = "x".repeat(20_000);
+    for n in 0..30 {
+        let (line, got) = bob.message();
+        assert!(got.starts_with(format!("message {n}").as_bytes()), "{line}");
+        // Some wait while others are acknowledged, and the mailbox is copied.
+        if n % 3 == 2 {
+            assert_eq!(bob.ask(&format!("ACK {}", number(&line, "seq"))), "OK");
+        }
+        daemon.store("bob", "al", &format!("message {} {body}", n + 1));
+    }
+    assert_ne!(inode(), before, "it was copied");
+    let (line, _) = bob.message();
+    assert_eq!(number(&line, "seq"), 31);
+    assert_eq!(bob.ask("ACK 31"), "OK");
+    assert_eq!(bob.ask("QUIT"), "OK");
+    drop(bob);
+    wait_until("nothing waits", || daemon.fetch("bob").is_empty());
 }
 
 /// What droplinectl says of a spool.
