@@ -39,7 +39,7 @@ use self::master::{Leave, Master, Serve};
 use self::pid_file::{PidFile, PidFileError};
 use self::privileges::PrivilegeError;
 use self::scoreboard::{Counter, Scoreboard};
-use crate::places::SOCKET;
+use crate::places::{Places, SOCKET};
 use crate::store::StoreError;
 use crate::store::spool::Spool;
 use crate::sys::clock::Deadline;
@@ -211,7 +211,10 @@ fn lay_sandbox(cli: &Cli, config: &Config) -> Result<(), StartError> {
     }
     let writable = [&config.spool, &config.run_dir, Path::new("/dev/null")];
     let mut readable: Vec<&Path> = READABLE.iter().map(Path::new).collect();
-    readable.extend(cli.config.as_deref().and_then(Path::parent));
+    // So that SIGHUP can read it again.
+    let usual = Places::of_this_user().map(|places| places.config);
+    let files = [cli.config.as_deref(), usual.as_deref()];
+    readable.extend(files.into_iter().flatten().filter_map(Path::parent));
     let lacking = sandbox::lay(&writable, &readable);
     for lack in lacking {
         if config.sandbox == Sandbox::Require {
