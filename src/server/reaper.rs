@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::child::{GARBAGE, TIMED_OUT};
-use super::scoreboard::{Counter, Scoreboard, has_completed};
+use super::scoreboard::{Counter, Scoreboard, is_proved};
 use super::sources::{Offence, Penalties, Source, is_exempt};
 use crate::sys::process::{self, End, Pid};
 use crate::sys::socket::Peer;
@@ -76,18 +76,18 @@ impl Children {
         self.sources.get(&source).copied().unwrap_or(0)
     }
 
-    /// How many have not completed a request yet.
+    /// How many serve a client that has not said what it wants, or does not read it.
     pub(super) fn unproved(&self) -> usize {
-        let unproved = |child: &&Child| !has_completed(self.board.slot(child.slot));
+        let unproved = |child: &&Child| !is_proved(self.board.slot(child.slot));
         self.running.values().filter(unproved).count()
     }
 
-    /// Ends those that have not completed a request for as long as `limit`: there is a crowd, and honest clients need
+    /// Ends those that wait for such a client for as long as `limit`: there is a crowd, and honest clients need
     /// milliseconds. How many that were.
     pub(super) fn evict(&mut self, limit: Duration) -> usize {
         let mut count = 0;
         for (pid, child) in &mut self.running {
-            let waits = !child.evicted && !has_completed(self.board.slot(child.slot));
+            let waits = !child.evicted && !is_proved(self.board.slot(child.slot));
             if waits && child.begun.elapsed() >= limit {
                 child.evicted = true;
                 process::kill(*pid);

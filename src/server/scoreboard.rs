@@ -117,12 +117,12 @@ impl Scoreboard {
     }
 }
 
-/// The phase of a child that has done what it was asked for.
-const COMPLETED: u64 = 1;
+/// The phase of a child whose client has said what it wants, and read what it got.
+const PROVED: u64 = 1;
 
-/// Whether the child with this slot has completed a request.
-pub(super) fn has_completed(slot: Slot) -> bool {
-    slot.phase() == COMPLETED
+/// Whether the client of the child with this slot has shown that it means well.
+pub(super) fn is_proved(slot: Slot) -> bool {
+    slot.phase() == PROVED
 }
 
 /// The place of one child on the scoreboard.
@@ -146,9 +146,10 @@ impl Ticket {
         title::set(&format!("droplined: {peer} {what}"));
     }
 
-    /// A request was completed: whoever this is means well.
-    pub(super) fn completed(self) {
-        self.slot.set_phase(COMPLETED);
+    /// The client has said what it wants, or read what it got: from now on the disk is waited for, and not the
+    /// client.
+    pub(super) fn proved(self) {
+        self.slot.set_phase(PROVED);
     }
 
     /// Counts.

@@ -114,7 +114,6 @@ impl Client<'_, '_> {
         }
         let verb = String::from_utf8_lossy(command.text());
         self.talk.doing(&format!("{verb} {name}"));
-        self.talk.ticket.completed();
         match command {
             Command::Register => self.register(&name),
             Command::Quit => self.quit(&name),
@@ -215,6 +214,7 @@ impl Client<'_, '_> {
             let how = format!("{what}: {count} messages not delivered, they stay waiting");
             return Ok(Outcome::Broken(how));
         }
+        self.talk.ticket.proved();
         if let (Some(waiting), Some(last)) = (&mut waiting, queue.last) {
             waiting.acknowledge(last).map_err(doing(&what))?;
             self.talk.ticket.count(Counter::Delivered, count);
@@ -291,6 +291,7 @@ impl Client<'_, '_> {
         }
         let who = self.talk.marked(&from);
         let what = format!("{what} from {who}, {} bytes", body.len());
+        self.talk.ticket.proved();
         let receipt = self.talk.deliver(to, &from, body).map_err(doing(&what))?;
         Ok(Outcome::Done(format!(
             "{what}: accepted as {to}/{}",

@@ -113,10 +113,10 @@ impl Talk<'_> {
 
     fn store(&mut self, to: &Name, from: &Name, body: &[u8], more: bool) -> io::Result<Outcome> {
         self.doing(&format!("store {to}"));
+        self.ticket.proved();
         let stored = self.deliver(to, from, body);
         match stored {
             Ok(receipt) => {
-                self.ticket.completed();
                 self.reply(wire::ACCEPTED, more)?;
                 let (bytes, seq) = (body.len(), receipt.seq);
                 let from = self.marked(from);
@@ -153,6 +153,7 @@ impl Talk<'_> {
             let what = format!("fetch {of}: {count} messages not delivered, they stay waiting");
             return Ok(Outcome::Broken(what));
         }
+        self.ticket.proved();
         match waiting.acknowledge(last) {
             Ok(()) => {
                 self.ticket.count(Counter::Delivered, count);

@@ -273,7 +273,7 @@ impl Session<'_, '_> {
             .field("lease", self.talk.config.lease.as_secs())
             .end();
         self.name = name;
-        self.talk.ticket.completed();
+        self.talk.ticket.proved();
         self.doing("session");
         Ok(())
     }
