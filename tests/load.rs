@@ -98,9 +98,9 @@ fn ten_thousand_connections_leave_nothing_behind() {
         wait_until("all children are reaped", || daemon.children().is_empty());
     };
     // What it has to allocate once, it has allocated after these.
-    mixed(100);
+    mixed(1_500);
     let (fds, memory) = (daemon.proc_entries("fd"), daemon.private_memory());
-    mixed(if is_long() { 25_000 } else { 2_500 });
+    mixed(if is_long() { 25_000 } else { 2_000 });
     assert_eq!(daemon.proc_entries("fd"), fds, "descriptors");
     assert_eq!(daemon.proc_entries("task"), 1, "threads");
     let after = daemon.private_memory();
