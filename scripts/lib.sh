@@ -48,7 +48,10 @@ start_daemon() {
     # A named pipe, so that the port is there exactly when the daemon listens.
     ready=$(mktemp -u "$dir/ready.XXXXXX")
     mkfifo -m 600 "$ready"
-    "$DROPLINED" --config /dev/null --spool "$dir/spool" --run-dir "$dir/run" --ready-fd 3 "$@" \
+    # A daemon of root's stays root here: the account of the system's daemon may not enter this directory.
+    : >"$dir/private.toml"
+    [ "$(id -u)" != 0 ] || echo 'user = "root"' >"$dir/private.toml"
+    "$DROPLINED" --config "$dir/private.toml" --spool "$dir/spool" --run-dir "$dir/run" --ready-fd 3 "$@" \
         3>"$ready" 2>>"$dir/log" </dev/null &
     daemon_pid=$!
     read -r daemon_port <"$ready" || true

@@ -358,7 +358,9 @@ fn sockets_are_taken_from_the_service_manager() {
     let test = "sockets_are_taken_from_the_service_manager";
     let dir = tempfile::tempdir().expect("a directory");
     let port = free_port();
-    let path = dir.path().join("sock");
+    // The place where the daemon would make its own, and remove it.
+    let path = dir.path().join("run/dropline.sock");
+    fs::create_dir(dir.path().join("run")).expect("made");
     let activate = Command::new("systemd-socket-activate")
         .args(["-l", &format!("127.0.0.1:{port}"), "-l"])
         .arg(&path)

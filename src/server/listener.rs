@@ -52,16 +52,26 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
+/// What is listened on.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    /// The sockets.
+    pub(super) all: Vec<Listener>,
+    /// Whether the service manager has made them, and removes them when it wants to.
+    pub(super) inherited: bool,
+}
+
 /// Listens on what the service manager hands over (LISTEN_FDS of sd_listen_fds(3)), and only on that. Where there is
 /// nothing, on all addresses of the configuration, and on the socket in the run directory. Where the port is 0,
 /// the kernel chooses one for the first address, and the others get the same.
 ///
 /// # Errors
 /// The first address that cannot be had.
-pub(super) fn open(config: &Config) -> Result<Vec<Listener>, ListenError> {
-    let inherited = socket::inherited_listeners().map_err(ListenError::Inherited)?;
-    if !inherited.is_empty() {
-        return Ok(inherited);
+pub(super) fn open(config: &Config) -> Result<Listeners, ListenError> {
+    let all = socket::inherited_listeners().map_err(ListenError::Inherited)?;
+    if !all.is_empty() {
+        let inherited = true;
+        return Ok(Listeners { all, inherited });
     }
     let mut port = config.port;
     let mut listeners = Vec::with_capacity(config.bind.len() + 1);
@@ -75,14 +85,16 @@ pub(super) fn open(config: &Config) -> Result<Vec<Listener>, ListenError> {
     let path = config.run_dir.join(SOCKET);
     let listener = socket::listen_at(&path).map_err(|source| ListenError::Path { path, source })?;
     listeners.push(Listener::Unix(listener));
-    Ok(listeners)
+    Ok(Listeners {
+        all: listeners,
+        inherited: false,
+    })
 }
 
-/// Removes the socket in the run directory: nobody answers there any more.
+/// Removes the socket in the run directory, which must be our own: nobody answers there any more.
 pub(super) fn remove_socket(config: &Config) {
     let path = config.run_dir.join(SOCKET);
     match std::fs::remove_file(&path) {
-        // A socket that the service manager has handed over is somewhere else.
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             log::warn!("cannot remove {}: {e}", path.display());
         }

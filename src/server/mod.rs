@@ -134,6 +134,7 @@ fn run(cli: &Cli, mut config: Config, ready: &mut Ready) -> Result<(), StartErro
     }
     let pid_file = PidFile::write(&config.run_dir)?;
     let listeners = listener::open(&config)?;
+    let inherited = listeners.inherited;
     if let Some(account) = &account {
         privileges::become_account(account)?;
     }
@@ -146,7 +147,7 @@ fn run(cli: &Cli, mut config: Config, ready: &mut Ready) -> Result<(), StartErro
         log::info!("ps will not show what children do: {e}");
     }
     lay_sandbox(cli, &config)?;
-    let mut master = Master::new(listeners, board)?;
+    let mut master = Master::new(listeners.all, board)?;
     // Signals are trapped by now: whoever knows that we listen may end us in order.
     announce(&config, master.listeners(), cli.ready_fd)?;
     ready.listens();
@@ -183,7 +184,10 @@ fn run(cli: &Cli, mut config: Config, ready: &mut Ready) -> Result<(), StartErro
             }
             Leave::End => {
                 notify::stopping();
-                listener::remove_socket(&config);
+                // One that the service manager has made may be at the same place; somebody connects to it later.
+                if !inherited {
+                    listener::remove_socket(&config);
+                }
                 master.end(Deadline::after(config.drain_timeout))?;
                 pid_file.remove_with(scoreboard::FILE);
                 return Ok(());

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# The manual pages: they render without warnings, and say what the programs say of themselves.
+# shellcheck source=tests/smoke/lib.bash
+. "$(dirname "$0")/lib.bash"
+
+ctl=target/release/droplinectl
+rendered=
+if command -v mandoc >/dev/null; then
+    for page in etc/man/*.[1-9]; do
+        # Style is taste, and what other manual pages are there is not ours.
+        said=$(mandoc -T lint -W warning "$page" 2>&1) || true
+        expect "$page is sound" "$said" ''
+        mandoc -T ascii -O width=200 "$page" | col -b >"$dir/$(basename "$page")"
+    done
+    rendered=1
+fi
+if command -v man >/dev/null && command -v groff >/dev/null; then
+    for page in etc/man/*.[1-9]; do
+        said=$(LC_ALL=C.UTF-8 MANWIDTH=80 man --warnings -E UTF-8 -l "$page" 2>&1 >/dev/null)
+        expect "$page is sound for groff" "$said" ''
+        [ -n "$rendered" ] || MANWIDTH=200 man -l -E ascii "$page" | col -b >"$dir/$(basename "$page")"
+    done
+    rendered=1
+fi
+if [ -z "$rendered" ]; then
+    echo 'skip    the manual pages: there is neither mandoc nor groff'
+    exit 0
+fi
+
+# says PAGE WORD - whether the page has it, as a word of its own.
+says() {
+    if ! grep -qE -- "(^|[^A-Za-z0-9_-])$2([^A-Za-z0-9_-]|$)" "$dir/$1"; then
+        echo "$1 does not say $2" >&2
+        exit 1
+    fi
+}
+
+# Every flag that a program knows, and every command.
+# flags HELP - the long and the short flags in a help text.
+flags() {
+    grep -E '^ +-' <<<"$1" | grep -oE -- '(^| )--?[A-Za-z][A-Za-z-]*' | tr -d ' ' | sort -u
+}
+for flag in $(flags "$("$DROPLINED" --help)"); do
+    says droplined.8 "$flag"
+done
+commands=$("$ctl" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
+expect 'there are commands' "$(wc -w <<<"$commands" | tr -d ' ' | grep -cE '^(1[0-9]|[2-9][0-9])$')" 1
+for flag in $(flags "$("$ctl" --help)"); do
+    says droplinectl.8 "$flag"
+done
+for command in $commands; do
+    says droplinectl.8 "$command"
+    for flag in $(flags "$("$ctl" "$command" --help 2>&1 || true)"); do
+        says droplinectl.8 "$flag"
+    done
+done
+
+# Every key of the configuration with its default, and every range that the daemon knows.
+keys=0
+while IFS= read -r line; do
+    keys=$((keys + 1))
+    key=${line%% *}
+    entry=$(sed -n "/^ *$key = /,/^\$/p" "$dir/droplined.toml.5")
+    expect "the default of $key" "$(sed -n '1s/^ *//p' <<<"$entry")" "$line"
+    case $line in
+        *' = '[0-9]*)
+            echo "$key = -1" >"$dir/wrong.toml"
+            range=$("$DROPLINED" --check --config "$dir/wrong.toml" 2>&1 |
+                sed -n 's/.*out of range: \(.*\) are allowed/\1/p') || true
+            range=${range/ to 9223372036854775807/ or more}
+            [ -n "$range" ] || expect "the range of $key" '' 'one'
+            if ! tr -s ' \n' ' ' <<<"$entry" | grep -qF "$range"; then
+                expect "the range of $key" "$entry" "$range"
+            fi
+            ;;
+    esac
+done < <(grep -E '^[a-z_]+ = ' etc/droplined.toml)
+expect 'there are keys' "$((keys > 20))" 1
+
+# Every counter that the daemon counts.
+start_daemon "$dir" -p 0
+counters=$("$ctl" --run-dir "$dir/run" metrics | sed -n 's/^# TYPE dropline_\(.*\) \(counter\|gauge\)$/\1/p')
+end_daemon
+for counter in $counters; do
+    case $counter in
+        *_total) says droplinectl.8 "${counter%_total}" ;;
+        *) says droplinectl.8 "dropline_$counter" ;;
+    esac
+done

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# What a service is made of: systemd takes the units, they expose little, and the configuration is valid.
+# shellcheck source=tests/smoke/lib.bash
+. "$(dirname "$0")/lib.bash"
+
+if command -v systemd-analyze >/dev/null; then
+    # The program that they start is the one that was built, and their manual pages are those of the sources.
+    for unit in droplined.service droplined.socket; do
+        sed "s#/usr/sbin/droplined#$PWD/$DROPLINED#" "etc/systemd/$unit" >"$dir/$unit"
+    done
+    said=$(SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no "$dir"/droplined.{service,socket} 2>&1) ||
+        expect 'the units are valid' "$said" ''
+    expect 'the units are valid' "$said" ''
+    if systemd-analyze --help | grep -q -- --threshold; then
+        systemd-analyze security --no-pager --offline=true --threshold=15 "$dir/droplined.service" >"$dir/exposure" || {
+            cat "$dir/exposure" >&2
+            exit 1
+        }
+    else
+        echo 'skip    this systemd-analyze cannot measure the exposure of a unit'
+    fi
+else
+    echo 'skip    the units: there is no systemd-analyze'
+fi
+
+if command -v systemd-tmpfiles >/dev/null && command -v systemd-sysusers >/dev/null; then
+    if [ "$(id -u)" = 0 ]; then
+        # An account, and its directories, in an empty root.
+        mkdir -p "$dir/root/etc"
+        systemd-sysusers --root="$dir/root" "$PWD/etc/sysusers.d/dropline.conf" 2>/dev/null
+        uid=$(sed -n 's/^dropline:[^:]*:\([0-9]*\):.*:\/nonexistent:.*nologin$/\1/p' "$dir/root/etc/passwd")
+        systemd-tmpfiles --root="$dir/root" --create "$PWD/etc/tmpfiles.d/dropline.conf"
+        expect 'the spool' "$(stat -c '%u %a' "$dir/root/var/spool/dropline")" "$uid 700"
+        expect 'the run directory' "$(stat -c '%u %a' "$dir/root/run/dropline")" "$uid 755"
+    else
+        echo 'skip    the account and its directories: this is not root'
+    fi
+else
+    echo 'skip    the account and its directories: there is no systemd-sysusers'
+fi
+
+if command -v rsyslogd >/dev/null; then
+    rsyslogd -N1 -f etc/rsyslog.d/dropline.conf >"$dir/rsyslog" 2>&1 || {
+        cat "$dir/rsyslog" >&2
+        exit 1
+    }
+else
+    echo 'skip    the rules of rsyslog: there is no rsyslogd'
+fi
+if command -v logrotate >/dev/null; then
+    expect 'the rules of logrotate' "$(logrotate --debug --state "$dir/state" etc/logrotate.d/dropline 2>&1 |
+        grep -i '^error' || true)" ''
+else
+    echo 'skip    the rules of logrotate: there is no logrotate'
+fi
+
+expect 'the shipped configuration' "$("$DROPLINED" --check --config etc/droplined.toml 2>&1 | sed 's/.*: //')" \
+    'the configuration is valid'
