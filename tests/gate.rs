@@ -161,6 +161,23 @@ fn an_operator_sees_what_goes_on() {
 }
 
 #[test]
+fn what_is_acknowledged_is_counted_as_delivered_once() {
+    let daemon = Daemon::start();
+    for _ in 0..10 {
+        daemon.store("bob", "al", "hi");
+    }
+    let mut bob = Session::of(&daemon, "bob");
+    for (fetch, ack, delivered) in [("FETCH max=6", 4, 4), ("FETCH", 7, 7), ("FETCH", 10, 10)] {
+        bob.send(format!("{fetch}\n"));
+        bob.messages();
+        assert_eq!(bob.ask(&format!("ACK {ack}")), "OK");
+        assert_eq!(counter(&daemon, "delivered"), delivered);
+    }
+    assert_eq!(bob.ask("QUIT"), "OK");
+    daemon.logged("15 handed out, 10 acknowledged");
+}
+
+#[test]
 fn without_a_daemon_there_is_nothing_to_see() {
     let mut daemon = Daemon::start();
     daemon.signal(Signal::SIGTERM);

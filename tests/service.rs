@@ -26,6 +26,14 @@ fn free_port() -> u16 {
 }
 
 fn detach_in(dir: &Path, port: u16, config: &str) -> Output {
+    // Somebody must listen there, else the command says that nobody does.
+    let socket = dir.join("log");
+    let _syslogd = (!config.contains("syslog_socket")).then(|| UnixDatagram::bind(&socket));
+    let config = if config.contains("syslog_socket") {
+        config.to_owned()
+    } else {
+        format!("syslog_socket = \"{}\"\n{config}", socket.display())
+    };
     fs::write(dir.join("droplined.toml"), config).expect("written");
     program("droplined")
         // Relative paths are those of the directory that it is started in.
@@ -110,6 +118,11 @@ fn the_command_returns_when_the_daemon_listens_and_not_before() {
         daemon.pid().to_string(),
         "it could not get one either"
     );
+    // Others can get to its socket, whatever umask it was started with.
+    let run = fs::metadata(daemon.dir.path().join("run"))
+        .expect("there")
+        .permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&run) & 0o777, 0o755);
     let cwd = fs::read_link(format!("/proc/{}/cwd", daemon.pid())).expect("readable");
     assert_eq!(cwd, Path::new("/"));
     // A second one, of the same port, run directory or spool, is told by the command itself, in words.
@@ -324,6 +337,46 @@ fn the_log_goes_to_syslog_and_survives_its_restart_under_load() {
         log.contains(&format!("droplined[{}]: children ", daemon.pid()))
     });
     report("rsyslogd restarted under load: 50 messages accepted meanwhile");
+}
+
+#[test]
+fn without_syslogd_the_command_says_that_nothing_is_logged() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = format!("syslog_socket = \"{}/none\"\n", dir.path().display());
+    let port = free_port();
+    let output = detach_in(dir.path(), port, &config);
+    let daemon = Detached { dir, port };
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        text(&output).contains("there is no syslogd at "),
+        "{}",
+        text(&output)
+    );
+    assert_eq!(
+        daemon.ask("store;bob;al;hi\n"),
+        "Message accepted and stored:\n"
+    );
+}
+
+#[test]
+fn a_log_file_that_others_write_to_as_well_loses_no_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = dir.path().join("log");
+    let script = format!(
+        "{{ echo one; {} --config /nonexistent; echo three; }} >{} 2>&1",
+        program("droplined").get_program().display(),
+        log.display()
+    );
+    let done = Command::new("sh").args(["-c", &script]).status();
+    assert!(done.expect("run").success());
+    let text = fs::read_to_string(&log).expect("readable");
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(
+        (lines.len(), lines[0], lines[2]),
+        (3, "one", "three"),
+        "{text}"
+    );
+    assert!(lines[1].contains("cannot read the configuration /nonexistent"));
 }
 
 #[test]

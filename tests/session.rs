@@ -124,6 +124,7 @@ fn errors_keep_the_session_unless_nobody_can_tell_where_it_goes_on() {
         ("", "syntax"),
         ("fetch", "syntax"),
         ("FETCH all", "syntax"),
+        ("FETCH\0", "syntax"),
         ("ACK x", "syntax"),
         ("ACK 7", "syntax"),
         ("HELLO dropline/1", "syntax"),
@@ -154,7 +155,7 @@ fn errors_keep_the_session_unless_nobody_can_tell_where_it_goes_on() {
         "SEND bob 2\nabc\n".into(),
         "SEND bob 999999999\n".into(),
         "x".repeat(1_024),
-        "FETCH\0\n".into(),
+        "SEND b\0b 3\nabc\n".into(),
     ] {
         let mut session = Session::of(&daemon, "alice");
         session.send(&lost);

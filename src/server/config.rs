@@ -137,6 +137,11 @@ impl<'de> Deserialize<'de> for Directory {
                 "a directory has a path, without NUL bytes in it",
             ));
         }
+        if !path.starts_with('/') {
+            return Err(serde::de::Error::custom(format!(
+                "{path:?} is not an absolute path: nobody knows in which directory the daemon is started"
+            )));
+        }
         Ok(Self(path.into()))
     }
 }
@@ -440,7 +445,8 @@ mod tests {
             "port = -1",
             "bind = []",
             "spool = \"\"",
-            "run_dir = \"a\\u0000b\"",
+            "run_dir = \"/a\\u0000b\"",
+            "spool = \"relative\"",
             "port = [",
         ] {
             assert!(load(wrong, &[]).is_err(), "{wrong}");

@@ -82,6 +82,13 @@ pub fn main() -> ExitCode {
         log::info!("the configuration is valid");
         return ExitCode::SUCCESS;
     }
+    let to_syslog = config.log == LogTo::Syslog || (cli.daemon && config.log == LogTo::Auto);
+    if to_syslog && !config.syslog_socket.exists() {
+        log::warn!(
+            "there is no syslogd at {}: until there is one, nothing is logged",
+            config.syslog_socket.display()
+        );
+    }
     let mut ready = Ready::nobody();
     if cli.daemon {
         logging::leave_standard_error();
@@ -94,7 +101,7 @@ pub fn main() -> ExitCode {
             Side::Daemon(pipe) => ready = pipe,
         }
     }
-    if config.log == LogTo::Syslog || (cli.daemon && config.log == LogTo::Auto) {
+    if to_syslog {
         logging::to_syslog(&config.syslog_socket);
     }
     match run(&cli, config, &mut ready) {

@@ -28,6 +28,17 @@ pub(super) enum PidFileError {
     System(PathBuf, io::Error),
 }
 
+/// Makes the run directory, if it is not there: everybody may enter it, for the socket and the scoreboard are in it,
+/// whatever the umask says.
+fn make(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    if dir.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(dir)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755))
+}
+
 impl PidFile {
     /// Writes the pid file into `dir`, which is made if need be.
     ///
@@ -35,7 +46,7 @@ impl PidFile {
     /// When another process has it, and those of the system.
     pub(super) fn write(dir: &Path) -> Result<Self, PidFileError> {
         let system = |e| PidFileError::System(dir.join(NAME), e);
-        std::fs::create_dir_all(dir).map_err(system)?;
+        make(dir).map_err(system)?;
         let dir = Dir::open(dir).map_err(system)?;
         match OwnerFile::claim(&dir, NAME).map_err(system)? {
             Claim::Ours(owner) => Ok(Self { dir, _owner: owner }),

@@ -51,7 +51,7 @@ pub(super) fn account(config: &Config) -> Result<Option<Account>, PrivilegeError
 /// # Errors
 /// Those of the system.
 pub(super) fn make_dir(path: &Path, mode: u32, account: &Account) -> Result<(), PrivilegeError> {
-    use std::os::unix::fs::DirBuilderExt as _;
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
     if path.exists() {
         return Ok(());
     }
@@ -60,6 +60,8 @@ pub(super) fn make_dir(path: &Path, mode: u32, account: &Account) -> Result<(), 
             std::fs::create_dir_all(above)?;
         }
         std::fs::DirBuilder::new().mode(mode).create(path)?;
+        // The umask has had its say in that.
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         std::os::unix::fs::chown(path, Some(account.uid()), Some(account.gid()))
     };
     make().map_err(|e| {

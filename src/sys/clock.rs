@@ -44,11 +44,14 @@ pub(crate) fn boot_millis() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Where the kernel says which start of the machine this is (proc_sys_kernel(5)).
+pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// A text that is another one after each start of this machine.
 ///
 /// # Errors
 /// When /proc is not mounted.
 pub(crate) fn boot_id() -> std::io::Result<String> {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let id = std::fs::read_to_string(BOOT_ID)?;
     Ok(id.trim().to_owned())
 }

@@ -384,13 +384,17 @@ pub(crate) fn sync(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// A second, non-blocking description of the file, pipe or terminal that is standard error, so that whoever
+/// A second, non-blocking description of the pipe or terminal that is standard error, so that whoever
 /// does not read it cannot stop us. (Setting O_NONBLOCK on it would set it for everybody who shares it.)
 ///
 /// # Errors
-/// Those of `open(2)`: ENXIO for a socket, EACCES for somebody else's terminal.
+/// Those of `open(2)`: ENXIO for a socket, EACCES for somebody else's terminal. `Unsupported` for a plain file, which
+/// never blocks, and whose position is shared with whoever else writes there.
 pub(crate) fn standard_error_without_blocking() -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
+    if std::fs::metadata("/proc/self/fd/2")?.is_file() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     File::options()
         .append(true)

@@ -136,6 +136,7 @@ impl Spool {
     /// # Errors
     /// Those of the system.
     pub(crate) fn with_run_dir(mut self, run_dir: &Path) -> Result<Self, StoreError> {
+        let boot = clock::boot_id().map_err(StoreError::system("read", clock::BOOT_ID))?;
         let open = || -> io::Result<Run> {
             let dir = Dir::open(run_dir)?;
             let sub = |name| {
@@ -147,7 +148,7 @@ impl Spool {
             let run = Run {
                 online: sub("online")?,
                 watch: sub("watch")?,
-                boot: clock::boot_id()?,
+                boot,
             };
             presence::sweep(&run.online, &run.boot)?;
             for fifo in run.watch.names()? {

@@ -132,6 +132,7 @@ pub(crate) fn decode_answer(received: &[u8]) -> Result<Option<(Answer<'_>, usize
     let Some((line, end)) = first_line(received)? else {
         return Ok(None);
     };
+    let line = line?;
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
     let fields = Fields(rest);
     let answer = match word {

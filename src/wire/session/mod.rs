@@ -78,12 +78,15 @@ impl FromStr for Code {
     }
 }
 
+/// A line of the dialect, or why it is none.
+type Text<'a> = Result<&'a str, &'static str>;
+
 /// The first line of `received`, without its newline (and a carriage return before it), and where what
 /// follows it begins; `None` while it is not whole.
 ///
 /// # Errors
-/// When a line is longer than [`MAX_LINE`], or is no text: nobody can tell where the next one begins.
-fn first_line(received: &[u8]) -> Result<Option<(&str, usize)>, &'static str> {
+/// When a line is longer than [`MAX_LINE`]: nobody can tell where the next one begins.
+fn first_line(received: &[u8]) -> Result<Option<(Text<'_>, usize)>, &'static str> {
     let within = &received[..received.len().min(MAX_LINE)];
     let Some(end) = memchr::memchr(b'\n', within) else {
         return if received.len() < MAX_LINE {
@@ -94,10 +97,11 @@ fn first_line(received: &[u8]) -> Result<Option<(&str, usize)>, &'static str> {
     };
     let line = &received[..end];
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    match std::str::from_utf8(line) {
-        Ok(text) if !text.chars().any(char::is_control) => Ok(Some((text, end + 1))),
+    let text = match std::str::from_utf8(line) {
+        Ok(text) if !text.chars().any(char::is_control) => Ok(text),
         _ => Err("a line is text without control characters"),
-    }
+    };
+    Ok(Some((text, end + 1)))
 }
 
 #[cfg(test)]
@@ -116,13 +120,17 @@ mod tests {
     #[test]
     fn a_line_has_an_end_and_a_limit() {
         assert_eq!(first_line(b"QUIT"), Ok(None));
-        assert_eq!(first_line(b"QUIT\r\nmore"), Ok(Some(("QUIT", 6))));
+        assert_eq!(first_line(b"QUIT\r\nmore"), Ok(Some((Ok("QUIT"), 6))));
         assert!(first_line(&[b'x'; MAX_LINE]).is_err());
         assert_eq!(first_line(&[b'x'; MAX_LINE - 1]), Ok(None));
         let longest = [[b'x'; MAX_LINE - 1].as_slice(), b"\n"].concat();
         assert!(matches!(first_line(&longest), Ok(Some((_, MAX_LINE)))));
         for wrong in [&b"\xff\n"[..], b"a\0b\n", b"a\tb\n"] {
-            assert!(first_line(wrong).is_err(), "{wrong:?}");
+            let end = wrong.len();
+            assert!(
+                matches!(first_line(wrong), Ok(Some((Err(_), at))) if at == end),
+                "{wrong:?}"
+            );
         }
     }
 }

@@ -104,7 +104,12 @@ type Wrong = (Code, String);
 /// What `received` begins with, from a client of a server that takes bodies of `max_body` bytes.
 pub(crate) fn decode_request(received: &[u8], max_body: usize) -> Parsed<'_> {
     let (line, end) = match first_line(received) {
-        Ok(Some(line)) => line,
+        Ok(Some((Ok(line), end))) => (line, end),
+        // A body could follow a SEND like this one, of which nobody knows how long it is.
+        Ok(Some((Err(what), end))) if !received.starts_with(b"SEND") => {
+            return Parsed::Wrong(Code::Syntax, what.into(), end);
+        }
+        Ok(Some((Err(what), _))) => return Parsed::Lost(Code::Syntax, what.into()),
         Ok(None) => return Parsed::Incomplete,
         Err(what) => return Parsed::Lost(Code::Syntax, what.into()),
     };
@@ -420,6 +425,7 @@ mod tests {
         assert_eq!(wrong("ONLINE port=1 addr=x\n").0, Code::Syntax);
         assert_eq!(wrong("STATUS to=bob\n").0, Code::Syntax);
         assert_eq!(wrong("QUIT now\n").0, Code::Syntax);
+        assert_eq!(wrong("WHO\0\nWHO\n"), (Code::Syntax, 5));
     }
 
     #[test]
@@ -430,7 +436,7 @@ mod tests {
             "SEND bob 2\nhello\n",
             "SEND bob 99999999999\n",
             "SEND bob 99999999999999999999999\n",
-            "A\u{1}\n",
+            "SEND bob \u{1}5\n",
         ] {
             let parsed = decode_request(lost.as_bytes(), 10);
             assert!(matches!(parsed, Parsed::Lost(..)), "{lost:?}: {parsed:?}");

@@ -40,13 +40,11 @@ impl<'a> Session<'_, 'a> {
         self.handed = None;
         match store.fetch(&name) {
             Ok(Some(mut waiting)) => {
-                let before = self.tally.handed;
-                if let Some(last) = self.hand_out(Some(waiting.as_mut()), max, &what)? {
-                    let count = self.tally.handed - before;
+                if let Some((first, last)) = self.hand_out(Some(waiting.as_mut()), max, &what)? {
                     self.handed = Some(Handed {
                         waiting,
                         last,
-                        count,
+                        acked: first.saturating_sub(1),
                     });
                 }
                 Ok(())
@@ -59,14 +57,14 @@ impl<'a> Session<'_, 'a> {
         }
     }
 
-    /// Writes messages and the END; the number of the last message, if there was one.
+    /// Writes messages and the END; the numbers of the first and the last message, if there was one.
     fn hand_out<R: Reading + ?Sized>(
         &mut self,
         reading: Option<&mut R>,
         max: u64,
         what: &str,
-    ) -> Result<Option<u64>, Stop> {
-        let (mut n, mut last, mut more, mut waiting) = (0, None, 0, 0);
+    ) -> Result<Option<(u64, u64)>, Stop> {
+        let (mut n, mut range, mut more, mut waiting) = (0, None, 0, 0);
         if let Some(reading) = reading {
             waiting = match reading.waiting() {
                 Ok(waiting) => waiting,
@@ -83,14 +81,15 @@ impl<'a> Session<'_, 'a> {
                     }
                     Ok(Some(message)) => {
                         n += 1;
-                        last = Some(message.seq);
+                        let first = range.map_or(message.seq, |(first, _)| first);
+                        range = Some((first, message.seq));
                         self.tally.handed += 1;
                         encode_message(&mut self.out, &to_wire(&message));
                     }
                     Ok(None) => break,
                     Err(e) => {
                         self.fail(what, &e);
-                        return Ok(last);
+                        return Ok(range);
                     }
                 }
                 if self.out.len() >= GATHER {
@@ -103,7 +102,7 @@ impl<'a> Session<'_, 'a> {
             .field("more", more)
             .field("waiting", waiting)
             .end();
-        Ok(last)
+        Ok(range)
     }
 
     /// Takes all messages up to number `seq` out of the queue, if they were handed out.
@@ -117,7 +116,6 @@ impl<'a> Session<'_, 'a> {
         };
         match done {
             Ok(true) => {
-                self.tally.acknowledged += 1;
                 self.count_delivered(seq);
                 Line::begin(&mut self.out, "OK").end();
             }
@@ -134,12 +132,15 @@ impl<'a> Session<'_, 'a> {
         }
     }
 
-    /// Counts what was handed out as delivered, once all of it is.
+    /// Counts what was handed out and is acknowledged now, told from the numbers.
     fn count_delivered(&mut self, seq: u64) {
-        if let Some(handed) = self.handed.as_mut().filter(|handed| seq >= handed.last) {
-            let count = std::mem::take(&mut handed.count);
-            self.talk.ticket.count(Counter::Delivered, count);
+        let mut count = 1;
+        if let Some(handed) = &mut self.handed {
+            count = seq.saturating_sub(handed.acked);
+            handed.acked = handed.acked.max(seq);
         }
+        self.tally.acknowledged += count;
+        self.talk.ticket.count(Counter::Delivered, count);
     }
 
     /// The same for messages that an earlier session was handed; whether there are such.
@@ -282,7 +283,7 @@ impl<'a> Session<'_, 'a> {
                 Ok(waiting.map(|waiting| Handed {
                     waiting,
                     last: 0,
-                    count: 0,
+                    acked: 0,
                 }))
             }
         }
@@ -296,8 +297,10 @@ impl<'a> Session<'_, 'a> {
         while pushed < PUSH {
             match handed.waiting.next() {
                 Ok(Some(message)) => {
+                    if handed.last == 0 {
+                        handed.acked = message.seq.saturating_sub(1);
+                    }
                     handed.last = message.seq;
-                    handed.count += 1;
                     self.tally.handed += 1;
                     encode_message(&mut self.out, &to_wire(&message));
                 }

@@ -46,8 +46,8 @@ struct Handed<'a> {
     waiting: Box<dyn Waiting + 'a>,
     /// The number of the last of them; 0 while there is none.
     last: u64,
-    /// How many of them were not counted as delivered.
-    count: u64,
+    /// Up to which number they are acknowledged.
+    acked: u64,
 }
 
 /// That the mailbox is watched.
