@@ -45,7 +45,10 @@ fn the_address_that_the_server_sees_counts() {
         connect(&net, 2, &daemon),
         b"\x00\x06\x00\x00!send\0\x00\x06\x00\x00alice\0",
     );
-    assert_eq!(reply, "\x00\u{4}\x00\x00404\x00\x00\u{f}\x00\x0010.77.1.2 8283\x00");
+    assert_eq!(
+        reply,
+        "\x00\u{4}\x00\x00404\x00\x00\u{f}\x00\x0010.77.1.2 8283\x00"
+    );
     let mut bob = Session::over(connect(&net, 2, &daemon));
     bob.ask("HELLO dropline/1 name=bob");
     assert_eq!(

@@ -1,9 +1,15 @@
 //! All that is printed: messages to standard output, words about them to standard error.
 
-use std::io::{self, BufWriter, Stdout, StdoutLock, Write};
+mod json;
+mod printer;
+mod time;
 
-use super::inbox::Received;
-use super::link::Piece;
+use std::io::{self, Write};
+
+pub(super) use self::json::object;
+pub(super) use self::printer::{Form, Printer};
+pub(super) use self::time::{moment, rfc3339};
+use super::note::Note;
 use crate::message::Trust;
 
 /// Text from somebody else, so that it cannot drive the terminal: control characters and those that turn
@@ -57,17 +63,40 @@ pub(super) fn show(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// A message that came from another client, as it is shown: further lines of it are indented by one tab. A
-/// sender who is only claimed has a `~`.
-pub(super) fn letter(message: &Received) -> String {
-    let claim = match message.trust {
-        Trust::Open => "~",
-        Trust::Local => "",
-    };
-    let mut lines = message.body.split(|&b| b == b'\n').map(harmless);
+/// Puts a line of data on standard output.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn data(line: &str) -> io::Result<()> {
+    show(line)
+}
+
+/// Puts bytes on standard output as they are: what this program has made itself, or has
+/// run for somebody who sees the same without it.
+///
+/// # Errors
+/// When they cannot be written.
+pub(super) fn raw(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// The same for standard error.
+///
+/// # Errors
+/// When they cannot be written.
+pub(super) fn raw_words(bytes: &[u8]) -> io::Result<()> {
+    io::stderr().write_all(bytes)
+}
+
+/// A message as it is shown: further lines of it are indented by one tab. A sender who is only claimed has a
+/// `~`.
+pub(super) fn letter(note: &Note<'_>) -> String {
+    let mut lines = note.body.split(|&b| b == b'\n').map(harmless);
     let mut text = format!(
-        "{claim}{}: {}",
-        message.from,
+        "{}: {}",
+        sender(note.from, note.trust),
         lines.next().unwrap_or_default()
     );
     for line in lines {
@@ -77,59 +106,13 @@ pub(super) fn letter(message: &Received) -> String {
     text
 }
 
-/// Prints messages to standard output.
-#[derive(Debug)]
-pub(super) struct Printer {
-    out: BufWriter<StdoutLock<'static>>,
-    count: usize,
-}
-
-impl Printer {
-    /// A printer to `stdout`.
-    pub(super) fn new(stdout: &Stdout) -> Self {
-        Self {
-            out: BufWriter::new(stdout.lock()),
-            count: 0,
-        }
-    }
-
-    /// How many messages were printed.
-    pub(super) fn count(&self) -> usize {
-        self.count
-    }
-}
-
-impl Printer {
-    /// Prints a piece of a message that was read from the server.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub(super) fn piece(&mut self, piece: &Piece<'_>) -> io::Result<()> {
-        match piece {
-            Piece::First { from, text } => {
-                self.count += 1;
-                writeln!(self.out, "{}: {}", harmless(from), harmless(text))
-            }
-            Piece::Further(text) => writeln!(self.out, "\t{}", harmless(text)),
-        }
-    }
-
-    /// Prints a message that came from another client.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub(super) fn letter(&mut self, message: &Received) -> io::Result<()> {
-        self.count += 1;
-        writeln!(self.out, "{}", letter(message))
-    }
-
-    /// Brings everything to where it is read.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
+/// A sender's name, marked where it is a claim. Where nobody says which, nothing is marked.
+fn sender(from: &[u8], trust: Option<Trust>) -> String {
+    let claim = match trust {
+        Some(Trust::Open) => "~",
+        Some(Trust::Local) | None => "",
+    };
+    format!("{claim}{}", harmless(from))
 }
 
 #[cfg(test)]
@@ -145,15 +128,18 @@ mod tests {
 
     #[test]
     fn a_claim_is_seen_to_be_one() {
-        let mut message = Received {
-            id: crate::message::MessageId([0; 16]),
-            from: "bob".parse().expect("a name"),
-            trust: Trust::Open,
-            at: 0,
-            body: b"one\nal: \x1b[2J".to_vec(),
+        let mut message = Note {
+            seq: None,
+            id: None,
+            from: b"bob",
+            trust: Some(Trust::Open),
+            at: None,
+            body: b"one\nal: \x1b[2J",
         };
         assert_eq!(letter(&message), "~bob: one\n\tal: \\x1b[2J");
-        message.trust = Trust::Local;
-        assert!(letter(&message).starts_with("bob: one"));
+        for trust in [Some(Trust::Local), None] {
+            message.trust = trust;
+            assert!(letter(&message).starts_with("bob: one"));
+        }
     }
 }
