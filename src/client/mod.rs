@@ -22,7 +22,7 @@ use clap::{CommandFactory as _, Parser as _};
 use self::cli::{Cli, Command};
 use self::command::{config, follow, look, outbox as outgoing, read, reference, run, send};
 use self::link::{Link, LinkError, Server};
-use self::settings::Settings;
+use self::settings::{Colour, Settings};
 use self::view::Form;
 use crate::name::Name;
 
@@ -160,6 +160,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         _ => {}
     }
     let settings = Settings::of(cli, named)?;
+    view::use_colours(settings.colour.value.unwrap_or(Colour::Auto));
     match &cli.command {
         Some(Command::Config) => {
             config::config(&settings)?;

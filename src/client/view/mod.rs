@@ -4,12 +4,14 @@ mod json;
 mod printer;
 mod time;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(super) use self::json::object;
 pub(super) use self::printer::{Form, Printer};
 pub(super) use self::time::{moment, rfc3339};
 use super::note::Note;
+use super::settings::Colour;
 use crate::message::Trust;
 
 /// Text from somebody else, so that it cannot drive the terminal: control characters and those that turn
@@ -106,13 +108,39 @@ pub(super) fn letter(note: &Note<'_>) -> String {
     text
 }
 
+static COLOURS: AtomicBool = AtomicBool::new(false);
+
+/// Whether senders stand out from now on.
+pub(super) fn use_colours(colour: Colour) {
+    let wanted = match colour {
+        Colour::Always => true,
+        Colour::Never => false,
+        Colour::Auto => {
+            let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+            // no-color.org; terminfo(5).
+            set("NO_COLOR").is_none()
+                && set("TERM").is_some_and(|term| term != "dumb")
+                && io::stdout().is_terminal()
+        }
+    };
+    COLOURS.store(wanted, Ordering::Relaxed);
+}
+
+/// The name of a sender, so that it stands out where there are colours.
+fn distinct(name: String) -> String {
+    match COLOURS.load(Ordering::Relaxed) {
+        true => format!("\x1b[1m{name}\x1b[0m"),
+        false => name,
+    }
+}
+
 /// A sender's name, marked where it is a claim. Where nobody says which, nothing is marked.
 fn sender(from: &[u8], trust: Option<Trust>) -> String {
     let claim = match trust {
         Some(Trust::Open) => "~",
         Some(Trust::Local) | None => "",
     };
-    format!("{claim}{}", harmless(from))
+    distinct(format!("{claim}{}", harmless(from)))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Stdout, StdoutLock, Write as _};
 
-use super::{harmless, json, letter, moment};
+use super::{harmless, json, letter, moment, sender};
 use crate::client::link::Piece;
 use crate::client::note::Note;
 
@@ -71,7 +71,7 @@ impl Printer {
             }
             (Piece::First { from, text }, _) => {
                 self.count += 1;
-                writeln!(self.out, "{}: {}", harmless(from), harmless(text))
+                writeln!(self.out, "{}: {}", sender(from, None), harmless(text))
             }
             (Piece::Further(text), _) => writeln!(self.out, "\t{}", harmless(text)),
         }
