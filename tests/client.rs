@@ -26,7 +26,10 @@ fn run(command: &mut Command) -> (i32, String, String) {
 }
 
 fn with_input(command: &mut Command, input: &[u8]) -> (i32, String) {
-    let command = command.stdin(Stdio::piped()).stderr(Stdio::piped());
+    let command = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("run");
     let mut stdin = child.stdin.take().expect("a pipe");
     // It may close its input early when that is too long.
@@ -39,6 +42,11 @@ fn with_input(command: &mut Command, input: &[u8]) -> (i32, String) {
     )
 }
 
+/// What a message that was sent prints: its handle.
+fn handle(seq: u64) -> (i32, String, String) {
+    (0, format!("bob/{seq}\n"), String::new())
+}
+
 const NOTHING: (i32, String, String) = (0, String::new(), String::new());
 
 #[test]
@@ -49,14 +57,14 @@ fn send_and_read() {
             &daemon,
             &["-u", "al", "send", "bob", "disk full; on n12"]
         )),
-        NOTHING
+        handle(1)
     );
     assert_eq!(
         run(&mut dropline(
             &daemon,
             &["-u", "al", "send", "bob", "several", "-words"]
         )),
-        NOTHING
+        handle(2)
     );
     assert_eq!(
         with_input(
@@ -70,7 +78,7 @@ fn send_and_read() {
     assert_eq!((status, err.as_str()), (0, ""));
     assert_eq!(
         out,
-        "al: disk full; on n12\nal: several -words\nal: piped\n"
+        "~al: disk full; on n12\n~al: several -words\n~al: piped\n"
     );
     assert_eq!(run(&mut dropline(&daemon, &["-u", "bob", "read"])), NOTHING);
     assert_eq!(
@@ -91,9 +99,9 @@ fn the_name_comes_from_the_flag_then_the_environment_then_the_login() {
         run(command.args(["send", "bob", "hi"]))
     };
     let env = [("USER", "login"), ("DROPLINE_USER", "environment")];
-    assert_eq!(send(&["-u", "flag"], &env), NOTHING);
-    assert_eq!(send(&[], &env), NOTHING);
-    assert_eq!(send(&[], &env[..1]), NOTHING);
+    assert_eq!(send(&["-u", "flag"], &env), handle(1));
+    assert_eq!(send(&[], &env), handle(2));
+    assert_eq!(send(&[], &env[..1]), handle(3));
     let (status, _, err) = send(&[], &[]);
     assert_eq!(status, 64);
     assert!(err.contains("-u NAME"), "{err}");
@@ -130,9 +138,9 @@ fn what_cannot_be_sent_is_said_with_the_right_status() {
 fn a_message_has_as_many_lines_as_it_has() {
     let daemon = Daemon::start();
     let send = ["-u", "al", "send", "bob", "one\n\ttwo\n\nfour\r"];
-    assert_eq!(run(&mut dropline(&daemon, &send)), NOTHING);
+    assert_eq!(run(&mut dropline(&daemon, &send)), handle(1));
     let (_, out, _) = run(&mut dropline(&daemon, &["-u", "bob", "read"]));
-    assert_eq!(out, "al: one\n\t\ttwo\n\t\n\tfour\\x0d\n");
+    assert_eq!(out, "~al: one\n\t\ttwo\n\t\n\tfour\\x0d\n");
 }
 
 #[test]
@@ -143,8 +151,9 @@ fn a_server_that_is_none_is_said_to_be_none() {
         drop(daemon);
         run(&mut command)
     };
-    assert_eq!(status, 69);
+    assert_eq!(status, 75);
     assert!(err.contains("cannot reach the server localhost:"), "{err}");
+    assert!(err.contains("queued: will be sent later"), "{err}");
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let server = listener.local_addr().expect("an address").to_string();
@@ -234,7 +243,7 @@ fn messages_that_cannot_be_printed_stay_waiting() {
     assert!(err.contains("stay waiting"), "{err}");
     assert_eq!(
         run(&mut dropline(&daemon, &["-u", "bob", "read"])).1,
-        "al: hi\n"
+        "~al: hi\n"
     );
 }
 
@@ -258,7 +267,7 @@ fn a_closed_standard_output_is_no_place_for_messages() {
     assert_eq!(shell(format!("{read} >&-")), Some(73));
     assert_eq!(
         run(&mut dropline(&daemon, &["-u", "bob", "read"])).1,
-        "al: hi\n"
+        "~al: hi\n"
     );
     daemon.store("bob", "al", "hi");
     assert_eq!(
@@ -274,7 +283,7 @@ fn what_is_printed_is_harmless() {
     let daemon = Daemon::start();
     daemon.ask("store;bob;al;\u{202e}txt.exe \x1b[31mred\n".as_bytes());
     let (_, out, _) = run(&mut dropline(&daemon, &["-u", "bob", "read"]));
-    assert_eq!(out, "al: \\u{202e}txt.exe \\x1b[31mred\n");
+    assert_eq!(out, "~al: \\u{202e}txt.exe \\x1b[31mred\n");
 }
 
 #[test]
@@ -286,7 +295,7 @@ fn a_long_mailbox_is_read_whole() {
     }
     let (status, out, _) = run(&mut dropline(&daemon, &["-u", "bob", "read"]));
     assert_eq!(status, 0);
-    let expected: String = (0..50).map(|n| format!("al: {n} {body}\n")).collect();
+    let expected: String = (0..50).map(|n| format!("~al: {n} {body}\n")).collect();
     assert!(out == expected, "{} bytes", out.len());
     assert_eq!(daemon.fetch("bob"), Vec::<String>::new());
 }

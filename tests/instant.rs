@@ -357,7 +357,7 @@ fn a_message_that_comes_both_ways_is_shown_once() {
     let sent = alice.store("bob", &format!(" id={}", hex(second)), b"second");
     assert!(sent.starts_with("OK"), "{sent}");
     bob.line("2");
-    bob.expect("\nalice: second");
+    bob.expect("\n~alice: second");
     let bytes = datagram(second, "alice", "bob", b"second");
     acknowledged(&socket(), bob.address, second, &bytes);
     bob.line("!status");

@@ -33,7 +33,8 @@ fn what_is_stored_with_nc_is_read_in_the_menu() {
     menu.exp_string(&format!("Kyriakos@127.0.0.1:{}", daemon.port))
         .expect("who and where");
     choose(&mut menu, "2");
-    menu.exp_string("george: hi Kyriakos").expect("the message");
+    menu.exp_string("~george: hi Kyriakos")
+        .expect("the message");
     choose(&mut menu, "2");
     menu.exp_string("No messages for Kyriakos.")
         .expect("it is shown once");

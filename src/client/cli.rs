@@ -1,9 +1,14 @@
 //! The command line of `dropline`.
 
+use std::ffi::OsString;
+
 use clap::{Parser, Subcommand};
 
+use super::command::follow::Exec;
+use super::duration;
 use super::instant::Source;
 use super::link::{Dialect, Server};
+use super::settings::Colour;
 use crate::name::Name;
 
 /// Everything that can be said on the command line.
@@ -17,42 +22,39 @@ use crate::name::Name;
                   `dropline HOST PORT` opens it for the server there."
 )]
 pub(super) struct Cli {
-    /// Server, with its port if that is not 8282
-    #[arg(
-        short = 'd',
-        long,
-        global = true,
-        value_name = "HOST[:PORT]",
-        env = "DROPLINE_SERVER",
-        default_value = "localhost"
-    )]
-    server: Server,
+    /// Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon
+    /// of this machine, else localhost]
+    #[arg(short = 'd', long, global = true, value_name = "HOST[:PORT]|PATH")]
+    server: Option<Server>,
 
-    /// Your name [default: $USER]
-    #[arg(short, long, global = true, value_name = "NAME", env = "DROPLINE_USER")]
+    /// Your name [default: your login]
+    #[arg(short, long, global = true, value_name = "NAME")]
     pub(super) user: Option<Name>,
 
     /// Address for instant messages: that of our side of the connection to the server, and port 8283 or
     /// another one that is free, unless they are named; port 0 is any
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_name = "IP[:PORT]",
-        env = "DROPLINE_SOURCE"
-    )]
+    #[arg(short, long, global = true, value_name = "IP[:PORT]")]
     pub(super) source: Option<Source>,
 
-    /// How the server is spoken to
+    /// How the server is spoken to [default: auto]
     #[arg(
         long,
         global = true,
         value_name = "DIALECT",
-        env = "DROPLINE_DIALECT",
         value_enum,
-        default_value = "auto"
+        hide_possible_values = true
     )]
-    pub(super) dialect: Dialect,
+    pub(super) dialect: Option<Dialect>,
+
+    /// Whether there are colours: auto, always or never [default: auto]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        value_enum,
+        hide_possible_values = true
+    )]
+    pub(super) colour: Option<Colour>,
 
     /// Say more about what is done
     #[arg(short, long, global = true)]
@@ -73,41 +75,164 @@ pub(super) struct Cli {
 /// What is done without the menu.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Send a message
+    /// Send a message, and print its handle, like bob/17. A message that the server cannot take now is kept
+    /// here, and sent later (exit status 75)
     Send {
         /// From client to client if NAME is online, else through the server
         #[arg(short, long)]
         instant: bool,
-        /// Who gets it
-        #[arg(value_name = "NAME")]
-        to: Name,
+        /// For how long it is of use: seconds, or 10m, 2h, 1d
+        #[arg(long, value_name = "TIME", value_parser = duration::seconds)]
+        ttl: Option<u64>,
+        /// Who gets it; several with commas between them
+        #[arg(
+            value_name = "NAME",
+            value_delimiter = ',',
+            num_args = 1,
+            required = true
+        )]
+        to: Vec<Name>,
         /// What it says; `-` reads it from standard input
         #[arg(value_name = "TEXT", required = true, allow_hyphen_values = true)]
         text: Vec<String>,
     },
     /// Print the messages that wait for you; they are taken out of the queue once they are printed
-    Read,
+    Read {
+        /// Leave them in the queue
+        #[arg(long)]
+        peek: bool,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print messages as they come, until it is interrupted
+    Follow {
+        /// Run CMD for each message, with its text as standard input, instead of printing it
+        #[arg(long, value_name = "CMD")]
+        exec: Option<Exec>,
+        /// One JSON object a line
+        #[arg(long, conflicts_with = "exec")]
+        json: bool,
+    },
     /// Print who is registered, and who is online
-    Who,
+    Who {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what became of a message that you have sent: waiting, read or expired
+    Status {
+        /// What `send` has printed, like bob/17
+        #[arg(value_name = "HANDLE")]
+        handle: Handle,
+    },
+    /// Print messages that you have read and that are still kept, the newest last
+    History {
+        /// Only from NAME
+        #[arg(long, value_name = "NAME")]
+        from: Option<Name>,
+        /// How many at most
+        #[arg(short = 'n', value_name = "NUMBER", default_value_t = 20)]
+        most: usize,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+        /// Only with all of these words in them
+        #[arg(value_name = "WORD")]
+        words: Vec<String>,
+    },
+    /// Print how many messages wait for you; the exit status is 1 when there are none
+    Count,
+    /// List the messages that could not be sent yet, or were refused
+    Outbox {
+        /// Try now to send them, those that were refused as well
+        #[arg(long)]
+        send: bool,
+        /// Forget the message whose id begins with ID
+        #[arg(long, value_name = "ID", conflicts_with = "send")]
+        drop: Option<String>,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Talk to NAME line by line
+    Chat {
+        /// With whom
+        #[arg(value_name = "NAME")]
+        with: Name,
+    },
+    /// Run a command, and tell NAME how it ended, how long it took, and its last lines; the exit status is the
+    /// command's
+    Run {
+        /// Who is told; several with commas between them
+        #[arg(
+            value_name = "NAME",
+            value_delimiter = ',',
+            num_args = 1,
+            required = true
+        )]
+        to: Vec<Name>,
+        /// The command and its arguments
+        #[arg(
+            value_name = "COMMAND",
+            required = true,
+            trailing_var_arg = true,
+            allow_hyphen_values = true
+        )]
+        words: Vec<OsString>,
+    },
+    /// Print what is set, and where
+    Config,
+    /// Print completions for a shell
+    Completion {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
 }
 
-impl Cli {
-    /// The server, in whichever way it was named.
-    ///
-    /// # Errors
-    /// When HOST is no host.
-    pub(super) fn server(&self) -> Result<Server, String> {
-        match &self.host {
-            Some(host) => {
-                let server: Server = host.parse()?;
-                Ok(server.with_port(self.port))
-            }
-            None => Ok(self.server.clone()),
-        }
+/// A message in somebody's mailbox, as `send` prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Handle {
+    /// Whose mailbox.
+    pub(super) to: Name,
+    /// Which message in it.
+    pub(super) seq: u64,
+}
+
+impl std::str::FromStr for Handle {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.rsplit_once('/');
+        let (to, seq) = parts.ok_or("it is a name, a slash and a number, like bob/17")?;
+        Ok(Self {
+            to: to.parse().map_err(|e| format!("{to}: {e}"))?,
+            seq: seq
+                .parse()
+                .map_err(|_| format!("'{seq}' is not a number"))?,
+        })
     }
 }
 
 impl Cli {
+    /// The server that was named, in whichever way.
+    ///
+    /// # Errors
+    /// When HOST is no host.
+    pub(super) fn server(&self) -> Result<Option<Server>, String> {
+        match &self.host {
+            Some(host) => {
+                let server: Server = host.parse()?;
+                Ok(Some(server.with_port(self.port)))
+            }
+            None => Ok(self.server.clone()),
+        }
+    }
+
     /// HOST, as it was typed.
     pub(super) fn host_as_typed(&self) -> &str {
         self.host.as_deref().unwrap_or_default()
@@ -116,8 +241,6 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
@@ -125,7 +248,8 @@ mod tests {
     }
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_command_line_makes_sense() {
+        use clap::CommandFactory as _;
         Cli::command().debug_assert();
     }
 
@@ -137,21 +261,45 @@ mod tests {
         ] {
             let cli = parse(args).expect("valid");
             assert_eq!(cli.user.as_ref().map(Name::to_string), Some("al".into()));
-            assert_eq!(cli.server().map(|s| s.to_string()), Ok("h:1".into()));
+            let server = cli.server().expect("a server");
+            assert_eq!(server.map(|s| s.to_string()), Some("h:1".into()));
             assert!(matches!(cli.command, Some(Command::Send { .. })));
         }
     }
 
     #[test]
     fn the_old_habit_of_address_and_port() {
-        let server = |args| parse(args).expect("valid").server().map(|s| s.to_string());
-        assert_eq!(server(&["192.168.1.5", "99"]), Ok("192.168.1.5:99".into()));
-        assert_eq!(server(&["::1"]), Ok("[::1]:8282".into()));
+        let server = |args: &[&str]| {
+            let cli = parse(args).expect("valid");
+            let server = cli.server().expect("a server");
+            server.map(|server| server.to_string())
+        };
+        assert_eq!(
+            server(&["192.168.1.5", "99"]),
+            Some("192.168.1.5:99".into())
+        );
+        assert_eq!(server(&["::1"]), Some("[::1]:8282".into()));
+        assert_eq!(server(&["-d", "/a/b"]), Some("/a/b".into()));
+        assert_eq!(server(&[]), None);
     }
 
     #[test]
     fn what_is_no_name_is_refused() {
         let error = parse(&["send", "../../x", "hi"]).expect_err("refused");
         assert!(error.to_string().contains("a name begins with '.'"));
+    }
+
+    #[test]
+    fn recipients_and_handles() {
+        let cli = parse(&["send", "bob,carol", "--", "a", "-b"]).expect("parsed");
+        let Some(Command::Send { to, text, .. }) = cli.command else {
+            panic!("another command");
+        };
+        assert_eq!((to.len(), text.len()), (2, 2));
+        assert!(parse(&["send", "bob,,carol", "a"]).is_err());
+        assert!("bob/17".parse::<Handle>().is_ok());
+        for wrong in ["bob", "bob/", "/1", "bob/-1", "b b/1"] {
+            assert!(wrong.parse::<Handle>().is_err(), "{wrong}");
+        }
     }
 }

@@ -3,10 +3,15 @@
 
 mod cli;
 mod command;
+mod duration;
 mod inbox;
 mod instant;
 mod link;
 mod menu;
+mod note;
+mod outbox;
+mod settings;
+mod state;
 mod view;
 
 use std::io::IsTerminal as _;
@@ -15,12 +20,15 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use self::cli::{Cli, Command};
-use self::command::{read, send, who};
-use self::link::{Link, LinkError};
+use self::command::{config, follow, look, outbox as outgoing, read, reference, run, send};
+use self::link::{Link, LinkError, Server};
+use self::settings::{Colour, Settings};
+use self::view::Form;
 use crate::name::Name;
 
 /// The exit statuses, those of sysexits.h.
 mod exit {
+    pub(super) const NOTHING: u8 = 1;
     pub(super) const USAGE: u8 = 64;
     pub(super) const BAD_DATA: u8 = 65;
     pub(super) const NO_INPUT: u8 = 66;
@@ -31,6 +39,7 @@ mod exit {
     pub(super) const LATER: u8 = 75;
     pub(super) const PROTOCOL: u8 = 76;
     pub(super) const NOT_ALLOWED: u8 = 77;
+    pub(super) const CONFIGURATION: u8 = 78;
 }
 
 /// Why a command was not done.
@@ -44,6 +53,12 @@ enum Failure {
     Link(#[from] LinkError),
     #[error(transparent)]
     Menu(#[from] menu::MenuError),
+    #[error(transparent)]
+    Settings(#[from] settings::SettingsError),
+    #[error(transparent)]
+    Outbox(#[from] outgoing::DropError),
+    #[error("cannot write: {0}")]
+    Output(#[from] std::io::Error),
     #[error("no user name: use -u NAME, or set DROPLINE_USER")]
     NoUser,
     #[error("'{0}' is not a server: {1}")]
@@ -54,6 +69,19 @@ enum Failure {
 }
 
 impl Failure {
+    /// Whether whoever should read what we print has gone away: nobody is to be told.
+    fn is_closed_pipe(&self) -> bool {
+        match self {
+            Self::Link(e)
+            | Self::Send(send::SendError::Link(e))
+            | Self::Read(read::ReadError::Link(e)) => e.is_closed_pipe(),
+            Self::Output(e) | Self::Outbox(outgoing::DropError::Output(e)) => {
+                e.kind() == std::io::ErrorKind::BrokenPipe
+            }
+            _ => false,
+        }
+    }
+
     fn exit_status(&self) -> u8 {
         match self {
             Self::Send(send::SendError::Input(_)) => exit::NO_INPUT,
@@ -62,6 +90,10 @@ impl Failure {
             | Self::Send(send::SendError::Link(e))
             | Self::Read(read::ReadError::Link(e)) => link_status(e),
             Self::Read(read::ReadError::Busy(_)) => exit::LATER,
+            Self::Send(send::SendError::Unkept(..)) => exit::CANNOT_WRITE,
+            Self::Settings(_) => exit::CONFIGURATION,
+            Self::Outbox(outgoing::DropError::Which(..)) => exit::USAGE,
+            Self::Outbox(_) | Self::Output(_) => exit::CANNOT_WRITE,
             Self::Menu(menu::MenuError::Source(_)) => exit::UNAVAILABLE,
             Self::Menu(_) => exit::CANNOT_WRITE,
             Self::NoUser | Self::NoServer(..) | Self::NoCommand => exit::USAGE,
@@ -72,8 +104,9 @@ impl Failure {
 fn link_status(error: &LinkError) -> u8 {
     match error {
         LinkError::Unsayable(_) | LinkError::Unfit(_) => exit::BAD_DATA,
-        LinkError::NotAServer(_) | LinkError::NoSession(_) => exit::PROTOCOL,
-        LinkError::Output(_) => exit::CANNOT_WRITE,
+        LinkError::NotAServer(_) | LinkError::NoSession(_) | LinkError::TooOld(_) => exit::PROTOCOL,
+        LinkError::Later(_) => exit::LATER,
+        LinkError::Output(_) | LinkError::Printing(_) | LinkError::Handle(_) => exit::CANNOT_WRITE,
         LinkError::UnknownUser(_) => exit::NO_USER,
         LinkError::Denied(_) => exit::NOT_ALLOWED,
         LinkError::Random(_) => exit::SYSTEM,
@@ -99,7 +132,8 @@ pub fn main() -> ExitCode {
         }
     };
     match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status.into(),
+        Err(failure) if failure.is_closed_pipe() => failure.exit_status().into(),
         Err(failure) => {
             view::complain(&failure);
             if matches!(failure, Failure::NoCommand) {
@@ -110,52 +144,223 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<(), Failure> {
-    let server = cli
+fn run(cli: &Cli) -> Result<u8, Failure> {
+    let named = cli
         .server()
         .map_err(|e| Failure::NoServer(cli.host_as_typed().into(), e))?;
-    let link = Link::new(server, cli.dialect);
-    let user = cli.user.clone().or_else(login);
     match &cli.command {
-        Some(Command::Send { instant, to, text }) => {
-            let user = user.ok_or(Failure::NoUser)?;
-            let way = if *instant {
-                send::Way::Instant
-            } else {
-                send::Way::Server
-            };
-            let delivery = send::send(&link, &user, to, text, way)?;
-            if cli.verbose {
-                view::say(&send::outcome(to, delivery));
-            }
+        Some(Command::Completion { shell }) => {
+            reference::completion(*shell)?;
+            return Ok(0);
         }
-        Some(Command::Read) => {
-            let user = user.ok_or(Failure::NoUser)?;
-            let count = read::read(&link, &user, &[])?;
-            if cli.verbose {
-                view::say(&format!("{count} messages for {user}"));
-            }
+        Some(Command::Man) => {
+            reference::manual()?;
+            return Ok(0);
         }
-        Some(Command::Who) => {
-            who::who(&link, user.as_ref())?;
-        }
-        None => open_menu(link, user, cli)?,
+        _ => {}
     }
-    Ok(())
+    let settings = Settings::of(cli, named)?;
+    view::use_colours(settings.colour.value.unwrap_or(Colour::Auto));
+    match &cli.command {
+        Some(Command::Config) => {
+            config::config(&settings)?;
+            Ok(0)
+        }
+        Some(Command::Outbox { send, drop, json }) => Ok(look_into_outbox(*send, drop, *json)?),
+        Some(command) => Call::new(cli, settings).run(command),
+        None => Call::new(cli, settings).open_menu(None),
+    }
 }
 
-fn open_menu(link: Link, user: Option<Name>, cli: &Cli) -> Result<(), Failure> {
-    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
-        return Err(Failure::NoCommand);
+fn look_into_outbox(
+    send: bool,
+    drop: &Option<String>,
+    json: bool,
+) -> Result<u8, outgoing::DropError> {
+    if let Some(id) = drop {
+        outgoing::drop_message(id)?;
+    } else if send {
+        let stuck = outgoing::flush(true, true)?;
+        if let Some(why) = &stuck.why {
+            view::complain(why);
+        }
+        if !stuck.is_empty() {
+            return Ok(exit::LATER);
+        }
+    } else {
+        outgoing::list(json)?;
     }
-    let source = cli.source.unwrap_or_default();
-    Ok(menu::run(link, user, source, cli.verbose)?)
+    Ok(0)
 }
 
-/// The name of whoever is logged in, if it is one of ours.
-fn login() -> Option<Name> {
-    ["USER", "LOGNAME"]
-        .iter()
-        .filter_map(|variable| std::env::var(variable).ok())
-        .find_map(|name| name.parse().ok())
+/// A command, and what it needs.
+struct Call<'c> {
+    cli: &'c Cli,
+    settings: Settings,
+    server: Server,
+    link: Link,
+}
+
+impl<'c> Call<'c> {
+    fn new(cli: &'c Cli, settings: Settings) -> Self {
+        let server = settings.server();
+        Self {
+            cli,
+            link: Link::new(server.clone(), settings.dialect()),
+            settings,
+            server,
+        }
+    }
+
+    fn user(&self) -> Result<Name, Failure> {
+        self.settings.user_at(&self.server).ok_or(Failure::NoUser)
+    }
+
+    /// Sends what earlier commands have left.
+    fn flush(&self) -> outbox::Stuck {
+        // The next command comes by, and this one has something else to do.
+        outgoing::flush(false, self.cli.verbose).unwrap_or_else(|e| {
+            view::complain(&e);
+            outbox::Stuck::default()
+        })
+    }
+
+    fn run(&self, command: &Command) -> Result<u8, Failure> {
+        match command {
+            Command::Send {
+                instant,
+                ttl,
+                to,
+                text,
+            } => {
+                let way = if *instant {
+                    send::Way::Instant
+                } else {
+                    send::Way::Server
+                };
+                return self.send(to, text, way, *ttl);
+            }
+            Command::Run { to, words } => {
+                self.user()?;
+                let report = run::run(words);
+                return self.report(to, &report);
+            }
+            Command::Chat { with } => return self.open_menu(Some(with)),
+            _ => {}
+        }
+        self.flush();
+        let user = || self.user();
+        match command {
+            Command::Read { peek: true, json } => {
+                read::peek(&self.link, &user()?, Form::json_if(*json))?;
+            }
+            Command::Read { peek: false, json } => {
+                let user = user()?;
+                let count = read::read(&self.link, &user, &[], Form::json_if(*json))?;
+                if self.cli.verbose {
+                    view::say(&format!("{count} messages for {user}"));
+                }
+            }
+            Command::Follow { exec, json } => {
+                let form = Form::json_if(*json);
+                follow::follow(&self.link, &user()?, exec.as_ref(), form)?;
+            }
+            Command::Who { json } => {
+                look::who(&self.link, self.user().ok().as_ref(), *json)?;
+            }
+            Command::Status { handle } => {
+                look::status(&self.link, &user()?, &handle.to, handle.seq)?;
+            }
+            Command::History {
+                from,
+                most,
+                json,
+                words,
+            } => {
+                let wanted = look::Wanted {
+                    from: from.clone(),
+                    words: words.clone(),
+                    most: *most,
+                };
+                let form = if *json { Form::Json } else { Form::Dated };
+                look::history(&self.link, &user()?, &wanted, form)?;
+            }
+            Command::Count => {
+                if look::count(&self.link, &user()?)? == 0 {
+                    return Ok(exit::NOTHING);
+                }
+            }
+            // They are done already, by those who have called.
+            Command::Send { .. }
+            | Command::Run { .. }
+            | Command::Chat { .. }
+            | Command::Config
+            | Command::Outbox { .. }
+            | Command::Completion { .. }
+            | Command::Man => {}
+        }
+        Ok(0)
+    }
+
+    fn send(
+        &self,
+        to: &[Name],
+        text: &[String],
+        way: send::Way,
+        ttl: Option<u64>,
+    ) -> Result<u8, Failure> {
+        let from = self.user()?;
+        let stuck = self.flush();
+        let post = self.post(&from, &stuck);
+        let summary = send::send(&post, to, text, way, ttl, self.cli.verbose)?;
+        match summary {
+            send::Summary {
+                refused: Some(e), ..
+            } => Err(e.into()),
+            send::Summary { queued: 0, .. } => Ok(0),
+            _ => Ok(exit::LATER),
+        }
+    }
+
+    /// Tells `to` how a command went, and ends as it did.
+    fn report(&self, to: &[Name], report: &run::Report) -> Result<u8, Failure> {
+        let from = self.user()?;
+        let stuck = self.flush();
+        let post = self.post(&from, &stuck);
+        for name in to {
+            match post.send(name, &report.text, send::Way::Instant, None) {
+                Ok(send::Sent::Gone(_)) => {}
+                Ok(sent @ send::Sent::Queued(_)) => {
+                    view::say(&format!("dropline: {}", send::outcome(name, &sent)));
+                }
+                Err(e) => view::complain(&e),
+            }
+        }
+        Ok(report.status)
+    }
+
+    fn post<'p>(&'p self, from: &'p Name, stuck: &'p outbox::Stuck) -> send::Post<'p> {
+        send::Post {
+            link: &self.link,
+            named: self.settings.server.value.as_ref(),
+            from,
+            stuck,
+        }
+    }
+
+    fn open_menu(&self, partner: Option<&Name>) -> Result<u8, Failure> {
+        if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+            return Err(Failure::NoCommand);
+        }
+        let start = menu::Start {
+            link: self.link.clone(),
+            named: self.settings.server.value.clone(),
+            user: self.settings.user_at(&self.server),
+            source: self.settings.source.value.unwrap_or_default(),
+            verbose: self.cli.verbose,
+            partner: partner.cloned(),
+        };
+        menu::run(start)?;
+        Ok(0)
+    }
 }

@@ -13,6 +13,11 @@ pub(crate) fn name(uid: u32) -> Option<String> {
     user.map(|user| user.name)
 }
 
+/// The login of whoever runs this process, as [`name`] has it.
+pub(crate) fn own() -> Option<String> {
+    name(nix::unistd::geteuid().as_raw())
+}
+
 /// Whether this process has the rights of root.
 pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()

@@ -9,6 +9,7 @@
 
 pub(crate) mod board;
 pub(crate) mod clock;
+pub(crate) mod connect;
 pub(crate) mod file;
 pub(crate) mod lock;
 pub(crate) mod login;

@@ -56,7 +56,7 @@ IFS= read -r -t 10 first <&"$tcp"
 expect 'the reply has begun' "$first" 'Retrieving messages...'
 exec {tcp}>&-
 expect 'a message that was not read stays' "$("$DROPLINE" -d "localhost:$port" -u Kyriakos read)" \
-    'george: hi Kyriakos'
+    '~george: hi Kyriakos'
 
 end_daemon
 expect 'nothing was logged as an error' "$(grep -cE 'error:|warning:' "$dir/log" || true)" 0

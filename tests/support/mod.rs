@@ -46,6 +46,9 @@ pub(crate) fn program(name: &str) -> Command {
         .env_remove("DROPLINE_USER")
         .env_remove("DROPLINE_SOURCE")
         .env_remove("DROPLINE_DIALECT")
+        .env_remove("DROPLINE_COLOUR")
+        .env("NO_COLOR", "1")
+        .env("XDG_CONFIG_HOME", state())
         // Nobody's own, and one for each run of the tests.
         .env("DROPLINE_STATE_DIR", state());
     command

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::client::inbox::{Inbox, InboxError};
 use crate::client::link::{Link, LinkError, Piece, Sink};
-use crate::client::view::{self, Printer};
+use crate::client::note::Note;
+use crate::client::view::{self, Form, Printer};
 use crate::message::MessageId;
 use crate::name::Name;
 use crate::sys::stdio;
@@ -33,11 +34,9 @@ pub(in crate::client) fn read(
     link: &Link,
     of: &Name,
     shown: &[MessageId],
+    form: Form,
 ) -> Result<usize, ReadError> {
-    if stdio::output_is_closed() {
-        let error = io::Error::from_raw_os_error(nix::libc::EBADF);
-        return Err(LinkError::Output(error).into());
-    }
+    must_have_output()?;
     // Without an inbox everything is printed, and perhaps once more than it should be.
     let inbox = Inbox::open(of).inspect_err(warn).ok();
     let _turn = match inbox.as_ref().map(|inbox| inbox.showing(TURN)) {
@@ -50,12 +49,38 @@ pub(in crate::client) fn read(
         None => None,
     };
     let mut reading = Reading {
-        printer: Printer::new(&io::stdout()),
+        printer: Printer::new(&io::stdout(), form),
         inbox,
+        peeks: false,
     };
     reading.print_inbox(shown).map_err(LinkError::Output)?;
     link.fetch(of, &mut reading)?;
     Ok(reading.printer.count())
+}
+
+/// As [`read`], and leaves the messages where they are.
+///
+/// # Errors
+/// As for [`read`].
+pub(in crate::client) fn peek(link: &Link, of: &Name, form: Form) -> Result<usize, ReadError> {
+    must_have_output()?;
+    let mut reading = Reading::new(of, form);
+    reading.peeks = true;
+    reading.print_inbox(&[]).map_err(LinkError::Output)?;
+    link.peek(of, &mut reading)?;
+    Ok(reading.printer.count())
+}
+
+/// Makes sure that what is printed goes somewhere.
+///
+/// # Errors
+/// When standard output is closed.
+pub(super) fn must_have_output() -> Result<(), LinkError> {
+    if stdio::output_is_closed() {
+        let error = io::Error::from_raw_os_error(nix::libc::EBADF);
+        return Err(LinkError::Output(error));
+    }
+    Ok(())
 }
 
 fn warn(error: &InboxError) {
@@ -66,14 +91,17 @@ fn warn(error: &InboxError) {
 pub(in crate::client) struct Reading {
     printer: Printer,
     inbox: Option<Inbox>,
+    /// Whether the messages stay.
+    peeks: bool,
 }
 
 impl Reading {
     /// Prints messages for `of`.
-    pub(in crate::client) fn new(of: &Name) -> Self {
+    pub(in crate::client) fn new(of: &Name, form: Form) -> Self {
         Self {
-            printer: Printer::new(&io::stdout()),
+            printer: Printer::new(&io::stdout(), form),
             inbox: Inbox::open(of).inspect_err(warn).ok(),
+            peeks: false,
         }
     }
 
@@ -87,7 +115,7 @@ impl Reading {
         let waiting = inbox.waiting().inspect_err(warn).unwrap_or_default();
         let mut ids = Vec::new();
         for message in waiting.iter().filter(|m| !shown.contains(&m.id)) {
-            self.printer.letter(message)?;
+            self.printer.note(&Note::from(message))?;
             ids.push(message.id);
         }
         self.finish(&ids)
@@ -107,7 +135,7 @@ impl Sink for Reading {
 
     fn finish(&mut self, ids: &[MessageId]) -> io::Result<()> {
         self.printer.flush()?;
-        if ids.is_empty() {
+        if ids.is_empty() || self.peeks {
             return Ok(());
         }
         if let Some(Err(e)) = self.inbox.as_mut().map(|inbox| inbox.note_shown(ids)) {

@@ -3,7 +3,9 @@
 use std::io::{self, Read};
 
 use crate::client::instant::{self, Delivery, Why};
-use crate::client::link::{Dialect, Link, LinkError};
+use crate::client::link::{Dialect, Link, LinkError, Offered, Server};
+use crate::client::outbox::{Outbox, OutboxError, Queued, Stuck};
+use crate::client::view;
 use crate::message::{LARGEST_MAX_BODY, MessageId};
 use crate::name::Name;
 use crate::sys::clock;
@@ -22,6 +24,9 @@ pub(in crate::client) enum SendError {
     /// The server has not got it.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// The server has not got it, and it could not be kept here.
+    #[error("{0}; and it cannot be queued: {1}; the message was NOT sent")]
+    Unkept(String, OutboxError),
 }
 
 /// How a message is sent.
@@ -33,64 +38,169 @@ pub(in crate::client) enum Way {
     Instant,
 }
 
-/// Sends `text`, or standard input if it is `-` alone, without the newline at its end. Says how it went.
+/// What became of a message.
+#[derive(Debug)]
+pub(in crate::client) enum Sent {
+    /// It is on its way.
+    Gone(Delivery),
+    /// It is in the outbox, and why.
+    Queued(String),
+}
+
+/// Sends messages of one person, and keeps those that the server cannot take now.
+#[derive(Debug)]
+pub(in crate::client) struct Post<'p> {
+    /// The way to the server.
+    pub(in crate::client) link: &'p Link,
+    /// The server that was named, if one was.
+    pub(in crate::client) named: Option<&'p Server>,
+    /// Who sends.
+    pub(in crate::client) from: &'p Name,
+    /// What must wait because earlier messages do.
+    pub(in crate::client) stuck: &'p Stuck,
+}
+
+impl Post<'_> {
+    /// Sends `body` to `to`; it is of use for `ttl` seconds, if that is said.
+    ///
+    /// # Errors
+    /// The message was not sent, and never will be; or it is not known whether it was.
+    pub(in crate::client) fn send(
+        &self,
+        to: &Name,
+        body: &[u8],
+        way: Way,
+        ttl: Option<u64>,
+    ) -> Result<Sent, SendError> {
+        if body.is_empty() {
+            return Err(LinkError::from(Unsayable::Empty).into());
+        }
+        let letter = Letter {
+            id: MessageId::random().map_err(|e| LinkError::Random(e.to_string()))?,
+            at: clock::unix_millis(),
+            from: self.from.clone(),
+            to: to.clone(),
+            body,
+        };
+        if self.stuck.holds_up(self.link.server(), to) {
+            let why = self.stuck.why.as_ref().map(LinkError::to_string);
+            return self.queue(&letter, ttl, why.unwrap_or_default());
+        }
+        match self.deliver(&letter, way, ttl) {
+            Ok(delivery) => Ok(Sent::Gone(delivery)),
+            Err(e) if self.link.is_for_now(&e) => self.queue(&letter, ttl, e.to_string()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn deliver(
+        &self,
+        letter: &Letter<'_>,
+        way: Way,
+        ttl: Option<u64>,
+    ) -> Result<Delivery, LinkError> {
+        // The old chat server leaves no choice.
+        if way == Way::Instant || self.link.dialect() == Dialect::Framed {
+            return instant::deliver(self.link, letter, ttl);
+        }
+        match self.link.offer(letter, ttl)? {
+            Offered::Kept(seq) => Ok(Delivery::Kept(Why::Unasked, seq)),
+            // Only the old chat server says so.
+            Offered::Go(_) => Ok(Delivery::Sent),
+        }
+    }
+
+    fn queue(&self, letter: &Letter<'_>, ttl: Option<u64>, why: String) -> Result<Sent, SendError> {
+        let message = Queued {
+            id: letter.id,
+            from: letter.from.clone(),
+            to: letter.to.clone(),
+            at: letter.at,
+            expires: ttl.map(|ttl| letter.at.saturating_add(ttl.saturating_mul(1_000))),
+            server: self.named.cloned(),
+            dialect: self.link.chosen(),
+            refused: None,
+            body: letter.body.to_vec(),
+        };
+        match Outbox::open().and_then(|outbox| outbox.put(&message)) {
+            Ok(()) => Ok(Sent::Queued(why)),
+            Err(e) => Err(SendError::Unkept(why, e)),
+        }
+    }
+}
+
+/// What became of messages for several people.
+#[derive(Debug, Default)]
+pub(in crate::client) struct Summary {
+    /// How many are in the outbox.
+    pub(in crate::client) queued: usize,
+    /// What was refused, the last of it.
+    pub(in crate::client) refused: Option<SendError>,
+}
+
+/// Sends `text`, or standard input if it is `-` alone, without the newline at its end, to each of `to`. Prints
+/// a handle, like `bob/17`, for each message that the server has.
 ///
 /// # Errors
-/// The message was not sent, or it is not known whether it was.
+/// When there is no text, or a handle cannot be printed.
 pub(in crate::client) fn send(
-    link: &Link,
-    from: &Name,
-    to: &Name,
+    post: &Post<'_>,
+    to: &[Name],
     text: &[String],
     way: Way,
-) -> Result<Delivery, SendError> {
+    ttl: Option<u64>,
+    verbose: bool,
+) -> Result<Summary, SendError> {
     let body = match text {
         [dash] if dash == "-" => read_input()?,
         words => words.join(" ").into_bytes(),
     };
-    Ok(send_body(link, from, to, &body, way)?)
-}
-
-/// As [`send`], for a message that is at hand.
-///
-/// # Errors
-/// As for [`send`].
-pub(in crate::client) fn send_body(
-    link: &Link,
-    from: &Name,
-    to: &Name,
-    body: &[u8],
-    way: Way,
-) -> Result<Delivery, LinkError> {
-    if body.is_empty() {
-        return Err(Unsayable::Empty.into());
+    let mut summary = Summary::default();
+    for (at, name) in to.iter().enumerate() {
+        if to[..at].contains(name) {
+            continue;
+        }
+        match post.send(name, &body, way, ttl) {
+            Ok(Sent::Gone(delivery)) => {
+                if let Delivery::Kept(_, Some(seq)) = delivery {
+                    view::data(&format!("{name}/{seq}")).map_err(LinkError::Handle)?;
+                }
+                if verbose {
+                    view::say(&outcome(name, &Sent::Gone(delivery)));
+                }
+            }
+            Ok(sent @ Sent::Queued(_)) => {
+                summary.queued += 1;
+                view::say(&format!("dropline: {}", outcome(name, &sent)));
+            }
+            Err(e) => {
+                // The last one is told by whoever has called.
+                if let Some(earlier) = summary.refused.replace(e) {
+                    view::complain(&earlier);
+                }
+            }
+        }
     }
-    let letter = Letter {
-        id: MessageId::random().map_err(|e| LinkError::Random(e.to_string()))?,
-        at: clock::unix_millis(),
-        from: from.clone(),
-        to: to.clone(),
-        body,
-    };
-    // The old chat server leaves no choice.
-    if way == Way::Instant || link.dialect() == Dialect::Framed {
-        return instant::deliver(link, &letter);
-    }
-    link.offer(&letter)?;
-    Ok(Delivery::Kept(Why::Unasked))
+    Ok(summary)
 }
 
 /// How a message went, in a sentence.
-pub(in crate::client) fn outcome(to: &Name, delivery: Delivery) -> String {
+pub(in crate::client) fn outcome(to: &Name, sent: &Sent) -> String {
+    let delivery = match sent {
+        Sent::Queued(why) => {
+            return format!("{why}\nqueued: will be sent later, to {to}");
+        }
+        Sent::Gone(delivery) => delivery,
+    };
     match delivery {
         Delivery::Acknowledged => format!("{to} has it."),
         Delivery::Sent => format!("Sent to {to}, whose client cannot confirm it."),
-        Delivery::Kept(Why::Offline) => format!("{to} is offline: the server keeps it."),
-        Delivery::Kept(Why::Unanswered) => format!("{to} does not answer: the server keeps it."),
-        Delivery::Kept(Why::Unfit) => {
+        Delivery::Kept(Why::Offline, _) => format!("{to} is offline: the server keeps it."),
+        Delivery::Kept(Why::Unanswered, _) => format!("{to} does not answer: the server keeps it."),
+        Delivery::Kept(Why::Unfit, _) => {
             format!("It does not fit a datagram: the server keeps it for {to}.")
         }
-        Delivery::Kept(Why::Unasked) => format!("The server has your message for {to}."),
+        Delivery::Kept(Why::Unasked, _) => format!("The server has your message for {to}."),
     }
 }
 

@@ -7,7 +7,6 @@
 //! next.
 
 mod entry;
-mod place;
 mod renewal;
 
 use std::collections::{HashSet, VecDeque};
@@ -19,6 +18,7 @@ use std::time::Duration;
 pub(in crate::client) use entry::Received;
 
 use self::entry::{Entry, HEAD, Mark};
+use crate::client::state::{self, StateError};
 use crate::message::MessageId;
 use crate::name::Name;
 use crate::sys::file::{self, Dir};
@@ -33,12 +33,9 @@ const MOST_WAITING: usize = 8 << 20;
 /// What went wrong with the inbox.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::client) enum InboxError {
-    /// Nobody knows where it is to be.
-    #[error("there is no place for the inbox: set HOME, or XDG_STATE_HOME")]
-    NoHome,
-    /// Its directory cannot be used.
-    #[error("cannot use {0} for the inbox: {1}")]
-    Place(PathBuf, io::Error),
+    /// There is no place for it.
+    #[error(transparent)]
+    Place(#[from] StateError),
     /// The log cannot be read or written.
     #[error("cannot use the inbox {0}: {1}")]
     Log(PathBuf, io::Error),
@@ -75,7 +72,7 @@ impl Inbox {
     /// # Errors
     /// When it cannot be made, read or locked.
     pub(in crate::client) fn open(user: &Name) -> Result<Self, InboxError> {
-        Self::open_in(place::inboxes()?, user)
+        Self::open_in(state::directory("inbox")?, user)
     }
 
     fn open_in(dir: Dir, user: &Name) -> Result<Self, InboxError> {

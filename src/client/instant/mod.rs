@@ -19,8 +19,8 @@ pub(super) enum Delivery {
     Acknowledged,
     /// It was sent to an old client, which acknowledges nothing.
     Sent,
-    /// The server keeps it.
-    Kept(Why),
+    /// The server keeps it, under this number if it says so.
+    Kept(Why, Option<u64>),
 }
 
 /// Why a message is at the server.
@@ -40,10 +40,14 @@ pub(super) enum Why {
 ///
 /// # Errors
 /// It was not sent, or it is not known whether it was ([`LinkError::Unknown`]).
-pub(super) fn deliver(link: &Link, letter: &Letter<'_>) -> Result<Delivery, LinkError> {
+pub(super) fn deliver(
+    link: &Link,
+    letter: &Letter<'_>,
+    ttl: Option<u64>,
+) -> Result<Delivery, LinkError> {
     if link.dialect() == Dialect::Framed {
-        return match link.offer(letter)? {
-            Offered::Kept => Ok(Delivery::Kept(Why::Offline)),
+        return match link.offer(letter, ttl)? {
+            Offered::Kept(seq) => Ok(Delivery::Kept(Why::Offline, seq)),
             Offered::Go(peer) => go(letter, peer),
         };
     }
@@ -55,8 +59,11 @@ pub(super) fn deliver(link: &Link, letter: &Letter<'_>) -> Result<Delivery, Link
         None if link.dialect() == Dialect::Line => Why::Unasked,
         None => Why::Offline,
     };
-    link.offer(letter)?;
-    Ok(Delivery::Kept(why))
+    match link.offer(letter, ttl)? {
+        Offered::Kept(seq) => Ok(Delivery::Kept(why, seq)),
+        // A session keeps what it takes.
+        Offered::Go(peer) => go(letter, peer),
+    }
 }
 
 /// Sends it to the recipient's client, or says why it must go through the server.

@@ -1,5 +1,6 @@
 //! Where instant messages come in.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::str::FromStr;
@@ -39,6 +40,16 @@ impl Source {
                 UdpSocket::bind(any).map_err(|e| SourceError(any, e))
             }
             bound => bound.map_err(|e| SourceError(address, e)),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.ip, self.port) {
+            (Some(ip), Some(port)) => SocketAddr::new(ip, port).fmt(f),
+            (Some(ip), None) => ip.fmt(f),
+            (None, _) => f.write_str("any"),
         }
     }
 }

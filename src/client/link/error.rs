@@ -22,6 +22,9 @@ pub(in crate::client) enum LinkError {
     /// The server does not do it, and says why.
     #[error("the server does not accept it: {0}")]
     Refused(String),
+    /// The server does not do it now.
+    #[error("the server does not accept it now: {0}")]
+    Later(String),
     /// The server knows nobody of that name.
     #[error("the server does not accept it: {0}")]
     UnknownUser(String),
@@ -40,6 +43,11 @@ pub(in crate::client) enum LinkError {
     /// The dialect does not know who is there.
     #[error("the server {0} is spoken to in the line dialect, which does not know who is there")]
     NoPresence(Server),
+    /// The dialect does not know such things.
+    #[error(
+        "the server {0} is spoken to in an old dialect, which cannot do that; it takes the session dialect"
+    )]
+    TooOld(Server),
     /// The message cannot be said in the dialect.
     #[error("{0}")]
     Unsayable(#[from] Unsayable),
@@ -52,4 +60,22 @@ pub(in crate::client) enum LinkError {
     /// What was read could not be written where it should go.
     #[error("cannot write: {0}; the messages stay waiting")]
     Output(io::Error),
+    /// Something else could not be written.
+    #[error("cannot write: {0}")]
+    Printing(io::Error),
+    /// The handle of a message could not be written.
+    #[error("cannot write the handle of the message: {0}; the message was sent")]
+    Handle(io::Error),
+}
+
+impl LinkError {
+    /// Whether whoever should read what we print has gone away.
+    pub(in crate::client) fn is_closed_pipe(&self) -> bool {
+        match self {
+            Self::Output(e) | Self::Printing(e) | Self::Handle(e) => {
+                e.kind() == io::ErrorKind::BrokenPipe
+            }
+            _ => false,
+        }
+    }
 }

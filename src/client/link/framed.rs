@@ -4,11 +4,12 @@
 //! hands out what waits when a name registers, and at no other time.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use super::server::{Patience, Server};
 use super::{LinkError, Offered, Peer, Person, Piece, Sink, Speaks};
 use crate::name::Name;
+use crate::sys::socket::Stream;
 use crate::wire::datagram::Letter;
 use crate::wire::framed::{self, Command, Delivered, Order};
 use crate::wire::line::Unsayable;
@@ -27,7 +28,7 @@ pub(in crate::client) enum Registered {
 /// A connection on which a command was said.
 struct Conversation<'s> {
     server: &'s Server,
-    stream: TcpStream,
+    stream: Stream,
 }
 
 impl<'s> Conversation<'s> {
@@ -47,16 +48,18 @@ impl<'s> Conversation<'s> {
 
     /// Writes a frame, with one write: the other side may read it with one read.
     fn say(&mut self, text: &[u8]) -> Result<(), LinkError> {
-        self.stream
+        (&self.stream)
             .write_all(&frame(text))
             .map_err(|e| self.server.broken(e))
     }
 
     fn read_exact(&mut self, bytes: &mut [u8]) -> Result<(), LinkError> {
-        self.stream.read_exact(bytes).map_err(|e| match e.kind() {
-            std::io::ErrorKind::UnexpectedEof => self.server.ended(),
-            _ => self.server.broken(e),
-        })
+        (&self.stream)
+            .read_exact(bytes)
+            .map_err(|e| match e.kind() {
+                std::io::ErrorKind::UnexpectedEof => self.server.ended(),
+                _ => self.server.broken(e),
+            })
     }
 
     /// Reads a frame, but for its NUL: while that is unread, the server takes nothing for delivered.
@@ -91,7 +94,7 @@ impl<'s> Conversation<'s> {
     /// Waits until the server has done what it was told, and closes.
     fn end(self) -> Result<(), LinkError> {
         let mut rest = Vec::new();
-        let read = self.stream.take(64).read_to_end(&mut rest);
+        let read = (&self.stream).take(64).read_to_end(&mut rest);
         read.map(drop).map_err(|e| self.server.broken(e))
     }
 
@@ -198,10 +201,7 @@ pub(super) fn fetch(
     if code != framed::IS_KNOWN {
         return Err(talk.strange());
     }
-    let ip = talk
-        .stream
-        .local_addr()
-        .map_or(Ipv4Addr::LOCALHOST.into(), |a| a.ip());
+    let ip = talk.stream.our_ip().unwrap_or(Ipv4Addr::LOCALHOST.into());
     talk.say(&framed::encode_address(SocketAddr::new(ip, 9)))?;
     let done = talk.answer()?;
     let delivered = if done == framed::MESSAGES {
@@ -258,7 +258,7 @@ pub(super) fn send(
             LinkError::Broken(server, error) => LinkError::Unknown(server, error),
             e => e,
         })?;
-    Ok(Offered::Kept)
+    Ok(Offered::Kept(None))
 }
 
 /// Everybody who is registered.

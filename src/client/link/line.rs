@@ -1,11 +1,11 @@
 //! The line dialect: a request, a reply, and the end. It knows mailboxes, and nothing of who is there.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::TcpStream;
 
 use super::server::{Patience, Server};
 use super::{LinkError, Piece, Sink};
 use crate::name::Name;
+use crate::sys::socket::Stream;
 use crate::wire::line::{self, Fetched};
 
 /// The most bytes of a reply that is a line.
@@ -20,7 +20,7 @@ pub(super) fn store(server: &Server, to: &Name, from: &Name, body: &[u8]) -> Res
     let stream = server.ask(&request, Patience::WORK)?;
     let mut reply = Vec::new();
     // Every reply to a store is one line, or ends with the stream.
-    let mut stream = BufReader::new(stream).take(LONGEST_LINE);
+    let mut stream = BufReader::new(&stream).take(LONGEST_LINE);
     let read = stream.read_until(b'\n', &mut reply);
     let understood = match read {
         Ok(_) if reply == line::ACCEPTED => return Ok(()),
@@ -67,7 +67,7 @@ pub(super) fn fetch(server: &Server, of: &Name, sink: &mut dyn Sink) -> Result<b
 /// The reply to a fetch, as far as it has been read.
 struct Reply<'s> {
     server: &'s Server,
-    stream: TcpStream,
+    stream: Stream,
     /// A line of which the end has not come yet.
     begun: Vec<u8>,
     /// Whether the first line of the reply was there.
@@ -128,7 +128,7 @@ impl Reply<'_> {
 
     fn consume(&mut self, len: usize) -> Result<(), LinkError> {
         let mut bytes = vec![0; len];
-        self.stream
+        (&self.stream)
             .read_exact(&mut bytes)
             .map_err(|e| self.server.broken(e))
     }

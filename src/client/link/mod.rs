@@ -3,6 +3,7 @@
 mod error;
 mod framed;
 mod line;
+mod mailbox;
 mod server;
 mod session;
 
@@ -14,9 +15,11 @@ use std::time::Duration;
 
 pub(super) use self::error::LinkError;
 pub(super) use self::framed::Registered;
+pub(super) use self::mailbox::Verdict;
 use self::server::Patience;
 pub(super) use self::server::Server;
 use self::session::Session;
+use super::note::Note;
 use crate::message::MessageId;
 use crate::name::Name;
 use crate::wire::datagram::Letter;
@@ -34,9 +37,22 @@ pub(super) enum Dialect {
     Framed,
 }
 
+impl std::fmt::Display for Dialect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Session => "session",
+            Self::Line => "line",
+            Self::Framed => "framed",
+        })
+    }
+}
+
 /// A piece of a mailbox, as it is read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
+    /// A message as a whole.
+    Whole(&'a Note<'a>),
     /// The first line of a message.
     First {
         /// Who sent it.
@@ -100,8 +116,8 @@ pub(super) struct Person {
 /// What became of a message that was offered to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Offered {
-    /// The server has it on its disk.
-    Kept,
+    /// The server has it on its disk: under this number in the recipient's mailbox, if it says so.
+    Kept(Option<u64>),
     /// The server sends us to the recipient, and keeps nothing.
     Go(Peer),
 }
@@ -127,11 +143,38 @@ impl Link {
         }
     }
 
+    /// The dialect that was asked for.
+    pub(super) fn chosen(&self) -> Dialect {
+        self.dialect
+    }
+
     /// The same, for last words: it waits a second or two, and no longer.
     pub(super) fn hasty(&self) -> Self {
         Self {
             patience: Patience::FAREWELL,
             ..self.clone()
+        }
+    }
+
+    /// The same, for what was left over from earlier: it does not wait long for a server that is not there.
+    pub(super) fn for_errands(&self) -> Self {
+        Self {
+            patience: Patience::ERRAND,
+            ..self.clone()
+        }
+    }
+
+    /// Whether it may help to try again later, after this error: the message is not where it should be, and it
+    /// does no harm to send it once more.
+    pub(super) fn is_for_now(&self, error: &LinkError) -> bool {
+        match error {
+            // Only there the same message is stored once.
+            LinkError::Unknown(..) => self.dialect() == Dialect::Session,
+            LinkError::Unreachable(..)
+            | LinkError::Broken(..)
+            | LinkError::Later(_)
+            | LinkError::ServerFailed(_) => true,
+            _ => false,
         }
     }
 
@@ -192,7 +235,7 @@ impl Link {
         match self.dialect() {
             Dialect::Framed => {
                 let stream = self.server.ask(b"", self.patience)?;
-                Ok(stream.local_addr().ok().map(|address| address.ip()))
+                Ok(stream.our_ip())
             }
             _ => {
                 let side = self.in_session(Some(name), |session| Ok(session.our_side()))?;
@@ -206,26 +249,32 @@ impl Link {
     ///
     /// # Errors
     /// It was not accepted, or it is not known whether it was ([`LinkError::Unknown`]).
-    pub(super) fn offer(&self, letter: &Letter<'_>) -> Result<Offered, LinkError> {
+    pub(super) fn offer(
+        &self,
+        letter: &Letter<'_>,
+        ttl: Option<u64>,
+    ) -> Result<Offered, LinkError> {
         if self.dialect() == Dialect::Framed {
+            no_ttl(ttl)?;
             return framed::send(&self.server, letter, self.patience);
         }
         // The same id is stored once, so that what was perhaps handed over can be handed over again.
-        let sent = match self.in_session(Some(&letter.from), |session| session.send(letter)) {
+        let sent = match self.in_session(Some(&letter.from), |session| session.send(letter, ttl)) {
             Err(LinkError::Broken(..)) => {
-                self.in_session(Some(&letter.from), |session| session.send(letter))
+                self.in_session(Some(&letter.from), |session| session.send(letter, ttl))
             }
             sent => sent,
         };
         match sent {
-            Ok(Some(())) => {}
-            Ok(None) => line::store(&self.server, &letter.to, &letter.from, letter.body)?,
-            Err(LinkError::Broken(server, error)) => {
-                return Err(LinkError::Unknown(server, error));
+            Ok(Some(seq)) => Ok(Offered::Kept(seq)),
+            Ok(None) => {
+                no_ttl(ttl)?;
+                line::store(&self.server, &letter.to, &letter.from, letter.body)?;
+                Ok(Offered::Kept(None))
             }
-            Err(e) => return Err(e),
+            Err(LinkError::Broken(server, error)) => Err(LinkError::Unknown(server, error)),
+            Err(e) => Err(e),
         }
-        Ok(Offered::Kept)
     }
 
     /// Reads what waits for `of` into `sink`; `false` when there is no such mailbox.
@@ -330,5 +379,15 @@ impl Link {
             Dialect::Framed => framed::who(&self.server, self.patience),
             _ => self.present(me, |session| session.who()),
         }
+    }
+}
+
+/// The old dialects know no end of a message's use.
+fn no_ttl(ttl: Option<u64>) -> Result<(), LinkError> {
+    match ttl {
+        None => Ok(()),
+        Some(_) => Err(LinkError::Unfit(
+            "a message that is of use for some time only takes the session dialect, and the server speaks an old one",
+        )),
     }
 }

@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::io::{self, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::LinkError;
+use crate::sys::connect;
+use crate::sys::socket::Stream;
 use crate::wire::line;
 
 const DEFAULT_PORT: u16 = 8282;
@@ -26,6 +29,11 @@ impl Patience {
         connect: Duration::from_secs(10),
         reply: Duration::from_secs(30),
     };
+    /// For what was left over from earlier, while somebody waits for something else.
+    pub(super) const ERRAND: Self = Self {
+        connect: Duration::from_secs(2),
+        reply: Duration::from_secs(30),
+    };
     /// For a word of farewell.
     pub(super) const FAREWELL: Self = Self {
         connect: Duration::from_secs(1),
@@ -35,17 +43,32 @@ impl Patience {
 
 /// Where the server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::client) struct Server {
-    host: String,
-    port: u16,
+pub(in crate::client) enum Server {
+    /// On a port, perhaps of another machine.
+    Port {
+        /// A name or an address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// Behind a socket of this machine, where the kernel says who we are.
+    Socket(PathBuf),
 }
 
 impl Server {
+    /// The one that is meant where none is named, and there is no socket.
+    pub(in crate::client) fn of_this_machine() -> Self {
+        Self::Port {
+            host: "localhost".into(),
+            port: DEFAULT_PORT,
+        }
+    }
+
     /// The same host, with this port if one is given.
-    pub(in crate::client) fn with_port(self, port: Option<u16>) -> Self {
-        Self {
-            port: port.unwrap_or(self.port),
-            ..self
+    pub(in crate::client) fn with_port(self, named: Option<u16>) -> Self {
+        match (self, named) {
+            (Self::Port { host, .. }, Some(port)) => Self::Port { host, port },
+            (server, _) => server,
         }
     }
 
@@ -53,24 +76,26 @@ impl Server {
     ///
     /// # Errors
     /// [`LinkError::Unreachable`] and [`LinkError::Broken`].
-    pub(super) fn ask(&self, request: &[u8], patience: Patience) -> Result<TcpStream, LinkError> {
-        let mut stream = self
+    pub(super) fn ask(&self, request: &[u8], patience: Patience) -> Result<Stream, LinkError> {
+        let stream = self
             .connect(patience)
             .map_err(|e| LinkError::Unreachable(self.clone(), e))?;
         stream
-            .set_read_timeout(Some(patience.reply))
-            .and_then(|()| stream.set_write_timeout(Some(patience.reply)))
-            .and_then(|()| stream.set_nodelay(true))
-            .and_then(|()| stream.write_all(request))
+            .limit(patience.reply)
+            .and_then(|()| (&stream).write_all(request))
             .map_err(|e| self.broken(e))?;
         Ok(stream)
     }
 
-    /// Tries each address of the host in turn.
-    fn connect(&self, patience: Patience) -> io::Result<TcpStream> {
+    /// Connects to the socket, or tries each address of the host in turn.
+    fn connect(&self, patience: Patience) -> io::Result<Stream> {
+        let (host, port) = match self {
+            Self::Socket(path) => return connect::to_path(path),
+            Self::Port { host, port } => (host.as_str(), *port),
+        };
         let mut error = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for address in self.addresses()? {
-            match TcpStream::connect_timeout(&address, patience.connect) {
+        for address in (host, port).to_socket_addrs()? {
+            match connect::to_address(&address, patience.connect) {
                 Ok(stream) => return Ok(stream),
                 Err(e) => error = e,
             }
@@ -78,15 +103,15 @@ impl Server {
         Err(error)
     }
 
-    fn addresses(&self) -> io::Result<impl Iterator<Item = SocketAddr>> {
-        (self.host.as_str(), self.port).to_socket_addrs()
-    }
-
     /// The address of ours from which the kernel would speak to the server, whether that lives or not.
     pub(super) fn our_side(&self) -> Option<IpAddr> {
-        self.addresses().ok()?.find_map(|address| {
+        let Self::Port { host, port } = self else {
+            return Some(Ipv4Addr::LOCALHOST.into());
+        };
+        let mut addresses = (host.as_str(), *port).to_socket_addrs().ok()?;
+        addresses.find_map(|address| {
             let any: IpAddr = match address {
-                SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+                SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
                 SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
             };
             // Connecting such a socket sends nothing.
@@ -124,7 +149,15 @@ impl Server {
         let text = String::from_utf8_lossy(reply);
         let known = ["No verb", "No reciever", "No sender", "No message"];
         if let Some(reason) = reply.strip_prefix(line::DECLINED) {
-            LinkError::Refused(String::from_utf8_lossy(reason).trim_end().to_owned())
+            let reason = String::from_utf8_lossy(reason).trim_end().to_owned();
+            // This dialect has no codes: only what is said.
+            if reason.starts_with("Not allowed") {
+                LinkError::Denied(reason)
+            } else if reason.contains("try again") {
+                LinkError::Later(reason)
+            } else {
+                LinkError::Refused(reason)
+            }
         } else if known.contains(&text.trim_end()) {
             LinkError::Refused(text.trim_end().to_owned())
         } else {
@@ -136,8 +169,11 @@ impl Server {
 impl FromStr for Server {
     type Err = String;
 
-    /// `HOST`, `HOST:PORT`, `[IPV6]:PORT` or `IPV6`.
+    /// `HOST`, `HOST:PORT`, `[IPV6]:PORT`, `IPV6`, or a path, which has a `/`.
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains('/') {
+            return Ok(Self::Socket(text.into()));
+        }
         let bare = |host: &str| (host.to_owned(), None);
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
             let (host, rest) = rest.split_once(']').ok_or("a ']' is missing")?;
@@ -166,16 +202,16 @@ impl FromStr for Server {
                 .map_err(|_| format!("'{port}' is not a port"))?,
             None => DEFAULT_PORT,
         };
-        Ok(Self { host, port })
+        Ok(Self::Port { host, port })
     }
 }
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+        match self {
+            Self::Socket(path) => path.display().fmt(f),
+            Self::Port { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Port { host, port } => write!(f, "{host}:{port}"),
         }
     }
 }
@@ -191,6 +227,7 @@ mod tests {
         assert_eq!(name("10.0.0.1:99"), Ok("10.0.0.1:99".into()));
         assert_eq!(name("::1"), Ok("[::1]:8282".into()));
         assert_eq!(name("[::1]:99"), Ok("[::1]:99".into()));
+        assert_eq!(name("./a.sock"), Ok("./a.sock".into()));
         for wrong in [
             "",
             ":99",

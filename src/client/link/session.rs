@@ -1,12 +1,14 @@
 //! The session dialect: ids, acknowledgements, exact bodies, and who is there.
 
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::server::{Patience, Server};
 use super::{LinkError, Peer, Person, Piece, Sink, Speaks};
+use crate::client::note::Note;
 use crate::name::Name;
+use crate::sys::socket::Stream;
 use crate::wire::datagram::Letter;
 use crate::wire::line;
 use crate::wire::session::{Answer, Code, Fields, Request, VERSION, decode_answer, encode_request};
@@ -21,8 +23,8 @@ const LEASE: Duration = Duration::from_secs(90);
 /// An open session.
 #[derive(Debug)]
 pub(super) struct Session<'s> {
-    server: &'s Server,
-    stream: TcpStream,
+    pub(super) server: &'s Server,
+    pub(super) stream: Stream,
     received: Vec<u8>,
 }
 
@@ -50,20 +52,19 @@ impl<'s> Session<'s> {
 
     /// The address of ours that the server sees.
     pub(super) fn our_side(&self) -> Option<IpAddr> {
-        let address = self.stream.local_addr().ok()?;
-        Some(address.ip())
+        self.stream.our_ip()
     }
 
-    fn say(&mut self, request: &Request<'_>) -> Result<(), LinkError> {
+    pub(super) fn say(&mut self, request: &Request<'_>) -> Result<(), LinkError> {
         let mut bytes = Vec::new();
         encode_request(&mut bytes, request);
-        self.stream
+        (&self.stream)
             .write_all(&bytes)
             .map_err(|e| self.server.broken(e))
     }
 
     /// Reads the next answer, and makes something of it.
-    fn next<T>(
+    pub(super) fn next<T>(
         &mut self,
         make: impl FnOnce(Answer<'_>) -> Result<T, LinkError>,
     ) -> Result<T, LinkError> {
@@ -78,7 +79,7 @@ impl<'s> Session<'s> {
                 Ok(None) => {}
                 Err(_) => return Err(self.not_in_session()),
             }
-            match self.stream.read(&mut chunk) {
+            match (&self.stream).read(&mut chunk) {
                 Ok(0) => return Err(self.not_in_session()),
                 Ok(n) => self.received.extend_from_slice(&chunk[..n]),
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
@@ -98,12 +99,15 @@ impl<'s> Session<'s> {
     }
 
     /// Reads an answer that says that something was done.
-    fn done(&mut self) -> Result<(), LinkError> {
+    pub(super) fn done(&mut self) -> Result<(), LinkError> {
         self.fields(|_| Some(()))
     }
 
     /// As [`done`](Self::done), and takes from it what it says.
-    fn fields<T>(&mut self, take: impl FnOnce(Fields<'_>) -> Option<T>) -> Result<T, LinkError> {
+    pub(super) fn fields<T>(
+        &mut self,
+        take: impl FnOnce(Fields<'_>) -> Option<T>,
+    ) -> Result<T, LinkError> {
         let strange = || LinkError::NotAServer(self.server.clone());
         let strange = strange();
         self.next(|answer| match answer {
@@ -114,15 +118,19 @@ impl<'s> Session<'s> {
     }
 
     /// Hands a message to the server. When this returns, it is on the server's disk; the same id is stored
-    /// once.
-    pub(super) fn send(&mut self, letter: &Letter<'_>) -> Result<(), LinkError> {
+    /// once. Returns its number in the recipient's mailbox.
+    pub(super) fn send(
+        &mut self,
+        letter: &Letter<'_>,
+        ttl: Option<u64>,
+    ) -> Result<Option<u64>, LinkError> {
         self.say(&Request::Send {
             to: letter.to.clone(),
             id: Some(letter.id),
-            ttl: None,
+            ttl,
             body: letter.body,
         })?;
-        self.done()
+        self.fields(|fields| Some(fields.number("seq")))
     }
 
     /// Reads what waits into `sink`. Messages are acknowledged after the sink has finished with them; if the
@@ -140,7 +148,8 @@ impl<'s> Session<'s> {
                 let end = self.next(|answer| match answer {
                     Answer::Message(message) => {
                         if !sink.knows(message.id).map_err(LinkError::Output)? {
-                            hand_over(sink, &message.from, message.body)?;
+                            let piece = Piece::Whole(&Note::from(&message));
+                            sink.take(&piece).map_err(LinkError::Output)?;
                         }
                         ids.push(message.id);
                         last = Some(message.seq);
@@ -242,24 +251,19 @@ impl<'s> Session<'s> {
     }
 }
 
-fn refused(code: Option<Code>, text: &str) -> LinkError {
+pub(super) fn refused(code: Option<Code>, text: &str) -> LinkError {
     match code {
         Some(Code::UnknownUser) => LinkError::UnknownUser(text.to_owned()),
         Some(Code::Denied) => LinkError::Denied(text.to_owned()),
+        Some(
+            Code::Quota
+            | Code::DiskFull
+            | Code::Busy
+            | Code::TooMany
+            | Code::Timeout
+            | Code::Shutdown
+            | Code::Internal,
+        ) => LinkError::Later(text.to_owned()),
         _ => LinkError::Refused(text.to_owned()),
     }
-}
-
-/// Gives a message to the sink, line by line.
-pub(super) fn hand_over(sink: &mut dyn Sink, from: &Name, body: &[u8]) -> Result<(), LinkError> {
-    let mut lines = body.split(|&b| b == b'\n');
-    let text = lines.next().unwrap_or_default();
-    let from = from.as_bytes();
-    sink.take(&Piece::First { from, text })
-        .map_err(LinkError::Output)?;
-    for line in lines {
-        sink.take(&Piece::Further(line))
-            .map_err(LinkError::Output)?;
-    }
-    Ok(())
 }

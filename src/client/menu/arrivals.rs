@@ -8,6 +8,7 @@ use super::presence::Presence;
 use super::screen::Screen;
 use crate::client::inbox::{Inbox, InboxError};
 use crate::client::instant::{Awake, Listeners, News};
+use crate::client::note::Note;
 use crate::client::view;
 use crate::name::Name;
 use crate::sys::clock::Deadline;
@@ -140,7 +141,7 @@ fn show(ear: &Ear, inbox: &mut Option<(Name, Inbox)>, screen: &Screen) -> Result
         .waiting()?
         .iter()
         .filter(|message| !handed.contains(&message.id))
-        .map(|message| (message.id, view::letter(message)))
+        .map(|message| (message.id, view::letter(&Note::from(message))))
         .collect();
     if messages.is_empty() {
         return Ok(());

@@ -3,7 +3,7 @@
 use super::{Menu, MenuError};
 use crate::client::command::read::Reading;
 use crate::client::link::{Dialect, LinkError, Registered};
-use crate::client::view;
+use crate::client::view::{self, Form};
 use crate::name::Name;
 
 impl Menu {
@@ -19,7 +19,7 @@ impl Menu {
         if *name == self.user && here.presence.is_online() {
             return Ok(view::show(&format!("You are {name} already, and online."))?);
         }
-        let mut sink = Reading::new(name);
+        let mut sink = Reading::new(name, Form::Text);
         let registered = self.link.register(name, here.presence.address(), &mut sink);
         drop(sink);
         let found = match registered {

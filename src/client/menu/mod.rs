@@ -5,6 +5,7 @@ mod choice;
 mod compose;
 mod farewell;
 mod identity;
+mod postman;
 mod presence;
 mod prompt;
 mod screen;
@@ -16,15 +17,18 @@ use rustyline::error::ReadlineError;
 
 use self::arrivals::Ear;
 use self::choice::Choice;
+use self::postman::Postman;
 use self::presence::Presence;
 use self::prompt::{Prompt, Typed};
+use super::command::look::who;
+use super::command::outbox::flush;
 use super::command::read::read;
-use super::command::send::{Way, outcome, send_body};
-use super::command::who::who;
+use super::command::send::{Post, Sent, Way, outcome};
 use super::inbox::Inbox;
-use super::instant::{Listeners, Source, SourceError};
-use super::link::{Dialect, Link};
-use super::view;
+use super::instant::{Delivery, Listeners, Source, SourceError};
+use super::link::{Dialect, Link, Server};
+use super::outbox::Stuck;
+use super::view::{self, Form};
 use crate::name::Name;
 
 /// Why the menu was left otherwise than by its Exit.
@@ -53,16 +57,36 @@ impl From<ReadlineError> for MenuError {
     }
 }
 
+/// What a menu begins with.
+#[derive(Debug)]
+pub(super) struct Start {
+    /// The way to the server.
+    pub(super) link: Link,
+    /// The server that was named, if one was.
+    pub(super) named: Option<Server>,
+    /// Who it is for; nobody is asked for a name that is known.
+    pub(super) user: Option<Name>,
+    /// Where instant messages come in.
+    pub(super) source: Source,
+    /// Whether more is said.
+    pub(super) verbose: bool,
+    /// With whom one talks, instead of choosing.
+    pub(super) partner: Option<Name>,
+}
+
 /// Runs the menu until the person leaves it. Asks for the name when there is none.
 ///
 /// # Errors
-/// When the terminal cannot be used, or nobody can listen at `source`.
-pub(super) fn run(
-    link: Link,
-    user: Option<Name>,
-    source: Source,
-    verbose: bool,
-) -> Result<(), MenuError> {
+/// When the terminal cannot be used, or nobody can listen at the source.
+pub(super) fn run(start: Start) -> Result<(), MenuError> {
+    let Start {
+        link,
+        named,
+        user,
+        source,
+        verbose,
+        partner,
+    } = start;
     let mut prompt = Prompt::new()?;
     let user = match user {
         Some(user) => user,
@@ -74,9 +98,11 @@ pub(super) fn run(
     let greeted = link.greet(&user);
     let mut menu = Menu {
         link,
+        named,
         user,
         prompt,
         here: None,
+        postman: None,
         verbose,
     };
     if menu.link.dialect() != Dialect::Line && menu.has_inbox() {
@@ -89,6 +115,7 @@ pub(super) fn run(
     } else {
         farewell::on_signals(Arc::clone(menu.prompt.screen()), None)?;
     }
+    menu.postman = Some(Postman::start(menu.prompt.screen())?);
     menu.say_hello()?;
     match greeted {
         Ok(_) => menu.come_in()?,
@@ -97,7 +124,10 @@ pub(super) fn run(
             menu.try_later();
         }
     }
-    let done = menu.run();
+    let done = match partner {
+        Some(partner) => menu.chat(&partner),
+        None => menu.run(),
+    };
     menu.leave();
     done
 }
@@ -110,10 +140,13 @@ struct Here {
 
 struct Menu {
     link: Link,
+    named: Option<Server>,
     user: Name,
     prompt: Prompt,
     /// Where instant messages are possible.
     here: Option<Here>,
+    /// Sends what could not be sent, beside the menu.
+    postman: Option<Postman>,
     verbose: bool,
 }
 
@@ -218,7 +251,7 @@ impl Menu {
                 }
                 Choice::Read => self.read()?,
                 Choice::Who => {
-                    if let Err(e) = who(&self.link, Some(&self.user)) {
+                    if let Err(e) = who(&self.link, Some(&self.user), false) {
                         view::complain(&e);
                     }
                 }
@@ -235,24 +268,67 @@ impl Menu {
         let Some(message) = message else {
             return Ok(());
         };
-        let sent = self
-            .prompt
-            .screen()
-            .busy(|| send_body(&self.link, &self.user, to, message.as_bytes(), Way::Instant));
-        match sent {
-            Ok(delivery) => view::show(&outcome(to, delivery))?,
-            Err(e) => {
-                view::complain(&e);
-                self.prompt.remember(&message);
-                view::show("The arrow up brings back what you have written.")?;
-            }
+        if let Some(sent) = self.post(to, &message) {
+            view::show(&outcome(to, &sent))?;
+        } else {
+            self.prompt.remember(&message);
+            view::show("The arrow up brings back what you have written.")?;
         }
         Ok(())
     }
 
+    /// Sends a message, or queues it; what went wrong was said where there is nothing.
+    fn post(&self, to: &Name, message: &str) -> Option<Sent> {
+        let sent = self.prompt.screen().busy(|| {
+            // What was left over goes first.
+            let stuck = flush(false, true).unwrap_or_else(|e| {
+                view::complain(&e);
+                Stuck::default()
+            });
+            let post = Post {
+                link: &self.link,
+                named: self.named.as_ref(),
+                from: &self.user,
+                stuck: &stuck,
+            };
+            post.send(to, message.as_bytes(), Way::Instant, None)
+        });
+        let sent = sent.inspect_err(|e| view::complain(e)).ok()?;
+        if let (Sent::Queued(_), Some(postman)) = (&sent, &self.postman) {
+            postman.wake();
+        }
+        Some(sent)
+    }
+
+    /// Talks to one person, line by line, until Ctrl-D.
+    fn chat(&mut self, with: &Name) -> Result<(), MenuError> {
+        view::show(&format!(
+            "What you type goes to {with}, line by line. Ctrl-D leaves."
+        ))?;
+        loop {
+            // What came by way of the server.
+            let handed = self.prompt.screen().handed();
+            if let Err(e) = read(&self.link, &self.user, &handed, Form::Text) {
+                view::complain(&e);
+            }
+            let Typed::Text(text) = self.prompt.text(&format!("{}> ", self.user))? else {
+                return Ok(());
+            };
+            let text = text.trim_end_matches('\n');
+            if text.trim().is_empty() {
+                continue;
+            }
+            match self.post(with, text) {
+                Some(Sent::Gone(Delivery::Acknowledged)) => {}
+                Some(sent) => view::show(&outcome(with, &sent))?,
+                None => self.prompt.remember(text),
+            }
+        }
+    }
+
     fn read(&self) -> Result<(), MenuError> {
         let handed = self.prompt.screen().handed();
-        match read(&self.link, &self.user, &handed) {
+        match read(&self.link, &self.user, &handed, Form::Text) {
             Ok(0) => view::show(&format!("No messages for {}.", self.user))?,
             Ok(_) => {}
             Err(e) => view::complain(&e),

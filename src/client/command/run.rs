@@ -1,0 +1,161 @@
+//! `dropline run`: runs a command, and tells somebody how it ended.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::client::duration;
+use crate::client::view;
+
+/// How many of its last bytes of output are looked at.
+const TAIL_BYTES: usize = 4096;
+/// How many of its last lines are told.
+const TAIL_LINES: usize = 10;
+/// How many characters of a command line are told.
+const MOST_NAME: usize = 200;
+/// How long whoever has its output after its end may go on writing.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
+
+/// How a command went.
+#[derive(Debug)]
+pub(in crate::client) struct Report {
+    /// What is told.
+    pub(in crate::client) text: Vec<u8>,
+    /// The exit status that a shell would have for it.
+    pub(in crate::client) status: u8,
+}
+
+/// Runs a command, whose output is shown as it comes.
+pub(in crate::client) fn run(words: &[OsString]) -> Report {
+    let name = words.iter().map(|word| word.to_string_lossy());
+    let name = name.collect::<Vec<_>>().join(" ");
+    let name: String = name.chars().take(MOST_NAME).collect();
+    let begun = Instant::now();
+    let tail = Arc::new(Mutex::new(VecDeque::new()));
+    let ended = words.split_first().map_or_else(
+        || Err(io::Error::from(io::ErrorKind::NotFound)),
+        |(program, arguments)| {
+            let mut child = Command::new(program)
+                .args(arguments)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()?;
+            let (done, all_done) = mpsc::channel();
+            if let Some(from) = child.stdout.take() {
+                show(from, view::raw, &tail, done.clone())?;
+            }
+            if let Some(from) = child.stderr.take() {
+                show(from, view::raw_words, &tail, done.clone())?;
+            }
+            drop(done);
+            let status = child.wait()?;
+            // The end of its output, or of our patience with its children.
+            let until = Instant::now() + LAST_OUTPUT;
+            while let Err(mpsc::RecvTimeoutError::Timeout) | Ok(()) =
+                all_done.recv_timeout(until.saturating_duration_since(Instant::now()))
+            {
+                if Instant::now() >= until {
+                    break;
+                }
+            }
+            Ok(status)
+        },
+    );
+    let (how, status) = match &ended {
+        Ok(end) => (describe(*end), shell_status(*end)),
+        Err(e) => {
+            let text = format!("cannot run it: {e}");
+            view::say(&format!("dropline: {name}: {text}"));
+            let status = if e.kind() == io::ErrorKind::NotFound {
+                127
+            } else {
+                126
+            };
+            (text, status)
+        }
+    };
+    let took = duration::words(begun.elapsed());
+    let mut text = format!("{name}: {how}, after {took}").into_bytes();
+    let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+    text.extend(last_lines(tail.make_contiguous()));
+    Report { text, status }
+}
+
+/// Shows all that comes from `from`, on a thread of its own, and keeps the end of it.
+fn show(
+    mut from: impl Read + Send + 'static,
+    to: fn(&[u8]) -> io::Result<()>,
+    tail: &Arc<Mutex<VecDeque<u8>>>,
+    done: mpsc::Sender<()>,
+) -> io::Result<()> {
+    let tail = Arc::clone(tail);
+    let copy = move || {
+        let mut bytes = [0; 8192];
+        while let Ok(n @ 1..) = from.read(&mut bytes) {
+            // Nobody may be there to see it, and the command goes on.
+            let _ = to(&bytes[..n]);
+            let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+            tail.extend(&bytes[..n]);
+            let surplus = tail.len().saturating_sub(TAIL_BYTES);
+            tail.drain(..surplus);
+        }
+        // Whoever waits for it may have gone on.
+        let _ = done.send(());
+    };
+    std::thread::Builder::new()
+        .name("output".into())
+        .spawn(copy)
+        .map(drop)
+}
+
+fn describe(end: ExitStatus) -> String {
+    match (end.code(), end.signal()) {
+        (Some(0), _) => "done".into(),
+        (Some(code), _) => format!("failed with status {code}"),
+        (None, Some(signal)) => match nix::sys::signal::Signal::try_from(signal) {
+            Ok(signal) => format!("killed by {signal}"),
+            Err(_) => format!("killed by signal {signal}"),
+        },
+        (None, None) => "ended".into(),
+    }
+}
+
+fn shell_status(end: ExitStatus) -> u8 {
+    let status = end.code().or_else(|| Some(128 + end.signal()?));
+    status
+        .and_then(|status| u8::try_from(status).ok())
+        .unwrap_or(u8::MAX)
+}
+
+/// The last lines of some output, each after a newline.
+fn last_lines(output: &[u8]) -> Vec<u8> {
+    let output = output.strip_suffix(b"\n").unwrap_or(output);
+    if output.is_empty() {
+        return Vec::new();
+    }
+    let lines: Vec<_> = output.split(|&b| b == b'\n').collect();
+    let first = lines.len().saturating_sub(TAIL_LINES);
+    lines[first..]
+        .iter()
+        .flat_map(|line| [b"\n", *line].concat())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_told() {
+        assert_eq!(last_lines(b""), b"");
+        assert_eq!(last_lines(b"a\nb\n"), b"\na\nb");
+        let many: String = (0..20).map(|n| format!("{n}\n")).collect();
+        let last = last_lines(many.as_bytes());
+        assert!(last.starts_with(b"\n10\n11") && last.ends_with(b"\n19"));
+    }
+}

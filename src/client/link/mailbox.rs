@@ -1,0 +1,207 @@
+//! What only the session dialect can do with mailboxes: look, count, watch, remember.
+
+use std::io;
+use std::time::Duration;
+
+use super::session::{Session, refused};
+use super::{Link, LinkError, Piece, Sink};
+use crate::client::note::Note;
+use crate::name::Name;
+use crate::wire::session::{Answer, Fields, Request};
+
+/// How long a server that is watched may be silent: it says every 30 s that it lives.
+const SILENCE: Duration = Duration::from_secs(75);
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::client) struct Fate {
+    /// `waiting`, `read` or `expired`.
+    pub(in crate::client) state: String,
+    /// Since when, in milliseconds since 1970.
+    pub(in crate::client) at: Option<u64>,
+}
+
+/// What is to become of a message that was handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::client) enum Verdict {
+    /// It leaves the queue.
+    Done,
+    /// It stays, and nothing more is wanted now.
+    Later,
+}
+
+impl Session<'_> {
+    /// Reads messages up to the `END`, whose fields are given to `end`.
+    fn messages<T>(
+        &mut self,
+        take: &mut dyn FnMut(&Note<'_>) -> io::Result<()>,
+        end: impl Fn(Fields<'_>) -> T,
+    ) -> Result<T, LinkError> {
+        loop {
+            let strange = LinkError::NotAServer(self.server.clone());
+            let ended = self.next(|answer| match answer {
+                Answer::Message(message) => {
+                    take(&Note::from(&message)).map_err(LinkError::Output)?;
+                    Ok(None)
+                }
+                Answer::End(fields) => Ok(Some(end(fields))),
+                Answer::Ping => Ok(None),
+                Answer::Err(code, text) => Err(refused(code, text)),
+                Answer::Ok(_) | Answer::User(_) => Err(strange),
+            })?;
+            if let Some(ended) = ended {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// Hands over one message after the other, until one is to stay.
+    fn watch(
+        &mut self,
+        take: &mut dyn FnMut(&Note<'_>) -> io::Result<Verdict>,
+    ) -> Result<(), LinkError> {
+        self.stream
+            .limit(SILENCE)
+            .map_err(|e| self.server.broken(e))?;
+        self.say(&Request::Watch)?;
+        loop {
+            let strange = LinkError::NotAServer(self.server.clone());
+            let taken = self.next(|answer| match answer {
+                Answer::Message(message) => {
+                    let verdict = take(&Note::from(&message)).map_err(LinkError::Output)?;
+                    Ok(Some((message.seq, verdict)))
+                }
+                // Of our acknowledgements.
+                Answer::Ok(_) | Answer::Ping => Ok(None),
+                Answer::Err(code, text) => Err(refused(code, text)),
+                Answer::End(_) | Answer::User(_) => Err(strange),
+            })?;
+            match taken {
+                Some((seq, Verdict::Done)) => self.say(&Request::Ack(seq))?,
+                Some((_, Verdict::Later)) => return Ok(()),
+                None => {}
+            }
+        }
+    }
+}
+
+impl Link {
+    /// As [`present`](Self::present), where it is not about who is there.
+    fn young<T>(
+        &self,
+        name: &Name,
+        work: impl FnOnce(&mut Session<'_>) -> Result<T, LinkError>,
+    ) -> Result<T, LinkError> {
+        self.in_session(Some(name), work)?
+            .ok_or_else(|| LinkError::TooOld(self.server.clone()))
+    }
+
+    /// Reads what waits for `of` into `sink`, and leaves it waiting.
+    ///
+    /// # Errors
+    /// Those of the server; [`LinkError::TooOld`].
+    pub(in crate::client) fn peek(&self, of: &Name, sink: &mut dyn Sink) -> Result<(), LinkError> {
+        let peeked = self.young(of, |session| {
+            session.say(&Request::Fetch {
+                max: u64::MAX,
+                peek: true,
+            })?;
+            session.messages(
+                &mut |note| match note.id {
+                    Some(id) if sink.knows(id)? => Ok(()),
+                    _ => sink.take(&Piece::Whole(note)),
+                },
+                |_| (),
+            )
+        });
+        known(peeked, ())?;
+        sink.finish(&[]).map_err(LinkError::Output)
+    }
+
+    /// How many messages wait for `of` at the server.
+    ///
+    /// # Errors
+    /// Those of the server; [`LinkError::TooOld`].
+    pub(in crate::client) fn count(&self, of: &Name) -> Result<u64, LinkError> {
+        let counted = self.young(of, |session| {
+            session.say(&Request::Fetch { max: 0, peek: true })?;
+            session.messages(&mut |_| Ok(()), |end| end.number("waiting").unwrap_or(0))
+        });
+        known(counted, 0)
+    }
+
+    /// What became of the message number `seq` in the mailbox of `to`, which `me` has sent.
+    ///
+    /// # Errors
+    /// Those of the server: [`LinkError::Denied`] for one that is not ours, or not known any more.
+    pub(in crate::client) fn status(
+        &self,
+        me: &Name,
+        to: &Name,
+        seq: u64,
+    ) -> Result<Fate, LinkError> {
+        self.young(me, |session| {
+            let to = to.clone();
+            session.say(&Request::Status { to, seq })?;
+            session.fields(|fields| {
+                Some(Fate {
+                    state: fields.get("state")?.to_owned(),
+                    at: fields.number("at"),
+                })
+            })
+        })
+    }
+
+    /// Shows messages of `of` that were read before, the newest first, until `take` has enough (`false`).
+    ///
+    /// # Errors
+    /// Those of the server; [`LinkError::TooOld`].
+    pub(in crate::client) fn history(
+        &self,
+        of: &Name,
+        take: &mut dyn FnMut(&Note<'_>) -> bool,
+    ) -> Result<(), LinkError> {
+        /// How many messages are asked for at a time.
+        const PAGE: u64 = 200;
+        let shown = self.young(of, |session| {
+            let mut before = None;
+            loop {
+                session.say(&Request::History { before, max: PAGE })?;
+                let (mut goes_on, mut last) = (true, None);
+                let more = session.messages(
+                    &mut |note| {
+                        last = note.seq;
+                        goes_on = goes_on && take(note);
+                        Ok(())
+                    },
+                    |end| end.number("more").unwrap_or(0) > 0,
+                )?;
+                if !goes_on || !more || last.is_none() {
+                    return Ok(());
+                }
+                before = last;
+            }
+        });
+        known(shown, ())
+    }
+
+    /// Hands over what waits for `of`, and what comes, until a message is to stay.
+    ///
+    /// # Errors
+    /// Those of the server, which may be another one by the time one tries again; [`LinkError::TooOld`].
+    pub(in crate::client) fn watch(
+        &self,
+        of: &Name,
+        take: &mut dyn FnMut(&Note<'_>) -> io::Result<Verdict>,
+    ) -> Result<(), LinkError> {
+        self.young(of, |session| session.watch(take))
+    }
+}
+
+/// A mailbox that nobody knows is an empty one.
+fn known<T>(found: Result<T, LinkError>, nothing: T) -> Result<T, LinkError> {
+    match found {
+        Err(LinkError::UnknownUser(_)) => Ok(nothing),
+        found => found,
+    }
+}

@@ -1,0 +1,124 @@
+//! Sending what is in the outbox.
+
+use super::{Item, Outbox, OutboxError, Queued};
+use crate::client::instant::{self, Delivery};
+use crate::client::link::{Dialect, Link, LinkError, Offered, Server};
+use crate::client::settings::default_server;
+use crate::name::Name;
+use crate::sys::clock;
+use crate::wire::datagram::Letter;
+
+/// What became of a message of the outbox.
+#[derive(Debug)]
+pub(in crate::client) enum Event<'m> {
+    /// The server has it, and the outbox no more.
+    Sent(&'m Queued),
+    /// It is refused for good, and stays until it is dropped.
+    Refused(&'m Queued, String),
+    /// A file is damaged.
+    Damaged(&'m str),
+}
+
+/// Where messages cannot be sent just now: what comes later must wait behind them.
+#[derive(Debug, Default)]
+pub(in crate::client) struct Stuck {
+    servers: Vec<Server>,
+    mailboxes: Vec<(Server, Name)>,
+    /// Why not, for the last of them.
+    pub(in crate::client) why: Option<LinkError>,
+}
+
+impl Stuck {
+    /// Whether a message for `to` must wait.
+    pub(in crate::client) fn holds_up(&self, server: &Server, to: &Name) -> bool {
+        self.servers.contains(server)
+            || self
+                .mailboxes
+                .iter()
+                .any(|(there, this)| there == server && this == to)
+    }
+
+    /// Whether nothing must wait.
+    pub(in crate::client) fn is_empty(&self) -> bool {
+        self.servers.is_empty() && self.mailboxes.is_empty()
+    }
+
+    fn add(&mut self, server: Server, to: &Name, why: LinkError) {
+        match why {
+            LinkError::Later(_) => self.mailboxes.push((server, to.clone())),
+            _ => self.servers.push(server),
+        }
+        self.why = Some(why);
+    }
+}
+
+/// Sends what can be sent, the oldest first, each once; with `again` also what was refused before. Does
+/// nothing while another process does the same.
+///
+/// # Errors
+/// When the outbox cannot be read or written. Nothing is lost.
+pub(in crate::client) fn send_all(
+    outbox: &Outbox,
+    again: bool,
+    tell: &mut dyn FnMut(&Event<'_>),
+) -> Result<Stuck, OutboxError> {
+    let mut stuck = Stuck::default();
+    if outbox.names()?.is_empty() {
+        return Ok(stuck);
+    }
+    let Some(_turn) = outbox.turn()? else {
+        return Ok(stuck);
+    };
+    outbox.sweep();
+    for Item { name, message } in outbox.items()? {
+        let Some(mut message) = message else {
+            tell(&Event::Damaged(&name));
+            continue;
+        };
+        if message.refused.is_some() && !again {
+            continue;
+        }
+        let server = match &message.server {
+            Some(server) => server.clone(),
+            None => default_server(Some(&message.from)),
+        };
+        if stuck.holds_up(&server, &message.to) {
+            continue;
+        }
+        let link = Link::new(server.clone(), message.dialect).for_errands();
+        match send(&link, &message) {
+            Ok(()) => {
+                outbox.remove(&name)?;
+                tell(&Event::Sent(&message));
+            }
+            Err(e) if link.is_for_now(&e) => stuck.add(server, &message.to, e),
+            Err(e) => {
+                message.refused = Some(e.to_string());
+                outbox.put(&message)?;
+                tell(&Event::Refused(&message, e.to_string()));
+            }
+        }
+    }
+    Ok(stuck)
+}
+
+fn send(link: &Link, message: &Queued) -> Result<(), LinkError> {
+    let ttl = match message.expires {
+        None => None,
+        Some(at) => match at.saturating_sub(clock::unix_millis()).div_ceil(1_000) {
+            0 => return Err(LinkError::Unfit("it has expired before it could be sent")),
+            seconds => Some(seconds),
+        },
+    };
+    let letter = Letter {
+        id: message.id,
+        at: message.at,
+        from: message.from.clone(),
+        to: message.to.clone(),
+        body: &message.body,
+    };
+    if link.dialect() == Dialect::Framed {
+        return instant::deliver(link, &letter, ttl).map(|_: Delivery| ());
+    }
+    link.offer(&letter, ttl).map(|_: Offered| ())
+}

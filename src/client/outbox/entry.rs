@@ -1,0 +1,132 @@
+//! How a message looks in the outbox: a line of JSON with what is to be known of it, and then its body.
+
+use serde::{Deserialize, Serialize};
+
+use crate::client::link::{Dialect, Server};
+use crate::message::MessageId;
+use crate::name::Name;
+
+const MAGIC: &[u8] = b"DLOUT1 ";
+
+/// A message that is to be sent later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::client) struct Queued {
+    /// Its id, with which it has perhaps been sent before.
+    pub(in crate::client) id: MessageId,
+    /// Who sends it.
+    pub(in crate::client) from: Name,
+    /// Who gets it.
+    pub(in crate::client) to: Name,
+    /// When it was written, in milliseconds since 1970.
+    pub(in crate::client) at: u64,
+    /// When it is of no use any more, in milliseconds since 1970.
+    pub(in crate::client) expires: Option<u64>,
+    /// The server that it is for; `None` is the one that is meant where none is named.
+    pub(in crate::client) server: Option<Server>,
+    /// How that is spoken to.
+    pub(in crate::client) dialect: Dialect,
+    /// Why it was refused for good, if it was.
+    pub(in crate::client) refused: Option<String>,
+    /// What it says.
+    pub(in crate::client) body: Vec<u8>,
+}
+
+/// The line before the body.
+#[derive(Deserialize, Serialize)]
+struct Head {
+    id: String,
+    from: String,
+    to: String,
+    at: u64,
+    expires: Option<u64>,
+    server: Option<String>,
+    dialect: String,
+    refused: Option<String>,
+    len: usize,
+    crc: u32,
+}
+
+impl Queued {
+    /// The name of its file: in the order of time, and no other message's.
+    pub(super) fn file_name(&self) -> String {
+        format!("{:016x}-{}", self.at, self.id)
+    }
+}
+
+/// The bytes of its file.
+pub(super) fn encode(message: &Queued) -> Vec<u8> {
+    let head = Head {
+        id: message.id.to_string(),
+        from: message.from.to_string(),
+        to: message.to.to_string(),
+        at: message.at,
+        expires: message.expires,
+        server: message.server.as_ref().map(Server::to_string),
+        dialect: message.dialect.to_string(),
+        refused: message.refused.clone(),
+        len: message.body.len(),
+        crc: crc32fast::hash(&message.body),
+    };
+    let mut bytes = MAGIC.to_vec();
+    // Strings and numbers can always be written.
+    bytes.extend(serde_json::to_vec(&head).unwrap_or_default());
+    bytes.push(b'\n');
+    bytes.extend_from_slice(&message.body);
+    bytes
+}
+
+/// The message in a file; `None` when it is damaged, or none.
+pub(super) fn decode(bytes: &[u8]) -> Option<Queued> {
+    let rest = bytes.strip_prefix(MAGIC)?;
+    let end = memchr::memchr(b'\n', rest)?;
+    let (line, body) = (&rest[..end], &rest[end + 1..]);
+    let head: Head = serde_json::from_slice(line).ok()?;
+    if head.len != body.len() || head.crc != crc32fast::hash(body) {
+        return None;
+    }
+    let server = match head.server {
+        Some(text) => Some(text.parse().ok()?),
+        None => None,
+    };
+    Some(Queued {
+        id: head.id.parse().ok()?,
+        from: head.from.parse().ok()?,
+        to: head.to.parse().ok()?,
+        at: head.at,
+        expires: head.expires,
+        server,
+        dialect: clap::ValueEnum::from_str(&head.dialect, false).ok()?,
+        refused: head.refused,
+        body: body.to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_read_as_it_was_written_and_damage_is_found() {
+        let mut message = Queued {
+            id: MessageId([7; 16]),
+            from: "al".parse().expect("a name"),
+            to: "bob".parse().expect("a name"),
+            at: 5,
+            expires: Some(9),
+            server: Some("[::1]:99".parse().expect("a server")),
+            dialect: Dialect::Line,
+            refused: Some("too \"long\"\n".into()),
+            body: b"a\n\0\xff".to_vec(),
+        };
+        assert_eq!(decode(&encode(&message)), Some(message.clone()));
+        (message.server, message.expires, message.refused) = (None, None, None);
+        let bytes = encode(&message);
+        assert_eq!(decode(&bytes), Some(message));
+        for end in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..end]), None);
+        }
+        let mut other = bytes;
+        *other.last_mut().expect("a byte") ^= 1;
+        assert_eq!(decode(&other), None);
+    }
+}

@@ -1,0 +1,77 @@
+//! Messages as JSON, one object a line, for programs. The names of the fields stay as they are.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use super::{rfc3339, turns_direction};
+use crate::client::note::Note;
+
+/// A message. What is not known is null; the body is in `body`, or in `body_base64` where it is no UTF-8.
+#[derive(Serialize)]
+struct Line<'a> {
+    seq: Option<u64>,
+    id: Option<String>,
+    from: String,
+    trust: Option<String>,
+    at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+}
+
+/// A message as a line of JSON, without the newline.
+pub(super) fn note(note: &Note<'_>) -> String {
+    let text = std::str::from_utf8(note.body).ok();
+    let line = Line {
+        seq: note.seq,
+        id: note.id.map(|id| id.to_string()),
+        from: String::from_utf8_lossy(note.from).into_owned(),
+        trust: note.trust.map(|trust| trust.to_string()),
+        at: note.at.map(rfc3339),
+        body: text,
+        body_base64: text.is_none().then(|| STANDARD.encode(note.body)),
+    };
+    object(&line)
+}
+
+/// Something as a line of JSON, without the newline. What could drive a terminal is escaped.
+pub(in crate::client) fn object(what: &impl Serialize) -> String {
+    // Strings and numbers can always be written.
+    let plain = serde_json::to_string(what).unwrap_or_default();
+    let mut text = String::with_capacity(plain.len());
+    for c in plain.chars() {
+        if c.is_control() || turns_direction(c) {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{MessageId, Trust};
+
+    #[test]
+    fn a_message_is_one_line() {
+        let mut message = Note {
+            seq: Some(4),
+            id: Some(MessageId([1; 16])),
+            from: b"al",
+            trust: Some(Trust::Local),
+            at: Some(0),
+            body: b"a\n\"b\"\x1b",
+        };
+        let head = r#"{"seq":4,"id":"01010101010101010101010101010101","from":"al","trust":"local","at":"1970-01-01T00:00:00.000Z","#;
+        let line = note(&message);
+        assert_eq!(line, format!(r#"{head}"body":"a\n\"b\"\u001b"}}"#));
+        message.body = "\u{202e}\u{9b}".as_bytes();
+        assert_eq!(note(&message), format!(r#"{head}"body":"\u202e\u009b"}}"#));
+        message.body = b"\xff";
+        assert_eq!(note(&message), format!(r#"{head}"body_base64":"/w=="}}"#));
+    }
+}

@@ -1,0 +1,173 @@
+//! All that is printed: messages to standard output, words about them to standard error.
+
+mod json;
+mod printer;
+mod time;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(super) use self::json::object;
+pub(super) use self::printer::{Form, Printer};
+pub(super) use self::time::{moment, rfc3339};
+use super::note::Note;
+use super::settings::Colour;
+use crate::message::Trust;
+
+/// Text from somebody else, so that it cannot drive the terminal: control characters and those that turn
+/// the direction of writing are spelt out, and so are bytes that are no text.
+pub(super) fn harmless(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c == '\t' {
+                text.push(c);
+            } else if c.is_ascii_control() {
+                text.push_str(&format!("\\x{:02x}", u32::from(c)));
+            } else if c.is_control() || turns_direction(c) {
+                text.extend(c.escape_default());
+            } else {
+                text.push(c);
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+/// The characters that Unicode's bidirectional algorithm (UAX #9) takes for commands.
+fn turns_direction(c: char) -> bool {
+    matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Says something to the person, on standard error. Where that is closed, nobody listens.
+pub(super) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Tells of an error.
+pub(super) fn complain(error: &dyn std::error::Error) {
+    say(&format!(
+        "dropline: {}",
+        harmless(error.to_string().as_bytes())
+    ));
+}
+
+/// Shows something of the menu, on the terminal.
+///
+/// # Errors
+/// When the terminal is gone.
+pub(super) fn show(text: &str) -> io::Result<()> {
+    let mut out = io::stdout();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Puts a line of data on standard output.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn data(line: &str) -> io::Result<()> {
+    show(line)
+}
+
+/// Puts bytes on standard output as they are: what this program has made itself, or has
+/// run for somebody who sees the same without it.
+///
+/// # Errors
+/// When they cannot be written.
+pub(super) fn raw(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// The same for standard error.
+///
+/// # Errors
+/// When they cannot be written.
+pub(super) fn raw_words(bytes: &[u8]) -> io::Result<()> {
+    io::stderr().write_all(bytes)
+}
+
+/// A message as it is shown: further lines of it are indented by one tab. A sender who is only claimed has a
+/// `~`.
+pub(super) fn letter(note: &Note<'_>) -> String {
+    let mut lines = note.body.split(|&b| b == b'\n').map(harmless);
+    let mut text = format!(
+        "{}: {}",
+        sender(note.from, note.trust),
+        lines.next().unwrap_or_default()
+    );
+    for line in lines {
+        text.push_str("\n\t");
+        text.push_str(&line);
+    }
+    text
+}
+
+static COLOURS: AtomicBool = AtomicBool::new(false);
+
+/// Whether senders stand out from now on.
+pub(super) fn use_colours(colour: Colour) {
+    let wanted = match colour {
+        Colour::Always => true,
+        Colour::Never => false,
+        Colour::Auto => {
+            let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+            // no-color.org; terminfo(5).
+            set("NO_COLOR").is_none()
+                && set("TERM").is_some_and(|term| term != "dumb")
+                && io::stdout().is_terminal()
+        }
+    };
+    COLOURS.store(wanted, Ordering::Relaxed);
+}
+
+/// The name of a sender, so that it stands out where there are colours.
+fn distinct(name: String) -> String {
+    match COLOURS.load(Ordering::Relaxed) {
+        true => format!("\x1b[1m{name}\x1b[0m"),
+        false => name,
+    }
+}
+
+/// A sender's name, marked where it is a claim. Where nobody says which, nothing is marked.
+fn sender(from: &[u8], trust: Option<Trust>) -> String {
+    let claim = match trust {
+        Some(Trust::Open) => "~",
+        Some(Trust::Local) | None => "",
+    };
+    distinct(format!("{claim}{}", harmless(from)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_drives_the_terminal() {
+        let text = harmless("a\tb\u{1b}[2J\u{202e}\u{9b}ü".as_bytes());
+        assert_eq!(text, "a\tb\\x1b[2J\\u{202e}\\u{9b}ü");
+        assert_eq!(harmless(b"\xff\n"), "\\xff\\x0a");
+    }
+
+    #[test]
+    fn a_claim_is_seen_to_be_one() {
+        let mut message = Note {
+            seq: None,
+            id: None,
+            from: b"bob",
+            trust: Some(Trust::Open),
+            at: None,
+            body: b"one\nal: \x1b[2J",
+        };
+        assert_eq!(letter(&message), "~bob: one\n\tal: \\x1b[2J");
+        for trust in [Some(Trust::Local), None] {
+            message.trust = trust;
+            assert!(letter(&message).starts_with("bob: one"));
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The outbox: what the server could not take is sent later, once, whatever happens meanwhile.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::support::session::Session;
+use crate::support::wire::run;
+use crate::support::{Daemon, files_below, is_long, program, wait_until};
+
+/// The files of the outbox beside this daemon's spool.
+fn files(daemon: &Daemon) -> usize {
+    let dir = daemon.path().join("state/outbox");
+    let files = files_below(&dir).unwrap_or_default();
+    for file in &files {
+        assert_eq!(file.metadata().expect("there").mode() & 0o777, 0o600);
+    }
+    let name =
+        |file: &std::path::PathBuf| file.file_name().map(|n| n.to_string_lossy().into_owned());
+    let mut names: Vec<_> = files.iter().filter_map(name).collect();
+    names.retain(|name| !name.starts_with('.'));
+    names.len()
+}
+
+/// The same daemon, once more, with this configuration.
+fn restart(daemon: Daemon, config: &str) -> Daemon {
+    let port = daemon.port.to_string();
+    Daemon::in_dir(daemon.kill_family(), config, &["-p", &port])
+}
+
+/// A daemon's place, while there is no daemon.
+fn away(daemon: &Daemon) {
+    daemon.signal(nix::sys::signal::Signal::SIGKILL);
+    wait_until("nobody listens", || {
+        std::net::TcpStream::connect(("127.0.0.1", daemon.port)).is_err()
+    });
+}
+
+#[test]
+fn what_cannot_be_sent_is_sent_by_the_next_command() {
+    let daemon = Daemon::start();
+    away(&daemon);
+    for text in ["one", "two"] {
+        let (status, out, err) = run(&daemon, &["-u", "al", "send", "bob", text]);
+        assert_eq!((status, out.as_str()), (Some(75), ""));
+        assert!(err.contains("queued: will be sent later"), "{err}");
+    }
+    assert_eq!(files(&daemon), 2);
+    let (_, list, _) = run(&daemon, &["outbox"]);
+    assert!(list.contains("to bob  waiting  one"), "{list}");
+    assert_eq!(run(&daemon, &["outbox", "--send"]).0, Some(75));
+    let daemon = restart(daemon, "");
+    // They go first.
+    let (status, out, err) = run(&daemon, &["-u", "al", "send", "bob", "three"]);
+    assert_eq!(
+        (status, out.as_str(), err.as_str()),
+        (Some(0), "bob/3\n", "")
+    );
+    assert_eq!(files(&daemon), 0);
+    assert_eq!(
+        daemon.fetch("bob"),
+        ["bob;al;one", "bob;al;two", "bob;al;three"]
+    );
+    assert_eq!(run(&daemon, &["outbox"]).2, "The outbox is empty.\n");
+}
+
+#[test]
+fn what_is_refused_for_good_comes_back_with_the_reason() {
+    let daemon = Daemon::start();
+    away(&daemon);
+    let long = "x".repeat(5_000);
+    for text in [long.as_str(), "short"] {
+        assert_eq!(run(&daemon, &["-u", "al", "send", "bob", text]).0, Some(75));
+    }
+    let daemon = restart(daemon, "max_body = 1024\n");
+    let (_, out, err) = run(&daemon, &["-u", "al", "who"]);
+    assert!(
+        err.contains("cannot be sent: the server does not accept it: the message is too long"),
+        "{out}{err}"
+    );
+    assert_eq!(
+        run(&daemon, &["-u", "al", "who"])
+            .2
+            .matches("cannot")
+            .count(),
+        0
+    );
+    let (_, list, _) = run(&daemon, &["outbox", "--json"]);
+    assert!(
+        list.contains("\"state\":\"refused\",\"reason\":\"the server does not accept it"),
+        "{list}"
+    );
+    assert_eq!(daemon.fetch("bob"), ["bob;al;short"], "the others go on");
+    let daemon = restart(daemon, "");
+    assert_eq!(run(&daemon, &["-u", "al", "who"]).0, Some(0));
+    assert_eq!(files(&daemon), 1, "only who asks for it tries it again");
+    let (status, _, err) = run(&daemon, &["outbox", "--send"]);
+    assert_eq!(status, Some(0), "{err}");
+    assert_eq!(daemon.fetch("bob"), [format!("bob;al;{long}")]);
+    away(&daemon);
+    assert_eq!(run(&daemon, &["-u", "al", "send", "bob", "x"]).0, Some(75));
+    let (_, list, _) = run(&daemon, &["outbox"]);
+    assert_eq!(run(&daemon, &["outbox", "--drop", "zz"]).0, Some(64));
+    assert_eq!(run(&daemon, &["outbox", "--drop", &list[..8]]).0, Some(0));
+    assert_eq!(files(&daemon), 0);
+}
+
+#[test]
+fn a_full_mailbox_holds_up_nobody_else() {
+    let daemon = Daemon::with("quota_messages = 1\n", &[]);
+    let send = |to: &str| run(&daemon, &["-u", "al", "send", to, "hi"]).0;
+    assert_eq!(send("bob"), Some(0));
+    assert_eq!(send("bob"), Some(75));
+    assert_eq!(send("carol"), Some(0));
+    assert_eq!(files(&daemon), 1);
+    assert_eq!(daemon.fetch("bob").len(), 1);
+    wait_until("it is sent", || {
+        run(&daemon, &["-u", "al", "count"]);
+        files(&daemon) == 0
+    });
+    assert_eq!(daemon.fetch("bob").len(), 1);
+}
+
+#[test]
+fn without_a_place_to_keep_it_a_message_is_said_to_be_lost() {
+    let daemon = Daemon::start();
+    away(&daemon);
+    let output = daemon
+        .client()
+        .args(["-u", "al", "send", "bob", "hi"])
+        .env("DROPLINE_STATE_DIR", "/proc/nowhere")
+        .stdin(Stdio::null())
+        .output()
+        .expect("run");
+    assert_eq!(output.status.code(), Some(73));
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(err.contains("the message was NOT sent"), "{err}");
+}
+
+/// Numbers by chance, the same each time (xorshift).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % most
+    }
+}
+
+#[test]
+fn whoever_is_killed_and_whenever_the_server_is_away_nothing_is_lost_or_doubled() {
+    let each = if is_long() { 300 } else { 40 };
+    let mut daemon = Daemon::start();
+    let server = format!("localhost:{}", daemon.port);
+    let state = daemon.path().join("state");
+    let client = || {
+        let mut command = program("dropline");
+        command
+            .env("DROPLINE_SERVER", &server)
+            .env("DROPLINE_STATE_DIR", &state);
+        command
+    };
+    // What each message's sender was told: its exit status, or nothing when it was killed.
+    let told = Mutex::new(BTreeMap::new());
+    let daemon = std::thread::scope(|scope| {
+        let mut senders = Vec::new();
+        for who in 0..4_u64 {
+            let (told, client) = (&told, &client);
+            senders.push(scope.spawn(move || {
+                let mut chance = Chance(88_172_645_463_325_252 + who);
+                for n in 0..each {
+                    let text = format!("{who}.{n}");
+                    let mut child = client()
+                        .args(["-u", "al", "send", "bob", &text])
+                        .stdin(Stdio::null())
+                        .stdout(Stdio::null())
+                        .stderr(Stdio::null())
+                        .spawn()
+                        .expect("started");
+                    if chance.below(3) == 0 {
+                        std::thread::sleep(Duration::from_micros(chance.below(20_000)));
+                        let _ = child.kill();
+                    }
+                    let status = child.wait().expect("ended").code();
+                    told.lock().expect("whole").insert(text, status);
+                }
+            }));
+        }
+        let mut chance = Chance(7);
+        while senders.iter().any(|sender| !sender.is_finished()) {
+            std::thread::sleep(Duration::from_millis(chance.below(100)));
+            let port = daemon.port.to_string();
+            let dir = daemon.kill_family();
+            std::thread::sleep(Duration::from_millis(chance.below(60)));
+            daemon = Daemon::in_dir(dir, "", &["-p", &port]);
+        }
+        daemon
+    });
+    wait_until("the outbox is empty", || {
+        run(&daemon, &["outbox", "--send"]);
+        files(&daemon) == 0
+    });
+    let mut came: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, text) in Session::of(&daemon, "bob").read_all() {
+        *came.entry(text).or_default() += 1;
+    }
+    let told = told.into_inner().expect("whole");
+    let mut queued = 0;
+    for (text, status) in &told {
+        let times = came.get(text).copied().unwrap_or(0);
+        queued += usize::from(*status == Some(75));
+        match status {
+            Some(0 | 75) => assert_eq!(times, 1, "{text} with {status:?}"),
+            None => assert!(times <= 1, "{text} came {times} times"),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    assert!(queued > 0, "the outbox had something to do");
+}
