@@ -111,7 +111,7 @@ fn menu(net: &Namespaces, host: usize, daemon: &Daemon, user: &str) -> PtySessio
     command.args(["netns", "exec", net.name(host)]);
     command.arg(program("dropline").get_program());
     command.args(["-d", &format!("10.77.{host}.1:{}", daemon.port), "-u", user]);
-    command.env("TERM", "xterm");
+    command.env("TERM", "xterm").env("NO_COLOR", "1");
     command.env("DROPLINE_STATE_DIR", daemon.path().join("state").join(user));
     let patience = u64::try_from(PATIENCE.as_millis()).expect("not long");
     let mut menu = spawn_command(command, Some(patience)).expect("a terminal");
