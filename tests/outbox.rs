@@ -93,8 +93,9 @@ fn what_is_refused_for_good_comes_back_with_the_reason() {
         "{list}"
     );
     assert_eq!(daemon.fetch("bob"), ["bob;al;short"], "the others go on");
-    // Else it would be handed out again.
-    daemon.logged("fetch bob: 1 messages delivered");
+    wait_until("it is acknowledged", || {
+        run(&daemon, &["-u", "bob", "count"]).1 == "0\n"
+    });
     let daemon = restart(daemon, "");
     assert_eq!(run(&daemon, &["-u", "al", "who"]).0, Some(0));
     assert_eq!(files(&daemon), 1, "only who asks for it tries it again");

@@ -23,7 +23,7 @@ use self::cli::{Cli, Command};
 use self::command::{config, follow, look, outbox as outgoing, read, reference, run, send};
 use self::link::{Link, LinkError, Server};
 use self::settings::{Colour, Settings};
-use self::view::Form;
+use self::view::{Form, Printer};
 use crate::name::Name;
 
 /// The exit statuses, those of sysexits.h.
@@ -256,7 +256,8 @@ impl<'c> Call<'c> {
             }
             Command::Read { peek: false, json } => {
                 let user = user()?;
-                let count = read::read(&self.link, &user, &[], Form::json_if(*json))?;
+                let printer = Printer::new(&std::io::stdout(), Form::json_if(*json));
+                let count = read::read(&self.link, &user, &[], printer)?.count;
                 if self.cli.verbose {
                     view::say(&format!("{count} messages for {user}"));
                 }
@@ -283,7 +284,8 @@ impl<'c> Call<'c> {
                     most: *most,
                 };
                 let form = if *json { Form::Json } else { Form::Dated };
-                look::history(&self.link, &user()?, &wanted, form)?;
+                let printer = Printer::new(&std::io::stdout(), form);
+                look::history(&self.link, &user()?, &wanted, printer)?;
             }
             Command::Count => {
                 if look::count(&self.link, &user()?)? == 0 {

@@ -25,3 +25,35 @@ impl Mode {
         Ok(tcsetattr(io::stdin(), SetArg::TCSANOW, &self.0)?)
     }
 }
+
+/// How large a terminal is, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// How many lines it has.
+    pub(crate) rows: usize,
+    /// How many characters a line has.
+    pub(crate) columns: usize,
+}
+
+/// The size of the terminal that is standard output now; 24 lines of 80 characters where it does not say.
+pub(crate) fn size() -> Size {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: this request writes one such structure to the pointer (ioctl_tty(2)).
+    let done = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    let or = |said: u16, usual| {
+        if done == 0 && said > 0 {
+            usize::from(said)
+        } else {
+            usual
+        }
+    };
+    Size {
+        rows: or(size.ws_row, 24),
+        columns: or(size.ws_col, 80),
+    }
+}

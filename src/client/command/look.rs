@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::client::inbox::Inbox;
 use crate::client::link::{Link, LinkError};
 use crate::client::note::Note;
-use crate::client::view::{self, Form, Printer};
+use crate::client::view::{self, Printer};
 use crate::message::MessageId;
 use crate::name::Name;
 
@@ -93,7 +93,7 @@ pub(in crate::client) fn history(
     link: &Link,
     of: &Name,
     wanted: &Wanted,
-    form: Form,
+    mut printer: Printer,
 ) -> Result<usize, LinkError> {
     let mut kept: Vec<Kept> = Vec::new();
     if wanted.most > 0 {
@@ -111,7 +111,6 @@ pub(in crate::client) fn history(
             kept.len() < wanted.most
         })?;
     }
-    let mut printer = Printer::new(&std::io::stdout(), form);
     for message in kept.iter().rev() {
         let note = Note {
             seq: message.seq,

@@ -25,7 +25,16 @@ pub(in crate::client) enum ReadError {
     Busy(Name),
 }
 
-/// Prints what waits for `of`, in the inbox and at the server; how many messages that were. They leave the
+/// What was printed.
+#[derive(Debug)]
+pub(in crate::client) struct Printed {
+    /// How many messages.
+    pub(in crate::client) count: usize,
+    /// Who has sent the last of them.
+    pub(in crate::client) last: Option<Name>,
+}
+
+/// Prints what waits for `of`, in the inbox and at the server; what that was. The messages leave the
 /// queue after they are printed. Those in `shown` were printed by somebody else.
 ///
 /// # Errors
@@ -34,8 +43,8 @@ pub(in crate::client) fn read(
     link: &Link,
     of: &Name,
     shown: &[MessageId],
-    form: Form,
-) -> Result<usize, ReadError> {
+    printer: Printer,
+) -> Result<Printed, ReadError> {
     must_have_output()?;
     // Without an inbox everything is printed, and perhaps once more than it should be.
     let inbox = Inbox::open(of).inspect_err(warn).ok();
@@ -49,13 +58,16 @@ pub(in crate::client) fn read(
         None => None,
     };
     let mut reading = Reading {
-        printer: Printer::new(&io::stdout(), form),
+        printer,
         inbox,
         peeks: false,
     };
     reading.print_inbox(shown).map_err(LinkError::Output)?;
     link.fetch(of, &mut reading)?;
-    Ok(reading.printer.count())
+    Ok(Printed {
+        count: reading.printer.count(),
+        last: reading.printer.last_sender(),
+    })
 }
 
 /// As [`read`], and leaves the messages where they are.

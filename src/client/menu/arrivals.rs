@@ -137,14 +137,17 @@ fn show(ear: &Ear, inbox: &mut Option<(Name, Inbox)>, screen: &Screen) -> Result
         screen.complain(&damage);
     }
     let handed = screen.handed();
-    let messages: Vec<_> = inbox
-        .waiting()?
+    let waiting = inbox.waiting()?;
+    let messages: Vec<_> = waiting
         .iter()
         .filter(|message| !handed.contains(&message.id))
         .map(|message| (message.id, view::letter(&Note::from(message))))
         .collect();
     if messages.is_empty() {
         return Ok(());
+    }
+    if let Some(last) = waiting.last() {
+        screen.shown_from(last.from.clone());
     }
     let seen = screen.show(&messages);
     let noted = inbox.note_shown(&seen);

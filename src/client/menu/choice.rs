@@ -17,6 +17,12 @@ pub(super) enum Choice {
     Exit,
     /// Show who is there.
     Who,
+    /// Answer the last message.
+    Reply,
+    /// Show what was read before.
+    History,
+    /// Show what could not be sent.
+    Outbox,
     /// Explain.
     Help,
     /// Say how things are.
@@ -38,7 +44,10 @@ pub(super) fn parse(line: &str) -> Choice {
     match line.to_ascii_lowercase().as_str() {
         "" => Choice::Nothing,
         "1" | "s" | "send" => Choice::Send,
-        "2" | "r" | "read" => Choice::Read,
+        "2" | "read" => Choice::Read,
+        "r" | "reply" => Choice::Reply,
+        "h" | "history" => Choice::History,
+        "o" | "outbox" => Choice::Outbox,
         "3" | "q" | "x" | "exit" | "quit" => Choice::Exit,
         "w" | "who" => Choice::Who,
         "?" | "help" => Choice::Help,
@@ -90,6 +99,9 @@ mod tests {
             ("READ", Choice::Read),
             ("3", Choice::Exit),
             ("w", Choice::Who),
+            ("r", Choice::Reply),
+            ("h", Choice::History),
+            ("o", Choice::Outbox),
             ("?", Choice::Help),
             ("", Choice::Nothing),
             ("!send bob", Choice::SendTo(n("bob"))),

@@ -5,10 +5,12 @@ mod choice;
 mod compose;
 mod farewell;
 mod identity;
+mod names;
 mod postman;
 mod presence;
 mod prompt;
 mod screen;
+mod words;
 
 use std::io;
 use std::sync::Arc;
@@ -20,16 +22,17 @@ use self::choice::Choice;
 use self::postman::Postman;
 use self::presence::Presence;
 use self::prompt::{Prompt, Typed};
-use super::command::look::who;
-use super::command::outbox::flush;
-use super::command::read::read;
+use super::command::look::{Wanted, history, who};
+use super::command::outbox::{self, flush};
+use super::command::read::{Printed, read};
 use super::command::send::{Post, Sent, Way, outcome};
 use super::inbox::Inbox;
 use super::instant::{Delivery, Listeners, Source, SourceError};
 use super::link::{Dialect, Link, Server};
 use super::outbox::Stuck;
-use super::view::{self, Form};
+use super::view::{self, Form, Printer};
 use crate::name::Name;
+use crate::sys::terminal;
 
 /// Why the menu was left otherwise than by its Exit.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +90,7 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         verbose,
         partner,
     } = start;
-    let mut prompt = Prompt::new()?;
+    let mut prompt = Prompt::new(&link)?;
     let user = match user {
         Some(user) => user,
         None => match prompt.name("Your name: ")? {
@@ -105,6 +108,8 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         postman: None,
         verbose,
     };
+    // What arrives from here on is shown below the first line.
+    let waiting = greeted.as_ref().ok().and_then(|_| menu.count());
     if menu.link.dialect() != Dialect::Line && menu.has_inbox() {
         let side = greeted.as_ref().ok().copied().flatten();
         let socket = source.bind(side.or_else(|| menu.link.our_side()))?;
@@ -116,7 +121,7 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         farewell::on_signals(Arc::clone(menu.prompt.screen()), None)?;
     }
     menu.postman = Some(Postman::start(menu.prompt.screen())?);
-    menu.say_hello()?;
+    menu.say_hello(waiting)?;
     match greeted {
         Ok(_) => menu.come_in()?,
         Err(e) => {
@@ -190,13 +195,35 @@ impl Menu {
         Ok(())
     }
 
-    fn say_hello(&self) -> io::Result<()> {
-        let mut hello = format!(" dropline   {}@{}", self.user, self.link.server());
+    fn say_hello(&self, waiting: Option<u64>) -> io::Result<()> {
+        let mut parts = vec![
+            "dropline".into(),
+            format!("{}@{}", self.user, self.link.server()),
+        ];
+        if let Some(waiting) = waiting {
+            parts.push(format!("{waiting} waiting"));
+        }
         if let Some(here) = &self.here {
             let address = here.presence.address();
-            hello.push_str(&format!("   instant messages on {address}"));
+            parts.push(format!("instant messages on {address}"));
         }
-        view::show(&hello)
+        view::show(&words::head(&parts, terminal::size().columns))
+    }
+
+    /// How many messages wait, where that can be found out at once.
+    fn waiting(&self) -> Option<u64> {
+        let is_away = |here: &Here| !here.presence.is_online();
+        if self.here.as_ref().is_some_and(is_away) {
+            return None;
+        }
+        self.count()
+    }
+
+    fn count(&self) -> Option<u64> {
+        if self.link.dialect() != Dialect::Session {
+            return None;
+        }
+        self.link.hasty().count(&self.user).ok()
     }
 
     /// Goes online for the first time.
@@ -223,12 +250,9 @@ impl Menu {
 
     fn run(&mut self) -> Result<(), MenuError> {
         loop {
-            let more = match self.here {
-                Some(_) => "\n w  Who is there      ?  Help",
-                None => "",
-            };
-            let menu = " 1  Send a message\n 2  Read messages\n 3  Exit";
-            view::show(&format!("{menu}{more}"))?;
+            let columns = terminal::size().columns;
+            let has_presence = self.here.is_some();
+            view::show(&words::choices(self.waiting(), has_presence, columns))?;
             let Typed::Text(line) = self.prompt.choice("> ")? else {
                 return Ok(());
             };
@@ -255,7 +279,21 @@ impl Menu {
                         view::complain(&e);
                     }
                 }
-                Choice::Help => view::show(HELP)?,
+                Choice::Reply => match self.prompt.screen().last_sender() {
+                    Some(to) => {
+                        view::show(&format!("To {to}:"))?;
+                        let message = compose::message(&mut self.prompt)?;
+                        self.send(&to, message)?;
+                    }
+                    None => view::show("There is no message to reply to yet.")?,
+                },
+                Choice::History => self.history()?,
+                Choice::Outbox => {
+                    if let Err(e) = outbox::list(false) {
+                        view::complain(&e);
+                    }
+                }
+                Choice::Help => view::show(words::help(terminal::size().columns))?,
                 Choice::Status => self.status()?,
                 Choice::Register(name) => self.register(&name)?,
                 Choice::Deregister => self.deregister()?,
@@ -308,7 +346,8 @@ impl Menu {
         loop {
             // What came by way of the server.
             let handed = self.prompt.screen().handed();
-            if let Err(e) = read(&self.link, &self.user, &handed, Form::Text) {
+            let printer = Printer::paged(Form::Text);
+            if let Err(e) = read(&self.link, &self.user, &handed, printer) {
                 view::complain(&e);
             }
             let Typed::Text(text) = self.prompt.text(&format!("{}> ", self.user))? else {
@@ -327,9 +366,33 @@ impl Menu {
     }
 
     fn read(&self) -> Result<(), MenuError> {
-        let handed = self.prompt.screen().handed();
-        match read(&self.link, &self.user, &handed, Form::Text) {
-            Ok(0) => view::show(&format!("No messages for {}.", self.user))?,
+        let screen = self.prompt.screen();
+        let printer = Printer::paged(Form::Text);
+        match read(&self.link, &self.user, &screen.handed(), printer) {
+            Ok(Printed { count: 0, .. }) => {
+                view::show(&format!("No messages for {}.", self.user))?;
+            }
+            Ok(Printed { last, .. }) => {
+                if let Some(last) = last {
+                    screen.shown_from(last);
+                }
+            }
+            Err(e) => view::complain(&e),
+        }
+        Ok(())
+    }
+
+    fn history(&self) -> Result<(), MenuError> {
+        let wanted = Wanted {
+            from: None,
+            words: Vec::new(),
+            most: 20,
+        };
+        let printer = Printer::paged(Form::Dated);
+        match history(&self.link, &self.user, &wanted, printer) {
+            Ok(0) => {
+                view::show("There are no messages that you have read and that are still kept.")?
+            }
             Ok(_) => {}
             Err(e) => view::complain(&e),
         }
@@ -378,13 +441,3 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
         .spawn(work)
         .map(drop)
 }
-
-const HELP: &str =
-    " 1               sends a message: at once if they are online, else to the server
- 2               reads what waits for you
- 3  !quit        leaves
- w  !who         shows who is known, and who is online
- !send NAME      sends a message of several lines
- !register NAME  makes you NAME; !deregister makes the server forget you
- !status         says how things are
- ~bob: ...       came straight from a client that says that it is bob's";

@@ -4,10 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rustyline::error::ReadlineError;
-use rustyline::{Config, DefaultEditor};
+use rustyline::history::DefaultHistory;
+use rustyline::{CompletionType, Config, Editor};
 
 use super::MenuError;
+use super::names::Names;
 use super::screen::Screen;
+use crate::client::link::Link;
 use crate::client::view;
 use crate::name::Name;
 
@@ -24,7 +27,7 @@ pub(super) enum Typed {
 
 /// The prompts of a menu.
 pub(super) struct Prompt {
-    editor: DefaultEditor,
+    editor: Editor<Names, DefaultHistory>,
     screen: Arc<Screen>,
     /// Lines that were pasted together with one that has been used.
     ahead: VecDeque<String>,
@@ -35,9 +38,13 @@ impl Prompt {
     ///
     /// # Errors
     /// When the terminal cannot be used.
-    pub(super) fn new() -> Result<Self, MenuError> {
-        let config = Config::builder().auto_add_history(true).build();
-        let mut editor = DefaultEditor::with_config(config)?;
+    pub(super) fn new(link: &Link) -> Result<Self, MenuError> {
+        let config = Config::builder()
+            .auto_add_history(true)
+            .completion_type(CompletionType::List)
+            .build();
+        let mut editor = Editor::with_config(config)?;
+        editor.set_helper(Some(Names::of(link)));
         let printer = editor.create_external_printer().ok();
         let screen = Screen::new(printer.map(|printer| Box::new(printer) as _));
         Ok(Self {
@@ -126,13 +133,22 @@ impl Prompt {
         let _ = self.editor.add_history_entry(text);
     }
 
+    fn is_name_asked(&mut self, is_asked: bool) {
+        if let Some(names) = self.editor.helper_mut() {
+            names.is_asked = is_asked;
+        }
+    }
+
     /// Asks until there is a name; `None` when the person does not want to give one.
     ///
     /// # Errors
     /// When the terminal is gone.
     pub(super) fn name(&mut self, what: &str) -> Result<Option<Name>, MenuError> {
         loop {
-            let Typed::Text(text) = self.line(what)? else {
+            self.is_name_asked(true);
+            let typed = self.line(what);
+            self.is_name_asked(false);
+            let Typed::Text(text) = typed? else {
                 return Ok(None);
             };
             match text.trim().parse() {

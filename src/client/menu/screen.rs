@@ -11,6 +11,7 @@ use rustyline::ExternalPrinter;
 
 use crate::client::view;
 use crate::message::MessageId;
+use crate::name::Name;
 
 /// How long the editor takes to look at what was handed over, at most.
 const GLANCE: Duration = Duration::from_millis(300);
@@ -39,6 +40,8 @@ struct State {
     unseen: Option<(u64, String)>,
     /// Messages that were printed and are not yet known to be seen.
     handed: Vec<MessageId>,
+    /// Who has sent what was shown last.
+    last_sender: Option<Name>,
 }
 
 impl Screen {
@@ -175,6 +178,16 @@ impl Screen {
     /// The messages that were printed here and are not yet noted as shown.
     pub(super) fn handed(&self) -> Vec<MessageId> {
         self.state().handed.clone()
+    }
+
+    /// Who has sent the message that was shown last.
+    pub(super) fn last_sender(&self) -> Option<Name> {
+        self.state().last_sender.clone()
+    }
+
+    /// The message that was shown last is from `sender`.
+    pub(super) fn shown_from(&self, sender: Name) {
+        self.state().last_sender = Some(sender);
     }
 
     /// These are noted as shown.

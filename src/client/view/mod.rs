@@ -1,6 +1,7 @@
 //! All that is printed: messages to standard output, words about them to standard error.
 
 mod json;
+mod pager;
 mod printer;
 mod time;
 
@@ -8,6 +9,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(super) use self::json::object;
+pub(super) use self::pager::page;
 pub(super) use self::printer::{Form, Printer};
 pub(super) use self::time::{moment, rfc3339};
 use super::note::Note;

@@ -1,10 +1,11 @@
 //! Messages on standard output, in one form or another.
 
-use std::io::{self, BufWriter, Stdout, StdoutLock, Write as _};
+use std::io::{self, BufWriter, Stdout, StdoutLock, Write};
 
-use super::{harmless, json, letter, moment, sender};
+use super::{harmless, json, letter, moment, page, sender};
 use crate::client::link::Piece;
 use crate::client::note::Note;
+use crate::name::Name;
 
 /// How messages are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,32 @@ pub(in crate::client) enum Form {
     Json,
 }
 
+/// Where messages are printed.
+#[derive(Debug)]
+enum Out {
+    /// Straight to standard output.
+    Straight(BufWriter<StdoutLock<'static>>),
+    /// To a terminal, through the pager if they need it.
+    Paged(Vec<u8>),
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Straight(out) => out.write(bytes),
+            Self::Paged(text) => text.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Straight(out) => out.flush(),
+            Self::Paged(text) if text.is_empty() => Ok(()),
+            Self::Paged(text) => page(&std::mem::take(text)),
+        }
+    }
+}
+
 impl Form {
     /// JSON if that was asked for, else text.
     pub(in crate::client) fn json_if(asked: bool) -> Self {
@@ -27,22 +54,40 @@ impl Form {
 /// Prints messages to standard output.
 #[derive(Debug)]
 pub(in crate::client) struct Printer {
-    out: BufWriter<StdoutLock<'static>>,
+    out: Out,
     form: Form,
     count: usize,
     /// A message whose lines come one by one, while they cannot be printed so.
     begun: Option<(Vec<u8>, Vec<u8>)>,
+    last: Option<Name>,
 }
 
 impl Printer {
     /// A printer to `stdout`.
     pub(in crate::client) fn new(stdout: &Stdout, form: Form) -> Self {
         Self {
-            out: BufWriter::new(stdout.lock()),
+            out: Out::Straight(BufWriter::new(stdout.lock())),
             form,
             count: 0,
             begun: None,
+            last: None,
         }
+    }
+
+    /// A printer to a terminal, which shows what is longer than the screen page by page.
+    pub(in crate::client) fn paged(form: Form) -> Self {
+        Self {
+            out: Out::Paged(Vec::new()),
+            form,
+            count: 0,
+            begun: None,
+            last: None,
+        }
+    }
+
+    /// Who has sent what was printed last.
+    pub(in crate::client) fn last_sender(&self) -> Option<Name> {
+        self.last.clone()
     }
 
     /// How many messages were printed.
@@ -71,6 +116,7 @@ impl Printer {
             }
             (Piece::First { from, text }, _) => {
                 self.count += 1;
+                self.last = Name::new(from).ok();
                 writeln!(self.out, "{}: {}", sender(from, None), harmless(text))
             }
             (Piece::Further(text), _) => writeln!(self.out, "\t{}", harmless(text)),
@@ -97,6 +143,7 @@ impl Printer {
     /// When it cannot be written.
     pub(in crate::client) fn note(&mut self, note: &Note<'_>) -> io::Result<()> {
         self.count += 1;
+        self.last = Name::new(note.from).ok();
         match (self.form, note.at) {
             (Form::Json, _) => writeln!(self.out, "{}", json::note(note)),
             (Form::Dated, Some(at)) => writeln!(self.out, "{}  {}", moment(at), letter(note)),
