@@ -4,6 +4,7 @@
 mod cli;
 mod command;
 mod duration;
+mod failure;
 mod inbox;
 mod instant;
 mod link;
@@ -21,103 +22,11 @@ use clap::{CommandFactory as _, Parser as _};
 
 use self::cli::{Cli, Command};
 use self::command::{config, follow, look, outbox as outgoing, read, reference, run, send};
-use self::link::{Link, LinkError, Server};
+use self::failure::{Failure, exit};
+use self::link::{Link, Server};
 use self::settings::{Colour, Settings};
 use self::view::{Form, Printer};
 use crate::name::Name;
-
-/// The exit statuses, those of sysexits.h.
-mod exit {
-    pub(super) const NOTHING: u8 = 1;
-    pub(super) const USAGE: u8 = 64;
-    pub(super) const BAD_DATA: u8 = 65;
-    pub(super) const NO_INPUT: u8 = 66;
-    pub(super) const NO_USER: u8 = 67;
-    pub(super) const UNAVAILABLE: u8 = 69;
-    pub(super) const SYSTEM: u8 = 71;
-    pub(super) const CANNOT_WRITE: u8 = 73;
-    pub(super) const LATER: u8 = 75;
-    pub(super) const PROTOCOL: u8 = 76;
-    pub(super) const NOT_ALLOWED: u8 = 77;
-    pub(super) const CONFIGURATION: u8 = 78;
-}
-
-/// Why a command was not done.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Send(#[from] send::SendError),
-    #[error(transparent)]
-    Read(#[from] read::ReadError),
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    #[error(transparent)]
-    Menu(#[from] menu::MenuError),
-    #[error(transparent)]
-    Settings(#[from] settings::SettingsError),
-    #[error(transparent)]
-    Outbox(#[from] outgoing::DropError),
-    #[error("cannot write: {0}")]
-    Output(#[from] std::io::Error),
-    #[error("no user name: use -u NAME, or set DROPLINE_USER")]
-    NoUser,
-    #[error("'{0}' is not a server: {1}")]
-    NoServer(String, String),
-    /// Nothing was asked for, and nobody can be asked.
-    #[error("there is no command, and no terminal for the menu")]
-    NoCommand,
-}
-
-impl Failure {
-    /// Whether whoever should read what we print has gone away: nobody is to be told.
-    fn is_closed_pipe(&self) -> bool {
-        match self {
-            Self::Link(e)
-            | Self::Send(send::SendError::Link(e))
-            | Self::Read(read::ReadError::Link(e)) => e.is_closed_pipe(),
-            Self::Output(e) | Self::Outbox(outgoing::DropError::Output(e)) => {
-                e.kind() == std::io::ErrorKind::BrokenPipe
-            }
-            _ => false,
-        }
-    }
-
-    fn exit_status(&self) -> u8 {
-        match self {
-            Self::Send(send::SendError::Input(_)) => exit::NO_INPUT,
-            Self::Send(send::SendError::TooLong) => exit::BAD_DATA,
-            Self::Link(e)
-            | Self::Send(send::SendError::Link(e))
-            | Self::Read(read::ReadError::Link(e)) => link_status(e),
-            Self::Read(read::ReadError::Busy(_)) => exit::LATER,
-            Self::Send(send::SendError::Unkept(..)) => exit::CANNOT_WRITE,
-            Self::Settings(_) => exit::CONFIGURATION,
-            Self::Outbox(outgoing::DropError::Which(..)) => exit::USAGE,
-            Self::Outbox(_) | Self::Output(_) => exit::CANNOT_WRITE,
-            Self::Menu(menu::MenuError::Source(_)) => exit::UNAVAILABLE,
-            Self::Menu(_) => exit::CANNOT_WRITE,
-            Self::NoUser | Self::NoServer(..) | Self::NoCommand => exit::USAGE,
-        }
-    }
-}
-
-fn link_status(error: &LinkError) -> u8 {
-    match error {
-        LinkError::Unsayable(_) | LinkError::Unfit(_) => exit::BAD_DATA,
-        LinkError::NotAServer(_) | LinkError::NoSession(_) | LinkError::TooOld(_) => exit::PROTOCOL,
-        LinkError::Later(_) => exit::LATER,
-        LinkError::Output(_) | LinkError::Printing(_) | LinkError::Handle(_) => exit::CANNOT_WRITE,
-        LinkError::UnknownUser(_) => exit::NO_USER,
-        LinkError::Denied(_) => exit::NOT_ALLOWED,
-        LinkError::Random(_) => exit::SYSTEM,
-        LinkError::Unreachable(..)
-        | LinkError::Broken(..)
-        | LinkError::Unknown(..)
-        | LinkError::Refused(_)
-        | LinkError::NoPresence(_)
-        | LinkError::ServerFailed(_) => exit::UNAVAILABLE,
-    }
-}
 
 /// `dropline`: from the command line to the exit status.
 #[must_use]

@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export DROPLINED=target/release/droplined
 export DROPLINE=target/release/dropline
 unset DROPLINE_SERVER DROPLINE_USER
+export NO_COLOR=1
 dir=$(mktemp -d)
 export DROPLINE_STATE_DIR=$dir/state
 trap 'end_daemon; rm -rf "$dir"' EXIT

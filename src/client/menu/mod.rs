@@ -5,11 +5,13 @@ mod choice;
 mod compose;
 mod farewell;
 mod identity;
+mod look;
 mod names;
 mod postman;
 mod presence;
 mod prompt;
 mod screen;
+mod talk;
 mod words;
 
 use std::io;
@@ -22,15 +24,12 @@ use self::choice::Choice;
 use self::postman::Postman;
 use self::presence::Presence;
 use self::prompt::{Prompt, Typed};
-use super::command::look::{Wanted, history, who};
-use super::command::outbox::{self, flush};
-use super::command::read::{Printed, read};
-use super::command::send::{Post, Sent, Way, outcome};
+use super::command::look::who;
+use super::command::outbox;
 use super::inbox::Inbox;
-use super::instant::{Delivery, Listeners, Source, SourceError};
+use super::instant::{Listeners, Source, SourceError};
 use super::link::{Dialect, Link, Server};
-use super::outbox::Stuck;
-use super::view::{self, Form, Printer};
+use super::view;
 use crate::name::Name;
 use crate::sys::terminal;
 
@@ -210,22 +209,6 @@ impl Menu {
         view::show(&words::head(&parts, terminal::size().columns))
     }
 
-    /// How many messages wait, where that can be found out at once.
-    fn waiting(&self) -> Option<u64> {
-        let is_away = |here: &Here| !here.presence.is_online();
-        if self.here.as_ref().is_some_and(is_away) {
-            return None;
-        }
-        self.count()
-    }
-
-    fn count(&self) -> Option<u64> {
-        if self.link.dialect() != Dialect::Session {
-            return None;
-        }
-        self.link.hasty().count(&self.user).ok()
-    }
-
     /// Goes online for the first time.
     fn come_in(&mut self) -> Result<(), MenuError> {
         let Some(here) = &self.here else {
@@ -300,128 +283,6 @@ impl Menu {
                 Choice::Wrong(why) => view::show(&why)?,
             }
         }
-    }
-
-    fn send(&mut self, to: &Name, message: Option<String>) -> Result<(), MenuError> {
-        let Some(message) = message else {
-            return Ok(());
-        };
-        if let Some(sent) = self.post(to, &message) {
-            view::show(&outcome(to, &sent))?;
-        } else {
-            self.prompt.remember(&message);
-            view::show("The arrow up brings back what you have written.")?;
-        }
-        Ok(())
-    }
-
-    /// Sends a message, or queues it; what went wrong was said where there is nothing.
-    fn post(&self, to: &Name, message: &str) -> Option<Sent> {
-        let sent = self.prompt.screen().busy(|| {
-            // What was left over goes first.
-            let stuck = flush(false, true).unwrap_or_else(|e| {
-                view::complain(&e);
-                Stuck::default()
-            });
-            let post = Post {
-                link: &self.link,
-                named: self.named.as_ref(),
-                from: &self.user,
-                stuck: &stuck,
-            };
-            post.send(to, message.as_bytes(), Way::Instant, None)
-        });
-        let sent = sent.inspect_err(|e| view::complain(e)).ok()?;
-        if let (Sent::Queued(_), Some(postman)) = (&sent, &self.postman) {
-            postman.wake();
-        }
-        Some(sent)
-    }
-
-    /// Talks to one person, line by line, until Ctrl-D.
-    fn chat(&mut self, with: &Name) -> Result<(), MenuError> {
-        view::show(&format!(
-            "What you type goes to {with}, line by line. Ctrl-D leaves."
-        ))?;
-        loop {
-            // What came by way of the server.
-            let handed = self.prompt.screen().handed();
-            let printer = Printer::paged(Form::Text);
-            if let Err(e) = read(&self.link, &self.user, &handed, printer) {
-                view::complain(&e);
-            }
-            let Typed::Text(text) = self.prompt.text(&format!("{}> ", self.user))? else {
-                return Ok(());
-            };
-            let text = text.trim_end_matches('\n');
-            if text.trim().is_empty() {
-                continue;
-            }
-            match self.post(with, text) {
-                Some(Sent::Gone(Delivery::Acknowledged)) => {}
-                Some(sent) => view::show(&outcome(with, &sent))?,
-                None => self.prompt.remember(text),
-            }
-        }
-    }
-
-    fn read(&self) -> Result<(), MenuError> {
-        let screen = self.prompt.screen();
-        let printer = Printer::paged(Form::Text);
-        match read(&self.link, &self.user, &screen.handed(), printer) {
-            Ok(Printed { count: 0, .. }) => {
-                view::show(&format!("No messages for {}.", self.user))?;
-            }
-            Ok(Printed { last, .. }) => {
-                if let Some(last) = last {
-                    screen.shown_from(last);
-                }
-            }
-            Err(e) => view::complain(&e),
-        }
-        Ok(())
-    }
-
-    fn history(&self) -> Result<(), MenuError> {
-        let wanted = Wanted {
-            from: None,
-            words: Vec::new(),
-            most: 20,
-        };
-        let printer = Printer::paged(Form::Dated);
-        match history(&self.link, &self.user, &wanted, printer) {
-            Ok(0) => {
-                view::show("There are no messages that you have read and that are still kept.")?
-            }
-            Ok(_) => {}
-            Err(e) => view::complain(&e),
-        }
-        Ok(())
-    }
-
-    fn status(&self) -> Result<(), MenuError> {
-        let dialect = match self.link.dialect() {
-            Dialect::Line => "line",
-            Dialect::Framed => "framed",
-            Dialect::Session | Dialect::Auto => "session",
-        };
-        let server = self.link.server();
-        let mut text = format!("{} at {server}, in the {dialect} dialect", self.user);
-        if let Some(here) = &self.here {
-            let state = if here.presence.is_online() {
-                "online"
-            } else {
-                "offline"
-            };
-            text.push_str(&format!(", {state} at {}", here.presence.address()));
-        }
-        view::show(&format!("{text}."))?;
-        if let Some(here) = &self.here
-            && !here.ear.ask_counts()
-        {
-            view::show("Nobody listens for instant messages.")?;
-        }
-        Ok(())
     }
 
     fn leave(&self) {

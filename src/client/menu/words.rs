@@ -5,14 +5,19 @@ use unicode_width::UnicodeWidthStr as _;
 /// The width, in columns, from which on nothing is shortened.
 const WIDE: usize = 64;
 
-/// The first line: parts, each on a line of its own where they do not fit beside each other.
+/// The first line: parts, as many beside each other as fit.
 pub(super) fn head(parts: &[String], columns: usize) -> String {
-    let line = format!(" {}", parts.join("   "));
-    if line.width() <= columns {
-        return line;
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        match lines.last_mut() {
+            Some(line) if line.width() + 3 + part.width() < columns => {
+                line.push_str("   ");
+                line.push_str(part);
+            }
+            _ => lines.push(format!(" {part}")),
+        }
     }
-    let lines = parts.iter().map(|part| format!(" {part}"));
-    lines.collect::<Vec<_>>().join("\n")
+    lines.join("\n")
 }
 
 /// What can be chosen. `waiting` is how many messages are known to wait; without `presence` nobody knows who

@@ -110,6 +110,10 @@ pub(super) fn letter(note: &Note<'_>) -> String {
     text
 }
 
+/// What follows stands out (ECMA-48, SGR).
+const BOLD: &str = "\x1b[1m";
+/// What follows does not.
+const NORMAL: &str = "\x1b[0m";
 static COLOURS: AtomicBool = AtomicBool::new(false);
 
 /// Whether senders stand out from now on.
@@ -131,7 +135,7 @@ pub(super) fn use_colours(colour: Colour) {
 /// The name of a sender, so that it stands out where there are colours.
 fn distinct(name: String) -> String {
     match COLOURS.load(Ordering::Relaxed) {
-        true => format!("\x1b[1m{name}\x1b[0m"),
+        true => format!("{BOLD}{name}{NORMAL}"),
         false => name,
     }
 }

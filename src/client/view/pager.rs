@@ -50,9 +50,17 @@ fn through_pager(text: &[u8]) -> bool {
     let Ok(mut child) = child else { return false };
     if let Some(mut input) = child.stdin.take() {
         // Whoever leaves the pager early has seen enough.
-        let _ = input.write_all(text);
+        let _ = input.write_all(&plain(text));
     }
     child.wait().is_ok_and(|end| end.success())
+}
+
+/// The text without our colours, which a pager shows as what they are. What others have sent has no escape
+/// character any more.
+fn plain(text: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(text);
+    let text = text.replace(super::BOLD, "").replace(super::NORMAL, "");
+    text.into_bytes()
 }
 
 #[cfg(test)]

@@ -1,0 +1,97 @@
+//! Looking from the menu: at what waits, at what was read before, and at how things are.
+
+use super::{Here, Menu, MenuError};
+use crate::client::command::look::{Wanted, history};
+use crate::client::command::read::{Printed, read};
+use crate::client::link::Dialect;
+use crate::client::view::{self, Form, Printer};
+
+impl Menu {
+    /// How many messages wait, where that can be found out at once.
+    pub(super) fn waiting(&self) -> Option<u64> {
+        let is_away = |here: &Here| !here.presence.is_online();
+        if self.here.as_ref().is_some_and(is_away) {
+            return None;
+        }
+        self.count()
+    }
+
+    /// How many messages wait.
+    pub(super) fn count(&self) -> Option<u64> {
+        if self.link.dialect() != Dialect::Session {
+            return None;
+        }
+        self.link.hasty().count(&self.user).ok()
+    }
+
+    /// Shows what waits.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) fn read(&self) -> Result<(), MenuError> {
+        let screen = self.prompt.screen();
+        let printer = Printer::paged(Form::Text);
+        match read(&self.link, &self.user, &screen.handed(), printer) {
+            Ok(Printed { count: 0, .. }) => {
+                view::show(&format!("No messages for {}.", self.user))?;
+            }
+            Ok(Printed { last, .. }) => {
+                if let Some(last) = last {
+                    screen.shown_from(last);
+                }
+            }
+            Err(e) => view::complain(&e),
+        }
+        Ok(())
+    }
+
+    /// Shows what was read before.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) fn history(&self) -> Result<(), MenuError> {
+        let wanted = Wanted {
+            from: None,
+            words: Vec::new(),
+            most: 20,
+        };
+        let printer = Printer::paged(Form::Dated);
+        match history(&self.link, &self.user, &wanted, printer) {
+            Ok(0) => {
+                view::show("There are no messages that you have read and that are still kept.")?
+            }
+            Ok(_) => {}
+            Err(e) => view::complain(&e),
+        }
+        Ok(())
+    }
+
+    /// Says how things are.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) fn status(&self) -> Result<(), MenuError> {
+        let dialect = match self.link.dialect() {
+            Dialect::Line => "line",
+            Dialect::Framed => "framed",
+            Dialect::Session | Dialect::Auto => "session",
+        };
+        let server = self.link.server();
+        let mut text = format!("{} at {server}, in the {dialect} dialect", self.user);
+        if let Some(here) = &self.here {
+            let state = if here.presence.is_online() {
+                "online"
+            } else {
+                "offline"
+            };
+            text.push_str(&format!(", {state} at {}", here.presence.address()));
+        }
+        view::show(&format!("{text}."))?;
+        if let Some(here) = &self.here
+            && !here.ear.ask_counts()
+        {
+            view::show("Nobody listens for instant messages.")?;
+        }
+        Ok(())
+    }
+}
