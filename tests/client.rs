@@ -306,6 +306,9 @@ fn without_a_terminal_there_is_no_menu() {
     let (status, out, err) = run(&mut dropline(&daemon, &["-u", "al"]));
     assert_eq!((status, out.as_str()), (64, ""));
     assert!(err.contains("Usage: dropline"), "{err}");
+    let (status, _, err) = run(&mut dropline(&daemon, &["-u", "al", "chat", "bob"]));
+    assert_eq!(status, 64);
+    assert!(err.contains("no terminal to talk in"), "{err}");
     assert_eq!(run(program("dropline").arg("--help")).0, 0);
     assert_eq!(run(program("dropline").arg("--wrong")).0, 64);
 }

@@ -261,7 +261,10 @@ impl<'c> Call<'c> {
 
     fn open_menu(&self, partner: Option<&Name>) -> Result<u8, Failure> {
         if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
-            return Err(Failure::NoCommand);
+            return Err(match partner {
+                Some(_) => Failure::NoTerminal,
+                None => Failure::NoCommand,
+            });
         }
         let start = menu::Start {
             link: self.link.clone(),

@@ -42,9 +42,12 @@ pub(super) fn directory(what: &'static str) -> Result<Dir, StateError> {
 /// As [`directory`], where it is there already; `None` where it is not.
 ///
 /// # Errors
-/// As for [`directory`].
+/// When it cannot be opened, or belongs to somebody else.
 pub(super) fn existing(what: &'static str) -> Result<Option<Dir>, StateError> {
-    let path = path(what)?;
+    // Where there is no place for it, there is nothing.
+    let Ok(path) = path(what) else {
+        return Ok(None);
+    };
     let found = Dir::open(&path.join(what)).and_then(|dir| private(&dir).map(|()| dir));
     match found {
         Ok(dir) => Ok(Some(dir)),

@@ -19,7 +19,7 @@ type_in() {
         done
     }
     { wait_for '3  Exit' && printf '1\r' && wait_for 'To:' && printf 'newcomer\r' && wait_for 'Message:' &&
-        printf 'hello me\r' && wait_for 'has your message' && printf '2\r' &&
+        printf 'hello me\r' && wait_for 'newcomer has it.' && printf '2\r' &&
         wait_for 'newcomer: hello me' && printf '3\r'; } |
         script -q -f -e -c "scripts/run -u newcomer" "$seen" >/dev/null
 }
