@@ -366,6 +366,8 @@ fn the_sender_can_ask_what_became_of_a_message() {
             .ask("STATUS to=bob seq=2")
             .starts_with("OK state=expired at=")
     });
+    let mut bob = Session::of(&daemon, "bob");
+    assert_eq!(bob.ask("FETCH max=0 peek=1"), "END n=0 more=1 waiting=1");
     let read = Session::of(&daemon, "bob").read_all();
     assert_eq!(read, [("alice".to_owned(), "lasts".to_owned())]);
     assert!(

@@ -107,8 +107,8 @@ pub(crate) trait Reading {
     /// When the mailbox cannot be read.
     fn next(&mut self) -> Result<Option<Stored<'_>>, StoreError>;
 
-    /// How many messages wait, told from their numbers: those that have expired, or were lost to damage, are
-    /// counted as well.
+    /// How many messages wait. Of more than a mebibyte it is told from their numbers: those that have expired, or
+    /// were lost to damage, are counted as well then.
     ///
     /// # Errors
     /// When the mailbox cannot be read.

@@ -20,6 +20,9 @@ use crate::sys::lock::Locked;
 /// a row must not meet the lease of their own last fetch.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Up to so many bytes of messages are counted one by one.
+const COUNTED: u64 = 1 << 20;
+
 /// A mailbox that is read, and how far it has been handed out.
 #[derive(Debug)]
 pub(super) struct Handout<'s> {
@@ -207,8 +210,11 @@ impl Reading for Handout<'_> {
             match step.map_err(StoreError::system("read", &self.path))? {
                 Step::Record { end, seq, .. } => {
                     let now = self.now;
-                    let expired = |m: &Stored<'_>| m.expires.is_some_and(|at| at <= now);
-                    if self.walk.record().is_some_and(|message| !expired(&message)) {
+                    if self
+                        .walk
+                        .record()
+                        .is_some_and(|message| !is_over(&message, now))
+                    {
                         self.last = Some((seq, end));
                         break;
                     }
@@ -221,10 +227,29 @@ impl Reading for Handout<'_> {
     }
 
     fn waiting(&self) -> Result<u64, StoreError> {
-        let last = mailbox::last_seq(self.file(), &self.header, self.end);
-        let last = last.map_err(StoreError::system("read", &self.path))?;
-        Ok(last.map_or(0, |last| last.saturating_sub(self.header.acked_seq)))
+        let read = |e| StoreError::system("read", &self.path)(e);
+        let first = self.header.acked_offset;
+        if self.end.saturating_sub(first) > COUNTED {
+            let last = mailbox::last_seq(self.file(), &self.header, self.end).map_err(read)?;
+            return Ok(last.map_or(0, |last| last.saturating_sub(self.header.acked_seq)));
+        }
+        let mut count = 0;
+        let mut walk = Walk::new(self.epoch, first, self.end);
+        loop {
+            match walk.step(self.file()).map_err(read)? {
+                Step::Record { .. } => {
+                    let message = walk.record();
+                    count += u64::from(message.is_some_and(|message| !is_over(&message, self.now)));
+                }
+                Step::Bad { .. } => {}
+                Step::End => return Ok(count),
+            }
+        }
     }
+}
+
+fn is_over(message: &Stored<'_>, now: u64) -> bool {
+    message.expires.is_some_and(|at| at <= now)
 }
 
 impl Waiting for Handout<'_> {
