@@ -11,6 +11,8 @@ use clap_mangen::roff::{Roff, roman};
 use crate::client::cli::Cli;
 use crate::client::view;
 
+/// When the manual was looked through last.
+const DATE: &str = "2026-11-22";
 /// What the command line's description does not say.
 const MORE: &str = include_str!("reference.roff");
 
@@ -32,7 +34,7 @@ pub(in crate::client) fn manual() -> io::Result<()> {
     let mut page = Vec::new();
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
-    let man = Man::new(command.clone()).date("").manual("dropline");
+    let man = Man::new(command.clone()).date(DATE).manual("dropline");
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
     man.render_synopsis_section(&mut page)?;
