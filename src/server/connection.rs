@@ -132,6 +132,14 @@ impl Connection {
         }
     }
 
+    /// Sends each answer at once.
+    ///
+    /// # Errors
+    /// When the kernel does not take that.
+    pub(super) fn send_at_once(&self) -> io::Result<()> {
+        socket::send_at_once(&self.stream)
+    }
+
     /// Gives the client up when its kernel does not acknowledge anything for so long.
     ///
     /// # Errors

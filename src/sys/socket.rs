@@ -327,6 +327,17 @@ fn state(stream: &TcpStream) -> io::Result<u8> {
     Ok(info.tcpi_state)
 }
 
+/// Sends each write at once, and not together with the next (TCP_NODELAY): for conversations.
+///
+/// # Errors
+/// Those of `setsockopt(2)`.
+pub(crate) fn send_at_once(stream: &Stream) -> io::Result<()> {
+    match stream {
+        Stream::Tcp(stream) => stream.set_nodelay(true),
+        Stream::Unix(_) => Ok(()),
+    }
+}
+
 /// Gives up `stream` when the other kernel has not acknowledged something for as long as `limit` (TCP_USER_TIMEOUT
 /// of tcp(7)): whoever vanished without a word is not waited for.
 ///

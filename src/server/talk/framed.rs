@@ -55,6 +55,7 @@ struct Client<'t, 'a> {
 impl Talk<'_> {
     /// Serves a client of the framed dialect that has said something.
     pub(super) fn framed(&mut self) -> io::Result<Outcome> {
+        self.connection.send_at_once()?;
         let mut client = Client {
             talk: self,
             order: None,

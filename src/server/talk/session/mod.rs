@@ -89,6 +89,7 @@ impl From<io::Error> for Stop {
 impl Talk<'_> {
     /// Serves a client of the session dialect that has said something.
     pub(super) fn session(&mut self) -> io::Result<Outcome> {
+        self.connection.send_at_once()?;
         let mut session = Session {
             talk: self,
             name: None,
