@@ -72,6 +72,21 @@ pub(super) struct Cli {
     pub(super) command: Option<Command>,
 }
 
+/// One or more names, with commas between them, in one word: what follows them is the message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Recipients(pub(super) Vec<Name>);
+
+impl std::str::FromStr for Recipients {
+    type Err = crate::name::NameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split(',')
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
 /// What is done without the menu.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -85,13 +100,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "TIME", value_parser = duration::seconds)]
         ttl: Option<u64>,
         /// Who gets it; several with commas between them
-        #[arg(
-            value_name = "NAME",
-            value_delimiter = ',',
-            num_args = 1,
-            required = true
-        )]
-        to: Vec<Name>,
+        #[arg(value_name = "NAME")]
+        to: Recipients,
         /// What it says; `-` reads it from standard input
         #[arg(value_name = "TEXT", required = true, allow_hyphen_values = true)]
         text: Vec<String>,
@@ -165,13 +175,8 @@ pub(super) enum Command {
     /// command's
     Run {
         /// Who is told; several with commas between them
-        #[arg(
-            value_name = "NAME",
-            value_delimiter = ',',
-            num_args = 1,
-            required = true
-        )]
-        to: Vec<Name>,
+        #[arg(value_name = "NAME")]
+        to: Recipients,
         /// The command and its arguments
         #[arg(
             value_name = "COMMAND",
@@ -295,7 +300,17 @@ mod tests {
         let Some(Command::Send { to, text, .. }) = cli.command else {
             panic!("another command");
         };
-        assert_eq!((to.len(), text.len()), (2, 2));
+        assert_eq!((to.0.len(), text.len()), (2, 2));
+        let cli = parse(&["send", "bob", "hi", "there"]).expect("parsed");
+        let Some(Command::Send { to, text, .. }) = cli.command else {
+            panic!("another command");
+        };
+        assert_eq!((to.0.len(), text.len()), (1, 2), "words are no names");
+        let cli = parse(&["run", "bob", "make", "all"]).expect("parsed");
+        let Some(Command::Run { to, words }) = cli.command else {
+            panic!("another command");
+        };
+        assert_eq!((to.0.len(), words.len()), (1, 2));
         assert!(parse(&["send", "bob,,carol", "a"]).is_err());
         assert!("bob/17".parse::<Handle>().is_ok());
         for wrong in ["bob", "bob/", "/1", "bob/-1", "b b/1"] {

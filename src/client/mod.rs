@@ -147,12 +147,12 @@ impl<'c> Call<'c> {
                 } else {
                     send::Way::Server
                 };
-                return self.send(to, text, way, *ttl);
+                return self.send(&to.0, text, way, *ttl);
             }
             Command::Run { to, words } => {
                 self.user()?;
                 let report = run::run(words);
-                return self.report(to, &report);
+                return self.report(&to.0, &report);
             }
             Command::Chat { with } => return self.open_menu(Some(with)),
             _ => {}
