@@ -44,6 +44,7 @@ use crate::store::StoreError;
 use crate::store::spool::Spool;
 use crate::sys::clock::Deadline;
 use crate::sys::file;
+use crate::sys::heap;
 use crate::sys::process::{self, Pid};
 use crate::sys::sandbox::{self, Lacking};
 use crate::sys::socket::Listener;
@@ -154,6 +155,7 @@ fn run(cli: &Cli, mut config: Config, ready: &mut Ready) -> Result<(), StartErro
         log::info!("ps will not show what children do: {e}");
     }
     lay_sandbox(cli, &config)?;
+    heap::use_masters();
     let mut master = Master::new(listeners.all, board)?;
     // Signals are trapped by now: whoever knows that we listen may end us in order.
     announce(&config, master.listeners(), cli.ready_fd)?;
