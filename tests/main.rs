@@ -6,6 +6,7 @@ mod attack;
 mod chat;
 mod client;
 mod commands;
+mod cost;
 mod delivery;
 mod framed;
 mod gate;

@@ -222,7 +222,7 @@ pub(crate) fn sessions(
     )
 }
 
-/// Open sessions, each of which has up to `depth` requests on their way: whenever answers come, as many further
+/// Open sessions, each of which has up to `depth` requests on their way, all for one mailbox: whenever answers come, as many further
 /// requests go out with one write.
 pub(crate) fn pipelined(
     port: u16,

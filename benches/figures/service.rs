@@ -131,14 +131,14 @@ impl Bench {
             Some(Goal::AtLeast(0.7, 1.2)),
         );
         self.report.ratio(
-            "SEND, 1 session, 64 on their way",
+            "SEND, 1 session, 64 on their way, one mailbox",
             "Redis, pipelined, fsync always",
             unit,
             &deep,
             Some(Goal::AtLeast(0.5, 1.0)),
         );
         self.report.ratio(
-            "SEND, 64 sessions, 64 on their way each",
+            "SEND, 64 such sessions, a mailbox each",
             "Redis, pipelined, fsync always",
             unit,
             &wide,

@@ -92,7 +92,7 @@ impl Bench {
 
     /// 100,000 waiting messages, beside a plain read of as many bytes.
     fn reads(&mut self) -> Result<()> {
-        let spool = self.spool("fetch")?;
+        let spool = self.spool("reads")?;
         let store = Store::open(&spool)?;
         for _ in 0..10 {
             store.append("bob", &BODY, 10_000)?;

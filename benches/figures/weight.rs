@@ -85,12 +85,8 @@ impl Bench {
         load::fill(ours.port, HELLO, 200, 1, |to, n| {
             (SEND.request)(to, n % 100)
         })?;
-        let one = load::Ask {
-            request: |to, _| (SEND.request)(to, 0),
-            ..SEND
-        };
         let before = calls()?;
-        let seen = load::pipelined(ours.port, 1, 64, self.time, HELLO, one)?;
+        let seen = load::pipelined(ours.port, 1, 64, self.time, HELLO, SEND)?;
         drop(ours);
         let figure = seen.count as f64 / (calls()? - before) as f64;
         self.report.value(
