@@ -1,8 +1,12 @@
 //! The menu, in a pseudo-terminal.
 
+use std::time::Duration;
+
 use rexpect::session::{PtySession, spawn_command};
 
+use crate::support::menu::{Menu, menu_command};
 use crate::support::session::Session;
+use crate::support::wire::{acknowledged, datagram, socket};
 use crate::support::{Daemon, PATIENCE};
 
 fn menu(daemon: &Daemon, args: &[&str]) -> PtySession {
@@ -161,6 +165,95 @@ fn what_is_longer_than_the_screen_goes_through_the_pager() {
     menu.exp_eof().expect("the end");
 }
 
+/// A menu of bob's in a terminal, with this pager.
+fn menu_with_pager(daemon: &Daemon, pager: &str) -> Menu {
+    let mut command = menu_command(daemon);
+    command.args(["-u", "bob"]).env("PAGER", pager);
+    Menu::of(command, daemon, "bob")
+}
+
+#[test]
+fn nothing_draws_over_a_pager_and_there_is_one() {
+    let daemon = Daemon::start();
+    let mut al = Session::of(&daemon, "al");
+    for number in 0..250 {
+        al.store("bob", "", format!("number-{number}.").as_bytes());
+    }
+    let pager = "sh -c 'cat; echo page''d; read -r key </dev/tty; echo do''ne'";
+    let mut bob = menu_with_pager(&daemon, pager);
+    bob.resize(12, 80);
+    bob.line("2");
+    bob.expect("number-249.");
+    bob.expect("paged");
+    bob.line("");
+    bob.expect("done");
+    bob.expect("?  Help");
+    for choice in ["h", "2"] {
+        if choice == "2" {
+            al.store("bob", "", "long\n".repeat(100).as_bytes());
+        }
+        bob.line(choice);
+        bob.expect("paged");
+        let id = [choice.as_bytes()[0]; 16];
+        let bytes = datagram(id, "al", "bob", format!("hi-{choice}").as_bytes());
+        acknowledged(&socket(), bob.address, id, &bytes);
+        al.store("bob", "", b"by the server");
+        // Whatever draws has had the time for it.
+        std::thread::sleep(Duration::from_millis(1_500));
+        bob.line("");
+        let meanwhile = bob.screen.exp_string("done").expect("the end of it");
+        assert!(
+            !meanwhile.contains("~al") && !meanwhile.contains("wait"),
+            "{meanwhile}"
+        );
+        bob.expect(&format!("~al: hi-{choice}"));
+    }
+    bob.leave();
+}
+
+#[test]
+fn a_wider_terminal_leaves_what_is_above_the_line() {
+    let daemon = Daemon::start();
+    let mut bob = Menu::open(&daemon, "bob");
+    bob.resize(12, 40);
+    // The prompt and these need three rows, and one in the wider terminal.
+    let text = "x".repeat(97) + "!";
+    bob.screen.send(&text).expect("typed");
+    bob.screen.flush().expect("typed");
+    bob.expect("!");
+    bob.resize(12, 120);
+    bob.expect("\r\n\r\n");
+    bob.expect("\x1b[K\x1b[A");
+    bob.expect(&text);
+    bob.screen.send_control('c').expect("typed");
+    bob.expect("> ");
+    bob.leave();
+}
+
+#[test]
+fn ctrl_c_throws_the_line_away_and_leaves_where_there_is_none() {
+    let daemon = Daemon::start();
+    let mut bob = Menu::open(&daemon, "bob");
+    for text in ["3", "!send al"] {
+        bob.screen.send(text).expect("typed");
+        bob.screen.flush().expect("typed");
+        bob.expect(text);
+        bob.screen.send_control('c').expect("typed");
+        bob.expect("> ");
+    }
+    bob.line("1");
+    bob.expect("To: ");
+    bob.screen.send("alx").expect("typed");
+    bob.screen.flush().expect("typed");
+    bob.expect("alx");
+    bob.screen.send_control('c').expect("typed");
+    bob.expect("To: ");
+    bob.screen.send_control('c').expect("typed");
+    bob.expect("?  Help");
+    bob.screen.send_control('c').expect("typed");
+    bob.screen.exp_eof().expect("Ctrl-C leaves");
+}
+
 #[test]
 fn one_talks_line_by_line() {
     let daemon = Daemon::start();
@@ -171,9 +264,18 @@ fn one_talks_line_by_line() {
     chat.send_line("yes").expect("typed");
     chat.exp_string("bob is offline: the server keeps it.")
         .expect("sent");
+    // What comes is shown when it comes, and the line being typed is kept.
+    chat.send("what ").expect("typed");
+    chat.flush().expect("typed");
+    chat.exp_string("what ").expect("seen");
     daemon.store("alice", "bob", "good");
-    chat.send_line("what now?").expect("typed");
     chat.exp_string("~bob: good").expect("what came meanwhile");
+    daemon.store("alice", "carol", "lunch?");
+    chat.exp_string("[from ~carol] lunch?")
+        .expect("it is seen to be from somebody else");
+    chat.send_line("now?").expect("typed");
+    chat.exp_string("bob is offline: the server keeps it.")
+        .expect("sent");
     chat.send_control('d').expect("typed");
     chat.exp_eof().expect("the end");
     assert_eq!(

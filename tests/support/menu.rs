@@ -30,6 +30,11 @@ impl Menu {
     pub(crate) fn with(daemon: &Daemon, user: &str, args: &[&str]) -> Self {
         let mut command = menu_command(daemon);
         command.args(["-u", user]).args(args);
+        Self::of(command, daemon, user)
+    }
+
+    /// The menu of `user` that this command opens.
+    pub(crate) fn of(command: Command, daemon: &Daemon, user: &str) -> Self {
         let mut screen = spawn(command);
         let regex = r"instant messages on ([0-9.]+:[0-9]+)";
         let (_, line) = screen.exp_regex(regex).expect("who and where");
@@ -74,6 +79,23 @@ impl Menu {
             .collect();
         pids.sort_unstable();
         pids
+    }
+
+    /// What stty(1) says of its terminal, or does to it.
+    pub(crate) fn stty(&self, args: &[&str]) -> String {
+        let terminal = format!("/proc/{}/fd/0", self.pid);
+        let done = Command::new("stty")
+            .args(["-F", &terminal])
+            .args(args)
+            .output();
+        let done = done.expect("stty");
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).expect("text")
+    }
+
+    /// Makes its terminal as large as this.
+    pub(crate) fn resize(&self, rows: usize, columns: usize) {
+        self.stty(&["rows", &rows.to_string(), "cols", &columns.to_string()]);
     }
 
     /// Sends the menu a signal.

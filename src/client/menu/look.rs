@@ -31,7 +31,7 @@ impl Menu {
     pub(super) fn read(&self) -> Result<(), MenuError> {
         let screen = self.prompt.screen();
         let printer = Printer::paged(Form::Text);
-        match read(&self.link, &self.user, &screen.handed(), printer) {
+        match screen.lend(|| read(&self.link, &self.user, &screen.handed(), printer)) {
             Ok(Printed { count: 0, .. }) => {
                 view::show(&format!("No messages for {}.", self.user))?;
             }
@@ -56,7 +56,8 @@ impl Menu {
             most: 20,
         };
         let printer = Printer::paged(Form::Dated);
-        match history(&self.link, &self.user, &wanted, printer) {
+        let screen = self.prompt.screen();
+        match screen.lend(|| history(&self.link, &self.user, &wanted, printer)) {
             Ok(0) => {
                 view::show("There are no messages that you have read and that are still kept.")?
             }
@@ -85,6 +86,9 @@ impl Menu {
                 "offline"
             };
             text.push_str(&format!(", {state} at {}", here.presence.address()));
+        }
+        if let Some(waiting) = self.count() {
+            text.push_str(&format!(", {waiting} waiting"));
         }
         view::show(&format!("{text}."))?;
         if let Some(here) = &self.here

@@ -5,7 +5,9 @@ mod choice;
 mod compose;
 mod farewell;
 mod identity;
+mod line;
 mod look;
+mod lookout;
 mod names;
 mod postman;
 mod presence;
@@ -21,6 +23,7 @@ use rustyline::error::ReadlineError;
 
 use self::arrivals::Ear;
 use self::choice::Choice;
+use self::lookout::Lookout;
 use self::postman::Postman;
 use self::presence::Presence;
 use self::prompt::{Prompt, Typed};
@@ -105,6 +108,7 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         prompt,
         here: None,
         postman: None,
+        lookout: None,
         verbose,
     };
     // What arrives from here on is shown below the first line.
@@ -120,6 +124,8 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         farewell::on_signals(Arc::clone(menu.prompt.screen()), None)?;
     }
     menu.postman = Some(Postman::start(menu.prompt.screen())?);
+    let screen = menu.prompt.screen();
+    menu.lookout = Some(Lookout::start(&menu.link, &menu.user, waiting, screen)?);
     menu.say_hello(waiting)?;
     match greeted {
         Ok(_) => menu.come_in()?,
@@ -137,6 +143,7 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
 }
 
 /// Being there for instant messages.
+#[derive(Clone)]
 struct Here {
     ear: Arc<Ear>,
     presence: Arc<Presence>,
@@ -151,6 +158,8 @@ struct Menu {
     here: Option<Here>,
     /// Sends what could not be sent, beside the menu.
     postman: Option<Postman>,
+    /// Tells of what comes by way of the server.
+    lookout: Option<Lookout>,
     verbose: bool,
 }
 
@@ -218,8 +227,16 @@ impl Menu {
             let name = self.user.clone();
             return self.register(&name);
         }
-        if let Err(e) = here.presence.go_online(&self.user) {
-            view::complain(&e);
+        let at = here.presence.address();
+        let earlier = self.link.elsewhere(&self.user, at);
+        match (here.presence.go_online(&self.user), earlier) {
+            (Err(e), _) => view::complain(&e),
+            (Ok(()), Ok(Some(address))) => view::show(&format!(
+                "{} was online elsewhere (at {address}); instant messages come here now.",
+                self.user
+            ))?,
+            // What the server knew of us before is of no more interest.
+            (Ok(()), _) => {}
         }
         Ok(())
     }
@@ -235,7 +252,11 @@ impl Menu {
         loop {
             let columns = terminal::size().columns;
             let has_presence = self.here.is_some();
-            view::show(&words::choices(self.waiting(), has_presence, columns))?;
+            let waiting = self.waiting();
+            if let (Some(lookout), Some(waiting)) = (&self.lookout, waiting) {
+                lookout.told(waiting);
+            }
+            view::show(&words::choices(waiting, has_presence, columns))?;
             let Typed::Text(line) = self.prompt.choice("> ")? else {
                 return Ok(());
             };
@@ -287,6 +308,9 @@ impl Menu {
 
     fn leave(&self) {
         self.prompt.screen().leave();
+        if let Some(lookout) = &self.lookout {
+            lookout.end();
+        }
         if let Some(here) = &self.here {
             here.presence.end();
         }

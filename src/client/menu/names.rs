@@ -3,8 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustyline::Context;
 use rustyline::completion::Completer;
-use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
 
 use crate::client::link::Link;
 use crate::name::Name;
@@ -13,7 +13,6 @@ use crate::name::Name;
 const FRESH: Duration = Duration::from_secs(10);
 
 /// The names that the server knows, asked for when somebody wants one completed.
-#[derive(Helper, Highlighter, Hinter, Validator)]
 pub(super) struct Names {
     link: Link,
     /// Whether the whole line is to be a name; else it is one behind `!send`.

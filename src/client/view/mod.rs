@@ -97,12 +97,21 @@ pub(super) fn raw_words(bytes: &[u8]) -> io::Result<()> {
 /// A message as it is shown: further lines of it are indented by one tab. A sender who is only claimed has a
 /// `~`.
 pub(super) fn letter(note: &Note<'_>) -> String {
-    let mut lines = note.body.split(|&b| b == b'\n').map(harmless);
-    let mut text = format!(
-        "{}: {}",
-        sender(note.from, note.trust),
-        lines.next().unwrap_or_default()
-    );
+    under(&format!("{}:", sender(note.from, note.trust)), note.body)
+}
+
+/// A message from somebody else than the one with whom one talks.
+pub(super) fn aside(note: &Note<'_>) -> String {
+    under(
+        &format!("[from {}]", sender(note.from, note.trust)),
+        note.body,
+    )
+}
+
+/// A text behind its heading.
+fn under(heading: &str, body: &[u8]) -> String {
+    let mut lines = body.split(|&b| b == b'\n').map(harmless);
+    let mut text = format!("{heading} {}", lines.next().unwrap_or_default());
     for line in lines {
         text.push_str("\n\t");
         text.push_str(&line);
@@ -141,7 +150,7 @@ fn distinct(name: String) -> String {
 }
 
 /// A sender's name, marked where it is a claim. Where nobody says which, nothing is marked.
-fn sender(from: &[u8], trust: Option<Trust>) -> String {
+pub(super) fn sender(from: &[u8], trust: Option<Trust>) -> String {
     let claim = match trust {
         Some(Trust::Open) => "~",
         Some(Trust::Local) | None => "",

@@ -95,6 +95,12 @@ impl Printer {
         self.count
     }
 
+    /// Whether what is longer than the screen goes through the pager, as far as it is printed up to a
+    /// [`flush`](Self::flush).
+    pub(in crate::client) fn is_paged(&self) -> bool {
+        matches!(self.out, Out::Paged(_))
+    }
+
     /// Prints a piece of what was read from the server.
     ///
     /// # Errors
