@@ -144,7 +144,7 @@ fn what_comes_by_the_server_is_told_of_and_stays_where_it_is() {
     daemon.store("bob", "dave", "three");
     bob.expect("4 messages wait (from ~al, ~carol, ~dave); 2 reads.");
     bob.line("!status");
-    bob.expect("4 waiting.");
+    bob.expect(", 4\r\nwaiting.");
     bob.line("2");
     bob.expect("~al: old\r\n~al: one\r\n~carol: two\r\n~dave: three\r\n");
     daemon.store("bob", "al", "four");

@@ -1,13 +1,14 @@
 //! The menu, in a pseudo-terminal.
 
+use std::os::unix::process::CommandExt;
 use std::time::Duration;
 
 use rexpect::session::{PtySession, spawn_command};
 
-use crate::support::menu::{Menu, menu_command};
+use crate::support::menu::{Menu, menu_command, spawn};
 use crate::support::session::Session;
 use crate::support::wire::{acknowledged, datagram, socket};
-use crate::support::{Daemon, PATIENCE};
+use crate::support::{Daemon, PATIENCE, skip};
 
 fn menu(daemon: &Daemon, args: &[&str]) -> PtySession {
     let mut command = daemon.client();
@@ -48,13 +49,31 @@ fn what_is_stored_with_nc_is_read_in_the_menu() {
 }
 
 #[test]
-fn a_message_is_sent_and_mistakes_are_forgiven() {
+fn whoever_has_no_name_is_asked_for_one() {
+    let test = "whoever_has_no_name_is_asked_for_one";
+    if !nix::unistd::geteuid().is_root() {
+        return skip(test, "only root can become somebody without a login");
+    }
     let daemon = Daemon::start();
-    let mut menu = menu(&daemon, &[]);
+    let mut command = menu_command(&daemon);
+    command
+        .env("DROPLINE_STATE_DIR", "/nowhere")
+        .env("XDG_CONFIG_HOME", "/nowhere")
+        .uid(54_321);
+    let mut menu = spawn(command);
     menu.exp_string("Your name:").expect("nobody has said it");
     menu.send_line("no/name").expect("typed");
     menu.exp_string("That is not a name").expect("a hint");
     menu.send_line("alice").expect("typed");
+    menu.exp_string("alice@127.0.0.1").expect("the menu");
+    choose(&mut menu, "3");
+    menu.exp_eof().expect("the end");
+}
+
+#[test]
+fn a_message_is_sent_and_mistakes_are_forgiven() {
+    let daemon = Daemon::start();
+    let mut menu = menu(&daemon, &["-u", "alice"]);
     choose(&mut menu, "9");
     menu.exp_string("Type 1, 2 or 3.").expect("a hint");
     choose(&mut menu, "1");
@@ -64,6 +83,8 @@ fn a_message_is_sent_and_mistakes_are_forgiven() {
     menu.send_line("how; are you?").expect("typed");
     menu.exp_string("bob is offline: the server keeps it.")
         .expect("an answer");
+    menu.exp_string("note: nobody named bob has been here yet")
+        .expect("it may be spelt wrong");
     assert_eq!(daemon.fetch("bob"), ["bob;alice;how; are you?"]);
     menu.send_control('c').expect("typed");
     menu.exp_eof().expect("Ctrl-C leaves");
@@ -97,7 +118,7 @@ fn without_presence_it_is_the_menu_that_it_was() {
     menu.exp_string("The server has your message for bob.")
         .expect("an answer");
     choose(&mut menu, "!who");
-    menu.exp_string("which does not know who is there")
+    menu.exp_string("does not know who is there")
         .expect("an answer");
     let rest = {
         choose(&mut menu, "3");
@@ -137,6 +158,27 @@ fn the_menu_counts_replies_completes_and_remembers() {
     menu.exp_string("Message:").expect("a question");
     menu.send_line("and you?").expect("typed");
     menu.exp_string("the server keeps it.").expect("sent");
+    // Nobody knows dave, but something was sent there; carol has written.
+    daemon.store("bob", "carol", "read me");
+    choose(&mut menu, "2");
+    menu.exp_string("~carol: read me").expect("the message");
+    choose(&mut menu, "!send dave");
+    menu.send_line("hi").expect("typed");
+    menu.send_line(".").expect("typed");
+    menu.exp_string("note: nobody named dave has been here yet")
+        .expect("a note");
+    // What was asked of the server is remembered for a while.
+    std::thread::sleep(Duration::from_secs(10));
+    for (typed, name) in [("!send ca\t", "carol"), ("!send da\t", "dave")] {
+        menu.exp_string("3  Exit").expect("the menu");
+        menu.send(typed).expect("typed");
+        menu.flush().expect("typed");
+        menu.exp_string(name).expect("completed");
+        menu.send_line("").expect("typed");
+        menu.exp_string("Several lines").expect("it is a name");
+        menu.send_control('c').expect("typed");
+        menu.exp_string("thrown away").expect("nothing is sent");
+    }
     choose(&mut menu, "o");
     menu.exp_string("The outbox is empty.").expect("an answer");
     choose(&mut menu, "3");

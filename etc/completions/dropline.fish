@@ -118,7 +118,7 @@ always\t'Everywhere'
 never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand status" -s v -l verbose -d 'Say more about what is done'
 complete -c dropline -n "__fish_dropline_using_subcommand status" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand history" -l from -d 'Only from NAME' -r
+complete -c dropline -n "__fish_dropline_using_subcommand history" -l from -d 'Only from NAME; ~NAME is whoever has said that they are that' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s n -d 'How many at most' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s u -l user -d 'Your name [default: your login]' -r

@@ -1,7 +1,9 @@
 //! The command line of `dropline`.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 
 use super::command::follow::Exec;
@@ -138,9 +140,9 @@ pub(super) enum Command {
     },
     /// Print messages that you have read and that are still kept, the newest last
     History {
-        /// Only from NAME
+        /// Only from NAME; ~NAME is whoever has said that they are that
         #[arg(long, value_name = "NAME")]
-        from: Option<Name>,
+        from: Option<Sender>,
         /// How many at most
         #[arg(short = 'n', value_name = "NUMBER", default_value_t = 20)]
         most: usize,
@@ -159,7 +161,7 @@ pub(super) enum Command {
         #[arg(long)]
         send: bool,
         /// Forget the message whose id begins with ID
-        #[arg(long, value_name = "ID", conflicts_with = "send")]
+        #[arg(long, value_name = "ID", conflicts_with = "send", value_parser = NonEmptyStringValueParser::new())]
         drop: Option<String>,
         /// One JSON object a line
         #[arg(long)]
@@ -199,6 +201,27 @@ pub(super) enum Command {
     Man,
 }
 
+/// A sender, as messages are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sender {
+    /// Who.
+    pub(super) name: Name,
+    /// Whether only what they have said, and nobody has verified, is meant.
+    pub(super) is_claim: bool,
+}
+
+impl std::str::FromStr for Sender {
+    type Err = crate::name::NameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let claim = text.strip_prefix('~');
+        Ok(Self {
+            name: claim.unwrap_or(text).parse()?,
+            is_claim: claim.is_some(),
+        })
+    }
+}
+
 /// A message in somebody's mailbox, as `send` prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Handle {
@@ -236,6 +259,16 @@ impl Cli {
             }
             None => Ok(self.server.clone()),
         }
+    }
+
+    /// The first word of a text or a command, which nobody has said to be that by a `--`.
+    pub(super) fn first_word(&self) -> Option<Cow<'_, str>> {
+        let word = match &self.command {
+            Some(Command::Send { text, .. }) => text.first().map(|word| word.as_str().into()),
+            Some(Command::Run { words, .. }) => words.first().map(|word| word.to_string_lossy()),
+            _ => None,
+        };
+        word.filter(|_| std::env::args_os().all(|word| word != "--"))
     }
 
     /// HOST, as it was typed.

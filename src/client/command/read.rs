@@ -9,7 +9,6 @@ use crate::client::note::Note;
 use crate::client::view::{self, Form, Printer};
 use crate::message::MessageId;
 use crate::name::Name;
-use crate::sys::stdio;
 
 /// How long another client of the same name may go on showing messages.
 const TURN: Duration = Duration::from_secs(10);
@@ -93,11 +92,7 @@ pub(in crate::client) fn peek(link: &Link, of: &Name, form: Form) -> Result<usiz
 /// # Errors
 /// When standard output is closed.
 pub(super) fn must_have_output() -> Result<(), LinkError> {
-    if stdio::output_is_closed() {
-        let error = io::Error::from_raw_os_error(nix::libc::EBADF);
-        return Err(LinkError::Output(error));
-    }
-    Ok(())
+    view::must_be_open().map_err(LinkError::Output)
 }
 
 fn warn(error: &InboxError) {

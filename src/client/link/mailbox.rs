@@ -227,7 +227,7 @@ impl Link {
         take: &mut dyn FnMut(&Note<'_>) -> bool,
     ) -> Result<(), LinkError> {
         /// How many messages are asked for at a time.
-        const PAGE: u64 = 200;
+        const PAGE: u64 = 50;
         let shown = self.young(of, |session| {
             let mut before = None;
             loop {

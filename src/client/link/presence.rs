@@ -138,6 +138,21 @@ impl Link {
         }
     }
 
+    /// Whether somebody has registered as `name`.
+    ///
+    /// # Errors
+    /// When the server does not answer, or does not know.
+    pub(in crate::client) fn is_registered(
+        &self,
+        me: &Name,
+        name: &Name,
+    ) -> Result<bool, LinkError> {
+        match self.present(Some(me), |session| session.lookup(name)) {
+            Err(LinkError::UnknownUser(_)) => Ok(false),
+            found => found.map(|_| true),
+        }
+    }
+
     /// Everybody who is registered, in the order of the server.
     ///
     /// # Errors

@@ -83,7 +83,7 @@ pub(super) fn follow(
                             screen.complain(&e.to_string());
                         }
                     }
-                    News::Counts(text) => screen.print(&format!("Datagrams: {text}.")),
+                    News::Counts(text) => screen.tell(&format!("Datagrams: {text}.")),
                     News::Trouble(text) => screen.complain(&format!(
                         "instant messages cannot be taken, and go to the server: {text}"
                     )),

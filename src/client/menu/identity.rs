@@ -17,7 +17,7 @@ impl Menu {
             return Ok(());
         };
         if *name == self.user && here.presence.is_online() {
-            return Ok(view::show(&format!("You are {name} already, and online."))?);
+            return Ok(view::tell(&format!("You are {name} already, and online."))?);
         }
         if here.presence.is_deaf() {
             return self.register_deaf(name);
@@ -33,7 +33,7 @@ impl Menu {
                 Registered::Back
             }
             Ok(Registered::Taken) => {
-                return Ok(view::show(&format!(
+                return Ok(view::tell(&format!(
                     "{name} is online already, somewhere else; you are still {}.",
                     self.user
                 ))?);
@@ -58,7 +58,7 @@ impl Menu {
                 }
             }
         }
-        Ok(view::show(&match found {
+        Ok(view::tell(&match found {
             Registered::New => format!("{name} is a new name, and yours; you are online."),
             _ => format!("Welcome back, {name}; you are online. 2 reads what waits for you."),
         })?)
@@ -67,6 +67,7 @@ impl Menu {
     /// Is `name` from now on.
     fn turn_into(&mut self, name: &Name) {
         self.user = name.clone();
+        self.prompt.ask_for(name);
         if let Some(lookout) = &self.lookout {
             lookout.look_after(name);
         }
@@ -75,7 +76,7 @@ impl Menu {
     /// Becomes `name`, and stays offline.
     fn register_deaf(&mut self, name: &Name) -> Result<(), MenuError> {
         self.turn_into(name);
-        Ok(view::show(&format!(
+        Ok(view::tell(&format!(
             "You are {name}, and offline: instant messages are off, as all listeners were lost. \
              The server keeps messages for you; leave and come back to be online."
         ))?)
@@ -92,7 +93,7 @@ impl Menu {
         };
         here.presence.rest();
         match self.link.deregister(&self.user) {
-            Ok(()) => view::show(&format!(
+            Ok(()) => view::tell(&format!(
                 "{} is forgotten, and offline; !register NAME makes you known again.",
                 self.user
             ))?,

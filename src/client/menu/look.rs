@@ -33,7 +33,7 @@ impl Menu {
         let printer = Printer::paged(Form::Text);
         match screen.lend(|| read(&self.link, &self.user, &screen.handed(), printer)) {
             Ok(Printed { count: 0, .. }) => {
-                view::show(&format!("No messages for {}.", self.user))?;
+                view::tell(&format!("No messages for {}.", self.user))?;
             }
             Ok(Printed { last, .. }) => {
                 if let Some(last) = last {
@@ -59,7 +59,7 @@ impl Menu {
         let screen = self.prompt.screen();
         match screen.lend(|| history(&self.link, &self.user, &wanted, printer)) {
             Ok(0) => {
-                view::show("There are no messages that you have read and that are still kept.")?
+                view::tell("There are no messages that you have read and that are still kept.")?
             }
             Ok(_) => {}
             Err(e) => view::complain(&e),
@@ -90,11 +90,11 @@ impl Menu {
         if let Some(waiting) = self.count() {
             text.push_str(&format!(", {waiting} waiting"));
         }
-        view::show(&format!("{text}."))?;
+        view::tell(&format!("{text}."))?;
         if let Some(here) = &self.here
             && !here.ear.ask_counts()
         {
-            view::show("Nobody listens for instant messages.")?;
+            view::tell("Nobody listens for instant messages.")?;
         }
         Ok(())
     }

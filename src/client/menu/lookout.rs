@@ -185,7 +185,7 @@ impl Attend for View<'_> {
         }
         if count > 0 {
             let is_all = count <= notes.len() as u64;
-            self.screen.print(&notice(count, &senders, is_all));
+            self.screen.tell(&notice(count, &senders, is_all));
         }
     }
 }

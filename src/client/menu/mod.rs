@@ -100,6 +100,7 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
             None => return Ok(()),
         },
     };
+    prompt.ask_for(&user);
     let greeted = link.greet(&user);
     let mut menu = Menu {
         link,
@@ -231,7 +232,7 @@ impl Menu {
         let earlier = self.link.elsewhere(&self.user, at);
         match (here.presence.go_online(&self.user), earlier) {
             (Err(e), _) => view::complain(&e),
-            (Ok(()), Ok(Some(address))) => view::show(&format!(
+            (Ok(()), Ok(Some(address))) => view::tell(&format!(
                 "{} was online elsewhere (at {address}); instant messages come here now.",
                 self.user
             ))?,
@@ -285,11 +286,11 @@ impl Menu {
                 }
                 Choice::Reply => match self.prompt.screen().last_sender() {
                     Some(to) => {
-                        view::show(&format!("To {to}:"))?;
+                        view::tell(&format!("To {to}:"))?;
                         let message = compose::message(&mut self.prompt)?;
                         self.send(&to, message)?;
                     }
-                    None => view::show("There is no message to reply to yet.")?,
+                    None => view::tell("There is no message to reply to yet.")?,
                 },
                 Choice::History => self.history()?,
                 Choice::Outbox => {
@@ -301,7 +302,7 @@ impl Menu {
                 Choice::Status => self.status()?,
                 Choice::Register(name) => self.register(&name)?,
                 Choice::Deregister => self.deregister()?,
-                Choice::Wrong(why) => view::show(&why)?,
+                Choice::Wrong(why) => view::tell(&why)?,
             }
         }
     }

@@ -147,11 +147,11 @@ impl Presence {
             drop(state);
             self.changed.notify_all();
             match renewed {
-                Ok(Kept::Elsewhere(address)) => screen.print(&format!(
+                Ok(Kept::Elsewhere(address)) => screen.tell(&format!(
                     "{name} is online elsewhere now (at {address}), and instant messages go there; \
                      !register {name} brings them here."
                 )),
-                Ok(Kept::Ours(_)) if !was_online => screen.print(&format!("{name} is online.")),
+                Ok(Kept::Ours(_)) if !was_online => screen.tell(&format!("{name} is online.")),
                 Err(e) if was_online => screen.complain(&format!(
                     "{e}; others see {name} offline until that is over"
                 )),

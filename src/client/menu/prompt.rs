@@ -160,6 +160,20 @@ impl Prompt {
         let _ = self.editor.add_history_entry(text);
     }
 
+    /// It is for `me` from now on.
+    pub(super) fn ask_for(&mut self, me: &Name) {
+        if let Some(line) = self.editor.helper_mut() {
+            line.names.ask_for(me);
+        }
+    }
+
+    /// Something was sent to `name`.
+    pub(super) fn meet(&self, name: &Name) {
+        if let Some(line) = self.editor.helper() {
+            line.names.meet(name);
+        }
+    }
+
     fn is_name_asked(&mut self, is_asked: bool) {
         if let Some(line) = self.editor.helper_mut() {
             line.names.is_asked = is_asked;
@@ -180,7 +194,7 @@ impl Prompt {
             };
             match text.trim().parse() {
                 Ok(name) => return Ok(Some(name)),
-                Err(e) => view::show(&format!("That is not a name: {e}."))?,
+                Err(e) => view::tell(&format!("That is not a name: {e}."))?,
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::client::note::Note;
 use crate::client::view;
 use crate::message::MessageId;
 use crate::name::Name;
+use crate::sys::terminal;
 
 /// How long the editor takes to look at what was handed over, at most.
 const GLANCE: Duration = Duration::from_millis(300);
@@ -150,6 +151,11 @@ impl Screen {
         self.printer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells something above the prompt, as [`print`](Self::print).
+    pub(super) fn tell(&self, text: &str) {
+        self.print(&view::wrapped(text, terminal::size().columns));
+    }
+
     /// Prints `text` above the prompt, if there is one; where the terminal is lent, after that.
     pub(super) fn print(&self, text: &str) {
         let mut printer = self.printer();
@@ -164,7 +170,7 @@ impl Screen {
 
     /// Prints an error above the prompt.
     pub(super) fn complain(&self, error: &str) {
-        self.print(&format!("dropline: {}", view::harmless(error.as_bytes())));
+        self.tell(&format!("dropline: {}", view::harmless(error.as_bytes())));
     }
 
     /// Prints messages, each as text with its id. Returns which of them count as shown, and waits for that

@@ -30,10 +30,11 @@ impl Menu {
             return Ok(());
         };
         if let Some(sent) = self.post(to, &message) {
-            view::show(&outcome(to, &sent))?;
+            view::tell(&outcome(to, &sent))?;
+            self.note(to, &sent)?;
         } else {
             self.prompt.remember(&message);
-            view::show("The arrow up brings back what you have written.")?;
+            view::tell("The arrow up brings back what you have written.")?;
         }
         Ok(())
     }
@@ -46,19 +47,34 @@ impl Menu {
                 view::complain(&e);
                 Stuck::default()
             });
-            let post = Post {
-                link: &self.link,
-                named: self.named.as_ref(),
-                from: &self.user,
-                stuck: &stuck,
-            };
+            let post = self.as_post(&stuck);
             post.send(to, message.as_bytes(), Way::Instant, None)
         });
         let sent = sent.inspect_err(|e| view::complain(e)).ok()?;
+        self.prompt.meet(to);
         if let (Sent::Queued(_), Some(postman)) = (&sent, &self.postman) {
             postman.wake();
         }
         Some(sent)
+    }
+
+    /// Says so if nobody knows the recipient.
+    fn note(&self, to: &Name, sent: &Sent) -> io::Result<()> {
+        let nothing = Stuck::default();
+        let note = match sent {
+            Sent::Gone(delivery) => self.as_post(&nothing).note(to, *delivery),
+            Sent::Queued(_) => None,
+        };
+        note.map_or(Ok(()), |note| view::tell(&note))
+    }
+
+    fn as_post<'p>(&'p self, stuck: &'p Stuck) -> Post<'p> {
+        Post {
+            link: &self.link,
+            named: self.named.as_ref(),
+            from: &self.user,
+            stuck,
+        }
     }
 
     /// Talks to one person, line by line, until Ctrl-D. What others send is shown as being from them.
@@ -66,7 +82,7 @@ impl Menu {
     /// # Errors
     /// When the terminal is gone.
     pub(super) fn chat(&mut self, with: &Name) -> Result<(), MenuError> {
-        view::show(&format!(
+        view::tell(&format!(
             "What you type goes to {with}, line by line. Ctrl-D leaves."
         ))?;
         self.prompt.screen().talk_with(with);
@@ -93,7 +109,10 @@ impl Menu {
             }
             match self.post(with, text) {
                 Some(Sent::Gone(Delivery::Acknowledged)) => {}
-                Some(sent) => view::show(&outcome(with, &sent))?,
+                Some(sent) => {
+                    view::tell(&outcome(with, &sent))?;
+                    self.note(with, &sent)?;
+                }
                 None => self.prompt.remember(text),
             }
         }
