@@ -1,11 +1,13 @@
 //! The menu, in a pseudo-terminal.
 
 use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use rexpect::session::{PtySession, spawn_command};
 
-use crate::support::menu::{Menu, menu_command, spawn};
+use crate::support::menu::{Menu, menu_command, signal_to, spawn};
 use crate::support::session::Session;
 use crate::support::wire::{acknowledged, datagram, socket};
 use crate::support::{Daemon, PATIENCE, skip};
@@ -251,6 +253,79 @@ fn nothing_draws_over_a_pager_and_there_is_one() {
         bob.expect(&format!("~al: hi-{choice}"));
     }
     bob.leave();
+}
+
+#[test]
+fn the_terminal_is_given_back_as_it_was_found_however_the_menu_ends() {
+    let daemon = Daemon::start();
+    let text = "long\n".repeat(100);
+    let pager = "sh -c 'cat; stty raw -echo </dev/tty; trap \"stty sane </dev/tty; exit\" TERM; \
+                 echo page''d; while :; do sleep 0.1; done'";
+    for is_paging in [false, true] {
+        for signal in [
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+            Signal::SIGINT,
+            Signal::SIGKILL,
+        ] {
+            // Before the menu, and after it, the terminal is that of a shell.
+            let mut command = menu_command(&daemon);
+            command.args(["-u", "bob"]).env("PAGER", pager);
+            let line = shlex_of(&command);
+            let mut shell = Command::new("sh");
+            shell.args([
+                "-c",
+                &format!(
+                    "echo $$; stty -g; {line}; echo status-$?; sleep 0.5; stty -g; echo the''end"
+                ),
+            ]);
+            for (key, value) in command.get_envs() {
+                match value {
+                    Some(value) => shell.env(key, value),
+                    None => shell.env_remove(key),
+                };
+            }
+            let mut screen = spawn(shell);
+            let shell_pid = screen.read_line().expect("its number");
+            let before = screen.read_line().expect("the mode");
+            screen.exp_string("3  Exit").expect("the menu");
+            screen.exp_string("> ").expect("the prompt");
+            let menu = child_of(&shell_pid);
+            if is_paging {
+                Session::of(&daemon, "al").store("bob", "", text.as_bytes());
+                screen.send_line("2").expect("typed");
+                screen.exp_string("paged").expect("the pager");
+            }
+            signal_to(menu, signal);
+            if is_paging && signal == Signal::SIGINT {
+                // That is the pager's business.
+                std::thread::sleep(Duration::from_millis(300));
+                signal_to(menu, Signal::SIGTERM);
+            }
+            screen.exp_string("status-").expect("its end");
+            screen.read_line().expect("the status");
+            let after = screen.exp_string("theend").expect("the mode");
+            let after = after.lines().find(|line| line.contains(':'));
+            assert!(
+                after == Some(before.as_str()) || (is_paging && signal == Signal::SIGKILL),
+                "{signal} {is_paging}: {before:?} {after:?}"
+            );
+        }
+    }
+}
+
+/// A command line for a shell.
+fn shlex_of(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words = words.map(|word| format!("'{}'", word.to_str().expect("text")));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The only child of a process.
+fn child_of(pid: &str) -> u32 {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let list = std::fs::read_to_string(path).expect("readable");
+    list.trim().parse().expect("one child")
 }
 
 #[test]

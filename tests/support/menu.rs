@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
@@ -75,6 +76,11 @@ impl Menu {
         let list = fs::read_to_string(path).expect("readable");
         let mut pids: Vec<_> = list
             .split_whitespace()
+            .filter(|pid| {
+                // The keeper has the terminal, and a listener has let it go.
+                let input = fs::read_link(format!("/proc/{pid}/fd/0"));
+                input.is_ok_and(|input| input == Path::new("/dev/null"))
+            })
             .map(|pid| pid.parse().expect("a pid"))
             .collect();
         pids.sort_unstable();

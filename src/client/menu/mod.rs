@@ -5,6 +5,7 @@ mod choice;
 mod compose;
 mod farewell;
 mod identity;
+mod keeper;
 mod line;
 mod look;
 mod lookout;
@@ -23,6 +24,7 @@ use rustyline::error::ReadlineError;
 
 use self::arrivals::Ear;
 use self::choice::Choice;
+use self::keeper::Keeper;
 use self::lookout::Lookout;
 use self::postman::Postman;
 use self::presence::Presence;
@@ -92,6 +94,8 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         verbose,
         partner,
     } = start;
+    // Without it, a menu that is killed leaves the terminal as it is.
+    let _keeper = Keeper::fork().ok();
     let mut prompt = Prompt::new(&link)?;
     let user = match user {
         Some(user) => user,
