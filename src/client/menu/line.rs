@@ -70,7 +70,11 @@ impl Hinter for Line {
         if columns > before && before > 0 && seen.text == text {
             let typed = text.get(..at).unwrap_or(text);
             let row = |columns| row_behind(seen.prompt, typed, columns);
-            let surplus = row(before).saturating_sub(row(columns));
+            let mut surplus = row(before).saturating_sub(row(columns));
+            if surplus > 0 && typed.width() > typed.chars().count() {
+                // Around wide characters terminals differ by a row: rather a row too many than a message lost.
+                surplus += 1;
+            }
             // Where the terminal is gone, the editor finds out.
             let _ = view::raw("\n".repeat(surplus).as_bytes());
         }
