@@ -250,7 +250,12 @@ fn nothing_draws_over_a_pager_and_there_is_one() {
             !meanwhile.contains("~al") && !meanwhile.contains("wait"),
             "{meanwhile}"
         );
-        bob.expect(&format!("~al: hi-{choice}"));
+        let since = bob.screen.exp_string(&format!("~al: hi-{choice}"));
+        let since = since.expect("what came meanwhile");
+        assert!(
+            !since.contains("wait"),
+            "it is counted in the menu: {since}"
+        );
     }
     bob.leave();
 }

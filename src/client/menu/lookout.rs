@@ -165,6 +165,10 @@ impl Attend for View<'_> {
             }
             return false;
         }
+        // After the pager, which shows perhaps what waits, it may be another number.
+        if self.screen.is_lent() {
+            return false;
+        }
         let mut state = self.shared.state();
         let known = state.known.replace(count);
         known.is_none_or(|known| count > known) && count > 0

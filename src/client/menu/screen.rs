@@ -119,6 +119,11 @@ impl Screen {
         done
     }
 
+    /// Whether somebody else draws on the terminal.
+    pub(super) fn is_lent(&self) -> bool {
+        self.state().lent
+    }
+
     /// Waits while the terminal is lent; `false` when the menu is being left.
     pub(super) fn is_back(&self) -> bool {
         let lent = |state: &mut State| state.lent && !state.leaving;
