@@ -257,5 +257,12 @@ fn the_framed_dialect_from_its_other_side() {
     let seen = menu.leave();
     drop(seen);
     assert_eq!(framed(&["who"]).1, "bob (offline)\n");
+    let mut talk = menu_command(&daemon);
+    talk.args(["-u", "bob", "--dialect", "framed", "chat", "bob"]);
+    let mut talk = spawn(talk);
+    let seen = talk.exp_string("bob> ").expect("a prompt");
+    assert!(!seen.contains("does not accept"), "{seen}");
+    talk.send_control('d').expect("typed");
+    talk.exp_eof().expect("the end");
     assert_eq!(daemon.fetch("bob"), Vec::<String>::new());
 }

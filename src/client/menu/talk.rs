@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::prompt::Typed;
 use super::screen::Screen;
-use super::{Menu, MenuError};
+use super::{Here, Menu, MenuError};
 use crate::client::command::outbox::flush;
 use crate::client::command::send::{Post, Sent, Way, outcome};
 use crate::client::inbox::Inbox;
 use crate::client::instant::Delivery;
-use crate::client::link::{Link, LinkError, Piece, Sink};
+use crate::client::link::{Dialect, Link, LinkError, Piece, Sink};
 use crate::client::note::Note;
 use crate::client::outbox::Stuck;
 use crate::client::view;
@@ -68,6 +68,13 @@ impl Menu {
         note.map_or(Ok(()), |note| view::tell(&note))
     }
 
+    /// Whether nothing waits at the server: the old chat server keeps nothing for those who are online, and hands
+    /// out what it has kept when they come.
+    fn is_told_at_once(&self) -> bool {
+        let is_online = |here: &Here| here.presence.is_online();
+        self.link.dialect() == Dialect::Framed && self.here.as_ref().is_some_and(is_online)
+    }
+
     fn as_post<'p>(&'p self, stuck: &'p Stuck) -> Post<'p> {
         Post {
             link: &self.link,
@@ -89,7 +96,11 @@ impl Menu {
         let mut told = None;
         loop {
             // What came by way of the server; what comes while somebody types, the lookout brings.
-            match read(&self.link, &self.user, self.prompt.screen()) {
+            let heard = match self.is_told_at_once() {
+                true => Ok(()),
+                false => read(&self.link, &self.user, self.prompt.screen()),
+            };
+            match heard {
                 // It may be reading just now.
                 Ok(()) | Err(LinkError::Later(_)) => told = None,
                 Err(e) => {
