@@ -1,5 +1,7 @@
 //! The menu of the chat: names, presence, and messages of several lines.
 
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
 
 use crate::support::Daemon;
@@ -129,6 +131,59 @@ fn the_server_comes_and_goes_and_the_menu_stays() {
 }
 
 #[test]
+fn what_comes_by_the_server_is_told_of_and_stays_where_it_is() {
+    let daemon = Daemon::start();
+    daemon.store("bob", "al", "old");
+    let mut bob = Menu::open(&daemon, "bob");
+    daemon.store("bob", "al", "one");
+    bob.expect("2 messages wait (from ~al); 2 reads.");
+    daemon.store("bob", "carol", "two");
+    bob.expect("3 messages wait (from ~al, ~carol); 2 reads.");
+    let port = daemon.port.to_string();
+    let daemon = Daemon::in_dir(daemon.kill(), "", &["-p", &port]);
+    daemon.store("bob", "dave", "three");
+    bob.expect("4 messages wait (from ~al, ~carol, ~dave); 2 reads.");
+    bob.line("!status");
+    bob.expect(", 4\r\nwaiting.");
+    bob.line("2");
+    bob.expect("~al: old\r\n~al: one\r\n~carol: two\r\n~dave: three\r\n");
+    daemon.store("bob", "al", "four");
+    bob.expect("1 message waits (from ~al); 2 reads.");
+    let seen = bob.leave();
+    assert!(!seen.contains("four"), "{seen}");
+    assert_eq!(daemon.fetch("bob"), ["bob;al;four"]);
+}
+
+#[test]
+fn of_two_menus_the_last_one_is_online_and_the_other_does_not_take_it_back() {
+    let daemon = Daemon::with("lease = 5", &[]);
+    let mut looks = Session::over(daemon.connect());
+    assert!(looks.ask("HELLO dropline/1").starts_with("OK"));
+    let mut is_at = |menu: &Menu| {
+        let found = looks.ask("LOOKUP bob");
+        found.contains(&format!("port={} ", menu.address.port()))
+    };
+    let mut one = Menu::open(&daemon, "bob");
+    let mut two = Menu::open(&daemon, "bob");
+    let said = format!("was online elsewhere (at {})", one.address);
+    assert!(two.so_far.contains(&said), "{}", two.so_far);
+    one.expect(&format!("bob is online elsewhere now (at {})", two.address));
+    // For longer than the lease.
+    let end = Instant::now() + Duration::from_secs(6);
+    while Instant::now() < end {
+        assert!(is_at(&two));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    one.line("!register bob");
+    one.expect("Welcome back, bob; you are online.");
+    assert!(is_at(&one));
+    two.expect("bob is online elsewhere now");
+    let seen = one.leave();
+    assert!(!seen.contains("elsewhere"), "it is said once: {seen}");
+    two.leave();
+}
+
+#[test]
 fn a_port_that_was_asked_for_and_is_taken_is_an_error() {
     let daemon = Daemon::start();
     let held = socket();
@@ -202,5 +257,12 @@ fn the_framed_dialect_from_its_other_side() {
     let seen = menu.leave();
     drop(seen);
     assert_eq!(framed(&["who"]).1, "bob (offline)\n");
+    let mut talk = menu_command(&daemon);
+    talk.args(["-u", "bob", "--dialect", "framed", "chat", "bob"]);
+    let mut talk = spawn(talk);
+    let seen = talk.exp_string("bob> ").expect("a prompt");
+    assert!(!seen.contains("does not accept"), "{seen}");
+    talk.send_control('d').expect("typed");
+    talk.exp_eof().expect("the end");
     assert_eq!(daemon.fetch("bob"), Vec::<String>::new());
 }

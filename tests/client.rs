@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 
+use crate::support::session::Session;
 use crate::support::{Daemon, program};
 
 fn dropline(daemon: &Daemon, args: &[&str]) -> Command {
@@ -102,12 +103,14 @@ fn the_name_comes_from_the_flag_then_the_environment_then_the_login() {
     assert_eq!(send(&["-u", "flag"], &env), handle(1));
     assert_eq!(send(&[], &env), handle(2));
     assert_eq!(send(&[], &env[..1]), handle(3));
-    let (status, _, err) = send(&[], &[]);
-    assert_eq!(status, 64);
-    assert!(err.contains("-u NAME"), "{err}");
+    // Where the environment says nothing, the password database does.
+    assert_eq!(send(&[], &[]), handle(4));
+    let uid = nix::unistd::geteuid();
+    let user = nix::unistd::User::from_uid(uid).expect("readable");
+    let own = user.expect("a login").name;
     assert_eq!(
         daemon.fetch("bob"),
-        ["flag", "environment", "login"].map(|n| format!("bob;{n};hi"))
+        ["flag", "environment", "login", &own].map(|n| format!("bob;{n};hi"))
     );
 }
 
@@ -276,6 +279,84 @@ fn a_closed_standard_output_is_no_place_for_messages() {
         "that was asked for"
     );
     assert_eq!(daemon.fetch("bob"), Vec::<String>::new());
+}
+
+#[test]
+fn what_cannot_be_printed_is_said_by_the_exit_status() {
+    let daemon = Daemon::start();
+    daemon.store("bob", "al", "hi");
+    assert_eq!(run(&mut dropline(&daemon, &["-u", "bob", "read"])).0, 0);
+    assert_eq!(
+        run(&mut dropline(&daemon, &["-u", "bob", "send", "eve", "hi"])).1,
+        "eve/1\n"
+    );
+    Session::of(&daemon, "bob").ask("ONLINE port=9");
+    let program = program("dropline");
+    let program = program.get_program().to_string_lossy();
+    for command in [
+        "--help",
+        "--version",
+        "send --help",
+        "history",
+        "count",
+        "who",
+        "who --json",
+        "config",
+        "man",
+        "completion bash",
+        "status eve/1",
+        "send eve,carol again",
+    ] {
+        for nowhere in [">&-", ">/dev/full"] {
+            let line = format!("{program} -u bob {command} {nowhere}");
+            let mut shell = daemon.client();
+            let mut shell = {
+                let envs: Vec<_> = shell
+                    .get_envs()
+                    .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
+                    .collect();
+                shell = Command::new("sh");
+                shell.args(["-c", &line]).envs(envs);
+                shell
+            };
+            let (status, _, err) = run(&mut shell);
+            assert_eq!((status, err.lines().count()), (73, 1), "{line}: {err}");
+            assert!(err.contains("cannot write"), "{line}: {err}");
+        }
+    }
+    assert_eq!(
+        daemon.fetch("carol").len(),
+        2,
+        "each recipient has got theirs"
+    );
+}
+
+#[test]
+fn what_is_typed_wrong_is_said_in_words() {
+    let daemon = Daemon::start();
+    let said = |args: &[&str]| {
+        let (status, out, err) = run(&mut dropline(&daemon, args));
+        assert_eq!((status, out.as_str()), (64, ""), "{args:?}: {err}");
+        err
+    };
+    assert!(said(&["sned", "bob", "hi"]).contains("'sned' is no command; there is 'send'"));
+    assert!(!said(&["chat", "bob", "--foo"]).contains("-- --foo"));
+    for args in [
+        &["send", "bob", "--tll", "5", "hi"][..],
+        &["run", "bob", "--foo", "make"],
+    ] {
+        let err = said(args);
+        assert!(
+            err.contains(&format!("there is no option {} here", args[2])),
+            "{err}"
+        );
+    }
+    let send = ["-u", "al", "send", "--ttl", "5", "bob", "--", "--tll", "-v"];
+    assert_eq!(run(&mut dropline(&daemon, &send)).0, 0);
+    assert_eq!(daemon.fetch("bob"), ["bob;al;--tll -v"]);
+    assert!(said(&["send", "--ttl", "0", "bob", "hi"]).contains("more than 0"));
+    assert!(said(&["outbox", "--drop", "zz"]).contains("no message in the outbox has an id"));
+    said(&["outbox", "--drop", ""]);
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn looking_changes_nothing() {
     assert_eq!(sent, ok("bob/1\ncarol/1\n"));
     daemon.store("bob", "carol", "hi");
     let status = |handle| run(&daemon, &["-u", "al", "status", handle]).1;
-    assert!(status("bob/1").starts_with("waiting  20"));
+    assert!(status("bob/1").starts_with("waiting  accepted 20"));
     for _ in 0..2 {
         let peeked = run(&daemon, &["-u", "bob", "read", "--peek"]);
         assert_eq!(peeked, ok("~al: Disk full\n~carol: hi\n"));
@@ -106,7 +106,7 @@ fn looking_changes_nothing() {
         "{first}"
     );
     assert_eq!(count("bob").0, Some(1));
-    assert!(status("bob/1").starts_with("read  20"));
+    assert!(status("bob/1").starts_with("read  accepted 20"));
     assert_eq!(run(&daemon, &["-u", "eve", "status", "bob/1"]).0, Some(77));
     let history = |args: &[&str]| {
         let (status, out, err) = run(&daemon, &[&["-u", "bob", "history"], args].concat());
@@ -117,7 +117,9 @@ fn looking_changes_nothing() {
     };
     assert_eq!(history(&[]), ["~al: Disk full", "~carol: hi"]);
     assert_eq!(history(&["-n", "1"]), ["~carol: hi"]);
-    assert_eq!(history(&["--from", "al"]), ["~al: Disk full"]);
+    for al in ["al", "~al"] {
+        assert_eq!(history(&["--from", al]), ["~al: Disk full"]);
+    }
     assert_eq!(history(&["dISK"]), ["~al: Disk full"]);
     assert_eq!(history(&["nothing", "disk"]), Vec::<String>::new());
     Session::of(&daemon, "bob").ask("ONLINE port=9");
@@ -134,7 +136,7 @@ fn a_message_that_is_of_no_use_any_more_is_not_shown() {
     assert_eq!(sent, ok("bob/1\n"));
     crate::support::wait_until("it has expired", || {
         let (_, state, _) = run(&daemon, &["-u", "al", "status", "bob/1"]);
-        state.starts_with("expired  20")
+        state.starts_with("expired  at 20")
     });
     assert_eq!(run(&daemon, &["-u", "bob", "read"]), ok(""));
     assert_eq!(

@@ -215,6 +215,9 @@ fn a_killed_listener_is_noticed_and_replaced() {
     bob.expect("alice: and now?");
     bob.line("!status");
     bob.expect("Nobody listens");
+    bob.line("!register bob");
+    bob.expect("You are bob, and offline: instant messages are off, as all listeners were lost.");
+    assert!(run(&daemon, &["who"]).1.contains("bob (offline)"));
     bob.leave();
 }
 

@@ -1,9 +1,16 @@
 //! The menu, in a pseudo-terminal.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
 use rexpect::session::{PtySession, spawn_command};
 
+use crate::support::menu::{Menu, menu_command, signal_to, spawn};
 use crate::support::session::Session;
-use crate::support::{Daemon, PATIENCE};
+use crate::support::wire::{acknowledged, datagram, socket};
+use crate::support::{Daemon, PATIENCE, skip};
 
 fn menu(daemon: &Daemon, args: &[&str]) -> PtySession {
     let mut command = daemon.client();
@@ -44,13 +51,31 @@ fn what_is_stored_with_nc_is_read_in_the_menu() {
 }
 
 #[test]
-fn a_message_is_sent_and_mistakes_are_forgiven() {
+fn whoever_has_no_name_is_asked_for_one() {
+    let test = "whoever_has_no_name_is_asked_for_one";
+    if !nix::unistd::geteuid().is_root() {
+        return skip(test, "only root can become somebody without a login");
+    }
     let daemon = Daemon::start();
-    let mut menu = menu(&daemon, &[]);
+    let mut command = menu_command(&daemon);
+    command
+        .env("DROPLINE_STATE_DIR", "/nowhere")
+        .env("XDG_CONFIG_HOME", "/nowhere")
+        .uid(54_321);
+    let mut menu = spawn(command);
     menu.exp_string("Your name:").expect("nobody has said it");
     menu.send_line("no/name").expect("typed");
     menu.exp_string("That is not a name").expect("a hint");
     menu.send_line("alice").expect("typed");
+    menu.exp_string("alice@127.0.0.1").expect("the menu");
+    choose(&mut menu, "3");
+    menu.exp_eof().expect("the end");
+}
+
+#[test]
+fn a_message_is_sent_and_mistakes_are_forgiven() {
+    let daemon = Daemon::start();
+    let mut menu = menu(&daemon, &["-u", "alice"]);
     choose(&mut menu, "9");
     menu.exp_string("Type 1, 2 or 3.").expect("a hint");
     choose(&mut menu, "1");
@@ -60,6 +85,8 @@ fn a_message_is_sent_and_mistakes_are_forgiven() {
     menu.send_line("how; are you?").expect("typed");
     menu.exp_string("bob is offline: the server keeps it.")
         .expect("an answer");
+    menu.exp_string("note: nobody named bob has been here yet")
+        .expect("it may be spelt wrong");
     assert_eq!(daemon.fetch("bob"), ["bob;alice;how; are you?"]);
     menu.send_control('c').expect("typed");
     menu.exp_eof().expect("Ctrl-C leaves");
@@ -93,7 +120,7 @@ fn without_presence_it_is_the_menu_that_it_was() {
     menu.exp_string("The server has your message for bob.")
         .expect("an answer");
     choose(&mut menu, "!who");
-    menu.exp_string("which does not know who is there")
+    menu.exp_string("does not know who is there")
         .expect("an answer");
     let rest = {
         choose(&mut menu, "3");
@@ -133,6 +160,27 @@ fn the_menu_counts_replies_completes_and_remembers() {
     menu.exp_string("Message:").expect("a question");
     menu.send_line("and you?").expect("typed");
     menu.exp_string("the server keeps it.").expect("sent");
+    // Nobody knows dave, but something was sent there; carol has written.
+    daemon.store("bob", "carol", "read me");
+    choose(&mut menu, "2");
+    menu.exp_string("~carol: read me").expect("the message");
+    choose(&mut menu, "!send dave");
+    menu.send_line("hi").expect("typed");
+    menu.send_line(".").expect("typed");
+    menu.exp_string("note: nobody named dave has been here yet")
+        .expect("a note");
+    // What was asked of the server is remembered for a while.
+    std::thread::sleep(Duration::from_secs(10));
+    for (typed, name) in [("!send ca\t", "carol"), ("!send da\t", "dave")] {
+        menu.exp_string("3  Exit").expect("the menu");
+        menu.send(typed).expect("typed");
+        menu.flush().expect("typed");
+        menu.exp_string(name).expect("completed");
+        menu.send_line("").expect("typed");
+        menu.exp_string("Several lines").expect("it is a name");
+        menu.send_control('c').expect("typed");
+        menu.exp_string("thrown away").expect("nothing is sent");
+    }
     choose(&mut menu, "o");
     menu.exp_string("The outbox is empty.").expect("an answer");
     choose(&mut menu, "3");
@@ -161,6 +209,173 @@ fn what_is_longer_than_the_screen_goes_through_the_pager() {
     menu.exp_eof().expect("the end");
 }
 
+/// A menu of bob's in a terminal, with this pager.
+fn menu_with_pager(daemon: &Daemon, pager: &str) -> Menu {
+    let mut command = menu_command(daemon);
+    command.args(["-u", "bob"]).env("PAGER", pager);
+    Menu::of(command, daemon, "bob")
+}
+
+#[test]
+fn nothing_draws_over_a_pager_and_there_is_one() {
+    let daemon = Daemon::start();
+    let mut al = Session::of(&daemon, "al");
+    for number in 0..250 {
+        al.store("bob", "", format!("number-{number}.").as_bytes());
+    }
+    let pager = "sh -c 'cat; echo page''d; read -r key </dev/tty; echo do''ne'";
+    let mut bob = menu_with_pager(&daemon, pager);
+    bob.resize(12, 80);
+    bob.line("2");
+    bob.expect("number-249.");
+    bob.expect("paged");
+    bob.line("");
+    bob.expect("done");
+    bob.expect("?  Help");
+    for choice in ["h", "2"] {
+        if choice == "2" {
+            al.store("bob", "", "long\n".repeat(100).as_bytes());
+        }
+        bob.line(choice);
+        bob.expect("paged");
+        let id = [choice.as_bytes()[0]; 16];
+        let bytes = datagram(id, "al", "bob", format!("hi-{choice}").as_bytes());
+        acknowledged(&socket(), bob.address, id, &bytes);
+        al.store("bob", "", b"by the server");
+        // Whatever draws has had the time for it.
+        std::thread::sleep(Duration::from_millis(1_500));
+        bob.line("");
+        let meanwhile = bob.screen.exp_string("done").expect("the end of it");
+        assert!(
+            !meanwhile.contains("~al") && !meanwhile.contains("wait"),
+            "{meanwhile}"
+        );
+        let since = bob.screen.exp_string(&format!("~al: hi-{choice}"));
+        let since = since.expect("what came meanwhile");
+        assert!(
+            !since.contains("wait"),
+            "it is counted in the menu: {since}"
+        );
+    }
+    bob.leave();
+}
+
+#[test]
+fn the_terminal_is_given_back_as_it_was_found_however_the_menu_ends() {
+    let daemon = Daemon::start();
+    let text = "long\n".repeat(100);
+    let pager = "sh -c 'cat; stty raw -echo </dev/tty; trap \"stty sane </dev/tty; exit\" TERM; \
+                 echo page''d; while :; do sleep 0.1; done'";
+    for is_paging in [false, true] {
+        for signal in [
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+            Signal::SIGINT,
+            Signal::SIGKILL,
+        ] {
+            // Before the menu, and after it, the terminal is that of a shell.
+            let mut command = menu_command(&daemon);
+            command.args(["-u", "bob"]).env("PAGER", pager);
+            let line = shlex_of(&command);
+            let mut shell = Command::new("sh");
+            shell.args([
+                "-c",
+                &format!(
+                    "echo $$; stty -g; {line}; echo status-$?; sleep 0.5; stty -g; echo the''end"
+                ),
+            ]);
+            for (key, value) in command.get_envs() {
+                match value {
+                    Some(value) => shell.env(key, value),
+                    None => shell.env_remove(key),
+                };
+            }
+            let mut screen = spawn(shell);
+            let shell_pid = screen.read_line().expect("its number");
+            let before = screen.read_line().expect("the mode");
+            screen.exp_string("3  Exit").expect("the menu");
+            screen.exp_string("> ").expect("the prompt");
+            let menu = child_of(&shell_pid);
+            if is_paging {
+                Session::of(&daemon, "al").store("bob", "", text.as_bytes());
+                screen.send_line("2").expect("typed");
+                screen.exp_string("paged").expect("the pager");
+            }
+            signal_to(menu, signal);
+            if is_paging && signal == Signal::SIGINT {
+                // That is the pager's business.
+                std::thread::sleep(Duration::from_millis(300));
+                signal_to(menu, Signal::SIGTERM);
+            }
+            screen.exp_string("status-").expect("its end");
+            screen.read_line().expect("the status");
+            let after = screen.exp_string("theend").expect("the mode");
+            let after = after.lines().find(|line| line.contains(':'));
+            assert!(
+                after == Some(before.as_str()) || (is_paging && signal == Signal::SIGKILL),
+                "{signal} {is_paging}: {before:?} {after:?}"
+            );
+        }
+    }
+}
+
+/// A command line for a shell.
+fn shlex_of(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words = words.map(|word| format!("'{}'", word.to_str().expect("text")));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The only child of a process.
+fn child_of(pid: &str) -> u32 {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let list = std::fs::read_to_string(path).expect("readable");
+    list.trim().parse().expect("one child")
+}
+
+#[test]
+fn a_wider_terminal_leaves_what_is_above_the_line() {
+    let daemon = Daemon::start();
+    let mut bob = Menu::open(&daemon, "bob");
+    bob.resize(12, 40);
+    // The prompt and these need three rows, and one in the wider terminal.
+    let text = "x".repeat(97) + "!";
+    bob.screen.send(&text).expect("typed");
+    bob.screen.flush().expect("typed");
+    bob.expect("!");
+    bob.resize(12, 120);
+    bob.expect("\r\n\r\n");
+    bob.expect("\x1b[K\x1b[A");
+    bob.expect(&text);
+    bob.screen.send_control('c').expect("typed");
+    bob.expect("> ");
+    bob.leave();
+}
+
+#[test]
+fn ctrl_c_throws_the_line_away_and_leaves_where_there_is_none() {
+    let daemon = Daemon::start();
+    let mut bob = Menu::open(&daemon, "bob");
+    for text in ["3", "!send al"] {
+        bob.screen.send(text).expect("typed");
+        bob.screen.flush().expect("typed");
+        bob.expect(text);
+        bob.screen.send_control('c').expect("typed");
+        bob.expect("> ");
+    }
+    bob.line("1");
+    bob.expect("To: ");
+    bob.screen.send("alx").expect("typed");
+    bob.screen.flush().expect("typed");
+    bob.expect("alx");
+    bob.screen.send_control('c').expect("typed");
+    bob.expect("To: ");
+    bob.screen.send_control('c').expect("typed");
+    bob.expect("?  Help");
+    bob.screen.send_control('c').expect("typed");
+    bob.screen.exp_eof().expect("Ctrl-C leaves");
+}
+
 #[test]
 fn one_talks_line_by_line() {
     let daemon = Daemon::start();
@@ -171,9 +386,18 @@ fn one_talks_line_by_line() {
     chat.send_line("yes").expect("typed");
     chat.exp_string("bob is offline: the server keeps it.")
         .expect("sent");
+    // What comes is shown when it comes, and the line being typed is kept.
+    chat.send("what ").expect("typed");
+    chat.flush().expect("typed");
+    chat.exp_string("what ").expect("seen");
     daemon.store("alice", "bob", "good");
-    chat.send_line("what now?").expect("typed");
     chat.exp_string("~bob: good").expect("what came meanwhile");
+    daemon.store("alice", "carol", "lunch?");
+    chat.exp_string("[from ~carol] lunch?")
+        .expect("it is seen to be from somebody else");
+    chat.send_line("now?").expect("typed");
+    chat.exp_string("bob is offline: the server keeps it.")
+        .expect("sent");
     chat.send_control('d').expect("typed");
     chat.exp_eof().expect("the end");
     assert_eq!(

@@ -27,7 +27,7 @@ end
 complete -c dropline -n "__fish_dropline_needs_command" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_needs_command" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_needs_command" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
-complete -c dropline -n "__fish_dropline_needs_command" -l dialect -d 'How the server is spoken to [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
+complete -c dropline -n "__fish_dropline_needs_command" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
 session\t'Our own: ids, acknowledgements, presence'
 line\t'That of the old menu server: mailboxes alone'
 framed\t'That of the old chat server'"
@@ -55,7 +55,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand send" -l ttl -d 'For h
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
-complete -c dropline -n "__fish_dropline_using_subcommand send" -l dialect -d 'How the server is spoken to [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
+complete -c dropline -n "__fish_dropline_using_subcommand send" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
 session\t'Our own: ids, acknowledgements, presence'
 line\t'That of the old menu server: mailboxes alone'
 framed\t'That of the old chat server'"
@@ -68,7 +68,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand send" -s h -l help -d 
 complete -c dropline -n "__fish_dropline_using_subcommand read" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand read" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand read" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
-complete -c dropline -n "__fish_dropline_using_subcommand read" -l dialect -d 'How the server is spoken to [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
+complete -c dropline -n "__fish_dropline_using_subcommand read" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
 session\t'Our own: ids, acknowledgements, presence'
 line\t'That of the old menu server: mailboxes alone'
 framed\t'That of the old chat server'"
@@ -83,7 +83,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand follow" -l exec -d 'Ru
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
-complete -c dropline -n "__fish_dropline_using_subcommand follow" -l dialect -d 'How the server is spoken to [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
+complete -c dropline -n "__fish_dropline_using_subcommand follow" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
 session\t'Our own: ids, acknowledgements, presence'
 line\t'That of the old menu server: mailboxes alone'
 framed\t'That of the old chat server'"
@@ -96,7 +96,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand follow" -s h -l help -
 complete -c dropline -n "__fish_dropline_using_subcommand who" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand who" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand who" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
-complete -c dropline -n "__fish_dropline_using_subcommand who" -l dialect -d 'How the server is spoken to [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
+complete -c dropline -n "__fish_dropline_using_subcommand who" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
 session\t'Our own: ids, acknowledgements, presence'
 line\t'That of the old menu server: mailboxes alone'
 framed\t'That of the old chat server'"
@@ -109,7 +109,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand who" -s h -l help -d '
 complete -c dropline -n "__fish_dropline_using_subcommand status" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand status" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand status" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
-complete -c dropline -n "__fish_dropline_using_subcommand status" -l dialect -d 'How the server is spoken to [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
+complete -c dropline -n "__fish_dropline_using_subcommand status" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
 session\t'Our own: ids, acknowledgements, presence'
 line\t'That of the old menu server: mailboxes alone'
 framed\t'That of the old chat server'"
@@ -118,12 +118,12 @@ always\t'Everywhere'
 never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand status" -s v -l verbose -d 'Say more about what is done'
 complete -c dropline -n "__fish_dropline_using_subcommand status" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand history" -l from -d 'Only from NAME' -r
+complete -c dropline -n "__fish_dropline_using_subcommand history" -l from -d 'Only from NAME; ~NAME is whoever has said that they are that' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s n -d 'How many at most' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
-complete -c dropline -n "__fish_dropline_using_subcommand history" -l dialect -d 'How the server is spoken to [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
+complete -c dropline -n "__fish_dropline_using_subcommand history" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
 session\t'Our own: ids, acknowledgements, presence'
 line\t'That of the old menu server: mailboxes alone'
 framed\t'That of the old chat server'"
@@ -136,7 +136,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand history" -s h -l help 
 complete -c dropline -n "__fish_dropline_using_subcommand count" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand count" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand count" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
-complete -c dropline -n "__fish_dropline_using_subcommand count" -l dialect -d 'How the server is spoken to [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
+complete -c dropline -n "__fish_dropline_using_subcommand count" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
 session\t'Our own: ids, acknowledgements, presence'
 line\t'That of the old menu server: mailboxes alone'
 framed\t'That of the old chat server'"
@@ -149,7 +149,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand outbox" -l drop -d 'Fo
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
-complete -c dropline -n "__fish_dropline_using_subcommand outbox" -l dialect -d 'How the server is spoken to [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
+complete -c dropline -n "__fish_dropline_using_subcommand outbox" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
 session\t'Our own: ids, acknowledgements, presence'
 line\t'That of the old menu server: mailboxes alone'
 framed\t'That of the old chat server'"
@@ -163,7 +163,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s h -l help -
 complete -c dropline -n "__fish_dropline_using_subcommand chat" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand chat" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand chat" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
-complete -c dropline -n "__fish_dropline_using_subcommand chat" -l dialect -d 'How the server is spoken to [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
+complete -c dropline -n "__fish_dropline_using_subcommand chat" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
 session\t'Our own: ids, acknowledgements, presence'
 line\t'That of the old menu server: mailboxes alone'
 framed\t'That of the old chat server'"
@@ -175,7 +175,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand chat" -s h -l help -d 
 complete -c dropline -n "__fish_dropline_using_subcommand run" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand run" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand run" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
-complete -c dropline -n "__fish_dropline_using_subcommand run" -l dialect -d 'How the server is spoken to [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
+complete -c dropline -n "__fish_dropline_using_subcommand run" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
 session\t'Our own: ids, acknowledgements, presence'
 line\t'That of the old menu server: mailboxes alone'
 framed\t'That of the old chat server'"
@@ -187,7 +187,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand run" -s h -l help -d '
 complete -c dropline -n "__fish_dropline_using_subcommand config" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand config" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand config" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
-complete -c dropline -n "__fish_dropline_using_subcommand config" -l dialect -d 'How the server is spoken to [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
+complete -c dropline -n "__fish_dropline_using_subcommand config" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
 session\t'Our own: ids, acknowledgements, presence'
 line\t'That of the old menu server: mailboxes alone'
 framed\t'That of the old chat server'"
@@ -199,7 +199,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand config" -s h -l help -
 complete -c dropline -n "__fish_dropline_using_subcommand completion" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand completion" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand completion" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
-complete -c dropline -n "__fish_dropline_using_subcommand completion" -l dialect -d 'How the server is spoken to [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
+complete -c dropline -n "__fish_dropline_using_subcommand completion" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
 session\t'Our own: ids, acknowledgements, presence'
 line\t'That of the old menu server: mailboxes alone'
 framed\t'That of the old chat server'"
@@ -211,7 +211,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand completion" -s h -l he
 complete -c dropline -n "__fish_dropline_using_subcommand man" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand man" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand man" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
-complete -c dropline -n "__fish_dropline_using_subcommand man" -l dialect -d 'How the server is spoken to [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
+complete -c dropline -n "__fish_dropline_using_subcommand man" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
 session\t'Our own: ids, acknowledgements, presence'
 line\t'That of the old menu server: mailboxes alone'
 framed\t'That of the old chat server'"

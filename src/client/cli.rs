@@ -1,7 +1,9 @@
 //! The command line of `dropline`.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 
 use super::command::follow::Exec;
@@ -36,7 +38,8 @@ pub(super) struct Cli {
     #[arg(short, long, global = true, value_name = "IP[:PORT]")]
     pub(super) source: Option<Source>,
 
-    /// How the server is spoken to [default: auto]
+    /// How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of
+    /// the old chat server) [default: auto]
     #[arg(
         long,
         global = true,
@@ -92,6 +95,9 @@ impl std::str::FromStr for Recipients {
 pub(super) enum Command {
     /// Send a message, and print its handle, like bob/17. A message that the server cannot take now is kept
     /// here, and sent later (exit status 75)
+    #[command(
+        after_help = "Examples:\n  dropline send bob \"disk full on n12\"\n  make 2>&1 | tail -n 5 | dropline send bob,carol -\n  dropline send --ttl 10m bob \"lunch?\""
+    )]
     Send {
         /// From client to client if NAME is online, else through the server
         #[arg(short, long)]
@@ -107,6 +113,7 @@ pub(super) enum Command {
         text: Vec<String>,
     },
     /// Print the messages that wait for you; they are taken out of the queue once they are printed
+    #[command(after_help = "Examples:\n  dropline read\n  dropline read --json | jq -r .body")]
     Read {
         /// Leave them in the queue
         #[arg(long)]
@@ -116,6 +123,7 @@ pub(super) enum Command {
         json: bool,
     },
     /// Print messages as they come, until it is interrupted
+    #[command(after_help = "Example:\n  dropline follow --exec \"notify-send 'A line'\"")]
     Follow {
         /// Run CMD for each message, with its text as standard input, instead of printing it
         #[arg(long, value_name = "CMD")]
@@ -125,22 +133,27 @@ pub(super) enum Command {
         json: bool,
     },
     /// Print who is registered, and who is online
+    #[command(after_help = "Example:\n  dropline who")]
     Who {
         /// One JSON object a line
         #[arg(long)]
         json: bool,
     },
     /// Print what became of a message that you have sent: waiting, read or expired
+    #[command(after_help = "Example:\n  dropline status bob/17")]
     Status {
         /// What `send` has printed, like bob/17
         #[arg(value_name = "HANDLE")]
         handle: Handle,
     },
     /// Print messages that you have read and that are still kept, the newest last
+    #[command(
+        after_help = "Examples:\n  dropline history --from bob disk full\n  dropline history -n 100 --json"
+    )]
     History {
-        /// Only from NAME
+        /// Only from NAME; ~NAME is whoever has said that they are that
         #[arg(long, value_name = "NAME")]
-        from: Option<Name>,
+        from: Option<Sender>,
         /// How many at most
         #[arg(short = 'n', value_name = "NUMBER", default_value_t = 20)]
         most: usize,
@@ -152,20 +165,23 @@ pub(super) enum Command {
         words: Vec<String>,
     },
     /// Print how many messages wait for you; the exit status is 1 when there are none
+    #[command(after_help = "Example:\n  dropline count >/dev/null && echo \"You have messages.\"")]
     Count,
     /// List the messages that could not be sent yet, or were refused
+    #[command(after_help = "Examples:\n  dropline outbox\n  dropline outbox --drop 2334bee6")]
     Outbox {
         /// Try now to send them, those that were refused as well
         #[arg(long)]
         send: bool,
         /// Forget the message whose id begins with ID
-        #[arg(long, value_name = "ID", conflicts_with = "send")]
+        #[arg(long, value_name = "ID", conflicts_with = "send", value_parser = NonEmptyStringValueParser::new())]
         drop: Option<String>,
         /// One JSON object a line
         #[arg(long)]
         json: bool,
     },
     /// Talk to NAME line by line
+    #[command(after_help = "Example:\n  dropline chat bob")]
     Chat {
         /// With whom
         #[arg(value_name = "NAME")]
@@ -173,6 +189,7 @@ pub(super) enum Command {
     },
     /// Run a command, and tell NAME how it ended, how long it took, and its last lines; the exit status is the
     /// command's
+    #[command(after_help = "Example:\n  dropline run bob -- make -j8")]
     Run {
         /// Who is told; several with commas between them
         #[arg(value_name = "NAME")]
@@ -187,16 +204,41 @@ pub(super) enum Command {
         words: Vec<OsString>,
     },
     /// Print what is set, and where
+    #[command(after_help = "Example:\n  dropline -u alice config")]
     Config,
     /// Print completions for a shell
+    #[command(
+        after_help = "Example:\n  dropline completion bash >~/.local/share/bash-completion/completions/dropline"
+    )]
     Completion {
-        /// Which shell
+        /// Which shell: bash, elvish, fish, powershell or zsh
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
     /// Print the manual page
     #[command(hide = true)]
     Man,
+}
+
+/// A sender, as messages are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sender {
+    /// Who.
+    pub(super) name: Name,
+    /// Whether only what they have said, and nobody has verified, is meant.
+    pub(super) is_claim: bool,
+}
+
+impl std::str::FromStr for Sender {
+    type Err = crate::name::NameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let claim = text.strip_prefix('~');
+        Ok(Self {
+            name: claim.unwrap_or(text).parse()?,
+            is_claim: claim.is_some(),
+        })
+    }
 }
 
 /// A message in somebody's mailbox, as `send` prints it.
@@ -236,6 +278,16 @@ impl Cli {
             }
             None => Ok(self.server.clone()),
         }
+    }
+
+    /// The first word of a text or a command, which nobody has said to be that by a `--`.
+    pub(super) fn first_word(&self) -> Option<Cow<'_, str>> {
+        let word = match &self.command {
+            Some(Command::Send { text, .. }) => text.first().map(|word| word.as_str().into()),
+            Some(Command::Run { words, .. }) => words.first().map(|word| word.to_string_lossy()),
+            _ => None,
+        };
+        word.filter(|_| std::env::args_os().all(|word| word != "--"))
     }
 
     /// HOST, as it was typed.

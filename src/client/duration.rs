@@ -7,7 +7,8 @@ use std::time::Duration;
 /// # Errors
 /// What it should look like.
 pub(super) fn seconds(text: &str) -> Result<u64, String> {
-    const HOW: &str = "it is a number of seconds, or one with m, h or d behind it, like 10m";
+    const HOW: &str =
+        "it is a number of seconds, or one with m, h or d behind it, like 10m, and more than 0";
     let (number, unit) = match text.char_indices().last() {
         Some((at, unit)) if unit.is_ascii_alphabetic() => (&text[..at], unit),
         _ => (text, 's'),

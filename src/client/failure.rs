@@ -59,6 +59,9 @@ pub(super) enum Failure {
     /// Nobody knows who asks.
     #[error("no user name: use -u NAME, or set DROPLINE_USER")]
     NoUser,
+    /// What should be a text, or a command, looks like an option, and there is none like it.
+    #[error("there is no option {0} here; where it is what you mean to say, put -- before it")]
+    NoOption(String),
     /// HOST is none.
     #[error("'{0}' is not a server: {1}")]
     NoServer(String, String),
@@ -97,11 +100,17 @@ impl Failure {
             Self::Read(read::ReadError::Busy(_)) => exit::LATER,
             Self::Send(send::SendError::Unkept(..)) => exit::CANNOT_WRITE,
             Self::Settings(_) => exit::CONFIGURATION,
-            Self::Outbox(outgoing::DropError::Which(..)) => exit::USAGE,
+            Self::Outbox(outgoing::DropError::NoSuch(_) | outgoing::DropError::Several(..)) => {
+                exit::USAGE
+            }
             Self::Outbox(_) | Self::Output(_) => exit::CANNOT_WRITE,
             Self::Menu(menu::MenuError::Source(_)) => exit::UNAVAILABLE,
             Self::Menu(_) => exit::CANNOT_WRITE,
-            Self::NoUser | Self::NoServer(..) | Self::NoCommand | Self::NoTerminal => exit::USAGE,
+            Self::NoUser
+            | Self::NoOption(_)
+            | Self::NoServer(..)
+            | Self::NoCommand
+            | Self::NoTerminal => exit::USAGE,
         }
     }
 }

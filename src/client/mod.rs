@@ -13,6 +13,7 @@ mod note;
 mod outbox;
 mod settings;
 mod state;
+mod usage;
 mod view;
 
 use std::io::IsTerminal as _;
@@ -33,12 +34,7 @@ use crate::name::Name;
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(e) => {
-            let status = if e.use_stderr() { exit::USAGE } else { 0 };
-            return e
-                .print()
-                .map_or(ExitCode::from(exit::CANNOT_WRITE), |()| status.into());
-        }
+        Err(e) => return usage::answer(e),
     };
     match run(&cli) {
         Ok(status) => status.into(),
@@ -54,6 +50,12 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<u8, Failure> {
+    if let Some(word) = cli
+        .first_word()
+        .filter(|word| usage::is_like_an_option(word))
+    {
+        return Err(Failure::NoOption(word.into_owned()));
+    }
     let named = cli
         .server()
         .map_err(|e| Failure::NoServer(cli.host_as_typed().into(), e))?;

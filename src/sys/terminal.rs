@@ -2,7 +2,7 @@
 
 use std::io;
 
-use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 /// How the terminal that is standard input was set at some time.
 #[derive(Clone, Debug)]
@@ -15,6 +15,12 @@ impl Mode {
     /// Those of `tcgetattr(3)`: ENOTTY.
     pub(crate) fn of_input() -> io::Result<Self> {
         Ok(Self(tcgetattr(io::stdin())?))
+    }
+
+    /// Whether keys go to a program as they are, and not even Ctrl-C is a signal. Shells leave it one.
+    pub(crate) fn is_of_an_editor(&self) -> bool {
+        let cooked = LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
+        !self.0.local_flags.intersects(cooked)
     }
 
     /// Sets the terminal as it was.

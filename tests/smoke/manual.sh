@@ -55,6 +55,22 @@ for command in $commands; do
     done
 done
 
+commands=$("$DROPLINE" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
+expect 'there are commands of the client' "$(wc -w <<<"$commands" | tr -d ' ' | grep -cE '^1[0-9]$')" 1
+for flag in $(flags "$("$DROPLINE" --help)"); do
+    says dropline.1 "$flag"
+done
+for command in $commands; do
+    [ "$command" != help ] || continue
+    says dropline.1 "$command"
+    for flag in $(flags "$("$DROPLINE" "$command" --help)"); do
+        says dropline.1 "$flag"
+    done
+done
+for variable in SERVER USER SOURCE DIALECT COLOUR STATE_DIR; do
+    says dropline.1 "DROPLINE_$variable"
+done
+
 # Every key of the configuration with its default, and every range that the daemon knows.
 keys=0
 while IFS= read -r line; do

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
@@ -30,6 +31,11 @@ impl Menu {
     pub(crate) fn with(daemon: &Daemon, user: &str, args: &[&str]) -> Self {
         let mut command = menu_command(daemon);
         command.args(["-u", user]).args(args);
+        Self::of(command, daemon, user)
+    }
+
+    /// The menu of `user` that this command opens.
+    pub(crate) fn of(command: Command, daemon: &Daemon, user: &str) -> Self {
         let mut screen = spawn(command);
         let regex = r"instant messages on ([0-9.]+:[0-9]+)";
         let (_, line) = screen.exp_regex(regex).expect("who and where");
@@ -70,10 +76,32 @@ impl Menu {
         let list = fs::read_to_string(path).expect("readable");
         let mut pids: Vec<_> = list
             .split_whitespace()
+            .filter(|pid| {
+                // The keeper has the terminal, and a listener has let it go.
+                let input = fs::read_link(format!("/proc/{pid}/fd/0"));
+                input.is_ok_and(|input| input == Path::new("/dev/null"))
+            })
             .map(|pid| pid.parse().expect("a pid"))
             .collect();
         pids.sort_unstable();
         pids
+    }
+
+    /// What stty(1) says of its terminal, or does to it.
+    pub(crate) fn stty(&self, args: &[&str]) -> String {
+        let terminal = format!("/proc/{}/fd/0", self.pid);
+        let done = Command::new("stty")
+            .args(["-F", &terminal])
+            .args(args)
+            .output();
+        let done = done.expect("stty");
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).expect("text")
+    }
+
+    /// Makes its terminal as large as this.
+    pub(crate) fn resize(&self, rows: usize, columns: usize) {
+        self.stty(&["rows", &rows.to_string(), "cols", &columns.to_string()]);
     }
 
     /// Sends the menu a signal.

@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
+use crate::client::cli::Sender;
 use crate::client::inbox::Inbox;
 use crate::client::link::{Link, LinkError};
 use crate::client::note::Note;
 use crate::client::view::{self, Printer};
-use crate::message::MessageId;
+use crate::message::{MessageId, Trust};
 use crate::name::Name;
 
 /// Prints how many messages wait for `of`, in the inbox and at the server, and returns it.
@@ -42,7 +43,12 @@ pub(in crate::client) fn status(
     let fate = link.status(me, to, seq)?;
     let mut line = view::harmless(fate.state.as_bytes());
     if let Some(at) = fate.at {
-        line.push_str(&format!("  {}", view::moment(at)));
+        let when = if fate.state == "expired" {
+            "at"
+        } else {
+            "accepted"
+        };
+        line.push_str(&format!("  {when} {}", view::moment(at)));
     }
     view::data(&line).map_err(LinkError::Printing)
 }
@@ -51,7 +57,7 @@ pub(in crate::client) fn status(
 #[derive(Clone, Debug)]
 pub(in crate::client) struct Wanted {
     /// Only from this sender.
-    pub(in crate::client) from: Option<Name>,
+    pub(in crate::client) from: Option<Sender>,
     /// Only with these words in them, in any case.
     pub(in crate::client) words: Vec<String>,
     /// How many at most.
@@ -61,7 +67,8 @@ pub(in crate::client) struct Wanted {
 impl Wanted {
     fn matches(&self, note: &Note<'_>) -> bool {
         if let Some(from) = &self.from
-            && from.as_bytes() != note.from
+            && (from.name.as_bytes() != note.from
+                || (from.is_claim && note.trust == Some(Trust::Local)))
         {
             return false;
         }
@@ -80,7 +87,7 @@ struct Kept {
     seq: Option<u64>,
     id: Option<MessageId>,
     from: Vec<u8>,
-    trust: Option<crate::message::Trust>,
+    trust: Option<Trust>,
     at: Option<u64>,
     body: Vec<u8>,
 }

@@ -12,9 +12,14 @@ pub(in crate::client) enum DropError {
     /// The outbox itself.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
-    /// No message, or several, have an id like that.
-    #[error("the outbox has {0} messages whose id begins with {1}; `dropline outbox` lists them")]
-    Which(usize, String),
+    /// No message has an id like that.
+    #[error(
+        "no message in the outbox has an id that begins with {0}; `dropline outbox` lists them"
+    )]
+    NoSuch(String),
+    /// Several have.
+    #[error("{0} messages in the outbox have an id that begins with {1}: give more of it")]
+    Several(usize, String),
     /// Standard output is gone.
     #[error("cannot write: {0}")]
     Output(std::io::Error),
@@ -120,9 +125,10 @@ fn text(message: &Queued) -> String {
         .take(40)
         .collect();
     let mut line = format!(
-        "{}  {}  to {}  {}  {first}",
+        "{}  {}  from {} to {}  {}  {first}",
         &id[..8],
         view::moment(message.at),
+        message.from,
         message.to,
         state(message)
     );
@@ -150,6 +156,7 @@ pub(in crate::client) fn drop_message(id: &str) -> Result<(), DropError> {
     let found: Vec<_> = items.iter().filter(is_it).collect();
     match (outbox, &found[..]) {
         (Some(outbox), [item]) => Ok(outbox.drop_message(&item.name)?),
-        _ => Err(DropError::Which(found.len(), view::harmless(id.as_bytes()))),
+        (_, []) => Err(DropError::NoSuch(id)),
+        _ => Err(DropError::Several(found.len(), id)),
     }
 }

@@ -9,7 +9,6 @@ use crate::client::note::Note;
 use crate::client::view::{self, Form, Printer};
 use crate::message::MessageId;
 use crate::name::Name;
-use crate::sys::stdio;
 
 /// How long another client of the same name may go on showing messages.
 const TURN: Duration = Duration::from_secs(10);
@@ -61,9 +60,13 @@ pub(in crate::client) fn read(
         printer,
         inbox,
         peeks: false,
+        unfinished: Vec::new(),
     };
     reading.print_inbox(shown).map_err(LinkError::Output)?;
-    link.fetch(of, &mut reading)?;
+    let fetched = link.fetch(of, &mut reading);
+    // What the server has not added to.
+    reading.end().map_err(LinkError::Output)?;
+    fetched?;
     Ok(Printed {
         count: reading.printer.count(),
         last: reading.printer.last_sender(),
@@ -80,6 +83,7 @@ pub(in crate::client) fn peek(link: &Link, of: &Name, form: Form) -> Result<usiz
     reading.peeks = true;
     reading.print_inbox(&[]).map_err(LinkError::Output)?;
     link.peek(of, &mut reading)?;
+    reading.end().map_err(LinkError::Output)?;
     Ok(reading.printer.count())
 }
 
@@ -88,11 +92,7 @@ pub(in crate::client) fn peek(link: &Link, of: &Name, form: Form) -> Result<usiz
 /// # Errors
 /// When standard output is closed.
 pub(super) fn must_have_output() -> Result<(), LinkError> {
-    if stdio::output_is_closed() {
-        let error = io::Error::from_raw_os_error(nix::libc::EBADF);
-        return Err(LinkError::Output(error));
-    }
-    Ok(())
+    view::must_be_open().map_err(LinkError::Output)
 }
 
 fn warn(error: &InboxError) {
@@ -105,6 +105,8 @@ pub(in crate::client) struct Reading {
     inbox: Option<Inbox>,
     /// Whether the messages stay.
     peeks: bool,
+    /// What was printed of the inbox, and goes through the pager together with what the server has.
+    unfinished: Vec<MessageId>,
 }
 
 impl Reading {
@@ -114,6 +116,7 @@ impl Reading {
             printer: Printer::new(&io::stdout(), form),
             inbox: Inbox::open(of).inspect_err(warn).ok(),
             peeks: false,
+            unfinished: Vec::new(),
         }
     }
 
@@ -130,7 +133,19 @@ impl Reading {
             self.printer.note(&Note::from(message))?;
             ids.push(message.id);
         }
+        if self.printer.is_paged() {
+            self.unfinished = ids;
+            return Ok(());
+        }
         self.finish(&ids)
+    }
+
+    /// Finishes with what is left.
+    fn end(&mut self) -> io::Result<()> {
+        match self.unfinished.is_empty() {
+            true => Ok(()),
+            false => self.finish(&[]),
+        }
     }
 }
 
@@ -145,8 +160,18 @@ impl Sink for Reading {
         self.printer.piece(piece)
     }
 
+    fn batch(&self) -> u64 {
+        // One pager shows them all.
+        if self.printer.is_paged() {
+            u64::MAX
+        } else {
+            100
+        }
+    }
+
     fn finish(&mut self, ids: &[MessageId]) -> io::Result<()> {
         self.printer.flush()?;
+        let ids = &[&std::mem::take(&mut self.unfinished)[..], ids].concat();
         if ids.is_empty() || self.peeks {
             return Ok(());
         }

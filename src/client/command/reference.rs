@@ -2,11 +2,11 @@
 
 use std::io;
 
-use clap::CommandFactory as _;
+use clap::{Arg, CommandFactory as _};
 use clap_complete::Shell;
 use clap_complete::aot::generate;
 use clap_mangen::Man;
-use clap_mangen::roff::{Roff, roman};
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use crate::client::cli::Cli;
 use crate::client::view;
@@ -50,11 +50,63 @@ pub(in crate::client) fn manual() -> io::Result<()> {
             .to_string();
         let usage = usage.trim_start_matches("Usage: ").to_owned();
         roff.control("TP", []);
-        roff.text([clap_mangen::roff::bold(usage)]);
+        roff.text([bold(usage)]);
         let about = sub.get_long_about().or_else(|| sub.get_about());
         roff.text([roman(about.map(ToString::to_string).unwrap_or_default())]);
+        let own: Vec<_> = sub
+            .get_arguments()
+            .filter(|argument| {
+                !argument.is_global_set()
+                    && !matches!(argument.get_id().as_str(), "help" | "version")
+            })
+            .collect();
+        if own.is_empty() {
+            continue;
+        }
+        roff.control("RS", []);
+        for argument in own {
+            roff.control("TP", []);
+            roff.text(heading(argument));
+            let help = argument.get_help().map(ToString::to_string);
+            let takes_value = argument.get_action().takes_values();
+            let default = argument
+                .get_default_values()
+                .first()
+                .filter(|_| takes_value);
+            let default = default.map(|value| format!(" [default: {}]", value.to_string_lossy()));
+            let help = help.unwrap_or_default() + &default.unwrap_or_default();
+            roff.text([roman(help)]);
+        }
+        roff.control("RE", []);
     }
     roff.to_writer(&mut page)?;
     page.extend_from_slice(MORE.as_bytes());
     view::raw(&page)
+}
+
+/// How an option or an argument is written.
+fn heading(argument: &Arg) -> Vec<Inline> {
+    let mut words = Vec::new();
+    if let Some(short) = argument.get_short() {
+        words.push(bold(format!("-{short}")));
+    }
+    if let Some(long) = argument.get_long() {
+        if !words.is_empty() {
+            words.push(roman(", "));
+        }
+        words.push(bold(format!("--{long}")));
+    }
+    let takes_value = argument.get_action().takes_values();
+    for name in argument
+        .get_value_names()
+        .into_iter()
+        .flatten()
+        .filter(|_| takes_value)
+    {
+        if !words.is_empty() {
+            words.push(roman(" "));
+        }
+        words.push(italic(name.to_string()));
+    }
+    words
 }

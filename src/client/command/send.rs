@@ -1,6 +1,6 @@
 //! `dropline send`.
 
-use std::io::{self, Read};
+use std::io::{self, IsTerminal as _, Read};
 
 use crate::client::instant::{self, Delivery, Why};
 use crate::client::link::{Dialect, Link, LinkError, Offered, Server};
@@ -93,6 +93,18 @@ impl Post<'_> {
         }
     }
 
+    /// What is to be said of a recipient of whom the server has not heard before: the name may be spelt wrong.
+    pub(in crate::client) fn note(&self, to: &Name, delivery: Delivery) -> Option<String> {
+        // Whoever has had a message before is no stranger.
+        let Delivery::Kept(_, Some(1)) = delivery else {
+            return None;
+        };
+        let is_known = self.link.hasty().is_registered(self.from, to);
+        matches!(is_known, Ok(false)).then(|| {
+            format!("note: nobody named {to} has been here yet; the message waits for them")
+        })
+    }
+
     fn deliver(
         &self,
         letter: &Letter<'_>,
@@ -156,6 +168,7 @@ pub(in crate::client) fn send(
         words => words.join(" ").into_bytes(),
     };
     let mut summary = Summary::default();
+    let (mut told, mut unprinted) = (None, None);
     for (at, name) in to.iter().enumerate() {
         if to[..at].contains(name) {
             continue;
@@ -163,32 +176,49 @@ pub(in crate::client) fn send(
         match post.send(name, &body, way, ttl) {
             Ok(Sent::Gone(delivery)) => {
                 if let Delivery::Kept(_, Some(seq)) = delivery {
-                    view::data(&format!("{name}/{seq}")).map_err(LinkError::Handle)?;
+                    let printed = view::data(&format!("{name}/{seq}"));
+                    // The others get theirs all the same.
+                    unprinted = printed.err().or(unprinted);
                 }
                 if verbose {
                     view::say(&outcome(name, &Sent::Gone(delivery)));
                 }
+                if io::stderr().is_terminal()
+                    && let Some(note) = post.note(name, delivery)
+                {
+                    view::say(&note);
+                }
             }
-            Ok(sent @ Sent::Queued(_)) => {
+            Ok(Sent::Queued(why)) => {
                 summary.queued += 1;
-                view::say(&format!("dropline: {}", outcome(name, &sent)));
+                // The same is true for all of them, as a rule.
+                if told.as_ref() != Some(&why) {
+                    view::say(&format!("dropline: {why}"));
+                    told = Some(why);
+                }
+                view::say(&queued(name));
             }
             Err(e) => {
+                let text = e.to_string();
                 // The last one is told by whoever has called.
-                if let Some(earlier) = summary.refused.replace(e) {
+                let earlier = summary.refused.replace(e);
+                if let Some(earlier) = earlier.filter(|earlier| earlier.to_string() != text) {
                     view::complain(&earlier);
                 }
             }
         }
     }
-    Ok(summary)
+    match unprinted {
+        Some(e) => Err(LinkError::Handle(e).into()),
+        None => Ok(summary),
+    }
 }
 
 /// How a message went, in a sentence.
 pub(in crate::client) fn outcome(to: &Name, sent: &Sent) -> String {
     let delivery = match sent {
         Sent::Queued(why) => {
-            return format!("{why}\nqueued: will be sent later, to {to}");
+            return format!("{why}\n{}", queued(to));
         }
         Sent::Gone(delivery) => delivery,
     };
@@ -202,6 +232,10 @@ pub(in crate::client) fn outcome(to: &Name, sent: &Sent) -> String {
         }
         Delivery::Kept(Why::Unasked, _) => format!("The server has your message for {to}."),
     }
+}
+
+fn queued(to: &Name) -> String {
+    format!("queued: will be sent later, to {to}")
 }
 
 fn read_input() -> Result<Vec<u8>, SendError> {

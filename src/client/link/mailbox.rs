@@ -30,7 +30,64 @@ pub(in crate::client) enum Verdict {
     Later,
 }
 
+/// Somebody who looks again and again at what waits, and leaves it waiting.
+pub(in crate::client) trait Attend {
+    /// Waits until it is to be looked again; `false` when that is over.
+    fn goes_on(&mut self) -> bool;
+
+    /// So many messages wait. Whether the first of them are to be seen.
+    fn count(&mut self, count: u64) -> bool;
+
+    /// These are the first of the `count` messages that wait.
+    fn look(&mut self, count: u64, notes: &[Note<'_>]);
+}
+
 impl Session<'_> {
+    /// Asks how many messages wait.
+    fn count(&mut self) -> Result<u64, LinkError> {
+        self.say(&Request::Fetch { max: 0, peek: true })?;
+        self.messages(&mut |_| Ok(()), |end| end.number("waiting").unwrap_or(0))
+    }
+
+    /// Shows what waits, until nobody wants to see it any more.
+    fn attend(&mut self, who: &mut dyn Attend) -> Result<(), LinkError> {
+        /// How many messages are looked at.
+        const FIRST: u64 = 16;
+        loop {
+            let count = known(self.count(), 0)?;
+            if who.count(count) {
+                let mut kept = Vec::new();
+                self.say(&Request::Fetch {
+                    max: FIRST,
+                    peek: true,
+                })?;
+                let seen = self.messages(
+                    &mut |note| {
+                        kept.push((note.id, note.from.to_vec(), note.trust));
+                        Ok(())
+                    },
+                    |_| (),
+                );
+                known(seen, ())?;
+                let notes: Vec<_> = kept
+                    .iter()
+                    .map(|(id, from, trust)| Note {
+                        seq: None,
+                        id: *id,
+                        from,
+                        trust: *trust,
+                        at: None,
+                        body: b"",
+                    })
+                    .collect();
+                who.look(count, &notes);
+            }
+            if !who.goes_on() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Reads messages up to the `END`, whose fields are given to `end`.
     fn messages<T>(
         &mut self,
@@ -123,11 +180,19 @@ impl Link {
     /// # Errors
     /// Those of the server; [`LinkError::TooOld`].
     pub(in crate::client) fn count(&self, of: &Name) -> Result<u64, LinkError> {
-        let counted = self.young(of, |session| {
-            session.say(&Request::Fetch { max: 0, peek: true })?;
-            session.messages(&mut |_| Ok(()), |end| end.number("waiting").unwrap_or(0))
-        });
-        known(counted, 0)
+        known(self.young(of, |session| session.count()), 0)
+    }
+
+    /// Shows `who` what waits for `of`, in one session.
+    ///
+    /// # Errors
+    /// Those of the server, which may be another one by the time one tries again; [`LinkError::TooOld`].
+    pub(in crate::client) fn attend(
+        &self,
+        of: &Name,
+        who: &mut dyn Attend,
+    ) -> Result<(), LinkError> {
+        self.young(of, |session| session.attend(who))
     }
 
     /// What became of the message number `seq` in the mailbox of `to`, which `me` has sent.
@@ -162,7 +227,7 @@ impl Link {
         take: &mut dyn FnMut(&Note<'_>) -> bool,
     ) -> Result<(), LinkError> {
         /// How many messages are asked for at a time.
-        const PAGE: u64 = 200;
+        const PAGE: u64 = 50;
         let shown = self.young(of, |session| {
             let mut before = None;
             loop {

@@ -4,6 +4,7 @@ mod error;
 mod framed;
 mod line;
 mod mailbox;
+mod presence;
 mod server;
 mod session;
 
@@ -11,11 +12,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 pub(super) use self::error::LinkError;
 pub(super) use self::framed::Registered;
-pub(super) use self::mailbox::Verdict;
+pub(super) use self::mailbox::{Attend, Verdict};
+pub(super) use self::presence::Kept;
 use self::server::Patience;
 pub(super) use self::server::Server;
 use self::session::Session;
@@ -77,6 +78,11 @@ pub(super) trait Sink {
     /// # Errors
     /// Then nothing more is read, and all messages stay waiting.
     fn take(&mut self, piece: &Piece<'_>) -> io::Result<()>;
+
+    /// How many messages it takes at a time: it finishes with them together.
+    fn batch(&self) -> u64 {
+        100
+    }
 
     /// Brings all that was taken to where it belongs, and remembers these ids. After this, the messages
     /// leave the queue.
@@ -290,94 +296,6 @@ impl Link {
             Ok(None) => line::fetch(&self.server, of, sink),
             Err(LinkError::UnknownUser(_)) => Ok(false),
             Err(e) => Err(e),
-        }
-    }
-
-    /// Makes `name` known, and online at this address, if nobody else is that. Whatever waits for it and
-    /// comes with the answer goes into `sink`.
-    ///
-    /// # Errors
-    /// The name is not online.
-    pub(super) fn register(
-        &self,
-        name: &Name,
-        at: SocketAddr,
-        sink: &mut dyn Sink,
-    ) -> Result<Registered, LinkError> {
-        if self.dialect() == Dialect::Framed {
-            return framed::register(&self.server, name, at, sink, self.patience);
-        }
-        self.present(Some(name), |session| {
-            let found = match session.lookup(name) {
-                Ok(Some(peer)) if peer.address != at => return Ok(Registered::Taken),
-                Ok(_) => Registered::Back,
-                Err(LinkError::UnknownUser(_)) => Registered::New,
-                Err(e) => return Err(e),
-            };
-            session.online(at)?;
-            Ok(found)
-        })
-    }
-
-    /// Takes or keeps the lease: `name` is online at this address. Returns how long that lasts; `None` when
-    /// it lasts until it is given back.
-    ///
-    /// # Errors
-    /// The name is not online.
-    pub(super) fn online(
-        &self,
-        name: &Name,
-        at: SocketAddr,
-    ) -> Result<Option<Duration>, LinkError> {
-        if self.dialect() == Dialect::Framed {
-            return Ok(None);
-        }
-        self.present(Some(name), |session| session.online(at))
-            .map(Some)
-    }
-
-    /// Gives the lease back.
-    ///
-    /// # Errors
-    /// Then it ends by itself.
-    pub(super) fn offline(&self, name: &Name, port: u16) -> Result<(), LinkError> {
-        match self.dialect() {
-            Dialect::Framed => framed::quit(&self.server, name, self.patience),
-            _ => self.present(Some(name), |session| session.offline(port)),
-        }
-    }
-
-    /// Forgets the name.
-    ///
-    /// # Errors
-    /// It is not forgotten.
-    pub(super) fn deregister(&self, name: &Name) -> Result<(), LinkError> {
-        match self.dialect() {
-            Dialect::Framed => framed::deregister(&self.server, name, self.patience),
-            _ => self.present(Some(name), |session| session.deregister()),
-        }
-    }
-
-    /// Where `name` can be reached at once; `None` when they are not there, nobody knows them, or the
-    /// dialect does not say such things in advance.
-    ///
-    /// # Errors
-    /// When the server does not answer.
-    pub(super) fn lookup(&self, me: &Name, name: &Name) -> Result<Option<Peer>, LinkError> {
-        match self.in_session(Some(me), |session| session.lookup(name)) {
-            Err(LinkError::UnknownUser(_)) => Ok(None),
-            found => found.map(Option::flatten),
-        }
-    }
-
-    /// Everybody who is registered, in the order of the server.
-    ///
-    /// # Errors
-    /// When the server does not answer, or does not know.
-    pub(super) fn who(&self, me: Option<&Name>) -> Result<Vec<Person>, LinkError> {
-        match self.dialect() {
-            Dialect::Framed => framed::who(&self.server, self.patience),
-            _ => self.present(me, |session| session.who()),
         }
     }
 }

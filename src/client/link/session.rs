@@ -13,8 +13,6 @@ use crate::wire::datagram::Letter;
 use crate::wire::line;
 use crate::wire::session::{Answer, Code, Fields, Request, VERSION, decode_answer, encode_request};
 
-/// How many messages are asked for at a time. They are acknowledged together.
-const BATCH: u64 = 100;
 /// How many names are asked for at a time.
 const NAMES: u64 = 1_000;
 /// What the lease is taken to be where the server does not say it.
@@ -138,7 +136,7 @@ impl<'s> Session<'s> {
     pub(super) fn fetch(&mut self, sink: &mut dyn Sink) -> Result<(), LinkError> {
         loop {
             self.say(&Request::Fetch {
-                max: BATCH,
+                max: sink.batch(),
                 peek: false,
             })?;
             let mut ids = Vec::new();

@@ -9,7 +9,7 @@ use super::screen::Screen;
 use crate::client::inbox::{Inbox, InboxError};
 use crate::client::instant::{Awake, Listeners, News};
 use crate::client::note::Note;
-use crate::client::view;
+use crate::message::MessageId;
 use crate::name::Name;
 use crate::sys::clock::Deadline;
 use crate::sys::process::{self, Pid};
@@ -83,7 +83,7 @@ pub(super) fn follow(
                             screen.complain(&e.to_string());
                         }
                     }
-                    News::Counts(text) => screen.print(&format!("Datagrams: {text}.")),
+                    News::Counts(text) => screen.tell(&format!("Datagrams: {text}.")),
                     News::Trouble(text) => screen.complain(&format!(
                         "instant messages cannot be taken, and go to the server: {text}"
                     )),
@@ -98,8 +98,10 @@ pub(super) fn follow(
             "the listener was lost ({how}); another one listens now"
         ));
     }
-    screen.complain("no listener is left; messages for you go to the server");
-    presence.rest();
+    screen.complain(
+        "no listener is left: instant messages are off, and messages for you go to the server",
+    );
+    presence.go_deaf();
 }
 
 /// How a listener has ended.
@@ -125,14 +127,23 @@ fn show(ear: &Ear, inbox: &mut Option<(Name, Inbox)>, screen: &Screen) -> Result
         _ => inbox.insert((name.clone(), Inbox::open(&name)?)),
     };
     let inbox = &mut inbox.1;
-    let _turn = loop {
-        match inbox.showing(TURN)? {
-            Some(turn) => break turn,
-            // Another client of this name prints messages, or we do: these perhaps, or older ones.
-            None if screen.is_leaving() => return Ok(()),
-            None => {}
+    while screen.is_back() {
+        // Another client of this name prints messages, or we do: these perhaps, or older ones.
+        let Some(_turn) = inbox.showing(TURN)? else {
+            continue;
+        };
+        if let Some(seen) = show_waiting(inbox, screen)? {
+            let noted = inbox.note_shown(&seen);
+            screen.noted(&seen);
+            return noted;
         }
-    };
+    }
+    Ok(())
+}
+
+/// Shows what waits, and nobody has shown yet; which of it counts as shown, and `None` while somebody else
+/// has the terminal.
+fn show_waiting(inbox: &mut Inbox, screen: &Screen) -> Result<Option<Vec<MessageId>>, InboxError> {
     if let Some(damage) = inbox.damage() {
         screen.complain(&damage);
     }
@@ -141,16 +152,13 @@ fn show(ear: &Ear, inbox: &mut Option<(Name, Inbox)>, screen: &Screen) -> Result
     let messages: Vec<_> = waiting
         .iter()
         .filter(|message| !handed.contains(&message.id))
-        .map(|message| (message.id, view::letter(&Note::from(message))))
+        .map(|message| (message.id, screen.letter(&Note::from(message))))
         .collect();
     if messages.is_empty() {
-        return Ok(());
+        return Ok(Some(Vec::new()));
     }
     if let Some(last) = waiting.last() {
         screen.shown_from(last.from.clone());
     }
-    let seen = screen.show(&messages);
-    let noted = inbox.note_shown(&seen);
-    screen.noted(&seen);
-    noted
+    Ok(screen.show(&messages))
 }

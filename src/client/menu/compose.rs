@@ -10,7 +10,7 @@ use crate::client::view;
 /// # Errors
 /// When the terminal is gone.
 pub(super) fn message(prompt: &mut Prompt) -> Result<Option<String>, MenuError> {
-    view::show("One line; or an empty one, and then several.")?;
+    view::tell("One line; or an empty one, and then several.")?;
     match prompt.text("Message: ")? {
         Typed::Text(text) if text.trim_end_matches('\n').is_empty() => lines(prompt),
         Typed::Text(text) => Ok(Some(text.trim_end_matches('\n').to_owned())),
@@ -23,7 +23,7 @@ pub(super) fn message(prompt: &mut Prompt) -> Result<Option<String>, MenuError> 
 /// # Errors
 /// When the terminal is gone.
 pub(super) fn lines(prompt: &mut Prompt) -> Result<Option<String>, MenuError> {
-    view::show("Several lines. A single . on a line ends them; Ctrl-C throws them away.")?;
+    view::tell("Several lines. A single . on a line ends them; Ctrl-C throws them away.")?;
     let mut draft = Draft::default();
     loop {
         match prompt.text("| ")? {
@@ -43,7 +43,7 @@ pub(super) fn lines(prompt: &mut Prompt) -> Result<Option<String>, MenuError> {
 fn finished(draft: &Draft) -> Result<Option<String>, MenuError> {
     let text = draft.lines.join("\n");
     if text.is_empty() {
-        view::show("Nothing was written, and nothing is sent.")?;
+        view::tell("Nothing was written, and nothing is sent.")?;
         return Ok(None);
     }
     Ok(Some(text))
@@ -51,7 +51,7 @@ fn finished(draft: &Draft) -> Result<Option<String>, MenuError> {
 
 fn thrown_away(prompt: &mut Prompt) -> Result<Option<String>, MenuError> {
     prompt.forget_ahead();
-    view::show("The message was thrown away.")?;
+    view::tell("The message was thrown away.")?;
     Ok(None)
 }
 

@@ -12,7 +12,7 @@ use crate::sys::signal::{SIGHUP, SIGINT, SIGTERM, Trap};
 use crate::sys::terminal::Mode;
 
 /// What a terminal is told when lines that are pasted need not be marked any more.
-const PASTE_OFF: &str = "\x1b[?2004l";
+pub(super) const PASTE_OFF: &str = "\x1b[?2004l";
 
 /// Leaves on the first of SIGINT, SIGTERM and SIGHUP: the presence is given back, the terminal is as it was
 /// found, and the exit status is that of a shell for such an end.
@@ -31,19 +31,27 @@ pub(super) fn on_signals(screen: Arc<Screen>, presence: Option<Arc<Presence>>) -
                     return;
                 }
                 trap.drain();
-                if let Some(signal) = signals.into_iter().find(|&signal| trap.came(signal)) {
-                    let is_editing = screen.leave();
-                    if let Some(presence) = &presence {
-                        presence.end();
+                for signal in signals {
+                    // What is typed while the pager has the terminal is for the pager.
+                    if trap.came(signal) && !(signal == SIGINT && view::is_paging()) {
+                        leave(signal, &screen, presence.as_deref(), &mode);
                     }
-                    // Where the terminal is gone, there is nothing to restore.
-                    let _ = mode.restore();
-                    if is_editing {
-                        let _ = view::show(PASTE_OFF);
-                    }
-                    process::exit_now(128 + signal);
                 }
             }
         })?;
     Ok(())
+}
+
+fn leave(signal: i32, screen: &Screen, presence: Option<&Presence>, mode: &Mode) -> ! {
+    view::end_pager();
+    let is_editing = screen.leave();
+    if let Some(presence) = presence {
+        presence.end();
+    }
+    // Where the terminal is gone, there is nothing to restore.
+    let _ = mode.restore();
+    if is_editing {
+        let _ = view::show(PASTE_OFF);
+    }
+    process::exit_now(128 + signal)
 }

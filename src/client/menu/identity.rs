@@ -12,19 +12,28 @@ impl Menu {
     /// # Errors
     /// When the terminal is gone.
     pub(super) fn register(&mut self, name: &Name) -> Result<(), MenuError> {
-        let Some(here) = &self.here else {
+        let Some(here) = self.here.clone() else {
             view::complain(&LinkError::NoPresence(self.link.server().clone()));
             return Ok(());
         };
         if *name == self.user && here.presence.is_online() {
-            return Ok(view::show(&format!("You are {name} already, and online."))?);
+            return Ok(view::tell(&format!("You are {name} already, and online."))?);
+        }
+        if here.presence.is_deaf() {
+            return self.register_deaf(name);
         }
         let mut sink = Reading::new(name, Form::Text);
         let registered = self.link.register(name, here.presence.address(), &mut sink);
         drop(sink);
         let found = match registered {
+            // We have been there before, and whoever asks last has it.
+            Ok(Registered::Taken)
+                if *name == self.user && self.link.dialect() != Dialect::Framed =>
+            {
+                Registered::Back
+            }
             Ok(Registered::Taken) => {
-                return Ok(view::show(&format!(
+                return Ok(view::tell(&format!(
                     "{name} is online already, somewhere else; you are still {}.",
                     self.user
                 ))?);
@@ -37,8 +46,8 @@ impl Menu {
         };
         if *name != self.user {
             here.presence.rest();
-            self.user = name.clone();
             here.ear.listen_for(name);
+            self.turn_into(name);
         }
         match self.link.dialect() {
             Dialect::Framed => here.presence.keep(name, true, None),
@@ -49,10 +58,28 @@ impl Menu {
                 }
             }
         }
-        Ok(view::show(&match found {
+        Ok(view::tell(&match found {
             Registered::New => format!("{name} is a new name, and yours; you are online."),
             _ => format!("Welcome back, {name}; you are online. 2 reads what waits for you."),
         })?)
+    }
+
+    /// Is `name` from now on.
+    fn turn_into(&mut self, name: &Name) {
+        self.user = name.clone();
+        self.prompt.ask_for(name);
+        if let Some(lookout) = &self.lookout {
+            lookout.look_after(name);
+        }
+    }
+
+    /// Becomes `name`, and stays offline.
+    fn register_deaf(&mut self, name: &Name) -> Result<(), MenuError> {
+        self.turn_into(name);
+        Ok(view::tell(&format!(
+            "You are {name}, and offline: instant messages are off, as all listeners were lost. \
+             The server keeps messages for you; leave and come back to be online."
+        ))?)
     }
 
     /// Is forgotten by the server, and offline.
@@ -66,7 +93,7 @@ impl Menu {
         };
         here.presence.rest();
         match self.link.deregister(&self.user) {
-            Ok(()) => view::show(&format!(
+            Ok(()) => view::tell(&format!(
                 "{} is forgotten, and offline; !register NAME makes you known again.",
                 self.user
             ))?,

@@ -31,9 +31,9 @@ impl Menu {
     pub(super) fn read(&self) -> Result<(), MenuError> {
         let screen = self.prompt.screen();
         let printer = Printer::paged(Form::Text);
-        match read(&self.link, &self.user, &screen.handed(), printer) {
+        match screen.lend(|| read(&self.link, &self.user, &screen.handed(), printer)) {
             Ok(Printed { count: 0, .. }) => {
-                view::show(&format!("No messages for {}.", self.user))?;
+                view::tell(&format!("No messages for {}.", self.user))?;
             }
             Ok(Printed { last, .. }) => {
                 if let Some(last) = last {
@@ -56,9 +56,10 @@ impl Menu {
             most: 20,
         };
         let printer = Printer::paged(Form::Dated);
-        match history(&self.link, &self.user, &wanted, printer) {
+        let screen = self.prompt.screen();
+        match screen.lend(|| history(&self.link, &self.user, &wanted, printer)) {
             Ok(0) => {
-                view::show("There are no messages that you have read and that are still kept.")?
+                view::tell("There are no messages that you have read and that are still kept.")?
             }
             Ok(_) => {}
             Err(e) => view::complain(&e),
@@ -86,11 +87,14 @@ impl Menu {
             };
             text.push_str(&format!(", {state} at {}", here.presence.address()));
         }
-        view::show(&format!("{text}."))?;
+        if let Some(waiting) = self.count() {
+            text.push_str(&format!(", {waiting} waiting"));
+        }
+        view::tell(&format!("{text}."))?;
         if let Some(here) = &self.here
             && !here.ear.ask_counts()
         {
-            view::show("Nobody listens for instant messages.")?;
+            view::tell("Nobody listens for instant messages.")?;
         }
         Ok(())
     }

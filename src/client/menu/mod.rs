@@ -5,7 +5,10 @@ mod choice;
 mod compose;
 mod farewell;
 mod identity;
+mod keeper;
+mod line;
 mod look;
+mod lookout;
 mod names;
 mod postman;
 mod presence;
@@ -21,6 +24,8 @@ use rustyline::error::ReadlineError;
 
 use self::arrivals::Ear;
 use self::choice::Choice;
+use self::keeper::Keeper;
+use self::lookout::Lookout;
 use self::postman::Postman;
 use self::presence::Presence;
 use self::prompt::{Prompt, Typed};
@@ -89,6 +94,8 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         verbose,
         partner,
     } = start;
+    // Without it, a menu that is killed leaves the terminal as it is.
+    let _keeper = Keeper::fork().ok();
     let mut prompt = Prompt::new(&link)?;
     let user = match user {
         Some(user) => user,
@@ -97,6 +104,7 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
             None => return Ok(()),
         },
     };
+    prompt.ask_for(&user);
     let greeted = link.greet(&user);
     let mut menu = Menu {
         link,
@@ -105,6 +113,7 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         prompt,
         here: None,
         postman: None,
+        lookout: None,
         verbose,
     };
     // What arrives from here on is shown below the first line.
@@ -120,6 +129,8 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         farewell::on_signals(Arc::clone(menu.prompt.screen()), None)?;
     }
     menu.postman = Some(Postman::start(menu.prompt.screen())?);
+    let screen = menu.prompt.screen();
+    menu.lookout = Some(Lookout::start(&menu.link, &menu.user, waiting, screen)?);
     menu.say_hello(waiting)?;
     match greeted {
         Ok(_) => menu.come_in()?,
@@ -137,6 +148,7 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
 }
 
 /// Being there for instant messages.
+#[derive(Clone)]
 struct Here {
     ear: Arc<Ear>,
     presence: Arc<Presence>,
@@ -151,6 +163,8 @@ struct Menu {
     here: Option<Here>,
     /// Sends what could not be sent, beside the menu.
     postman: Option<Postman>,
+    /// Tells of what comes by way of the server.
+    lookout: Option<Lookout>,
     verbose: bool,
 }
 
@@ -218,8 +232,16 @@ impl Menu {
             let name = self.user.clone();
             return self.register(&name);
         }
-        if let Err(e) = here.presence.go_online(&self.user) {
-            view::complain(&e);
+        let at = here.presence.address();
+        let earlier = self.link.elsewhere(&self.user, at);
+        match (here.presence.go_online(&self.user), earlier) {
+            (Err(e), _) => view::complain(&e),
+            (Ok(()), Ok(Some(address))) => view::tell(&format!(
+                "{} was online elsewhere (at {address}); instant messages come here now.",
+                self.user
+            ))?,
+            // What the server knew of us before is of no more interest.
+            (Ok(()), _) => {}
         }
         Ok(())
     }
@@ -235,7 +257,11 @@ impl Menu {
         loop {
             let columns = terminal::size().columns;
             let has_presence = self.here.is_some();
-            view::show(&words::choices(self.waiting(), has_presence, columns))?;
+            let waiting = self.waiting();
+            if let (Some(lookout), Some(waiting)) = (&self.lookout, waiting) {
+                lookout.told(waiting);
+            }
+            view::show(&words::choices(waiting, has_presence, columns))?;
             let Typed::Text(line) = self.prompt.choice("> ")? else {
                 return Ok(());
             };
@@ -264,11 +290,11 @@ impl Menu {
                 }
                 Choice::Reply => match self.prompt.screen().last_sender() {
                     Some(to) => {
-                        view::show(&format!("To {to}:"))?;
+                        view::tell(&format!("To {to}:"))?;
                         let message = compose::message(&mut self.prompt)?;
                         self.send(&to, message)?;
                     }
-                    None => view::show("There is no message to reply to yet.")?,
+                    None => view::tell("There is no message to reply to yet.")?,
                 },
                 Choice::History => self.history()?,
                 Choice::Outbox => {
@@ -280,13 +306,16 @@ impl Menu {
                 Choice::Status => self.status()?,
                 Choice::Register(name) => self.register(&name)?,
                 Choice::Deregister => self.deregister()?,
-                Choice::Wrong(why) => view::show(&why)?,
+                Choice::Wrong(why) => view::tell(&why)?,
             }
         }
     }
 
     fn leave(&self) {
         self.prompt.screen().leave();
+        if let Some(lookout) = &self.lookout {
+            lookout.end();
+        }
         if let Some(here) = &self.here {
             here.presence.end();
         }

@@ -1,24 +1,33 @@
-//! Completing names from who is there.
+//! Completing names: of those who are there, and of those with whom one has to do.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustyline::Context;
 use rustyline::completion::Completer;
-use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
 
+use crate::client::inbox::Inbox;
 use crate::client::link::Link;
+use crate::client::outbox::Outbox;
 use crate::name::Name;
 
 /// How long the names are good that the server has told.
 const FRESH: Duration = Duration::from_secs(10);
 
+/// How many messages of the history are looked through.
+const LATELY: u32 = 50;
+
 /// The names that the server knows, asked for when somebody wants one completed.
-#[derive(Helper, Highlighter, Hinter, Validator)]
 pub(super) struct Names {
     link: Link,
     /// Whether the whole line is to be a name; else it is one behind `!send`.
     pub(super) is_asked: bool,
     known: Mutex<Option<(Instant, Vec<Name>)>>,
+    /// Those to whom this menu has sent something.
+    met: Mutex<BTreeSet<Name>>,
+    /// Who asks.
+    me: Option<Name>,
 }
 
 impl Names {
@@ -28,7 +37,44 @@ impl Names {
             link: link.hasty(),
             is_asked: false,
             known: Mutex::default(),
+            met: Mutex::default(),
+            me: None,
         }
+    }
+
+    /// Asks for `me` from now on.
+    pub(super) fn ask_for(&mut self, me: &Name) {
+        self.me = Some(me.clone());
+        *self.known.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Something was sent to `name`.
+    pub(super) fn meet(&self, name: &Name) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        met.insert(name.clone());
+    }
+
+    /// Those who are registered, who have sent us something lately, and for whom something is in the outbox. Where
+    /// somebody does not answer soon, the others will do.
+    fn all(&self) -> Vec<Name> {
+        let people = self.link.who(None).unwrap_or_default();
+        let mut names: Vec<_> = people.into_iter().map(|person| person.name).collect();
+        if let Some(me) = &self.me {
+            let mut left = LATELY;
+            // What is there of it will do.
+            let _ = self.link.history(me, &mut |note| {
+                names.extend(Name::new(note.from));
+                left -= 1;
+                left > 0
+            });
+            let inbox = Inbox::open(me).and_then(|mut inbox| inbox.waiting());
+            names.extend(inbox.into_iter().flatten().map(|message| message.from));
+        }
+        let outbox = Outbox::existing().ok().flatten();
+        let queued = outbox.and_then(|outbox| outbox.items().ok());
+        let queued = queued.into_iter().flatten();
+        names.extend(queued.filter_map(|item| Some(item.message?.to)));
+        names
     }
 
     /// The names that begin so; none where the server does not answer soon.
@@ -36,12 +82,13 @@ impl Names {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let is_fresh = known.as_ref().is_some_and(|(at, _)| at.elapsed() < FRESH);
         if !is_fresh {
-            let people = self.link.who(None).unwrap_or_default();
-            let names = people.into_iter().map(|person| person.name);
-            *known = Some((Instant::now(), names.collect()));
+            *known = Some((Instant::now(), self.all()));
         }
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
         let names = known.iter().flat_map(|(_, names)| names);
+        let names: BTreeSet<_> = names.chain(met.iter()).collect();
         names
+            .into_iter()
             .map(Name::to_string)
             .filter(|name| name.starts_with(head))
             .collect()

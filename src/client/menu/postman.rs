@@ -72,7 +72,7 @@ fn walk(rung: &Receiver<()>, screen: &Screen) {
 
 fn round(screen: &Screen) -> Result<Stuck, OutboxError> {
     match Outbox::existing()? {
-        Some(outbox) => send_all(&outbox, false, &mut |event| screen.print(&said(event))),
+        Some(outbox) => send_all(&outbox, false, &mut |event| screen.tell(&said(event))),
         None => Ok(Stuck::default()),
     }
 }

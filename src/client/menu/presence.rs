@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::screen::Screen;
-use crate::client::link::{Link, LinkError};
+use crate::client::link::{Kept, Link, LinkError};
 use crate::name::Name;
 
 /// After which time one tries again when the server did not answer.
@@ -31,6 +31,8 @@ struct State {
     /// Whether others see us; what became of it was said when it changed.
     is_online: bool,
     is_renewing: bool,
+    /// Whether nobody listens any more.
+    is_deaf: bool,
     is_over: bool,
 }
 
@@ -59,9 +61,23 @@ impl Presence {
         self.state().is_online
     }
 
+    /// Whether nobody listens any more: then nobody is to be online.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.state().is_deaf
+    }
+
+    /// Nobody listens any more: gives the lease back, for good.
+    pub(super) fn go_deaf(&self) {
+        self.state().is_deaf = true;
+        self.rest();
+    }
+
     /// Keeps `name` online from now on: `since_now` when it has just become that, for so long as is said.
     pub(super) fn keep(&self, name: &Name, since_now: bool, lease: Option<Duration>) {
         let mut state = self.state();
+        if state.is_deaf {
+            return;
+        }
         state.name = Some(name.clone());
         state.is_online = since_now;
         state.due = match (since_now, lease) {
@@ -115,23 +131,27 @@ impl Presence {
             let Some(name) = self.next_due() else {
                 return;
             };
-            let renewed = self.link.online(&name, self.address);
+            let renewed = self.link.stay_online(&name, self.address);
             let mut state = self.state();
             state.is_renewing = false;
             let was_online = state.is_online;
             if state.name.as_ref() == Some(&name) {
-                state.is_online = renewed.is_ok();
+                state.is_online = matches!(renewed, Ok(Kept::Ours(_)));
                 state.due = match &renewed {
-                    Ok(lease) => lease.map(|lease| Instant::now() + lease / 3),
-                    // An old server, as it turns out: there is no such thing.
-                    Err(LinkError::NoPresence(_)) => None,
+                    Ok(Kept::Ours(lease)) => lease.map(|lease| Instant::now() + lease / 3),
+                    // Whoever has asked last has it; and an old server knows no such thing, as it turns out.
+                    Ok(Kept::Elsewhere(_)) | Err(LinkError::NoPresence(_)) => None,
                     Err(_) => Some(Instant::now() + AGAIN),
                 };
             }
             drop(state);
             self.changed.notify_all();
             match renewed {
-                Ok(_) if !was_online => screen.print(&format!("{name} is online.")),
+                Ok(Kept::Elsewhere(address)) => screen.tell(&format!(
+                    "{name} is online elsewhere now (at {address}), and instant messages go there; \
+                     !register {name} brings them here."
+                )),
+                Ok(Kept::Ours(_)) if !was_online => screen.tell(&format!("{name} is online.")),
                 Err(e) if was_online => screen.complain(&format!(
                     "{e}; others see {name} offline until that is over"
                 )),

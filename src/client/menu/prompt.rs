@@ -8,6 +8,7 @@ use rustyline::history::DefaultHistory;
 use rustyline::{CompletionType, Config, Editor};
 
 use super::MenuError;
+use super::line::Line;
 use super::names::Names;
 use super::screen::Screen;
 use crate::client::link::Link;
@@ -27,7 +28,7 @@ pub(super) enum Typed {
 
 /// The prompts of a menu.
 pub(super) struct Prompt {
-    editor: Editor<Names, DefaultHistory>,
+    editor: Editor<Line, DefaultHistory>,
     screen: Arc<Screen>,
     /// Lines that were pasted together with one that has been used.
     ahead: VecDeque<String>,
@@ -44,7 +45,7 @@ impl Prompt {
             .completion_type(CompletionType::List)
             .build();
         let mut editor = Editor::with_config(config)?;
-        editor.set_helper(Some(Names::of(link)));
+        editor.set_helper(Some(Line::new(Names::of(link))));
         let printer = editor.create_external_printer().ok();
         let screen = Screen::new(printer.map(|printer| Box::new(printer) as _));
         Ok(Self {
@@ -69,20 +70,46 @@ impl Prompt {
         typed
     }
 
+    /// As [`text`](Self::text), where Ctrl-C throws away what is typed, and another line can be typed.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) fn talk(&mut self, what: &str) -> Result<Typed, MenuError> {
+        let typed = self.ask_again(what);
+        self.screen.go_on();
+        typed
+    }
+
     /// Asks for one line, after which the menu may be left: whoever asks says whether it goes on. If more
     /// lines were pasted, they answer the next questions.
     ///
     /// # Errors
     /// When the terminal is gone.
     pub(super) fn choice(&mut self, what: &str) -> Result<Typed, MenuError> {
-        let typed = self.ask(what)?;
+        let typed = self.ask_again(what)?;
         Ok(self.first_line(typed))
+    }
+
+    /// Asks until there is an answer: Ctrl-C is one where nothing is typed, and else begins a new line, as a shell
+    /// has it.
+    fn ask_again(&mut self, what: &str) -> Result<Typed, MenuError> {
+        loop {
+            let typed = self.ask(what)?;
+            let is_empty = self.editor.helper().is_none_or(Line::is_empty);
+            if typed != Typed::Interrupt || is_empty {
+                return Ok(typed);
+            }
+            self.screen.go_on();
+        }
     }
 
     fn ask(&mut self, what: &str) -> Result<Typed, MenuError> {
         if let Some(line) = self.ahead.pop_front() {
             view::show(&format!("{what}{}", view::harmless(line.as_bytes())))?;
             return Ok(Typed::Text(line));
+        }
+        if let Some(line) = self.editor.helper() {
+            line.begin(what);
         }
         self.screen.begin_prompt();
         let typed = self.editor.readline(what);
@@ -100,7 +127,7 @@ impl Prompt {
     /// # Errors
     /// When the terminal is gone.
     pub(super) fn line(&mut self, what: &str) -> Result<Typed, MenuError> {
-        let typed = self.text(what)?;
+        let typed = self.talk(what)?;
         Ok(self.first_line(typed))
     }
 
@@ -133,9 +160,23 @@ impl Prompt {
         let _ = self.editor.add_history_entry(text);
     }
 
+    /// It is for `me` from now on.
+    pub(super) fn ask_for(&mut self, me: &Name) {
+        if let Some(line) = self.editor.helper_mut() {
+            line.names.ask_for(me);
+        }
+    }
+
+    /// Something was sent to `name`.
+    pub(super) fn meet(&self, name: &Name) {
+        if let Some(line) = self.editor.helper() {
+            line.names.meet(name);
+        }
+    }
+
     fn is_name_asked(&mut self, is_asked: bool) {
-        if let Some(names) = self.editor.helper_mut() {
-            names.is_asked = is_asked;
+        if let Some(line) = self.editor.helper_mut() {
+            line.names.is_asked = is_asked;
         }
     }
 
@@ -153,7 +194,7 @@ impl Prompt {
             };
             match text.trim().parse() {
                 Ok(name) => return Ok(Some(name)),
-                Err(e) => view::show(&format!("That is not a name: {e}."))?,
+                Err(e) => view::tell(&format!("That is not a name: {e}."))?,
             }
         }
     }

@@ -2,16 +2,19 @@
 //!
 //! What comes is printed above the prompt, and the line that is being typed is kept. While a line is edited,
 //! printing means handing over to the editor, which may return before it has looked: so a message counts as
-//! shown only after the editor has stood still for a moment with it.
+//! shown only after the editor has stood still for a moment with it. While the terminal is lent, to a pager,
+//! nothing is printed: notices wait until it is given back, and so do messages, which nobody has seen until then.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustyline::ExternalPrinter;
 
+use crate::client::note::Note;
 use crate::client::view;
 use crate::message::MessageId;
 use crate::name::Name;
+use crate::sys::terminal;
 
 /// How long the editor takes to look at what was handed over, at most.
 const GLANCE: Duration = Duration::from_millis(300);
@@ -34,6 +37,10 @@ struct State {
     /// Whether a message is being sent.
     busy: bool,
     leaving: bool,
+    /// Whether somebody else draws on the terminal.
+    lent: bool,
+    /// What was to be printed meanwhile.
+    held: Vec<String>,
     /// Whether there will be another prompt after the last one.
     goes_on: bool,
     /// What the next prompt begins with, and the turn after which it does.
@@ -42,6 +49,8 @@ struct State {
     handed: Vec<MessageId>,
     /// Who has sent what was shown last.
     last_sender: Option<Name>,
+    /// With whom one talks.
+    partner: Option<Name>,
 }
 
 impl Screen {
@@ -93,6 +102,35 @@ impl Screen {
         done
     }
 
+    /// Does something during which nobody else may print.
+    pub(super) fn lend<T>(&self, work: impl FnOnce() -> T) -> T {
+        {
+            // What is being printed just now comes first.
+            let _printer = self.printer();
+            self.change(|state| state.lent = true);
+        }
+        let done = work();
+        let _printer = self.printer();
+        for text in std::mem::take(&mut self.state().held) {
+            // There is no prompt while this goes on. Where the terminal is gone, the menu will find out.
+            let _ = view::show(&text);
+        }
+        self.change(|state| state.lent = false);
+        done
+    }
+
+    /// Whether somebody else draws on the terminal.
+    pub(super) fn is_lent(&self) -> bool {
+        self.state().lent
+    }
+
+    /// Waits while the terminal is lent; `false` when the menu is being left.
+    pub(super) fn is_back(&self) -> bool {
+        let lent = |state: &mut State| state.lent && !state.leaving;
+        let waited = self.changed.wait_while(self.state(), lent);
+        !waited.unwrap_or_else(PoisonError::into_inner).leaving
+    }
+
     /// The menu is left: nothing more counts as shown. Waits some seconds for what is better not
     /// interrupted. Returns whether a line is being edited.
     pub(super) fn leave(&self) -> bool {
@@ -114,45 +152,60 @@ impl Screen {
         self.state().leaving
     }
 
-    /// Prints `text` above the prompt, if there is one.
+    fn printer(&self) -> MutexGuard<'_, Option<Box<dyn ExternalPrinter + Send>>> {
+        self.printer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells something above the prompt, as [`print`](Self::print).
+    pub(super) fn tell(&self, text: &str) {
+        self.print(&view::wrapped(text, terminal::size().columns));
+    }
+
+    /// Prints `text` above the prompt, if there is one; where the terminal is lent, after that.
     pub(super) fn print(&self, text: &str) {
-        let mut printer = self.printer.lock().unwrap_or_else(PoisonError::into_inner);
-        let printed = printer
-            .as_mut()
-            .map(|printer| printer.print(format!("{text}\n")));
-        if !matches!(printed, Some(Ok(()))) {
-            // Where the terminal is gone, the menu will find out.
-            let _ = view::show(text);
+        let mut printer = self.printer();
+        let mut state = self.state();
+        if state.lent {
+            state.held.push(text.to_owned());
+            return;
         }
+        drop(state);
+        put(&mut printer, text);
     }
 
     /// Prints an error above the prompt.
     pub(super) fn complain(&self, error: &str) {
-        self.print(&format!("dropline: {}", view::harmless(error.as_bytes())));
+        self.tell(&format!("dropline: {}", view::harmless(error.as_bytes())));
     }
 
     /// Prints messages, each as text with its id. Returns which of them count as shown, and waits for that
-    /// no longer than it takes the editor to look, or the person to go on or to leave.
-    pub(super) fn show(&self, messages: &[(MessageId, String)]) -> Vec<MessageId> {
+    /// no longer than it takes the editor to look, or the person to go on or to leave; `None` when the
+    /// terminal is lent and nothing was printed.
+    pub(super) fn show(&self, messages: &[(MessageId, String)]) -> Option<Vec<MessageId>> {
         let mut ids: Vec<_> = messages.iter().map(|(id, _)| *id).collect();
+        let mut printer = self.printer();
         let (turns, was_prompting) = {
             let mut state = self.state();
+            if state.lent {
+                return None;
+            }
             state.handed.extend(&ids);
             (state.turns, state.prompting)
         };
         for (_, text) in messages {
-            self.print(text);
+            put(&mut printer, text);
         }
+        drop(printer);
         let mut state = self.state();
         if !was_prompting && state.turns == turns {
             // It was written at once.
-            return ids;
+            return Some(ids);
         }
         // The editor takes one after the other. Before the last was handed over, it had seen all others.
         loop {
             if state.leaving {
                 ids.pop();
-                return ids;
+                return Some(ids);
             }
             let turns = state.turns;
             let still = |state: &mut State| state.turns == turns && !state.leaving;
@@ -161,12 +214,12 @@ impl Screen {
                 let (woken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
                 state = woken;
                 if waited.timed_out() {
-                    return ids;
+                    return Some(ids);
                 }
             } else if state.goes_on {
                 // The next prompt begins with it.
                 state.unseen = messages.last().map(|(_, text)| (turns, text.clone()));
-                return ids;
+                return Some(ids);
             } else {
                 let undecided = |state: &mut State| still(state) && !state.goes_on;
                 let waited = self.changed.wait_while(state, undecided);
@@ -190,8 +243,37 @@ impl Screen {
         self.state().last_sender = Some(sender);
     }
 
+    /// What is typed goes to `partner` from now on, and messages from others stand out.
+    pub(super) fn talk_with(&self, partner: &Name) {
+        self.change(|state| state.partner = Some(partner.clone()));
+    }
+
+    /// Whether one talks to somebody.
+    pub(super) fn is_talk(&self) -> bool {
+        self.state().partner.is_some()
+    }
+
+    /// A message as it is shown here.
+    pub(super) fn letter(&self, note: &Note<'_>) -> String {
+        match &self.state().partner {
+            Some(partner) if partner.as_bytes() != note.from => view::aside(note),
+            _ => view::letter(note),
+        }
+    }
+
     /// These are noted as shown.
     pub(super) fn noted(&self, ids: &[MessageId]) {
         self.state().handed.retain(|id| !ids.contains(id));
+    }
+}
+
+/// Hands `text` to the editor, or writes it where there is none, or it does not edit.
+fn put(printer: &mut Option<Box<dyn ExternalPrinter + Send>>, text: &str) {
+    let printed = printer
+        .as_mut()
+        .map(|printer| printer.print(format!("{text}\n")));
+    if !matches!(printed, Some(Ok(()))) {
+        // Where the terminal is gone, the menu will find out.
+        let _ = view::show(text);
     }
 }

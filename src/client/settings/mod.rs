@@ -116,11 +116,12 @@ impl Settings {
     }
 
     /// Who one is at `server`: whoever was named, else the login; over TCP the login is what the environment
-    /// says. `None` when there is none that could be a name.
+    /// says, if it says it. `None` when there is none that could be a name.
     pub(super) fn user_at(&self, server: &Server) -> Option<Name> {
         self.user.value.clone().or_else(|| match server {
             Server::Socket(_) => login::own()?.parse().ok(),
-            Server::Port { .. } => login_by_environment(),
+            // The password database knows where the environment does not.
+            Server::Port { .. } => login_by_environment().or_else(|| login::own()?.parse().ok()),
         })
     }
 

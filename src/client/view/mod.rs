@@ -8,13 +8,16 @@ mod time;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
 pub(super) use self::json::object;
-pub(super) use self::pager::page;
+pub(super) use self::pager::{end as end_pager, is_open as is_paging, page};
 pub(super) use self::printer::{Form, Printer};
 pub(super) use self::time::{moment, rfc3339};
 use super::note::Note;
 use super::settings::Colour;
 use crate::message::Trust;
+use crate::sys::{stdio, terminal};
 
 /// Text from somebody else, so that it cannot drive the terminal: control characters and those that turn
 /// the direction of writing are spelt out, and so are bytes that are no text.
@@ -46,7 +49,44 @@ fn turns_direction(c: char) -> bool {
 
 /// Says something to the person, on standard error. Where that is closed, nobody listens.
 pub(super) fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let mut err = io::stderr();
+    let _ = if err.is_terminal() {
+        writeln!(err, "{}", wrapped(text, terminal::size().columns))
+    } else {
+        writeln!(err, "{text}")
+    };
+}
+
+/// Shows a sentence of the menu, on the terminal.
+///
+/// # Errors
+/// When the terminal is gone.
+pub(super) fn tell(text: &str) -> io::Result<()> {
+    show(&wrapped(text, terminal::size().columns))
+}
+
+/// The text in lines that are no longer than this, if its words are not.
+pub(super) fn wrapped(text: &str, columns: usize) -> String {
+    let mut lines = Vec::new();
+    for line in text.split('\n') {
+        let (mut at, mut width) = (0, 0);
+        let mut gap = None;
+        for (index, c) in line.char_indices() {
+            if c == ' ' && index > at {
+                gap = Some(index);
+            }
+            width += c.width().unwrap_or_default();
+            if width > columns
+                && let Some(gap) = gap.take()
+            {
+                lines.push(&line[at..gap]);
+                at = gap + 1;
+                width = line[at..index + c.len_utf8()].width();
+            }
+        }
+        lines.push(&line[at..]);
+    }
+    lines.join("\n")
 }
 
 /// Tells of an error.
@@ -57,11 +97,23 @@ pub(super) fn complain(error: &dyn std::error::Error) {
     ));
 }
 
+/// Makes sure that what is printed goes somewhere.
+///
+/// # Errors
+/// When we were started without a standard output.
+pub(super) fn must_be_open() -> io::Result<()> {
+    if stdio::output_is_closed() {
+        return Err(io::Error::from_raw_os_error(nix::libc::EBADF));
+    }
+    Ok(())
+}
+
 /// Shows something of the menu, on the terminal.
 ///
 /// # Errors
 /// When the terminal is gone.
 pub(super) fn show(text: &str) -> io::Result<()> {
+    must_be_open()?;
     let mut out = io::stdout();
     writeln!(out, "{text}")?;
     out.flush()
@@ -81,6 +133,7 @@ pub(super) fn data(line: &str) -> io::Result<()> {
 /// # Errors
 /// When they cannot be written.
 pub(super) fn raw(bytes: &[u8]) -> io::Result<()> {
+    must_be_open()?;
     let mut out = io::stdout();
     out.write_all(bytes)?;
     out.flush()
@@ -97,12 +150,21 @@ pub(super) fn raw_words(bytes: &[u8]) -> io::Result<()> {
 /// A message as it is shown: further lines of it are indented by one tab. A sender who is only claimed has a
 /// `~`.
 pub(super) fn letter(note: &Note<'_>) -> String {
-    let mut lines = note.body.split(|&b| b == b'\n').map(harmless);
-    let mut text = format!(
-        "{}: {}",
-        sender(note.from, note.trust),
-        lines.next().unwrap_or_default()
-    );
+    under(&format!("{}:", sender(note.from, note.trust)), note.body)
+}
+
+/// A message from somebody else than the one with whom one talks.
+pub(super) fn aside(note: &Note<'_>) -> String {
+    under(
+        &format!("[from {}]", sender(note.from, note.trust)),
+        note.body,
+    )
+}
+
+/// A text behind its heading.
+fn under(heading: &str, body: &[u8]) -> String {
+    let mut lines = body.split(|&b| b == b'\n').map(harmless);
+    let mut text = format!("{heading} {}", lines.next().unwrap_or_default());
     for line in lines {
         text.push_str("\n\t");
         text.push_str(&line);
@@ -141,7 +203,7 @@ fn distinct(name: String) -> String {
 }
 
 /// A sender's name, marked where it is a claim. Where nobody says which, nothing is marked.
-fn sender(from: &[u8], trust: Option<Trust>) -> String {
+pub(super) fn sender(from: &[u8], trust: Option<Trust>) -> String {
     let claim = match trust {
         Some(Trust::Open) => "~",
         Some(Trust::Local) | None => "",
@@ -152,6 +214,15 @@ fn sender(from: &[u8], trust: Option<Trust>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_end_between_words() {
+        assert_eq!(wrapped("a bc def", 4), "a bc\ndef");
+        assert_eq!(wrapped("a bc def", 5), "a bc\ndef");
+        assert_eq!(wrapped("abcdefgh ij\n k", 4), "abcdefgh\nij\n k");
+        assert_eq!(wrapped("ああ ああ", 5), "ああ\nああ");
+        assert_eq!(wrapped("a b ", 80), "a b ");
+    }
 
     #[test]
     fn nothing_drives_the_terminal() {

@@ -1,11 +1,23 @@
 //! What is longer than the screen.
 
 use std::io::{self, Write as _};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::sys::terminal;
+
+/// How often it is looked whether the pager has ended.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long a pager may take to give the terminal back.
+const LAST_PAGE: Duration = Duration::from_secs(1);
+
+/// The pager that has the terminal.
+static OPEN: Mutex<Option<Child>> = Mutex::new(None);
 
 /// Shows text on the terminal: through $PAGER where it is longer than the screen.
 ///
@@ -48,11 +60,53 @@ fn through_pager(text: &[u8]) -> bool {
         .stdin(Stdio::piped())
         .spawn();
     let Ok(mut child) = child else { return false };
-    if let Some(mut input) = child.stdin.take() {
+    let input = child.stdin.take();
+    *open() = Some(child);
+    if let Some(mut input) = input {
         // Whoever leaves the pager early has seen enough.
         let _ = input.write_all(&plain(text));
     }
-    child.wait().is_ok_and(|end| end.success())
+    loop {
+        // Nobody waits for it without the lock, so that nobody signals another process in its place.
+        let mut open = open();
+        let ended = open.as_mut().map_or(Ok(None), Child::try_wait);
+        if !matches!(ended, Ok(None)) || open.is_none() {
+            *open = None;
+            return matches!(ended, Ok(Some(end)) if end.success());
+        }
+        drop(open);
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn open() -> MutexGuard<'static, Option<Child>> {
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a pager has the terminal.
+pub(in crate::client) fn is_open() -> bool {
+    open().is_some()
+}
+
+/// Ends the pager, if there is one, so that it gives the terminal back. What goes on after a pager does not go on
+/// any more: this is for leaving.
+pub(in crate::client) fn end() {
+    let mut open = open();
+    if let Some(child) = open.as_mut() {
+        if let Ok(pid) = i32::try_from(child.id()) {
+            // It may have ended just now.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        let begun = Instant::now();
+        while matches!(child.try_wait(), Ok(None)) {
+            if begun.elapsed() > LAST_PAGE {
+                let _ = child.kill();
+                break;
+            }
+            std::thread::sleep(LOOK);
+        }
+        std::mem::forget(open);
+    }
 }
 
 /// The text without our colours, which a pager shows as what they are. What others have sent has no escape

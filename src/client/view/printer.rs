@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Stdout, StdoutLock, Write};
 
-use super::{harmless, json, letter, moment, page, sender};
+use super::{harmless, json, letter, moment, must_be_open, page, sender};
 use crate::client::link::Piece;
 use crate::client::note::Note;
 use crate::name::Name;
@@ -95,6 +95,12 @@ impl Printer {
         self.count
     }
 
+    /// Whether what is longer than the screen goes through the pager, as far as it is printed up to a
+    /// [`flush`](Self::flush).
+    pub(in crate::client) fn is_paged(&self) -> bool {
+        matches!(self.out, Out::Paged(_))
+    }
+
     /// Prints a piece of what was read from the server.
     ///
     /// # Errors
@@ -156,6 +162,7 @@ impl Printer {
     /// # Errors
     /// When it cannot be written.
     pub(in crate::client) fn flush(&mut self) -> io::Result<()> {
+        must_be_open()?;
         self.end_begun()?;
         self.out.flush()
     }

@@ -1,0 +1,62 @@
+//! Giving the terminal back when the menu is killed, and cannot do it: a child that does nothing else.
+
+use std::io::{self, Read as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream;
+
+use super::farewell::PASTE_OFF;
+use crate::client::view;
+use crate::sys::process::{self, Side};
+use crate::sys::signal::Blocked;
+use crate::sys::terminal::Mode;
+
+/// The menu's side of the keeper, which sees it vanish with the menu.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    _menu: UnixStream,
+}
+
+impl Keeper {
+    /// Forks the keeper of the terminal, which is to be as it is now.
+    ///
+    /// # Errors
+    /// When the calling process has threads, there is no terminal, or there can be no child.
+    pub(super) fn fork() -> io::Result<Self> {
+        if process::threads()? > 1 {
+            return Err(io::Error::other("the menu has threads already"));
+        }
+        let mode = Mode::of_input()?;
+        let (ours, theirs) = UnixStream::pair()?;
+        match process::fork()? {
+            Side::Parent(_) => Ok(Self { _menu: ours }),
+            Side::Child => {
+                // By what ends, or stops, the menu it is not to be ended, nor for what it does to a terminal
+                // that has passed on to a shell.
+                if let Ok(blocked) = Blocked::all() {
+                    blocked.for_good();
+                    let _ = process::leave_group();
+                    process::close_all_but(&mut [theirs.as_raw_fd()]);
+                    keep(theirs, &mode);
+                }
+                process::exit_now(0)
+            }
+        }
+    }
+}
+
+/// Waits for the menu's end. A terminal that is still in the editor's hands after that is given back; another
+/// one is none of ours.
+fn keep(mut menu: UnixStream, mode: &Mode) {
+    loop {
+        match menu.read(&mut [0]) {
+            Ok(0) => break,
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => break,
+            _ => {}
+        }
+    }
+    if Mode::of_input().is_ok_and(|now| now.is_of_an_editor()) && mode.restore().is_ok() {
+        // Where that does not work, there is nobody to tell.
+        let _ = view::raw(PASTE_OFF.as_bytes());
+        let _ = view::raw(b"\r\n");
+    }
+}

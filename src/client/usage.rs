@@ -1,0 +1,151 @@
+//! What is said to somebody whose command line is not understood, or who asks for help.
+
+use std::process::ExitCode;
+
+use clap::CommandFactory as _;
+use clap::error::{ContextKind, ErrorKind};
+
+use super::cli::Cli;
+use super::failure::exit;
+use super::view;
+
+/// Answers with the help that was asked for, or says what is wrong with the command line.
+pub(super) fn answer(mut error: clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let printed = view::raw(error.render().to_string().as_bytes());
+        return match printed {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => {
+                if e.kind() != std::io::ErrorKind::BrokenPipe {
+                    view::say(&format!("dropline: cannot write: {e}"));
+                }
+                exit::CANNOT_WRITE.into()
+            }
+        };
+    }
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    let is_odd = match error.kind() {
+        ErrorKind::InvalidSubcommand => true,
+        ErrorKind::ValueValidation => about(&error, ContextKind::InvalidArg).contains("PORT"),
+        _ => false,
+    };
+    if let Some(word) = first_word(&words).filter(|_| is_odd) {
+        let like = similar(word).map(|command| format!("; there is '{command}'"));
+        view::say(&format!(
+            "error: '{word}' is no command{}\n\nFor more information, try '--help'.",
+            like.unwrap_or_default()
+        ));
+        return exit::USAGE.into();
+    }
+    // Only these take words that may begin with a hyphen.
+    let usage = about(&error, ContextKind::Usage);
+    let takes_words = ["<TEXT>", "<COMMAND>", "[WORD]"];
+    if !takes_words.iter().any(|word| usage.contains(word)) {
+        error.remove(ContextKind::Suggested);
+    }
+    view::say(error.render().to_string().trim_end());
+    exit::USAGE.into()
+}
+
+/// What an error says about something; empty where it says nothing.
+fn about(error: &clap::Error, kind: ContextKind) -> String {
+    error.get(kind).map(ToString::to_string).unwrap_or_default()
+}
+
+/// The first word that is neither an option nor the value of one.
+fn first_word(words: &[impl AsRef<str>]) -> Option<&str> {
+    const WITH_VALUE: [&str; 8] = [
+        "-d",
+        "--server",
+        "-u",
+        "--user",
+        "-s",
+        "--source",
+        "--dialect",
+        "--colour",
+    ];
+    let mut words = words.iter().map(AsRef::as_ref);
+    while let Some(word) = words.next() {
+        if WITH_VALUE.contains(&word) {
+            words.next();
+        } else if !word.starts_with('-') {
+            return Some(word);
+        }
+    }
+    None
+}
+
+/// The command that is spelt nearly like this.
+fn similar(word: &str) -> Option<String> {
+    /// How many letters may be wrong.
+    const MOST: usize = 2;
+    let command = Cli::command();
+    let names = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    names
+        .map(|sub| (distance(word, sub.get_name()), sub.get_name().to_owned()))
+        .filter(|(distance, name)| *distance <= MOST && *distance < name.len() / 2 + 1)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// How many letters must be changed, added or taken away to make one word of another (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut before = i;
+        row[0] = i + 1;
+        for (j, b) in other.iter().enumerate() {
+            let changed = before + usize::from(a != *b);
+            before = row[j + 1];
+            row[j + 1] = changed.min(before + 1).min(row[j] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+/// Whether this looks like an option, and not like a text.
+pub(super) fn is_like_an_option(word: &str) -> bool {
+    let letters = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
+    letters.is_some_and(|letters| {
+        letters.starts_with(|c: char| c.is_ascii_alphabetic())
+            && letters
+                .split('=')
+                .next()
+                .is_some_and(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_that_are_spelt_wrong_are_recognised() {
+        assert_eq!(similar("sned").as_deref(), Some("send"));
+        assert_eq!(similar("histroy").as_deref(), Some("history"));
+        assert_eq!(similar("localhost"), None);
+        assert_eq!(similar("bob"), None);
+        assert_eq!(first_word(&["-u", "al", "-v", "sned", "bob"]), Some("sned"));
+        assert_eq!(first_word(&["-v"]), None);
+    }
+
+    #[test]
+    fn options_look_like_options() {
+        for option in ["--tll", "--ttl=5", "-x", "--no-such"] {
+            assert!(is_like_an_option(option), "{option}");
+        }
+        for text in [
+            "-",
+            "--",
+            "-5",
+            "--- done ---",
+            "-x is an option",
+            "a",
+            "->",
+        ] {
+            assert!(!is_like_an_option(text), "{text}");
+        }
+    }
+}
