@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::session::Session;
-use crate::support::{Daemon, wait_until};
+use crate::support::{Daemon, skip, wait_until};
 
 /// strace on a daemon and all that it forks from now on.
 struct Trace {
@@ -53,10 +53,6 @@ impl Trace {
         }
         calls
     }
-}
-
-fn skip(test: &str, why: &str) {
-    println!("SKIPPED {test}: {why}");
 }
 
 /// How many bytes these calls wrote to files.

@@ -32,6 +32,27 @@ fn the_exchange_of_the_specification() {
 }
 
 #[test]
+fn what_is_pipelined_may_go_to_any_number_of_mailboxes() {
+    // More than a child may have files open.
+    const MANY: usize = 500;
+    let daemon = Daemon::start();
+    let mut session = Session::of(&daemon, "alice");
+    for round in 1..=2 {
+        let requests: Vec<_> = (0..MANY).map(|n| format!("SEND n{n} 2\nhi\n")).collect();
+        session.send(requests.concat());
+        for n in 0..MANY {
+            let answer = session.line();
+            let end = format!(" to=n{n} seq={round}");
+            assert!(
+                answer.starts_with("OK ") && answer.ends_with(&end),
+                "{answer}"
+            );
+        }
+    }
+    assert_eq!(daemon.fetch("n499"), ["n499;alice;hi"; 2]);
+}
+
+#[test]
 fn what_is_pipelined_is_answered_in_order() {
     let daemon = Daemon::start();
     let mut alice = Session::of(&daemon, "alice");

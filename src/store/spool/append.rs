@@ -22,7 +22,24 @@ pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<Outcome> {
     if let Err(e) = spool.room_on_disk() {
         return batch.iter().map(|_| Err(e.clone())).collect();
     }
-    let groups = by_mailbox(batch);
+    let mut outcomes: Vec<Option<Outcome>> = batch.iter().map(|_| None).collect();
+    for groups in by_mailbox(batch).chunks(AT_ONCE) {
+        append_groups(spool, batch, groups, &mut outcomes);
+    }
+    // Every message is in one group.
+    outcomes.into_iter().flatten().collect()
+}
+
+/// How many mailboxes a process appends to at once: it has two files open for each, and may not have many.
+const AT_ONCE: usize = 32;
+
+/// Appends to these mailboxes, and waits once for all of them.
+fn append_groups(
+    spool: &Spool,
+    batch: &[Delivery<'_>],
+    groups: &[Group<'_>],
+    outcomes: &mut [Option<Outcome>],
+) {
     let written: Vec<_> = groups
         .iter()
         .map(|group| write(spool, batch, group))
@@ -33,8 +50,7 @@ pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<Outcome> {
             .flatten()
             .for_each(|written| file::begin_sync(&written.open.file));
     }
-    let mut outcomes: Vec<Option<Outcome>> = batch.iter().map(|_| None).collect();
-    for (group, written) in groups.into_iter().zip(written) {
+    for (group, written) in groups.iter().zip(written) {
         // Outside the lock, so that the file system commits many messages at once.
         let fates = written.and_then(|written| {
             written.make_durable(spool)?;
@@ -44,18 +60,16 @@ pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<Outcome> {
         });
         match fates {
             Ok(fates) => {
-                for (index, fate) in group.indexes.into_iter().zip(fates) {
+                for (&index, fate) in group.indexes.iter().zip(fates) {
                     outcomes[index] = Some(fate);
                 }
             }
             Err(e) => group
                 .indexes
-                .into_iter()
-                .for_each(|index| outcomes[index] = Some(Err(e.clone()))),
+                .iter()
+                .for_each(|&index| outcomes[index] = Some(Err(e.clone()))),
         }
     }
-    // Every message is in one group.
-    outcomes.into_iter().flatten().collect()
 }
 
 /// The messages of a batch that go to one mailbox, in their order.
