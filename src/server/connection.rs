@@ -1,7 +1,7 @@
 //! One client's connection, as its child sees it: every wait has a deadline, and ends early when the
 //! daemon is told to end.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use crate::sys::poll::{self, Want};
 use crate::sys::signal::Inbox;
 use crate::sys::socket::{self, Fate, Stream};
 
-/// How much is read with one call at first: a line, in few pages of memory.
+/// How much is read with one call where one request is expected: a line, in few pages of memory.
 const FIRST_READ: usize = 2 * 1024;
-/// And at most.
+/// And where many are.
 const MOST_READ: usize = 64 * 1024;
 /// For each of so many bytes that a client takes, it gets another second.
 const BYTES_A_SECOND: usize = 64 * 1024;
@@ -113,7 +113,9 @@ impl Connection {
     ) -> io::Result<Received> {
         let deadline = Deadline::after(limit);
         loop {
-            match self.read(buffer) {
+            // Whoever has said much is likely to say more.
+            let room = self.room.max(buffer.len().min(MOST_READ));
+            match self.stream.read_onto(buffer, room) {
                 Ok(0) => {
                     self.ended = true;
                     return Ok(Received::End);
@@ -135,17 +137,9 @@ impl Connection {
         }
     }
 
-    /// Appends what the kernel has, at most `room`; how much that was. Whoever fills that has more to say, and
-    /// gets more room.
-    fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        let before = buffer.len();
-        buffer.resize(before + self.room, 0);
-        let read = (&self.stream).read(&mut buffer[before..]);
-        buffer.truncate(before + read.as_ref().map_or(0, |n| *n));
-        if matches!(read, Ok(n) if n == self.room) {
-            self.room = MOST_READ.min(2 * self.room);
-        }
-        read
+    /// Expects many requests: what has come is read with one call.
+    pub(super) fn expect_many(&mut self) {
+        self.room = MOST_READ;
     }
 
     /// Sends each answer at once.

@@ -58,6 +58,23 @@ impl Stream {
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
         }
     }
+
+    /// Appends what has come to `buffer`, at most `room` bytes; how many that were. Memory that nothing is read to is
+    /// not touched.
+    ///
+    /// # Errors
+    /// Those of `recv(2)`.
+    pub(crate) fn read_onto(&self, buffer: &mut Vec<u8>, room: usize) -> io::Result<usize> {
+        buffer.reserve(room);
+        let spare = buffer.spare_capacity_mut();
+        let room = room.min(spare.len());
+        // SAFETY: the pointer is to `room` bytes that are ours to write.
+        let n = unsafe { libc::recv(self.as_fd().as_raw_fd(), spare.as_mut_ptr().cast(), room, 0) };
+        let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
+        // SAFETY: so many of them were written.
+        unsafe { buffer.set_len(buffer.len() + n) };
+        Ok(n)
+    }
 }
 
 impl Read for &Stream {

@@ -90,6 +90,7 @@ impl Talk<'_> {
     /// Serves a client of the session dialect that has said something.
     pub(super) fn session(&mut self) -> io::Result<Outcome> {
         self.connection.send_at_once()?;
+        self.connection.expect_many();
         let mut session = Session {
             talk: self,
             name: None,
