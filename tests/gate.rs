@@ -1,34 +1,11 @@
 //! Limits before the fork, and what an operator sees of them.
 
 use std::io::Write;
-use std::process::Output;
 
 use nix::sys::signal::Signal;
 
 use crate::support::session::Session;
-use crate::support::{Daemon, listen, program, wait_until};
-
-fn ctl(daemon: &Daemon, args: &[&str]) -> Output {
-    program("droplinectl")
-        .arg("--run-dir")
-        .arg(daemon.path().join("run"))
-        .args(args)
-        .output()
-        .expect("run")
-}
-
-/// The daemon's status.
-fn status(daemon: &Daemon) -> serde_json::Value {
-    let output = ctl(daemon, &["status", "--json"]);
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
-fn counter(daemon: &Daemon, name: &str) -> u64 {
-    status(daemon)["counters"][name]
-        .as_u64()
-        .expect("a counter")
-}
+use crate::support::{Daemon, counter, ctl, listen, program, status, wait_until};
 
 #[test]
 fn no_source_has_more_than_its_share() {

@@ -1,11 +1,10 @@
-//! What a child may use, and what becomes of everybody else when one breaks or there can be no more.
+//! What a child may use, and what becomes of everybody else when there can be no more.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use crate::support::session::Session;
-use crate::support::{Daemon, listen, program, skip, wait_until};
+use crate::support::{Daemon, listen, skip, wait_until};
 
 #[test]
 fn a_child_may_use_so_much_and_no_more() {
@@ -28,37 +27,6 @@ fn a_child_may_use_so_much_and_no_more() {
     assert_eq!(limit(child, "Max processes"), "0");
     assert_eq!(limit(child, "Max open files"), "128");
     assert_ne!(limit(&daemon.pid().to_string(), "Max processes"), "0");
-}
-
-#[test]
-fn a_child_that_panics_ends_alone_and_is_counted() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let spool = dir.path().join("spool");
-    let env = [("DROPLINED_PANIC", Path::new("fetch bob"))];
-    let daemon = Daemon::with_spool(dir, &spool, "penalty_exempt = []\n", &env);
-    daemon.store("bob", "al", "hi");
-    let mut other = Session::of(&daemon, "carol");
-    assert_eq!(daemon.ask("fetch;bob\n"), "");
-    daemon.logged("a bug in this program: panicked at");
-    daemon.logged("ended with status 70");
-    // Its source waits for half a minute; who is there already does not notice.
-    assert_eq!(other.ask("FETCH"), "END n=0 more=0 waiting=0");
-    wait_until("the source is penalized", || {
-        daemon
-            .ask("store;bob;al;hi\n")
-            .starts_with("Message declined. Too many useless")
-    });
-    let output = program("droplinectl")
-        .arg("--run-dir")
-        .arg(daemon.path().join("run"))
-        .arg("metrics")
-        .output()
-        .expect("run");
-    let metrics = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        metrics.contains("\ndropline_crashes_total 1\n"),
-        "{metrics}"
-    );
 }
 
 #[test]

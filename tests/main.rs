@@ -4,6 +4,7 @@
 mod admin;
 mod attack;
 mod chat;
+mod children;
 mod client;
 mod commands;
 mod delivery;

@@ -4,6 +4,7 @@ pub(crate) mod frames;
 pub(crate) mod ledger;
 pub(crate) mod menu;
 pub(crate) mod namespace;
+mod operator;
 pub(crate) mod proxy;
 pub(crate) mod session;
 pub(crate) mod wire;
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+pub(crate) use self::operator::{counter, ctl, status};
 
 /// How long anything may take before a test fails: far more than it takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
