@@ -69,6 +69,14 @@ fn who_wastes_our_time_waits() {
     assert!(counter(&daemon, "refused_penalty") >= 1);
     assert_eq!(counter(&daemon, "garbage"), 1);
     wait_until("it is over", || daemon.ask("store;bob;al;hi\n") != refusal);
+    // Who takes too long waits for longer.
+    let daemon = Daemon::with("penalty_exempt = []\nrequest_timeout = 1\n", &[]);
+    let slow = daemon.say(b"HELLO dropline/1\nSEND bob 5\n");
+    assert!(listen(slow).contains("\nERR timeout "));
+    wait_until("it is penalized", || {
+        daemon.ask("store;bob;al;hi\n") == refusal
+    });
+    assert_eq!(counter(&daemon, "timeouts"), 1);
     // By default, this machine is never penalized.
     let daemon = Daemon::start();
     for _ in 0..5 {

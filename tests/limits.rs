@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 use crate::support::session::Session;
 use crate::support::{Daemon, listen, skip, wait_until};
@@ -62,6 +63,13 @@ fn without_processes_clients_are_told_and_served_when_there_are_some() {
     let refusal = "Message declined. The server is out of processes, try again later\n";
     assert_eq!(listen(daemon.say(b"fetch;bob\n")), refusal);
     daemon.logged("cannot fork a child for ");
+    // After each failure it waits for a tenth of a second.
+    let begun = Instant::now();
+    for _ in 0..4 {
+        assert_eq!(listen(daemon.say(b"fetch;bob\n")), refusal);
+    }
+    assert!(begun.elapsed() > Duration::from_millis(350));
+    assert_eq!(daemon.log().matches("cannot fork a child for ").count(), 1);
     drop(held);
     wait_until("there are processes again", || {
         daemon.ask("store;bob;al;hi\n") == "Message accepted and stored:\n"

@@ -17,6 +17,7 @@ mod limits;
 mod line;
 mod load;
 mod logins;
+mod master;
 mod menu;
 mod net;
 mod once;
