@@ -1,6 +1,7 @@
 //! Limits before the fork, and what an operator sees of them.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -51,6 +52,27 @@ fn who_has_not_asked_for_anything_is_dropped_by_lot() {
     assert!((1..60).contains(&refused), "{refused} of 60");
     assert_eq!(counter(&daemon, "refused_early"), refused as u64);
     drop(silent);
+}
+
+#[test]
+fn a_crowd_that_asks_for_nothing_makes_room() {
+    let daemon = Daemon::with(
+        "early_drop = 4\nmax_children = 8\nidle_timeout = 3600\n",
+        &[],
+    );
+    let session = Session::of(&daemon, "al");
+    // Their time is not over for long: 30 seconds, or 10 for those who come late.
+    let silent: Vec<_> = (0..7).map(|_| daemon.say(b"\x00")).collect();
+    let begun = Instant::now();
+    wait_until("somebody else is served", || {
+        daemon.ask("store;bob;al;hi\n") == "Message accepted and stored:\n"
+    });
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    daemon.logged("connections have not asked for anything in time, and there is a crowd");
+    wait_until("they are counted", || counter(&daemon, "timeouts") >= 4);
+    assert_eq!(counter(&daemon, "crashes"), 0);
+    drop((session, silent));
 }
 
 #[test]
