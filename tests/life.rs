@@ -148,6 +148,21 @@ fn the_configuration_is_checked() {
         ("prot = 8282", 78, "line 1, column 1"),
         ("port = \"x\"", 78, "line 1"),
         ("max_body = 0", 78, "1 to 1048576"),
+        (
+            "\nuser = \"nobody-here\"",
+            78,
+            "line 2, column 8: there is no account",
+        ),
+        (
+            "bind = [\"::\", \"::1\"]",
+            78,
+            "line 1, column 8: \"::\" is all",
+        ),
+        (
+            "max_children = 9\nearly_drop = 10",
+            0,
+            "is odd at line 2, column 14",
+        ),
     ] {
         fs::write(&file, text).expect("written");
         let output = program("droplined")
@@ -160,6 +175,17 @@ fn the_configuration_is_checked() {
         assert_eq!(output.status.code(), Some(status), "{text}: {said}");
         assert!(said.contains(word), "{text}: {said}");
     }
+    fs::write(&file, "log = \"stderr\"").expect("written");
+    let mut check = program("droplined");
+    let output = check
+        .args(["--check", "-d", "--config"])
+        .arg(&file)
+        .output();
+    let said = String::from_utf8_lossy(&output.expect("run").stderr).into_owned();
+    assert!(
+        said.contains("with log = \"stderr\" nothing is logged"),
+        "{said}"
+    );
     let output = program("droplined")
         .args(["--check", "--config", "/nowhere"])
         .output()
@@ -310,6 +336,11 @@ fn sighup_reads_the_configuration_again_and_keeps_the_old_one_if_it_is_wrong() {
     );
     reload("bind = [\"::1\"]\n", "bind has changed");
     daemon.store("bob", "al", "where it always was");
+    reload(
+        "syslog_socket = \"/elsewhere\"\n",
+        "syslog_socket has changed",
+    );
+    reload("max_children = 9\nearly_drop = 10\n", "is odd at line 2");
 }
 
 /// A daemon whose standard output, where it says its port, and standard error are the test's own.

@@ -289,7 +289,7 @@ fn the_log_goes_to_syslog_and_survives_its_restart_under_load() {
         return skip("the_log_goes_to_syslog", "there is no rsyslogd");
     };
     let config = format!(
-        "syslog_socket = \"{}/log\"\npenalty_exempt = []\n",
+        "syslog_socket = \"{}/log\"\npenalty_exempt = []\nrequest_timeout = 1\n",
         dir.path().display()
     );
     let daemon = Detached::start(&config);
@@ -335,6 +335,14 @@ fn the_log_goes_to_syslog_and_survives_its_restart_under_load() {
     wait_until("the master has found it, too", || {
         let log = rsyslogd.log();
         log.contains(&format!("droplined[{}]: children ", daemon.pid()))
+    });
+    // So have those who take too long.
+    let slow = daemon.ask("HELLO dropline/1\nSEND bob 5\n");
+    assert!(slow.contains("\nERR timeout "), "{slow}");
+    wait_until("it is logged", || {
+        let log = rsyslogd.log();
+        let line = log.lines().find(|line| line.contains(" too slow: session"));
+        line.is_some_and(|line| line.starts_with("auth.info droplined["))
     });
     report("rsyslogd restarted under load: 50 messages accepted meanwhile");
 }

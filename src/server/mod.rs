@@ -78,6 +78,11 @@ pub fn main() -> ExitCode {
             return exit::CONFIGURATION.into();
         }
     };
+    if cli.daemon && config.log == LogTo::Stderr {
+        log::warn!(
+            "a daemon that detaches has no standard error: with log = \"stderr\" nothing is logged"
+        );
+    }
     if cli.check {
         log::info!("the configuration is valid");
         return ExitCode::SUCCESS;

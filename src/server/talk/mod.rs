@@ -108,7 +108,8 @@ pub(super) fn talk(
         Outcome::Done(what) => log::info!("{peer} {what} ({took})"),
         Outcome::Refused(why) => log::info!(target: AUTH, "{peer} refused: {why} ({took})"),
         Outcome::Failed(why) => log::error!("{peer} {why} ({took})"),
-        Outcome::Broken(how) | Outcome::Slow(how) => log::info!("{peer} {how} ({took})"),
+        Outcome::Broken(how) => log::info!("{peer} {how} ({took})"),
+        Outcome::Slow(how) => log::info!(target: AUTH, "{peer} too slow: {how} ({took})"),
         Outcome::Garbage(why) => log::info!(target: AUTH, "{peer} refused: {why} ({took})"),
         Outcome::Nothing => log::debug!("{peer} said nothing ({took})"),
     }
