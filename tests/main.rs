@@ -8,6 +8,7 @@ mod children;
 mod client;
 mod commands;
 mod delivery;
+mod expire;
 mod framed;
 mod gate;
 mod house;

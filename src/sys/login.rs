@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, User};
@@ -51,6 +52,29 @@ impl Account {
     /// Whether it is root's.
     pub(crate) fn is_root(&self) -> bool {
         self.0.uid.is_root()
+    }
+}
+
+/// Lets root, who may do anything to the directory `path`, become the account that owns it, for good, so that what is
+/// made there belongs to its owner. Nothing happens where there is no such directory, or this process is not root's.
+///
+/// # Errors
+/// When the owner has no account; those of [`become_account`].
+pub(crate) fn become_owner(path: &Path) -> io::Result<()> {
+    let owner = match std::fs::metadata(path) {
+        Ok(meta) => std::os::unix::fs::MetadataExt::uid(&meta),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    if !is_root() || owner == 0 {
+        return Ok(());
+    }
+    match User::from_uid(Uid::from_raw(owner))? {
+        Some(user) => become_account(&Account(user)),
+        None => {
+            let message = format!("user number {owner} has no account");
+            Err(io::Error::new(io::ErrorKind::NotFound, message))
+        }
     }
 }
 
