@@ -10,7 +10,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::support::{Daemon, PATIENCE, files_below, listen, messages, program, wait_until};
+use crate::support::{
+    Daemon, PATIENCE, configure, files_below, listen, messages, program, wait_until,
+};
 
 #[test]
 fn both_signals_end_it_cleanly() {
@@ -93,7 +95,9 @@ fn a_second_daemon_is_refused_with_the_number_of_the_first() {
         (other.path(), run.as_path()),
     ] {
         let output = program("droplined")
-            .args(["-p", "0", "--spool"])
+            .args(["-p", "0", "--config"])
+            .arg(configure(other.path(), ""))
+            .arg("--spool")
             .arg(spool)
             .arg("--run-dir")
             .arg(run)
@@ -114,6 +118,8 @@ fn a_taken_port_is_named() {
     for flags in [&["-p", &port][..], &[&port]] {
         let output = program("droplined")
             .args(flags)
+            .arg("--config")
+            .arg(configure(other.path(), ""))
             .arg("--spool")
             .arg(other.path().join("spool"))
             .arg("--run-dir")
@@ -309,9 +315,8 @@ fn everything_in_the_spool_is_for_its_owner_alone() {
 #[test]
 fn sighup_reads_the_configuration_again_and_keeps_the_old_one_if_it_is_wrong() {
     let daemon = Daemon::with("max_body = 3", &[]);
-    let file = daemon.path().join("droplined.toml");
     let reload = |text: &str, said: &str| {
-        fs::write(&file, text).expect("written");
+        configure(daemon.path(), text);
         daemon.signal(Signal::SIGHUP);
         wait_until("it says so", || daemon.log().contains(said));
     };
@@ -347,7 +352,8 @@ fn sighup_reads_the_configuration_again_and_keeps_the_old_one_if_it_is_wrong() {
 fn with_pipes(stderr: Stdio) -> (TempDir, Child) {
     let dir = tempfile::tempdir().expect("a directory");
     let child = program("droplined")
-        .args(["-p", "0", "--ready-fd", "1", "--config", "/dev/null"])
+        .args(["-p", "0", "--ready-fd", "1", "--config"])
+        .arg(configure(dir.path(), ""))
         .arg("--spool")
         .arg(dir.path().join("spool"))
         .arg("--run-dir")

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Daemon, counter, listen, program, skip, wait_until};
+use crate::support::{Daemon, configure, counter, listen, program, skip, wait_until};
 
 #[test]
 fn the_port_can_be_had_again_at_once() {
@@ -214,7 +214,9 @@ fn the_pid_file_leads_nowhere_else() {
     fs::write(&precious, "precious").expect("written");
     std::os::unix::fs::symlink(&precious, run.join("droplined.pid")).expect("linked");
     let output = program("droplined")
-        .args(["-p", "0", "--config", "/dev/null", "--run-dir"])
+        .args(["-p", "0", "--config"])
+        .arg(configure(dir.path(), ""))
+        .arg("--run-dir")
         .arg(&run)
         .arg("--spool")
         .arg(dir.path().join("spool"))

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::support::{Daemon, PATIENCE, listen, program, report, skip, wait_until};
+use crate::support::{Daemon, PATIENCE, configure, listen, program, report, skip, wait_until};
 
 /// A daemon that has detached. Ended when dropped.
 struct Detached {
@@ -34,7 +34,7 @@ fn detach_in(dir: &Path, port: u16, config: &str) -> Output {
     } else {
         format!("syslog_socket = \"{}\"\n{config}", socket.display())
     };
-    fs::write(dir.join("droplined.toml"), config).expect("written");
+    configure(dir, &config);
     program("droplined")
         // Relative paths are those of the directory that it is started in.
         .current_dir(dir)
@@ -426,6 +426,8 @@ fn sockets_are_taken_from_the_service_manager() {
         .args(["-l", &format!("127.0.0.1:{port}"), "-l"])
         .arg(&path)
         .arg(program("droplined").get_program())
+        .arg("--config")
+        .arg(configure(dir.path(), ""))
         .arg("--spool")
         .arg(dir.path().join("spool"))
         .arg("--run-dir")
