@@ -1,11 +1,11 @@
 //! What the master promises: to the kernel's queues, to whoever started it, and to its children.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -275,6 +275,65 @@ fn who_is_not_root_needs_nothing_installed() {
         "{said}"
     );
     assert!(start(&[]).contains("$HOME is not set; use --spool and --run-dir"));
+}
+
+/// The configuration of the system's daemon, in a view of /etc that nobody else has.
+#[test]
+fn the_usual_configuration_is_read_again_by_a_daemon_that_is_not_root_any_more() {
+    let test = "the_usual_configuration_is_read_again";
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("set");
+    let view = "cd \"$0\" && mkdir up work && \
+        mount -t overlay none -o lowerdir=/etc,upperdir=up,workdir=work /etc && \
+        mkdir -p /etc/dropline && cp first.toml /etc/dropline/droplined.toml && exec \"$@\"";
+    fs::write(
+        dir.path().join("first.toml"),
+        "user = \"games\"\nmax_body = 3\n",
+    )
+    .expect("written");
+    let mut child = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-c", view])
+        .arg(dir.path())
+        .arg(program("droplined").get_program())
+        .args(["-p", "0", "--ready-fd", "1", "--spool"])
+        .arg(dir.path().join("spool"))
+        .arg("--run-dir")
+        .arg(dir.path().join("run"))
+        .stdout(Stdio::piped())
+        .stderr(fs::File::create(dir.path().join("log")).expect("made"))
+        .spawn()
+        .expect("run");
+    let mut port = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    stdout.read_line(&mut port).expect("readable");
+    let log = || fs::read_to_string(dir.path().join("log")).expect("a log");
+    let Ok(port) = port.trim().parse::<u16>() else {
+        let _ = child.wait();
+        assert!(!log().contains("droplined["), "{}", log());
+        return skip(test, "there is no overlay over /etc");
+    };
+    let reload = |text: &str, says: &str| {
+        let file = format!("/proc/{}/root/etc/dropline/droplined.toml", child.id());
+        fs::write(file, text).expect("written");
+        let pid = i32::try_from(child.id()).expect("a pid");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGHUP).expect("signalled");
+        wait_until(says, || log().contains(says));
+    };
+    let ask = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connected");
+        stream.write_all(b"store;bob;al;four\n").expect("sent");
+        listen(stream)
+    };
+    assert!(ask().contains("at most 3 bytes"));
+    reload(
+        "user = \"games\"\nmax_body = 4\n",
+        "the configuration was read again",
+    );
+    assert_eq!(ask(), "Message accepted and stored:\n");
+    reload("max_body = x\n", "stays as it was");
+    assert!(!log().contains("has changed"), "{}", log());
+    child.kill().expect("killed");
+    child.wait().expect("ended");
 }
 
 #[test]

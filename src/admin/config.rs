@@ -25,7 +25,7 @@ pub(super) enum ConfigError {
     Unreadable(PathBuf, std::io::Error),
     /// What it says cannot be.
     #[error(
-        "the configuration {0} is wrong ({1}): `droplined --check --config {0}` says where; nothing was done"
+        "the configuration {0} is wrong ({1}): `droplined --check --config {0}` says where; nothing was done (--spool names the spool without it)"
     )]
     Wrong(PathBuf, String),
 }

@@ -125,13 +125,13 @@ pub(super) enum ConfigError {
 }
 
 impl Config {
-    /// The configuration that these flags, and the file they name or the usual one, make.
+    /// The configuration that these flags, and the file they name or that of these places, make. The places are those
+    /// of whoever started the daemon, and not of whom it has become.
     ///
     /// # Errors
     /// What is wrong with the file, with line and column.
-    pub(super) fn load(cli: &Cli) -> Result<Self, ConfigError> {
-        let place = Places::of_this_user();
-        let file = match (&cli.config, &place) {
+    pub(super) fn load(cli: &Cli, place: Option<&Places>) -> Result<Self, ConfigError> {
+        let file = match (&cli.config, place) {
             (Some(path), _) => File::read(path, cli.check)?,
             (None, Some(place)) if place.config.exists() => File::read(&place.config, cli.check)?,
             (None, _) => File::default(),
@@ -165,8 +165,8 @@ impl Config {
         keys
     }
 
-    fn merge(cli: &Cli, file: File, place: Option<Places>) -> Result<Self, ConfigError> {
-        let (spool, run_dir) = place.map(|p| (p.spool, p.run_dir)).unzip();
+    fn merge(cli: &Cli, file: File, place: Option<&Places>) -> Result<Self, ConfigError> {
+        let (spool, run_dir) = place.map(|p| (p.spool.clone(), p.run_dir.clone())).unzip();
         let limits = limits(&file);
         let seconds = |n: u64| Duration::from_secs(n);
         let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
@@ -287,7 +287,7 @@ mod tests {
             spool: "/s".into(),
             run_dir: "/r".into(),
         };
-        Config::merge(&cli, file, Some(place)).map_err(|e| e.to_string())
+        Config::merge(&cli, file, Some(&place)).map_err(|e| e.to_string())
     }
 
     #[test]
