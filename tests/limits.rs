@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::session::Session;
-use crate::support::{Daemon, listen, skip, wait_until};
+use crate::support::{Daemon, configure, listen, program, skip, wait_until};
 
 #[test]
 fn a_child_may_use_so_much_and_no_more() {
@@ -47,6 +49,49 @@ fn with_many_children_each_has_less_time() {
     wait_until("it is gone", || daemon.children().len() <= 2);
     assert_eq!(daemon.children().len(), 2, "the others still have time");
     drop(early);
+}
+
+#[test]
+fn what_the_kernel_lacks_of_the_sandbox_is_said_or_required() {
+    let test = "what_the_kernel_lacks_of_the_sandbox";
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip(test, "strace is not installed");
+    }
+    let lacks = |dir: &Path| {
+        let trace = dir.join("trace").display().to_string();
+        let call = "landlock_create_ruleset";
+        let inject = format!("inject={call}:error=ENOSYS");
+        let trace_it = format!("trace={call}");
+        let words = [
+            "strace", "-DD", "-qq", "-o", &trace, "-e", &trace_it, "-e", &inject,
+        ];
+        words.map(str::to_owned)
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let starter = lacks(dir.path());
+    let starter: Vec<&str> = starter.iter().map(String::as_str).collect();
+    let daemon = Daemon::started_by(&starter, dir, "");
+    daemon.logged("the sandbox is without landlock: ");
+    daemon.store("bob", "al", "and it serves");
+    let dir = tempfile::tempdir().expect("a directory");
+    let [strace, rest @ ..] = lacks(dir.path());
+    let output = Command::new(strace)
+        .args(rest)
+        .arg(program("droplined").get_program())
+        .args(["-p", "0", "--config"])
+        .arg(configure(dir.path(), "sandbox = \"require\"\n"))
+        .arg("--spool")
+        .arg(dir.path().join("spool"))
+        .arg("--run-dir")
+        .arg(dir.path().join("run"))
+        .output()
+        .expect("run");
+    assert_eq!(output.status.code(), Some(69));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("landlock: ") && said.contains("sandbox = \"require\""),
+        "{said}"
+    );
 }
 
 #[test]
