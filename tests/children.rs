@@ -1,5 +1,6 @@
 //! Children that break, or are killed: each ends alone.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
@@ -44,6 +45,41 @@ fn a_child_that_takes_too_much_memory_ends_alone_and_is_counted() {
     assert_eq!(other.ask("FETCH"), "END n=0 more=0 waiting=0");
     daemon.store("bob", "al", "it serves");
     assert_eq!(counter(&daemon, "crashes"), 1, "nobody else");
+}
+
+#[test]
+fn a_killed_child_is_noticed_and_nobody_else_suffers() {
+    let daemon = Daemon::start();
+    let client = daemon.say(b"HELLO");
+    wait_until("it is served", || !daemon.children().is_empty());
+    let child = daemon.children()[0].clone();
+    let killed = Command::new("kill")
+        .args(["-KILL", &child])
+        .status()
+        .expect("kill");
+    assert!(killed.success());
+    wait_until("it is logged", || {
+        daemon.log().contains("killed by SIGKILL")
+    });
+    drop(client);
+    daemon.store("bob", "al", "hi");
+}
+
+#[test]
+fn children_do_not_outlive_a_killed_master() {
+    let daemon = Daemon::start();
+    daemon.store("bob", "al", "hi");
+    let client = daemon.say(b"fetch;bob\n");
+    wait_until("it is served", || daemon.children().len() == 1);
+    let child = daemon.children()[0].clone();
+    let dir = daemon.kill();
+    drop(client);
+    wait_until("the child has ended", || {
+        let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    });
+    let daemon = Daemon::in_dir(dir, "", &[]);
+    assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::support::{
-    Daemon, PATIENCE, configure, files_below, listen, messages, program, wait_until,
+    Daemon, PATIENCE, configure, counter, files_below, listen, messages, program, wait_until,
 };
 
 #[test]
@@ -243,41 +243,6 @@ fn it_survives_having_no_descriptors() {
 }
 
 #[test]
-fn a_killed_child_is_noticed_and_nobody_else_suffers() {
-    let daemon = Daemon::start();
-    let client = daemon.say(b"HELLO");
-    wait_until("it is served", || !daemon.children().is_empty());
-    let child = daemon.children()[0].clone();
-    let killed = Command::new("kill")
-        .args(["-KILL", &child])
-        .status()
-        .expect("kill");
-    assert!(killed.success());
-    wait_until("it is logged", || {
-        daemon.log().contains("killed by SIGKILL")
-    });
-    drop(client);
-    daemon.store("bob", "al", "hi");
-}
-
-#[test]
-fn children_do_not_outlive_a_killed_master() {
-    let daemon = Daemon::start();
-    daemon.store("bob", "al", "hi");
-    let client = daemon.say(b"fetch;bob\n");
-    wait_until("it is served", || daemon.children().len() == 1);
-    let child = daemon.children()[0].clone();
-    let dir = daemon.kill();
-    drop(client);
-    wait_until("the child has ended", || {
-        let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        stat.is_empty() || stat.contains(") Z ")
-    });
-    let daemon = Daemon::in_dir(dir, "", &[]);
-    assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
-}
-
-#[test]
 fn at_most_so_many_children_and_the_rest_waits() {
     let daemon = Daemon::with("max_children = 2", &[]);
     daemon.store("bob", "al", "hi");
@@ -341,6 +306,7 @@ fn sighup_reads_the_configuration_again_and_keeps_the_old_one_if_it_is_wrong() {
     );
     reload("bind = [\"::1\"]\n", "bind has changed");
     daemon.store("bob", "al", "where it always was");
+    assert_eq!(counter(&daemon, "reloads"), 2, "those that were taken");
     reload(
         "syslog_socket = \"/elsewhere\"\n",
         "syslog_socket has changed",

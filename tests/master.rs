@@ -1,4 +1,30 @@
 //! What the master promises: to the kernel's queues, to whoever started it, and to its children.
+//!
+//! Each promise of the daemon has a test that fails when what keeps it is taken out of the source:
+//!
+//! | promise | tests |
+//! |---|---|
+//! | one thread | `server::master::tests`, `load` |
+//! | listeners, and those of the service manager | `life::it_listens_*`, `logins::the_socket_*`, `service::sockets_*` |
+//! | SO_REUSEADDR, backlog, TCP_DEFER_ACCEPT | `the_port_*`, `the_kernel_*`, `a_silent_client_*` |
+//! | reaping, and of strangers | `children_of_*`, `children::*` |
+//! | no descriptors, no processes: reserve, pause, one line in ten seconds | `descriptors_*`, `limits::without_*` |
+//! | children; of one source; early drop; who makes room | `life::at_most_*`, `gate::no_source_*`, `gate::who_has_not_*`, `gate::a_crowd_*` |
+//! | penalties: garbage, time-outs, crashes; their bounds | `gate::who_wastes_*`, `children::*_counted`, `server::sources::tests` |
+//! | first byte, request, idle session, delivery | `line::who_says_nothing_*`, `session::silence_*`, `delivery::not_to_one_*` |
+//! | a third of the time under stress | `limits::with_many_*` |
+//! | memory, cores, processes, descriptors of a child | `limits::a_child_may_*`, `children::a_child_that_takes_*` |
+//! | SIGINT, SIGTERM, the second one, the drain | `life::both_*`, `life::a_running_*`, `life::a_second_signal_*`, `what_does_not_end_*` |
+//! | SIGHUP | `life::sighup_*`, `the_usual_configuration_*`, `attack::a_storm_*`, `server::config::tests` |
+//! | SIGUSR1, scoreboard, titles | `gate::an_operator_*` |
+//! | a master that dies | `children::children_do_not_*`, `a_child_whose_master_*` |
+//! | a child's own descriptors, panics | `a_child_has_no_*`, `children::a_child_that_panics_*` |
+//! | the sandbox, as far as the kernel has it | `service::root_*`, `limits::what_the_kernel_*`, `sys::sandbox::tests` |
+//! | who may do what | `logins::*`, `line::only_open_*`, `session::who_may_*`, `net::who_comes_*` |
+//! | becoming nobody in particular; or a user | `service::root_*`, `who_is_not_root_*` |
+//! | the pid file | `life::both_*`, `life::a_second_daemon_*`, `the_pid_file_*` |
+//! | `-d`, syslog and its facilities, the service manager | `service::*`, `server::logging::*::tests` |
+//! | the command line, `--check` | `life::the_configuration_*`, `flags_say_more`, `server::cli::tests`, `server::config::*::tests` |
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

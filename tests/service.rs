@@ -414,6 +414,12 @@ fn the_service_manager_is_told() {
         "{reloading}"
     );
     assert!(told().starts_with("READY=1\n"));
+    configure(daemon.path(), "nonsense = 1");
+    daemon.signal(Signal::SIGHUP);
+    assert!(told().starts_with("RELOADING=1\n"));
+    let status = told();
+    let wrong = status.contains("the new one is wrong");
+    assert!(wrong && status.starts_with("READY=1\n"), "{status}");
     daemon.signal(Signal::SIGTERM);
     assert_eq!(told(), "STOPPING=1\n");
     assert!(daemon.ended().success());

@@ -196,10 +196,15 @@ fn run(
             }
             Leave::Reload => {
                 notify::reloading();
-                config = reload(cli, places, config);
-                notify::ready("serving");
-                spool.set_limits(config.limits);
-                board.count(Counter::Reloads, 1);
+                match reload(cli, places, &config) {
+                    Some(new) => {
+                        config = new;
+                        spool.set_limits(config.limits);
+                        board.count(Counter::Reloads, 1);
+                        notify::ready("serving");
+                    }
+                    None => notify::ready("serving by the old configuration: the new one is wrong"),
+                }
             }
             Leave::End => {
                 notify::stopping();
@@ -248,20 +253,20 @@ fn lay_sandbox(cli: &Cli, places: Option<&Places>, config: &Config) -> Result<()
     Ok(())
 }
 
-/// The configuration, read again; the one that was in force when there is something wrong with it. The
-/// listeners and the directories stay what they are.
-fn reload(cli: &Cli, places: Option<&Places>, before: Config) -> Config {
+/// The configuration, read again; `None` when there is something wrong with it, and the one that was in force stays.
+/// The listeners and the directories stay what they are.
+fn reload(cli: &Cli, places: Option<&Places>, before: &Config) -> Option<Config> {
     match Config::load(cli, places) {
         Ok(mut config) => {
-            for key in config.keep_what_needs_a_restart(&before) {
+            for key in config.keep_what_needs_a_restart(before) {
                 log::warn!("{key} has changed; that takes effect when the daemon is started again");
             }
             log::info!("the configuration was read again");
-            config
+            Some(config)
         }
         Err(e) => {
             log::error!("{e}; the configuration stays as it was");
-            before
+            None
         }
     }
 }
