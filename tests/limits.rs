@@ -110,7 +110,7 @@ fn without_processes_clients_are_told_and_served_when_there_are_some() {
     daemon.logged("cannot fork a child for ");
     // After each failure it waits for a tenth of a second.
     let begun = Instant::now();
-    for _ in 0..4 {
+    for _ in 0..5 {
         assert_eq!(listen(daemon.say(b"fetch;bob\n")), refusal);
     }
     assert!(begun.elapsed() > Duration::from_millis(350));

@@ -266,24 +266,25 @@ fn who_is_not_root_needs_nothing_installed() {
     let home = tempfile::tempdir().expect("a directory");
     std::os::unix::fs::chown(home.path(), Some(5), Some(60)).expect("given to games");
     let start = |variables: &[String]| {
-        let mut command = Command::new("timeout");
-        command.args([
-            "-s",
-            "TERM",
-            "2",
-            "setpriv",
-            "--reuid",
-            "games",
-            "--regid",
-            "games",
-            "--clear-groups",
-        ]);
-        command.args(["env", "-i"]).args(variables);
-        command
+        let mut child = Command::new("setpriv")
+            .args(["--reuid", "games", "--regid", "games", "--clear-groups"])
+            .args(["env", "-i"])
+            .args(variables)
             .arg(program("droplined").get_program())
-            .args(["-p", "0"]);
-        let output = command.output().expect("run");
-        String::from_utf8_lossy(&output.stderr).into_owned()
+            .args(["-p", "0"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("run");
+        let mut said = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        while !said.contains("messages are in ") && stderr.read_line(&mut said).expect("text") > 0 {
+        }
+        // One that did not start is a child still, until it is waited for.
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+        nix::sys::signal::kill(pid, Signal::SIGTERM).expect("signalled");
+        stderr.read_to_string(&mut said).expect("text");
+        child.wait().expect("ended");
+        said
     };
     let place = home.path().display();
     let said = start(&[
