@@ -5,6 +5,7 @@
 //! | promise | tests |
 //! |---|---|
 //! | one thread | `server::master::tests`, `load` |
+//! | nothing is opened or allocated before the fork | `load::the_master_opens_*` |
 //! | listeners, and those of the service manager | `life::it_listens_*`, `logins::the_socket_*`, `service::sockets_*` |
 //! | SO_REUSEADDR, backlog, TCP_DEFER_ACCEPT | `the_port_*`, `the_kernel_*`, `a_silent_client_*` |
 //! | reaping, and of strangers | `children_of_*`, `children::*` |
