@@ -50,7 +50,7 @@ fn a_child_that_takes_too_much_memory_ends_alone_and_is_counted() {
 #[test]
 fn a_killed_child_is_noticed_and_nobody_else_suffers() {
     let daemon = Daemon::start();
-    let client = daemon.say(b"HELLO");
+    let client = daemon.say(b"\x00");
     wait_until("it is served", || !daemon.children().is_empty());
     let child = daemon.children()[0].clone();
     let killed = Command::new("kill")

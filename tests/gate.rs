@@ -42,7 +42,7 @@ fn who_has_not_asked_for_anything_is_dropped_by_lot() {
     assert_eq!(tries(), 0);
     drop(sessions);
     wait_until("they are gone", || daemon.children().is_empty());
-    let silent: Vec<_> = (0..8).map(|_| daemon.say(b"H")).collect();
+    let silent: Vec<_> = (0..8).map(|_| daemon.say(b"\x00")).collect();
     let begun = || counter(&daemon, "forks");
     let forks = begun();
     wait_until("all have a child", || {

@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use crate::support::session::Session;
 use crate::support::{
     Daemon, PATIENCE, configure, counter, files_below, listen, messages, program, wait_until,
 };
@@ -76,12 +77,14 @@ fn a_second_signal_ends_it_at_once_and_loses_nothing() {
 
 #[test]
 fn a_silent_client_does_not_hold_up_the_end() {
-    let mut daemon = Daemon::with("drain_timeout = 3600", &[]);
-    let client = daemon.say(b"HELLO");
-    wait_until("it is served", || !daemon.children().is_empty());
+    let mut daemon = Daemon::with("drain_timeout = 3600\nidle_timeout = 3600\n", &[]);
+    let mut session = Session::of(&daemon, "al");
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ended().code(), Some(0));
-    drop(client);
+    assert_eq!(
+        session.line(),
+        "ERR shutdown the server ends; try again later"
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::support::{Daemon, configure, listen, program, skip, wait_until};
 #[test]
 fn a_child_may_use_so_much_and_no_more() {
     let daemon = Daemon::with("child_memory = 134217728\n", &[]);
-    let _held = daemon.say(b"H");
+    let _held = daemon.say(b"\x00");
     wait_until("there is a child", || !daemon.children().is_empty());
     let child = &daemon.children()[0];
     let limit = |pid: &str, what: &str| {

@@ -150,7 +150,7 @@ fn a_child_has_no_descriptor_of_its_masters() {
     let forgotten = dir.path().join("forgotten");
     let script = format!("exec 9>'{}'; exec \"$@\"", forgotten.display());
     let daemon = Daemon::started_by(&["sh", "-c", &script, "sh"], dir, "");
-    let _held = daemon.say(b"H");
+    let _held = daemon.say(b"\x00");
     wait_until("there is a child", || !daemon.children().is_empty());
     let child = daemon.children()[0].clone();
     let log = daemon.path().join("log").display().to_string();

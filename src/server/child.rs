@@ -39,13 +39,7 @@ pub(super) fn serve(
         // parent's handlers never run here, as all signals stay blocked.
         blocked.for_good();
         ticket.take(peer);
-        let inbox = match Inbox::of(&[Signal::SIGINT, Signal::SIGTERM]) {
-            Ok(inbox) => inbox,
-            Err(e) => {
-                log::error!("cannot wait for signals to serve {peer}: {e}");
-                return FAILED;
-            }
-        };
+        let inbox = Inbox::of(&[Signal::SIGINT, Signal::SIGTERM]);
         if let Err(e) = process::limit(config.child_memory, DESCRIPTORS) {
             log::error!("cannot limit what a child may use, to serve {peer}: {e}");
             return FAILED;

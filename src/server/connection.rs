@@ -10,6 +10,10 @@ use crate::sys::poll::{self, Want};
 use crate::sys::signal::Inbox;
 use crate::sys::socket::{self, Fate, Stream};
 
+/// How much is read with one call at first: a line, in few pages of memory.
+const FIRST_READ: usize = 2 * 1024;
+/// And at most.
+const MOST_READ: usize = 64 * 1024;
 /// For each of so many bytes that a client takes, it gets another second.
 const BYTES_A_SECOND: usize = 64 * 1024;
 /// How much of what a client says beyond its request is read before the connection is closed.
@@ -50,6 +54,8 @@ impl Pace {
 pub(super) struct Connection {
     stream: Stream,
     inbox: Inbox,
+    /// How much is read with one call.
+    room: usize,
     /// The client has ended its side.
     ended: bool,
     /// The daemon was told to end.
@@ -77,6 +83,7 @@ impl Connection {
         Self {
             stream,
             inbox,
+            room: FIRST_READ,
             ended: false,
             ending: false,
         }
@@ -105,17 +112,13 @@ impl Connection {
         bell: Option<BorrowedFd<'_>>,
     ) -> io::Result<Received> {
         let deadline = Deadline::after(limit);
-        let mut bytes = [0; 16 * 1024];
         loop {
-            match (&self.stream).read(&mut bytes) {
+            match self.read(buffer) {
                 Ok(0) => {
                     self.ended = true;
                     return Ok(Received::End);
                 }
-                Ok(n) => {
-                    buffer.extend_from_slice(&bytes[..n]);
-                    return Ok(Received::Bytes);
-                }
+                Ok(_) => return Ok(Received::Bytes),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
@@ -130,6 +133,19 @@ impl Connection {
                 return Ok(Received::Bell);
             }
         }
+    }
+
+    /// Appends what the kernel has, at most `room`; how much that was. Whoever fills that has more to say, and
+    /// gets more room.
+    fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let before = buffer.len();
+        buffer.resize(before + self.room, 0);
+        let read = (&self.stream).read(&mut buffer[before..]);
+        buffer.truncate(before + read.as_ref().map_or(0, |n| *n));
+        if matches!(read, Ok(n) if n == self.room) {
+            self.room = MOST_READ.min(2 * self.room);
+        }
+        read
     }
 
     /// Sends each answer at once.
@@ -255,7 +271,7 @@ impl Connection {
         if self.ending {
             return poll::wait(&[stream], Some(deadline.left())).map(|_| false);
         }
-        let mut fds = vec![stream, (self.inbox.fd(), Want::Read)];
+        let mut fds = vec![stream, (self.inbox.fd()?, Want::Read)];
         fds.extend(bell.map(|bell| (bell, Want::Read)));
         let ready = poll::wait(&fds, Some(deadline.left()))?;
         if ready.has(1) {

@@ -11,6 +11,7 @@ use super::logging::{AUTH, AtMostOften};
 use super::reaper::Children;
 use super::scoreboard::{Counter, Scoreboard};
 use crate::sys::clock::Deadline;
+use crate::sys::heap;
 use crate::sys::poll::{self, Want};
 use crate::sys::process::{self, Side};
 use crate::sys::signal::{Blocked, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, Trap};
@@ -237,6 +238,7 @@ impl Master {
         let blocked = Blocked::all()?;
         match process::fork() {
             Ok(Side::Child) => {
+                heap::use_childs();
                 return Ok(Some(Leave::Serve(Serve {
                     stream,
                     peer,

@@ -44,6 +44,7 @@ use crate::store::StoreError;
 use crate::store::spool::Spool;
 use crate::sys::clock::Deadline;
 use crate::sys::file;
+use crate::sys::heap;
 use crate::sys::process::{self, Pid};
 use crate::sys::sandbox::{self, Lacking};
 use crate::sys::socket::Listener;
@@ -166,6 +167,7 @@ fn run(
         log::info!("ps will not show what children do: {e}");
     }
     lay_sandbox(cli, places, &config)?;
+    heap::use_masters();
     let mut master = Master::new(listeners.all, board)?;
     // Signals are trapped by now: whoever knows that we listen may end us in order.
     announce(&config, master.listeners(), cli.ready_fd)?;

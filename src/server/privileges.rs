@@ -15,6 +15,9 @@ pub(super) enum PrivilegeError {
     /// There is no such account.
     #[error("there is no account {0}: make it, or set user in the configuration")]
     NoAccount(String),
+    /// It cannot be looked for.
+    #[error("cannot look for the account {0}: {1}")]
+    LookUp(String, io::Error),
     /// The kernel does not let us, or lets us go back.
     #[error("cannot become {0}: {1}")]
     System(String, io::Error),
@@ -35,7 +38,8 @@ pub(super) fn account(config: &Config) -> Result<Option<Account>, PrivilegeError
         return Ok(None);
     }
     let wanted = config.user.as_deref().unwrap_or(DEFAULT_USER);
-    match login::account(wanted) {
+    let account = login::account(wanted).map_err(|e| PrivilegeError::LookUp(wanted.into(), e))?;
+    match account {
         Some(account) if account.is_root() => Ok(None),
         Some(account) => Ok(Some(account)),
         None if config.user.is_some() => Err(PrivilegeError::NoAccount(wanted.into())),

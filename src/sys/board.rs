@@ -200,8 +200,8 @@ impl Slot {
     }
 
     fn write(self, what: impl FnOnce(&[AtomicU64])) {
-        let sequence = self.0[0].load(Ordering::Relaxed);
-        self.0[0].store(sequence | 1, Ordering::Relaxed);
+        // Written at once, so that the page comes with one fault.
+        let sequence = self.0[0].fetch_or(1, Ordering::Relaxed);
         fence(Ordering::Release);
         what(self.0);
         self.0[0].store((sequence | 1).wrapping_add(1), Ordering::Release);

@@ -11,6 +11,7 @@ pub(crate) mod board;
 pub(crate) mod clock;
 pub(crate) mod connect;
 pub(crate) mod file;
+pub(crate) mod heap;
 pub(crate) mod lock;
 pub(crate) mod login;
 pub(crate) mod poll;
@@ -23,3 +24,9 @@ pub(crate) mod stdio;
 pub(crate) mod tape;
 pub(crate) mod terminal;
 pub(crate) mod title;
+
+// What unwinds a panic is part of the program: as a library of its own (libgcc_s) it would be five more mappings to
+// copy with each fork.
+#[cfg(target_env = "gnu")]
+#[link(name = "gcc_eh", kind = "static", modifiers = "-bundle")]
+unsafe extern "C" {}

@@ -63,14 +63,22 @@ impl fmt::Display for End {
     }
 }
 
+unsafe extern "C" {
+    /// `fork()` without the handlers that libraries may have registered for it, of POSIX.1-2024 (glibc 2.34, musl
+    /// 1.2.3): each of them writes to pages that are then copied.
+    fn _Fork() -> libc::pid_t;
+}
+
 /// Forks the calling process, which must have only one thread (see [`threads`]).
+///
+/// Handlers of `pthread_atfork(3)` do not run: no library of ours registers any.
 ///
 /// # Errors
 /// Those of `fork(2)`: no process, no memory.
 pub(crate) fn fork() -> io::Result<Side> {
     // SAFETY: there is only one thread, so no lock can be held by a thread that the child lacks, and
     // the child may do whatever its parent might have done.
-    match unsafe { libc::fork() } {
+    match unsafe { _Fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Side::Child),
         pid => Ok(Side::Parent(Pid(pid))),
@@ -140,6 +148,14 @@ pub(crate) fn reap() -> Option<(Pid, End)> {
         End::Status(libc::WEXITSTATUS(status))
     };
     Some((Pid(pid), end))
+}
+
+/// Waits until the child `pid` has ended.
+pub(crate) fn wait(pid: Pid) {
+    // SAFETY: no status is asked for, so nothing is written.
+    while unsafe { libc::waitpid(pid.0, std::ptr::null_mut(), 0) } < 0
+        && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+    {}
 }
 
 /// Asks a child to finish what it has begun (SIGTERM). One that is gone already is no error.

@@ -3,6 +3,7 @@
 //! signal-hook's handler sets a flag a signal and writes a byte into a pipe; the handlers have
 //! SA_RESTART, so whoever wants to notice a signal waits for the pipe as well.
 
+use std::cell::OnceCell;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -51,29 +52,41 @@ impl Blocked {
 
 /// Signals that stay blocked and are read from a descriptor (signalfd(2)): what a child has in place of
 /// handlers, which cost more system calls than the request that it serves.
+///
+/// The descriptor is made when it is asked for: signals that have come before wait, as they are blocked, and most
+/// children never look.
 #[derive(Debug)]
-pub(crate) struct Inbox(SignalFd);
+pub(crate) struct Inbox {
+    signals: SigSet,
+    descriptor: OnceCell<SignalFd>,
+}
 
 impl Inbox {
     /// Signals of these kinds, which must be blocked, are read here from now on.
-    ///
-    /// # Errors
-    /// Those of `signalfd(2)`.
-    pub(crate) fn of(signals: &[Signal]) -> io::Result<Self> {
-        let set: SigSet = signals.iter().copied().collect();
-        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        Ok(Self(SignalFd::with_flags(&set, flags)?))
+    pub(crate) fn of(signals: &[Signal]) -> Self {
+        Self {
+            signals: signals.iter().copied().collect(),
+            descriptor: OnceCell::new(),
+        }
     }
 
     /// What to poll for: readable when a signal has come.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+    ///
+    /// # Errors
+    /// Those of `signalfd(2)`.
+    pub(crate) fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+        if let Some(descriptor) = self.descriptor.get() {
+            return Ok(descriptor.as_fd());
+        }
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        let descriptor = SignalFd::with_flags(&self.signals, flags)?;
+        Ok(self.descriptor.get_or_init(|| descriptor).as_fd())
     }
 
-    /// Whether one has come since the last time this was asked.
+    /// Whether one has come since the last time this was asked, or since [`fd`](Self::fd) was called first.
     pub(crate) fn came(&self) -> bool {
         let mut came = false;
-        while let Ok(Some(_)) = self.0.read_signal() {
+        while let Some(Ok(Some(_))) = self.descriptor.get().map(SignalFd::read_signal) {
             came = true;
         }
         came

@@ -52,7 +52,7 @@ pub(super) fn check(text: &str, file: &File) -> Result<(), Wrong> {
 /// Where it is named.
 pub(super) fn has_account(text: &str, file: &File) -> Result<(), Wrong> {
     match &file.user {
-        Some(user) if !user.as_ref().is_empty() && login::account(user.as_ref()).is_none() => {
+        Some(user) if !user.as_ref().is_empty() && !login::exists(user.as_ref()) => {
             let what = format!("there is no account {}", user.as_ref());
             Err(Wrong::at(text, start(user), what))
         }
