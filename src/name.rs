@@ -4,6 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use arrayvec::ArrayString;
+
 /// The most bytes that a name may have.
 pub(crate) const MAX_NAME: usize = 50;
 
@@ -12,7 +14,7 @@ pub(crate) const MAX_NAME: usize = 50;
 /// Case counts. Such a name is a safe file name by itself (no `/`, no `..`, no leading dot) and a safe
 /// word in a log line, and nothing that came from outside gets there in any other form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Name(Box<str>);
+pub(crate) struct Name(ArrayString<MAX_NAME>);
 
 /// Why something is not a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +47,9 @@ impl Name {
         }
         let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         match std::str::from_utf8(bytes) {
-            Ok(text) if bytes.iter().all(allowed) => Ok(Self(text.into())),
+            Ok(text) if bytes.iter().all(allowed) => ArrayString::from(text)
+                .map(Self)
+                .map_err(|_| NameError::TooLong(bytes.len())),
             _ => Err(NameError::Character),
         }
     }

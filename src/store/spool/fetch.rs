@@ -209,12 +209,7 @@ impl Reading for Handout<'_> {
             let step = self.walk.step(self.mailbox.file());
             match step.map_err(StoreError::system("read", &self.path))? {
                 Step::Record { end, seq, .. } => {
-                    let now = self.now;
-                    if self
-                        .walk
-                        .record()
-                        .is_some_and(|message| !is_over(&message, now))
-                    {
+                    if !is_over(self.walk.expires(), self.now) {
                         self.last = Some((seq, end));
                         break;
                     }
@@ -238,8 +233,7 @@ impl Reading for Handout<'_> {
         loop {
             match walk.step(self.file()).map_err(read)? {
                 Step::Record { .. } => {
-                    let message = walk.record();
-                    count += u64::from(message.is_some_and(|message| !is_over(&message, self.now)));
+                    count += u64::from(!is_over(walk.expires(), self.now));
                 }
                 Step::Bad { .. } => {}
                 Step::End => return Ok(count),
@@ -248,8 +242,8 @@ impl Reading for Handout<'_> {
     }
 }
 
-fn is_over(message: &Stored<'_>, now: u64) -> bool {
-    message.expires.is_some_and(|at| at <= now)
+fn is_over(expires: Option<u64>, now: u64) -> bool {
+    expires.is_some_and(|at| at <= now)
 }
 
 impl Waiting for Handout<'_> {

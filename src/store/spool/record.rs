@@ -135,16 +135,30 @@ pub(super) fn decode<'a>(
     epoch: u32,
     offset: u64,
 ) -> Option<Stored<'a>> {
-    let bytes = bytes.get(..head.record_len())?;
+    if is_whole(bytes, head, epoch, offset) {
+        decode_whole(bytes, head)
+    } else {
+        None
+    }
+}
+
+/// Whether the record that begins with `head` in `bytes`, and lies at `offset`, is as it was written.
+pub(super) fn is_whole(bytes: &[u8], head: &Head, epoch: u32, offset: u64) -> bool {
+    let Some(bytes) = bytes.get(..head.record_len()) else {
+        return false;
+    };
     let (rest, trailer) = bytes.split_at(bytes.len() - TRAILER);
     let end = offset + bytes.len() as u64;
     let data = &rest[HEAD..];
-    if decode_trailer(trailer, epoch, end)?.seq != head.seq
-        || checksum(data, epoch, offset) != u32_at(trailer, 12)
-    {
-        return None;
-    }
-    let (sender, rest) = data.split_at(head.sender_len);
+    let is_this = |trailer: Trailer| trailer.seq == head.seq;
+    decode_trailer(trailer, epoch, end).is_some_and(is_this)
+        && checksum(data, epoch, offset) == u32_at(trailer, 12)
+        && Name::new(&data[..head.sender_len]).is_ok()
+}
+
+/// The record that begins with `head` in `bytes`, which [`is_whole`].
+pub(super) fn decode_whole<'a>(bytes: &'a [u8], head: &Head) -> Option<Stored<'a>> {
+    let (sender, rest) = bytes.get(HEAD..)?.split_at_checked(head.sender_len)?;
     Some(Stored {
         seq: head.seq,
         id: head.id,
@@ -176,9 +190,11 @@ pub(super) fn claimed_epoch(bytes: &[u8]) -> Option<u32> {
 
 /// CRC-32, seeded with the epoch of a file and a place in it.
 pub(super) fn checksum(bytes: &[u8], epoch: u32, place: u64) -> u32 {
+    let mut seed = [0; 12];
+    seed[..4].copy_from_slice(&epoch.to_le_bytes());
+    seed[4..].copy_from_slice(&place.to_le_bytes());
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&epoch.to_le_bytes());
-    hasher.update(&place.to_le_bytes());
+    hasher.update(&seed);
     hasher.update(bytes);
     hasher.finalize()
 }

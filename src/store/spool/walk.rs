@@ -91,7 +91,12 @@ impl Walk {
     /// The record of the last step; `None` when that found none.
     pub(super) fn record(&self) -> Option<Stored<'_>> {
         let (offset, head) = self.found.as_ref()?;
-        record::decode(self.in_buffer(*offset), head, self.epoch, *offset)
+        record::decode_whole(self.in_buffer(*offset), head)
+    }
+
+    /// When the message of the last step is of no use any more, in milliseconds since 1970.
+    pub(super) fn expires(&self) -> Option<u64> {
+        self.found.as_ref()?.1.expires()
     }
 
     /// A walk that goes on from here, to another end.
@@ -106,7 +111,7 @@ impl Walk {
             return Ok(None);
         };
         self.fill(file, offset, head.record_len())?;
-        let whole = record::decode(self.in_buffer(offset), &head, self.epoch, offset).is_some();
+        let whole = record::is_whole(self.in_buffer(offset), &head, self.epoch, offset);
         Ok(whole.then_some(head))
     }
 

@@ -63,16 +63,24 @@ pub(crate) struct Message<'a> {
     pub(crate) body: &'a [u8],
 }
 
-/// Appends a message to an answer.
+/// Appends a message to an answer. Not by [`Line`]: there are millions of them, and nothing in them can break a line.
 pub(crate) fn encode_message(out: &mut Vec<u8>, message: &Message<'_>) {
-    Line::begin(out, "MSG")
-        .field("seq", message.seq)
-        .field("id", message.id)
-        .field("from", &message.from)
-        .field("trust", message.trust)
-        .field("at", message.at)
-        .field("len", message.body.len())
-        .end();
+    const MOST_FIELDS: usize = 256;
+    let mut number = itoa::Buffer::new();
+    out.reserve(MOST_FIELDS + message.body.len());
+    out.extend_from_slice(b"MSG seq=");
+    out.extend_from_slice(number.format(message.seq).as_bytes());
+    out.extend_from_slice(b" id=");
+    out.extend_from_slice(&message.id.hex());
+    out.extend_from_slice(b" from=");
+    out.extend_from_slice(message.from.as_bytes());
+    out.extend_from_slice(b" trust=");
+    out.extend_from_slice(message.trust.as_str().as_bytes());
+    out.extend_from_slice(b" at=");
+    out.extend_from_slice(number.format(message.at).as_bytes());
+    out.extend_from_slice(b" len=");
+    out.extend_from_slice(number.format(message.body.len()).as_bytes());
+    out.push(b'\n');
     out.extend_from_slice(message.body);
     out.push(b'\n');
 }

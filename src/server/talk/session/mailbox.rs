@@ -317,7 +317,7 @@ impl<'a> Session<'_, 'a> {
     }
 }
 
-fn to_wire<'m>(message: &'m Stored<'m>) -> Message<'m> {
+fn to_wire<'m>(message: &Stored<'m>) -> Message<'m> {
     Message {
         seq: message.seq,
         id: message.id,

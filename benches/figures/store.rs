@@ -1,10 +1,5 @@
 //! The store by itself: processes that append and read, beside a bare loop of write and fdatasync.
-//!
-//! Every figure is a rate or a ratio of two that were measured in turn, the median of three. With `--quick` it
-//! takes half a minute; `--json FILE` writes the figures as well.
-#![expect(clippy::print_stdout, reason = "the table is what this is for")]
 
-use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -13,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use dropline::internals::Store;
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use crate::report::{Goal, median};
+use crate::{Bench, ROUNDS, Result};
 
-const BODY: [u8; 100] = [b'x'; 100];
+use crate::load::BODY;
+
+/// The unit of all of it.
+const RATE: &str = "messages a second";
 /// What a message of 100 bytes takes in a mailbox.
 const RECORD: [u8; 200] = [b'x'; 200];
-const ROUNDS: usize = 3;
 
 /// What a worker process does.
 #[derive(Clone, Copy)]
@@ -38,76 +36,39 @@ impl Work {
     }
 }
 
-fn main() -> Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [worker, work, path, name, millis] = args.as_slice()
-        && worker == "worker"
-    {
-        return run_worker(
-            work,
-            Path::new(path),
-            name,
-            Duration::from_millis(millis.parse()?),
-        );
-    }
-    let quick = args.iter().any(|arg| arg == "--quick");
-    let json = args
-        .iter()
-        .position(|arg| arg == "--json")
-        .and_then(|at| args.get(at + 1));
-    let mut bench = Bench {
-        dir: tempfile::tempdir_in(
-            std::env::var_os("DROPLINE_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from),
-        )?,
-        time: Duration::from_millis(if quick { 300 } else { 1_500 }),
-        figures: Vec::new(),
+/// What a worker process does; its arguments are the work, a path, a name and a time.
+pub(crate) fn work(args: &[String]) -> Result<()> {
+    let [work, path, name, millis] = args else {
+        return Err("a worker needs four arguments".into());
     };
-    println!(
-        "{:<58} {:>12} {:>12} {:>7}",
-        "messages of 100 bytes, durable", "a second", "beside", "ratio"
-    );
-    bench.appends()?;
-    bench.fetch()?;
-    bench.waiting(if quick { 100_000 } else { 1_000_000 })?;
-    bench.mailboxes(if quick { 20_000 } else { 1_000_000 })?;
-    if let Some(path) = json {
-        fs::write(path, format!("[{}]\n", bench.figures.join(",\n")))?;
-    }
-    Ok(())
-}
-
-struct Bench {
-    dir: tempfile::TempDir,
-    time: Duration,
-    figures: Vec<String>,
+    run_worker(
+        work,
+        Path::new(path),
+        name,
+        Duration::from_millis(millis.parse()?),
+    )
 }
 
 impl Bench {
     fn spool(&self, name: &str) -> Result<PathBuf> {
-        let path = self.dir.path().join(name);
+        let path = self.dir(name);
         Store::make(&path)?;
         Ok(path)
     }
 
-    /// Prints a row: a rate, and the one that was measured beside it in turn.
-    fn row(&mut self, what: &str, pairs: &[(f64, f64)]) {
-        let median = |mut of: Vec<f64>| {
-            of.sort_by(f64::total_cmp);
-            of[of.len() / 2]
-        };
-        let rate = median(pairs.iter().map(|pair| pair.0).collect());
-        let beside = median(pairs.iter().map(|pair| pair.1).collect());
-        let ratio = median(pairs.iter().map(|pair| pair.0 / pair.1).collect());
-        println!("{what:<58} {rate:>12.0} {beside:>12.0} {ratio:>7.2}");
-        self.figures.push(format!(
-            "{{\"what\":\"{what}\",\"rate\":{rate:.1},\"beside\":{beside:.1},\"ratio\":{ratio:.3}}}"
-        ));
+    /// The store without a server.
+    pub(crate) fn store(&mut self) -> Result<()> {
+        let quick = self.quick;
+        self.appends()?;
+        self.reads()?;
+        self.waiting(if quick { 100_000 } else { 1_000_000 })?;
+        self.mailboxes(if quick { 20_000 } else { 1_000_000 })
     }
 
     /// 1, 8 and 64 processes, into own and into one mailbox, beside as many bare loops.
     fn appends(&mut self) -> Result<()> {
         let spool = self.spool("appends")?;
-        let bare = self.dir.path().join("bare");
+        let bare = self.dir("bare-appends");
         fs::create_dir(&bare)?;
         for processes in [1, 8, 64] {
             for own in [true, false] {
@@ -117,9 +78,12 @@ impl Bench {
                     pairs.push((rate, workers(Work::Bare, &bare, processes, own, self.time)?));
                 }
                 let into = if own { "own mailboxes" } else { "one mailbox" };
-                self.row(
-                    &format!("append, {processes} processes, {into} / write + fdatasync"),
+                self.report.ratio(
+                    &format!("append by {processes} processes, {into}"),
+                    "write and fdatasync",
+                    RATE,
                     &pairs,
+                    Some(Goal::AtLeast(0.8, 0.95)),
                 );
             }
         }
@@ -127,13 +91,13 @@ impl Bench {
     }
 
     /// 100,000 waiting messages, beside a plain read of as many bytes.
-    fn fetch(&mut self) -> Result<()> {
+    fn reads(&mut self) -> Result<()> {
         let spool = self.spool("fetch")?;
         let store = Store::open(&spool)?;
         for _ in 0..10 {
             store.append("bob", &BODY, 10_000)?;
         }
-        let flat = self.dir.path().join("flat");
+        let flat = self.dir("flat");
         fs::write(&flat, RECORD.repeat(100_000))?;
         let mut pairs = Vec::new();
         for _ in 0..ROUNDS {
@@ -145,31 +109,56 @@ impl Bench {
                 self::rate(100_000, || fs::read(&flat).map(|_| ()).map_err(Into::into))?,
             ));
         }
-        self.row(
-            "read 100,000 waiting messages / read(2) of such a file",
+        self.report.ratio(
+            "read 100,000 waiting messages",
+            "read(2) of such a file",
+            RATE,
             &pairs,
+            None,
         );
         Ok(())
     }
 
-    /// A mailbox with many messages waiting, beside one with 100.
+    /// A mailbox with many messages waiting, beside one with 100; and on the way there.
     fn waiting(&mut self, many: usize) -> Result<()> {
         let spool = self.spool("waiting")?;
         let store = Store::open(&spool)?;
-        for _ in 0..many / 10_000 {
-            store.append("many", &BODY, 10_000)?;
-        }
         store.append("few", &BODY, 100)?;
-        let mut pairs = Vec::new();
-        for _ in 0..ROUNDS {
-            let one = |to| appends(self.time, || Ok(store.append(to, &BODY, 1)?));
-            pairs.push((one("many")?, one("few")?));
+        let (mut curve, mut there) = (Vec::new(), 0);
+        for size in [100, 1_000, 10_000, 100_000, 1_000_000] {
+            if size > many {
+                break;
+            }
+            while there < size {
+                let batch = 10_000.min(size - there);
+                store.append("many", &BODY, batch)?;
+                there += batch;
+            }
+            let mut pairs = Vec::new();
+            for _ in 0..ROUNDS {
+                let one = |to| appends(self.time, || Ok(store.append(to, &BODY, 1)?));
+                pairs.push((one("many")?, one("few")?));
+            }
+            let ratios = pairs.iter().map(|pair| pair.1 / pair.0).collect();
+            curve.push((size as f64, median(ratios)));
+            if size == many {
+                let goal = Some(Goal::AtLeast(0.8, 0.95));
+                self.report.ratio(
+                    &format!("append where {many} wait"),
+                    "where 100 wait",
+                    RATE,
+                    &pairs,
+                    goal,
+                );
+            }
         }
-        self.row(
-            &format!("append where {many} wait / where 100 wait"),
-            &pairs,
-        );
-        Ok(())
+        let axes = ("messages waiting", "times the cost with 100");
+        self.plot(
+            "size.svg",
+            "What a message costs as the mailbox grows",
+            axes,
+            &[("append", curve)],
+        )
     }
 
     /// A spool with many mailboxes, beside one with 100; into 100 of them in turn.
@@ -188,9 +177,12 @@ impl Bench {
             let rate = appends(self.time, || in_turn(&full, many / 100, &mut turn))?;
             pairs.push((rate, appends(self.time, || in_turn(&empty, 1, &mut turn))?));
         }
-        self.row(
-            &format!("append into one of {many} mailboxes / of 100"),
+        self.report.ratio(
+            &format!("append into one of {many} mailboxes"),
+            "of 100",
+            RATE,
             &pairs,
+            Some(Goal::AtLeast(0.8, 0.95)),
         );
         Ok(())
     }
