@@ -11,7 +11,10 @@ use crate::support::{Daemon, configure, listen, program, skip, wait_until};
 
 #[test]
 fn a_child_may_use_so_much_and_no_more() {
-    let daemon = Daemon::with("child_memory = 134217728\n", &[]);
+    let dir = tempfile::tempdir().expect("a directory");
+    // One that would leave core files, if it may.
+    let starter = ["prlimit", "--core=1048576:1048576"];
+    let daemon = Daemon::started_by(&starter, dir, "child_memory = 134217728\n");
     let _held = daemon.say(b"\x00");
     wait_until("there is a child", || !daemon.children().is_empty());
     let child = &daemon.children()[0];
@@ -43,8 +46,14 @@ fn with_many_children_each_has_less_time() {
     let early = [half(), half()];
     wait_until("two are served", || daemon.children().len() == 2);
     // This one comes later, when half of all are there, and is ended first.
+    let begun = Instant::now();
     let mut late = half();
     assert_eq!(late.line(), "ERR timeout nothing came for too long");
+    let took = begun.elapsed();
+    assert!(
+        took < Duration::from_millis(5_500),
+        "{took:?}, not a third of 6 s"
+    );
     drop(late);
     wait_until("it is gone", || daemon.children().len() <= 2);
     assert_eq!(daemon.children().len(), 2, "the others still have time");
