@@ -1,34 +1,12 @@
 //! Limits before the fork, and what an operator sees of them.
 
 use std::io::Write;
-use std::process::Output;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::support::session::Session;
-use crate::support::{Daemon, listen, program, wait_until};
-
-fn ctl(daemon: &Daemon, args: &[&str]) -> Output {
-    program("droplinectl")
-        .arg("--run-dir")
-        .arg(daemon.path().join("run"))
-        .args(args)
-        .output()
-        .expect("run")
-}
-
-/// The daemon's status.
-fn status(daemon: &Daemon) -> serde_json::Value {
-    let output = ctl(daemon, &["status", "--json"]);
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
-fn counter(daemon: &Daemon, name: &str) -> u64 {
-    status(daemon)["counters"][name]
-        .as_u64()
-        .expect("a counter")
-}
+use crate::support::{Daemon, counter, ctl, listen, program, status, wait_until};
 
 #[test]
 fn no_source_has_more_than_its_share() {
@@ -64,7 +42,7 @@ fn who_has_not_asked_for_anything_is_dropped_by_lot() {
     assert_eq!(tries(), 0);
     drop(sessions);
     wait_until("they are gone", || daemon.children().is_empty());
-    let silent: Vec<_> = (0..8).map(|_| daemon.say(b"H")).collect();
+    let silent: Vec<_> = (0..8).map(|_| daemon.say(b"\x00")).collect();
     let begun = || counter(&daemon, "forks");
     let forks = begun();
     wait_until("all have a child", || {
@@ -74,6 +52,26 @@ fn who_has_not_asked_for_anything_is_dropped_by_lot() {
     assert!((1..60).contains(&refused), "{refused} of 60");
     assert_eq!(counter(&daemon, "refused_early"), refused as u64);
     drop(silent);
+}
+
+#[test]
+fn a_crowd_that_asks_for_nothing_makes_room() {
+    let daemon = Daemon::with(
+        "early_drop = 4\nmax_children = 8\nidle_timeout = 3600\n",
+        &[],
+    );
+    let session = Session::of(&daemon, "al");
+    // Their time is not over for long: 30 seconds, or 10 for those who come late.
+    let silent: Vec<_> = (0..7).map(|_| daemon.say(b"\x00")).collect();
+    let begun = Instant::now();
+    wait_until("somebody else is served", || {
+        daemon.ask("store;bob;al;hi\n") == "Message accepted and stored:\n"
+    });
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    wait_until("they are counted", || counter(&daemon, "timeouts") >= 4);
+    assert_eq!(counter(&daemon, "crashes"), 0);
+    drop((session, silent));
 }
 
 #[test]
@@ -92,6 +90,14 @@ fn who_wastes_our_time_waits() {
     assert!(counter(&daemon, "refused_penalty") >= 1);
     assert_eq!(counter(&daemon, "garbage"), 1);
     wait_until("it is over", || daemon.ask("store;bob;al;hi\n") != refusal);
+    // Who takes too long waits for longer.
+    let daemon = Daemon::with("penalty_exempt = []\nrequest_timeout = 1\n", &[]);
+    let slow = daemon.say(b"HELLO dropline/1\nSEND bob 5\n");
+    assert!(listen(slow).contains("\nERR timeout "));
+    wait_until("it is penalized", || {
+        daemon.ask("store;bob;al;hi\n") == refusal
+    });
+    assert_eq!(counter(&daemon, "timeouts"), 1);
     // By default, this machine is never penalized.
     let daemon = Daemon::start();
     for _ in 0..5 {

@@ -10,7 +10,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::support::{Daemon, PATIENCE, files_below, listen, messages, program, wait_until};
+use crate::support::session::Session;
+use crate::support::{
+    Daemon, PATIENCE, configure, counter, files_below, listen, messages, program, wait_until,
+};
 
 #[test]
 fn both_signals_end_it_cleanly() {
@@ -74,12 +77,14 @@ fn a_second_signal_ends_it_at_once_and_loses_nothing() {
 
 #[test]
 fn a_silent_client_does_not_hold_up_the_end() {
-    let mut daemon = Daemon::with("drain_timeout = 3600", &[]);
-    let client = daemon.say(b"HELLO");
-    wait_until("it is served", || !daemon.children().is_empty());
+    let mut daemon = Daemon::with("drain_timeout = 3600\nidle_timeout = 3600\n", &[]);
+    let mut session = Session::of(&daemon, "al");
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ended().code(), Some(0));
-    drop(client);
+    assert_eq!(
+        session.line(),
+        "ERR shutdown the server ends; try again later"
+    );
 }
 
 #[test]
@@ -93,7 +98,9 @@ fn a_second_daemon_is_refused_with_the_number_of_the_first() {
         (other.path(), run.as_path()),
     ] {
         let output = program("droplined")
-            .args(["-p", "0", "--spool"])
+            .args(["-p", "0", "--config"])
+            .arg(configure(other.path(), ""))
+            .arg("--spool")
             .arg(spool)
             .arg("--run-dir")
             .arg(run)
@@ -114,6 +121,8 @@ fn a_taken_port_is_named() {
     for flags in [&["-p", &port][..], &[&port]] {
         let output = program("droplined")
             .args(flags)
+            .arg("--config")
+            .arg(configure(other.path(), ""))
             .arg("--spool")
             .arg(other.path().join("spool"))
             .arg("--run-dir")
@@ -148,6 +157,21 @@ fn the_configuration_is_checked() {
         ("prot = 8282", 78, "line 1, column 1"),
         ("port = \"x\"", 78, "line 1"),
         ("max_body = 0", 78, "1 to 1048576"),
+        (
+            "\nuser = \"nobody-here\"",
+            78,
+            "line 2, column 8: there is no account",
+        ),
+        (
+            "bind = [\"::\", \"::1\"]",
+            78,
+            "line 1, column 8: \"::\" is all",
+        ),
+        (
+            "max_children = 9\nearly_drop = 10",
+            0,
+            "is odd at line 2, column 14",
+        ),
     ] {
         fs::write(&file, text).expect("written");
         let output = program("droplined")
@@ -160,6 +184,17 @@ fn the_configuration_is_checked() {
         assert_eq!(output.status.code(), Some(status), "{text}: {said}");
         assert!(said.contains(word), "{text}: {said}");
     }
+    fs::write(&file, "log = \"stderr\"").expect("written");
+    let mut check = program("droplined");
+    let output = check
+        .args(["--check", "-d", "--config"])
+        .arg(&file)
+        .output();
+    let said = String::from_utf8_lossy(&output.expect("run").stderr).into_owned();
+    assert!(
+        said.contains("with log = \"stderr\" nothing is logged"),
+        "{said}"
+    );
     let output = program("droplined")
         .args(["--check", "--config", "/nowhere"])
         .output()
@@ -211,41 +246,6 @@ fn it_survives_having_no_descriptors() {
 }
 
 #[test]
-fn a_killed_child_is_noticed_and_nobody_else_suffers() {
-    let daemon = Daemon::start();
-    let client = daemon.say(b"HELLO");
-    wait_until("it is served", || !daemon.children().is_empty());
-    let child = daemon.children()[0].clone();
-    let killed = Command::new("kill")
-        .args(["-KILL", &child])
-        .status()
-        .expect("kill");
-    assert!(killed.success());
-    wait_until("it is logged", || {
-        daemon.log().contains("killed by SIGKILL")
-    });
-    drop(client);
-    daemon.store("bob", "al", "hi");
-}
-
-#[test]
-fn children_do_not_outlive_a_killed_master() {
-    let daemon = Daemon::start();
-    daemon.store("bob", "al", "hi");
-    let client = daemon.say(b"fetch;bob\n");
-    wait_until("it is served", || daemon.children().len() == 1);
-    let child = daemon.children()[0].clone();
-    let dir = daemon.kill();
-    drop(client);
-    wait_until("the child has ended", || {
-        let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        stat.is_empty() || stat.contains(") Z ")
-    });
-    let daemon = Daemon::in_dir(dir, "", &[]);
-    assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
-}
-
-#[test]
 fn at_most_so_many_children_and_the_rest_waits() {
     let daemon = Daemon::with("max_children = 2", &[]);
     daemon.store("bob", "al", "hi");
@@ -283,9 +283,8 @@ fn everything_in_the_spool_is_for_its_owner_alone() {
 #[test]
 fn sighup_reads_the_configuration_again_and_keeps_the_old_one_if_it_is_wrong() {
     let daemon = Daemon::with("max_body = 3", &[]);
-    let file = daemon.path().join("droplined.toml");
     let reload = |text: &str, said: &str| {
-        fs::write(&file, text).expect("written");
+        configure(daemon.path(), text);
         daemon.signal(Signal::SIGHUP);
         wait_until("it says so", || daemon.log().contains(said));
     };
@@ -310,13 +309,20 @@ fn sighup_reads_the_configuration_again_and_keeps_the_old_one_if_it_is_wrong() {
     );
     reload("bind = [\"::1\"]\n", "bind has changed");
     daemon.store("bob", "al", "where it always was");
+    assert_eq!(counter(&daemon, "reloads"), 2, "those that were taken");
+    reload(
+        "syslog_socket = \"/elsewhere\"\n",
+        "syslog_socket has changed",
+    );
+    reload("max_children = 9\nearly_drop = 10\n", "is odd at line 2");
 }
 
 /// A daemon whose standard output, where it says its port, and standard error are the test's own.
 fn with_pipes(stderr: Stdio) -> (TempDir, Child) {
     let dir = tempfile::tempdir().expect("a directory");
     let child = program("droplined")
-        .args(["-p", "0", "--ready-fd", "1", "--config", "/dev/null"])
+        .args(["-p", "0", "--ready-fd", "1", "--config"])
+        .arg(configure(dir.path(), ""))
         .arg("--spool")
         .arg(dir.path().join("spool"))
         .arg("--run-dir")

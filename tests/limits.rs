@@ -1,16 +1,21 @@
-//! What a child may use, and what becomes of everybody else when one breaks or there can be no more.
+//! What a child may use, and what becomes of everybody else when there can be no more.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::support::session::Session;
-use crate::support::{Daemon, listen, program, skip, wait_until};
+use crate::support::{Daemon, configure, listen, program, skip, wait_until};
 
 #[test]
 fn a_child_may_use_so_much_and_no_more() {
-    let daemon = Daemon::with("child_memory = 134217728\n", &[]);
-    let _held = daemon.say(b"H");
+    let dir = tempfile::tempdir().expect("a directory");
+    // One that would leave core files, if it may.
+    let starter = ["prlimit", "--core=1048576:1048576"];
+    let daemon = Daemon::started_by(&starter, dir, "child_memory = 134217728\n");
+    let _held = daemon.say(b"\x00");
     wait_until("there is a child", || !daemon.children().is_empty());
     let child = &daemon.children()[0];
     let limit = |pid: &str, what: &str| {
@@ -31,37 +36,6 @@ fn a_child_may_use_so_much_and_no_more() {
 }
 
 #[test]
-fn a_child_that_panics_ends_alone_and_is_counted() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let spool = dir.path().join("spool");
-    let env = [("DROPLINED_PANIC", Path::new("fetch bob"))];
-    let daemon = Daemon::with_spool(dir, &spool, "penalty_exempt = []\n", &env);
-    daemon.store("bob", "al", "hi");
-    let mut other = Session::of(&daemon, "carol");
-    assert_eq!(daemon.ask("fetch;bob\n"), "");
-    daemon.logged("a bug in this program: panicked at");
-    daemon.logged("ended with status 70");
-    // Its source waits for half a minute; who is there already does not notice.
-    assert_eq!(other.ask("FETCH"), "END n=0 more=0 waiting=0");
-    wait_until("the source is penalized", || {
-        daemon
-            .ask("store;bob;al;hi\n")
-            .starts_with("Message declined. Too many useless")
-    });
-    let output = program("droplinectl")
-        .arg("--run-dir")
-        .arg(daemon.path().join("run"))
-        .arg("metrics")
-        .output()
-        .expect("run");
-    let metrics = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        metrics.contains("\ndropline_crashes_total 1\n"),
-        "{metrics}"
-    );
-}
-
-#[test]
 fn with_many_children_each_has_less_time() {
     let daemon = Daemon::with("max_children = 4\nrequest_timeout = 6\n", &[]);
     let half = || {
@@ -72,12 +46,61 @@ fn with_many_children_each_has_less_time() {
     let early = [half(), half()];
     wait_until("two are served", || daemon.children().len() == 2);
     // This one comes later, when half of all are there, and is ended first.
+    let begun = Instant::now();
     let mut late = half();
     assert_eq!(late.line(), "ERR timeout nothing came for too long");
+    let took = begun.elapsed();
+    assert!(
+        took < Duration::from_millis(5_500),
+        "{took:?}, not a third of 6 s"
+    );
     drop(late);
     wait_until("it is gone", || daemon.children().len() <= 2);
     assert_eq!(daemon.children().len(), 2, "the others still have time");
     drop(early);
+}
+
+#[test]
+fn what_the_kernel_lacks_of_the_sandbox_is_said_or_required() {
+    let test = "what_the_kernel_lacks_of_the_sandbox";
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip(test, "strace is not installed");
+    }
+    let lacks = |dir: &Path| {
+        let trace = dir.join("trace").display().to_string();
+        let call = "landlock_create_ruleset";
+        let inject = format!("inject={call}:error=ENOSYS");
+        let trace_it = format!("trace={call}");
+        let words = [
+            "strace", "-DD", "-qq", "-o", &trace, "-e", &trace_it, "-e", &inject,
+        ];
+        words.map(str::to_owned)
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let starter = lacks(dir.path());
+    let starter: Vec<&str> = starter.iter().map(String::as_str).collect();
+    let daemon = Daemon::started_by(&starter, dir, "");
+    daemon.logged("the sandbox is without landlock: ");
+    daemon.store("bob", "al", "and it serves");
+    let dir = tempfile::tempdir().expect("a directory");
+    let [strace, rest @ ..] = lacks(dir.path());
+    let output = Command::new(strace)
+        .args(rest)
+        .arg(program("droplined").get_program())
+        .args(["-p", "0", "--config"])
+        .arg(configure(dir.path(), "sandbox = \"require\"\n"))
+        .arg("--spool")
+        .arg(dir.path().join("spool"))
+        .arg("--run-dir")
+        .arg(dir.path().join("run"))
+        .output()
+        .expect("run");
+    assert_eq!(output.status.code(), Some(69));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("landlock: ") && said.contains("sandbox = \"require\""),
+        "{said}"
+    );
 }
 
 #[test]
@@ -94,6 +117,13 @@ fn without_processes_clients_are_told_and_served_when_there_are_some() {
     let refusal = "Message declined. The server is out of processes, try again later\n";
     assert_eq!(listen(daemon.say(b"fetch;bob\n")), refusal);
     daemon.logged("cannot fork a child for ");
+    // After each failure it waits for a tenth of a second.
+    let begun = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(listen(daemon.say(b"fetch;bob\n")), refusal);
+    }
+    assert!(begun.elapsed() > Duration::from_millis(350));
+    assert_eq!(daemon.log().matches("cannot fork a child for ").count(), 1);
     drop(held);
     wait_until("there are processes again", || {
         daemon.ask("store;bob;al;hi\n") == "Message accepted and stored:\n"

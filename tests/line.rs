@@ -219,6 +219,7 @@ fn who_says_nothing_or_too_little_is_told_and_sent_away() {
         let _ = slow.shutdown(Shutdown::Both);
     });
     assert_eq!(listen(silent), timeout);
+    daemon.logged(" too slow: Message declined. Timeout");
 }
 
 #[test]

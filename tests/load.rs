@@ -1,10 +1,12 @@
 //! Many clients at once: nothing lost, nothing doubled, nothing left over.
 
 use std::collections::HashMap;
+use std::fs;
 use std::io::{Read, Write};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::{Daemon, is_long, private_memory, report, wait_until};
+use crate::support::{Daemon, is_long, private_memory, report, skip, wait_until};
 
 const WRITERS: usize = 8;
 const MAILBOXES: usize = 100;
@@ -125,6 +127,48 @@ fn one_of_many(daemon: &Daemon, thread: usize, n: usize) {
         }
         _ => assert_eq!(daemon.ask("nonsense\n"), "Message declined. Bad verb\n"),
     }
+}
+
+#[test]
+fn the_master_opens_and_allocates_nothing_for_a_connection() {
+    let test = "the_master_opens_and_allocates_nothing";
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip(test, "strace is not installed");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let trace = dir.path().join("trace");
+    let starter = ["strace", "-DD", "-qq", "-o", &trace.display().to_string()];
+    // Of the master alone: its children are not followed.
+    let daemon = Daemon::started_by(&starter, dir, "");
+    let calls = |from: usize| -> Vec<String> {
+        let text = fs::read_to_string(&trace).expect("a trace");
+        let names = text.lines().filter_map(|line| line.split_once('('));
+        names.skip(from).map(|(name, _)| name.to_owned()).collect()
+    };
+    let some = || {
+        for _ in 0..20 {
+            daemon.store("bob", "al", "hi");
+        }
+        wait_until("all are reaped", || daemon.children().is_empty());
+    };
+    // What it needs once, it has after these.
+    some();
+    let before = calls(0).len();
+    some();
+    wait_until("it is in the trace", || {
+        let forks = calls(before);
+        forks
+            .iter()
+            .filter(|name| name.starts_with("clone"))
+            .count()
+            == 20
+    });
+    // (fcntl is how a library that is built for tests makes sure that what it closes is open.)
+    let may = "accept4 clone clone3 close fcntl getpid gettid ppoll read recvfrom rt_sigprocmask rt_sigreturn sendto set_robust_list wait4 write";
+    let mut strange = calls(before);
+    strange.retain(|name| !may.split(' ').any(|may| may == name) && !name.starts_with("---"));
+    strange.dedup();
+    assert_eq!(strange, Vec::<String>::new());
 }
 
 #[test]

@@ -67,42 +67,6 @@ fn kill_9_of_the_whole_family_at_any_moment_loses_nothing() {
     );
 }
 
-#[test]
-fn kill_9_of_children_at_any_moment_loses_nothing() {
-    let rounds = if is_long() { 2_000 } else { 100 };
-    let daemon = Daemon::with(KEEP_ALL, &[]);
-    let ledger = Ledger::default();
-    ledger.port.store(daemon.port, Ordering::SeqCst);
-    ledger.run(|| {
-        let mut killed = 0;
-        while killed < rounds {
-            accepted(&ledger, 2);
-            for child in daemon.children() {
-                // It may have ended by now.
-                let kill = Command::new("kill")
-                    .args(["-KILL", &child])
-                    .stderr(Stdio::null())
-                    .status();
-                killed += usize::from(kill.expect("kill").success());
-            }
-        }
-    });
-    let verdict = ledger.compare(&daemon.spool());
-    report(&format!(
-        "kills of children: {rounds}, accepted: {}, lost: {}",
-        verdict.accepted,
-        verdict.missing.len()
-    ));
-    verdict.must_be_clean();
-    // The negative control: what was never stored is missed.
-    ledger.invent("m0", "w0 99999999");
-    assert_eq!(
-        ledger.compare(&daemon.spool()).missing,
-        ["w0 99999999 to m0"]
-    );
-    daemon.store("bob", "al", "it serves");
-}
-
 /// A file system of a test's own, mounted from an image file or from memory.
 struct Mount {
     dir: TempDir,

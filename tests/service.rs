@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::support::{Daemon, PATIENCE, listen, program, report, skip, wait_until};
+use crate::support::{Daemon, PATIENCE, configure, listen, program, report, skip, wait_until};
 
 /// A daemon that has detached. Ended when dropped.
 struct Detached {
@@ -34,7 +34,7 @@ fn detach_in(dir: &Path, port: u16, config: &str) -> Output {
     } else {
         format!("syslog_socket = \"{}\"\n{config}", socket.display())
     };
-    fs::write(dir.join("droplined.toml"), config).expect("written");
+    configure(dir, &config);
     program("droplined")
         // Relative paths are those of the directory that it is started in.
         .current_dir(dir)
@@ -169,11 +169,13 @@ fn root_becomes_somebody_else_for_good() {
     let dir = tempfile::tempdir().expect("a directory");
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(dir.path(), open).expect("set");
-    let daemon = Daemon::in_dir(dir, "user = \"games\"\n", &[]);
+    // With groups that it must not keep.
+    let starter = ["setpriv", "--groups", "0,4"];
+    let daemon = Daemon::started_by(&starter, dir, "user = \"games\"\n");
     daemon.logged("running as games");
     daemon.store("bob", "al", "hi");
     assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
-    let held = daemon.say(b"H");
+    let held = daemon.say(b"\x00");
     wait_until("there is a child", || !daemon.children().is_empty());
     let games = nix::unistd::User::from_name("games")
         .expect("asked")
@@ -186,7 +188,10 @@ fn root_becomes_somebody_else_for_good() {
         assert_eq!(status(&pid, "NoNewPrivs"), "1");
         assert_eq!(status(&pid, "Seccomp"), "2");
         let groups = status(&pid, "Groups");
-        assert!(!groups.split(' ').any(|group| group == "0"), "{groups}");
+        assert!(
+            !groups.split(' ').any(|group| ["0", "4"].contains(&group)),
+            "{groups}"
+        );
     }
     drop(held);
     let owner = |name: &str| {
@@ -289,7 +294,7 @@ fn the_log_goes_to_syslog_and_survives_its_restart_under_load() {
         return skip("the_log_goes_to_syslog", "there is no rsyslogd");
     };
     let config = format!(
-        "syslog_socket = \"{}/log\"\npenalty_exempt = []\n",
+        "syslog_socket = \"{}/log\"\npenalty_exempt = []\nrequest_timeout = 1\n",
         dir.path().display()
     );
     let daemon = Detached::start(&config);
@@ -335,6 +340,22 @@ fn the_log_goes_to_syslog_and_survives_its_restart_under_load() {
     wait_until("the master has found it, too", || {
         let log = rsyslogd.log();
         log.contains(&format!("droplined[{}]: children ", daemon.pid()))
+    });
+    // So have those who speak nothing, and those who take too long, when they may come again.
+    daemon.ask("nonsense\n");
+    wait_until("it is logged", || {
+        let log = rsyslogd.log();
+        let line = log.lines().find(|line| line.contains(". Bad verb"));
+        line.is_some_and(|line| line.starts_with("auth.info droplined["))
+    });
+    wait_until("it is served", || {
+        let slow = daemon.ask("HELLO dropline/1\nSEND bob 5\n");
+        slow.contains("\nERR timeout ")
+    });
+    wait_until("it is logged", || {
+        let log = rsyslogd.log();
+        let line = log.lines().find(|line| line.contains(" too slow: session"));
+        line.is_some_and(|line| line.starts_with("auth.info droplined["))
     });
     report("rsyslogd restarted under load: 50 messages accepted meanwhile");
 }
@@ -401,6 +422,12 @@ fn the_service_manager_is_told() {
         "{reloading}"
     );
     assert!(told().starts_with("READY=1\n"));
+    configure(daemon.path(), "nonsense = 1");
+    daemon.signal(Signal::SIGHUP);
+    assert!(told().starts_with("RELOADING=1\n"));
+    let status = told();
+    let wrong = status.contains("the new one is wrong");
+    assert!(wrong && status.starts_with("READY=1\n"), "{status}");
     daemon.signal(Signal::SIGTERM);
     assert_eq!(told(), "STOPPING=1\n");
     assert!(daemon.ended().success());
@@ -418,6 +445,8 @@ fn sockets_are_taken_from_the_service_manager() {
         .args(["-l", &format!("127.0.0.1:{port}"), "-l"])
         .arg(&path)
         .arg(program("droplined").get_program())
+        .arg("--config")
+        .arg(configure(dir.path(), ""))
         .arg("--spool")
         .arg(dir.path().join("spool"))
         .arg("--run-dir")

@@ -5,6 +5,7 @@ mod archive;
 mod board;
 mod check;
 mod cli;
+mod config;
 mod export;
 mod history;
 mod import;
@@ -14,15 +15,17 @@ mod time;
 mod users;
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use self::cli::{Cli, Command};
+use self::config::ConfigError;
 use crate::name::Name;
 use crate::store::spool::{Limits, Spool};
 use crate::store::{Care as _, StoreError, Survey as _, Users as _};
-use crate::sys::stdio;
+use crate::sys::{login, stdio};
 
 /// The exit statuses: those of sysexits.h, and 1 for findings of a check.
 mod exit {
@@ -32,6 +35,7 @@ mod exit {
     pub(super) const NO_USER: u8 = 67;
     pub(super) const UNAVAILABLE: u8 = 69;
     pub(super) const CANNOT_WRITE: u8 = 73;
+    pub(super) const CONFIGURATION: u8 = 78;
 }
 
 /// Why a command was not done.
@@ -49,6 +53,10 @@ enum Failure {
     Board(#[from] board::BoardError),
     #[error(transparent)]
     Import(#[from] import::ImportError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("cannot become the owner of {0}, to whom all in it must belong: {1}")]
+    Owner(PathBuf, io::Error),
     /// Each finding has a line of its own.
     #[error("{} finding{}", .0, if *.0 == 1 { "" } else { "s" })]
     Findings(usize),
@@ -57,7 +65,8 @@ enum Failure {
 impl Failure {
     fn exit_status(&self) -> u8 {
         match self {
-            Self::Store(_) | Self::Board(_) => exit::UNAVAILABLE,
+            Self::Store(_) | Self::Board(_) | Self::Owner(..) => exit::UNAVAILABLE,
+            Self::Config(_) => exit::CONFIGURATION,
             Self::NoMailbox(_) | Self::NotClaimed(_) => exit::NO_USER,
             Self::Output(_) => exit::CANNOT_WRITE,
             Self::Import(_) => exit::BAD_DATA,
@@ -97,19 +106,37 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     if stdio::output_is_closed() {
         return Err(io::Error::from_raw_os_error(nix::libc::EBADF).into());
     }
-    let look = || Spool::look_at(&cli.spool());
-    // A daemon that runs is refused the spool meanwhile, and refuses it to us.
-    let alone = || Spool::open(&cli.spool(), Limits::default());
     match &cli.command {
         Command::Status { json } => board::status(&cli.run_dir(), *json),
         Command::Top { times } => board::top(&cli.run_dir(), *times),
         Command::Metrics => board::metrics(&cli.run_dir()),
+        command => with_spool(cli, &cli.spool()?, command),
+    }
+}
+
+/// The commands for which there must be a spool.
+fn with_spool(cli: &Cli, path: &Path, command: &Command) -> Result<(), Failure> {
+    let look = || Ok::<_, Failure>(Spool::look_at(path)?);
+    // To change something there.
+    let own = || {
+        become_owner(path)?;
+        look()
+    };
+    // A daemon that runs is refused the spool meanwhile, and refuses it to us.
+    let alone = || Ok::<_, Failure>(Spool::open(path, Limits::default())?);
+    match command {
+        Command::Status { .. } | Command::Top { .. } | Command::Metrics => Ok(()),
         Command::Users => users::print(&look()?),
         Command::Queue { name } => queue::print(&look()?, name.as_ref()),
         Command::History { name } => history::print(&look()?, name),
-        Command::Expire => expire(&look()?),
+        Command::Expire => {
+            let limits = cli.limits()?;
+            let mut spool = own()?;
+            spool.set_limits(limits);
+            expire(&spool)
+        }
         Command::Release { name } => {
-            if look()?.release(name)? {
+            if own()?.release(name)? {
                 Ok(())
             } else {
                 Err(Failure::NotClaimed(name.clone()))
@@ -123,16 +150,23 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             repair: true,
             names,
         } => {
-            look()?;
+            own()?;
             let (spool, _lock) = alone()?;
             check::repair(&spool, names)
         }
         Command::Export => export::export(&look()?),
         Command::Import => {
+            become_owner(path)?;
             let (spool, _lock) = alone()?;
             Ok(import::import(&spool, io::stdin().lock())?)
         }
     }
+}
+
+/// Becomes the owner of the spool, if root runs this: nothing in it may belong to anybody else. One that is not
+/// there will belong to whoever makes it.
+fn become_owner(spool: &Path) -> Result<(), Failure> {
+    login::become_owner(spool).map_err(|e| Failure::Owner(spool.to_owned(), e))
 }
 
 fn expire(spool: &Spool) -> Result<(), Failure> {

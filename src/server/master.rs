@@ -337,3 +337,23 @@ fn refuse(mut stream: &Stream, line: &[u8]) {
     // Best effort by intention: there is no process to wait for this client.
     let _ = stream.write_all(line);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::file::Dir;
+
+    /// A test runs beside others, each in its thread.
+    #[test]
+    fn with_a_second_thread_there_is_no_master() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open(dir.path()).expect("opened");
+        let board = Scoreboard::create(&dir).expect("made");
+        let wait = || std::thread::park_timeout(Duration::from_secs(60));
+        let other = std::thread::spawn(wait);
+        let error = Master::new(Vec::new(), board).expect_err("not alone");
+        assert!(error.to_string().contains("threads before its first fork"));
+        other.thread().unpark();
+        other.join().expect("joined");
+    }
+}

@@ -72,13 +72,20 @@ pub fn main() -> ExitCode {
     };
     logging::to_standard_error(cli.verbose);
     child::log_panics();
-    let config = match Config::load(&cli) {
+    let places = Places::of_this_user();
+    let places = places.as_ref();
+    let config = match Config::load(&cli, places) {
         Ok(config) => config,
         Err(e) => {
             log::error!("{e}");
             return exit::CONFIGURATION.into();
         }
     };
+    if cli.daemon && config.log == LogTo::Stderr {
+        log::warn!(
+            "a daemon that detaches has no standard error: with log = \"stderr\" nothing is logged"
+        );
+    }
     if cli.check {
         log::info!("the configuration is valid");
         return ExitCode::SUCCESS;
@@ -105,7 +112,7 @@ pub fn main() -> ExitCode {
     if to_syslog {
         logging::to_syslog(&config.syslog_socket);
     }
-    match run(&cli, config, &mut ready) {
+    match run(&cli, places, config, &mut ready) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             log::error!("{e}");
@@ -134,7 +141,12 @@ enum StartError {
 
 /// The order of start: the pid file and the listeners, with the rights that we were started with; then without
 /// them the spool; then the sandbox; and only then whoever waits is told.
-fn run(cli: &Cli, mut config: Config, ready: &mut Ready) -> Result<(), StartError> {
+fn run(
+    cli: &Cli,
+    places: Option<&Places>,
+    mut config: Config,
+    ready: &mut Ready,
+) -> Result<(), StartError> {
     let account = privileges::account(&config)?;
     if let Some(account) = &account {
         privileges::make_dir(&config.spool, 0o700, account)?;
@@ -154,7 +166,7 @@ fn run(cli: &Cli, mut config: Config, ready: &mut Ready) -> Result<(), StartErro
     if let Err(e) = title::prepare() {
         log::info!("ps will not show what children do: {e}");
     }
-    lay_sandbox(cli, &config)?;
+    lay_sandbox(cli, places, &config)?;
     heap::use_masters();
     let mut master = Master::new(listeners.all, board)?;
     // Signals are trapped by now: whoever knows that we listen may end us in order.
@@ -186,10 +198,15 @@ fn run(cli: &Cli, mut config: Config, ready: &mut Ready) -> Result<(), StartErro
             }
             Leave::Reload => {
                 notify::reloading();
-                config = reload(cli, config);
-                notify::ready("serving");
-                spool.set_limits(config.limits);
-                board.count(Counter::Reloads, 1);
+                match reload(cli, places, &config) {
+                    Some(new) => {
+                        config = new;
+                        spool.set_limits(config.limits);
+                        board.count(Counter::Reloads, 1);
+                        notify::ready("serving");
+                    }
+                    None => notify::ready("serving by the old configuration: the new one is wrong"),
+                }
             }
             Leave::End => {
                 notify::stopping();
@@ -218,15 +235,15 @@ const READABLE: [&str; 8] = [
 ];
 
 /// Gives up what is not needed from now on, here and in all children.
-fn lay_sandbox(cli: &Cli, config: &Config) -> Result<(), StartError> {
+fn lay_sandbox(cli: &Cli, places: Option<&Places>, config: &Config) -> Result<(), StartError> {
     if config.sandbox == Sandbox::Off {
         return Ok(());
     }
     let writable = [&config.spool, &config.run_dir, Path::new("/dev/null")];
     let mut readable: Vec<&Path> = READABLE.iter().map(Path::new).collect();
     // So that SIGHUP can read it again.
-    let usual = Places::of_this_user().map(|places| places.config);
-    let files = [cli.config.as_deref(), usual.as_deref()];
+    let usual = places.map(|places| places.config.as_path());
+    let files = [cli.config.as_deref(), usual];
     readable.extend(files.into_iter().flatten().filter_map(Path::parent));
     let lacking = sandbox::lay(&writable, &readable);
     for lack in lacking {
@@ -238,20 +255,20 @@ fn lay_sandbox(cli: &Cli, config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The configuration, read again; the one that was in force when there is something wrong with it. The
-/// listeners and the directories stay what they are.
-fn reload(cli: &Cli, before: Config) -> Config {
-    match Config::load(cli) {
+/// The configuration, read again; `None` when there is something wrong with it, and the one that was in force stays.
+/// The listeners and the directories stay what they are.
+fn reload(cli: &Cli, places: Option<&Places>, before: &Config) -> Option<Config> {
+    match Config::load(cli, places) {
         Ok(mut config) => {
-            for key in config.keep_what_needs_a_restart(&before) {
+            for key in config.keep_what_needs_a_restart(before) {
                 log::warn!("{key} has changed; that takes effect when the daemon is started again");
             }
             log::info!("the configuration was read again");
-            config
+            Some(config)
         }
         Err(e) => {
             log::error!("{e}; the configuration stays as it was");
-            before
+            None
         }
     }
 }

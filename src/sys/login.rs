@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, User};
@@ -62,6 +63,11 @@ pub(crate) fn account(name: &str) -> io::Result<Option<Account>> {
     }
 }
 
+/// Whether there is an account with this name. What NSS loads for that stays in this process.
+pub(crate) fn exists(name: &str) -> bool {
+    matches!(User::from_name(name), Ok(Some(_)))
+}
+
 fn look_up(name: &str) -> Option<Account> {
     let user = User::from_name(name).ok()??;
     let groups = nix::unistd::getgrouplist(&CString::new(name).ok()?, user.gid).ok()?;
@@ -113,6 +119,30 @@ impl Account {
             groups: groups.ok()?.into_iter().map(Gid::from_raw).collect(),
             name: fields.next()?.to_owned(),
         })
+    }
+}
+
+/// Lets root, who may do anything to the directory `path`, become the account that owns it, for good, so that what is
+/// made there belongs to its owner. Nothing happens where there is no such directory, or this process is not root's.
+///
+/// # Errors
+/// When the owner has no account; those of [`become_account`].
+pub(crate) fn become_owner(path: &Path) -> io::Result<()> {
+    let owner = match std::fs::metadata(path) {
+        Ok(meta) => std::os::unix::fs::MetadataExt::uid(&meta),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    if !is_root() || owner == 0 {
+        return Ok(());
+    }
+    let name = User::from_uid(Uid::from_raw(owner))?.map(|user| user.name);
+    match name.and_then(|name| look_up(&name)) {
+        Some(account) => become_account(&account),
+        None => {
+            let message = format!("user number {owner} has no account");
+            Err(io::Error::new(io::ErrorKind::NotFound, message))
+        }
     }
 }
 

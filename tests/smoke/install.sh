@@ -20,6 +20,8 @@ quietly() {
 quietly scripts/install
 expect 'the unit names the program' "$(grep -o '^ExecStart=[^ ]*' "$DESTDIR$PREFIX/lib/systemd/system/droplined.service")" \
     "ExecStart=$PREFIX/sbin/droplined"
+expect 'so does the other one' "$(grep -o '^ExecStart=[^ ]*' "$DESTDIR$PREFIX/lib/systemd/system/dropline-expire.service")" \
+    "ExecStart=$PREFIX/bin/droplinectl"
 expect 'the configuration is valid' "$("$DROPLINED" --check --config "$configuration" 2>&1 | sed 's/.*: //')" \
     'the configuration is valid'
 

@@ -5,17 +5,20 @@
 
 if command -v systemd-analyze >/dev/null; then
     # The program that they start is the one that was built, and their manual pages are those of the sources.
-    for unit in droplined.service droplined.socket; do
-        sed "s#/usr/sbin/droplined#$PWD/$DROPLINED#" "etc/systemd/$unit" >"$dir/$unit"
+    ctl=$PWD/$(dirname "$DROPLINED")/droplinectl
+    for unit in etc/systemd/*; do
+        sed "s#/usr/sbin/droplined#$PWD/$DROPLINED#; s#/usr/bin/droplinectl#$ctl#" "$unit" >"$dir/$(basename "$unit")"
     done
-    said=$(SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no "$dir"/droplined.{service,socket} 2>&1) ||
+    said=$(SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no "$dir"/dropline*.{service,socket,timer} 2>&1) ||
         expect 'the units are valid' "$said" ''
     expect 'the units are valid' "$said" ''
     if systemd-analyze --help | grep -q -- --threshold; then
-        systemd-analyze security --no-pager --offline=true --threshold=15 "$dir/droplined.service" >"$dir/exposure" || {
-            cat "$dir/exposure" >&2
-            exit 1
-        }
+        for unit in "$dir"/*.service; do
+            systemd-analyze security --no-pager --offline=true --threshold=15 "$unit" >"$dir/exposure" || {
+                cat "$dir/exposure" >&2
+                exit 1
+            }
+        done
     else
         echo 'skip    this systemd-analyze cannot measure the exposure of a unit'
     fi

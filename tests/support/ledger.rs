@@ -26,7 +26,8 @@ pub(crate) struct Ledger {
     accepted: Mutex<Vec<(String, String)>>,
 }
 
-struct End<'a>(&'a AtomicBool);
+/// Sets what tells others to end, when it is dropped.
+pub(crate) struct End<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {

@@ -4,6 +4,7 @@ pub(crate) mod frames;
 pub(crate) mod ledger;
 pub(crate) mod menu;
 pub(crate) mod namespace;
+mod operator;
 pub(crate) mod proxy;
 pub(crate) mod session;
 pub(crate) mod wire;
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+pub(crate) use self::operator::{counter, ctl, status};
 
 /// How long anything may take before a test fails: far more than it takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -126,8 +129,7 @@ impl Daemon {
         flags: &[&str],
         env: &[(&str, &Path)],
     ) -> Self {
-        let file = dir.path().join("droplined.toml");
-        fs::write(&file, config).expect("written");
+        let file = configure(dir.path(), config);
         let log = File::options()
             .create(true)
             .append(true)
@@ -302,6 +304,17 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Writes a configuration into a directory; its path. A daemon of a test that root runs stays root where nothing else
+/// is said, although there may be an account `dropline`, for which the directories of tests are not.
+pub(crate) fn configure(dir: &Path, config: &str) -> PathBuf {
+    let path = dir.join("droplined.toml");
+    let stays = nix::unistd::geteuid().is_root() && !config.contains("user = ");
+    // Behind the rest, so that each line has its number.
+    let user = if stays { "\nuser = \"root\"\n" } else { "" };
+    fs::write(&path, format!("{config}{user}")).expect("written");
+    path
 }
 
 /// What is said on a connection until its end.

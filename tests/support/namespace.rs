@@ -80,6 +80,12 @@ impl Namespaces {
         &self.names[index]
     }
 
+    /// Runs `ip` with these words in the network of a host, where it must do what it is told.
+    pub(crate) fn ip(&self, index: usize, words: &str) {
+        let name = self.name(index);
+        assert!(ip(&format!("-n {name} {words}")), "ip {words}");
+    }
+
     /// Does something with the network of a host: sockets that are made there stay there.
     pub(crate) fn inside<T: Send>(&self, index: usize, what: impl FnOnce() -> T + Send) -> T {
         let path = format!("/run/netns/{}", self.names[index]);

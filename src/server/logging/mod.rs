@@ -15,7 +15,8 @@ use self::syslog::Syslog;
 use crate::sys::file;
 use crate::sys::process::Pid;
 
-/// The target of records about who was refused: syslog has a facility of its own for them.
+/// The target of records about who was refused, or took too long: all that is held against somebody. Syslog has a
+/// facility of its own for them.
 pub(super) const AUTH: &str = "auth";
 
 struct Sink;

@@ -221,7 +221,7 @@ impl Talk<'_> {
     pub(super) fn too_slow(&mut self) -> io::Result<Outcome> {
         let refusal = Refusal::Other("Timeout: the request did not come in time".into());
         self.refuse(&refusal, true).map(|outcome| match outcome {
-            Outcome::Refused(why) => Outcome::Slow(format!("refused: {why}")),
+            Outcome::Refused(why) => Outcome::Slow(why),
             outcome => outcome,
         })
     }

@@ -108,7 +108,8 @@ pub(super) fn talk(
         Outcome::Done(what) => log::info!("{peer} {what} ({took})"),
         Outcome::Refused(why) => log::info!(target: AUTH, "{peer} refused: {why} ({took})"),
         Outcome::Failed(why) => log::error!("{peer} {why} ({took})"),
-        Outcome::Broken(how) | Outcome::Slow(how) => log::info!("{peer} {how} ({took})"),
+        Outcome::Broken(how) => log::info!("{peer} {how} ({took})"),
+        Outcome::Slow(how) => log::info!(target: AUTH, "{peer} too slow: {how} ({took})"),
         Outcome::Garbage(why) => log::info!(target: AUTH, "{peer} refused: {why} ({took})"),
         Outcome::Nothing => log::debug!("{peer} said nothing ({took})"),
     }
@@ -173,7 +174,7 @@ impl Talk<'_> {
     /// Says what is done, for whoever looks.
     fn doing(&self, what: &str) {
         #[cfg(debug_assertions)]
-        panic_as_asked(what);
+        break_as_asked(what);
         self.ticket.doing(&self.whence, what);
     }
 
@@ -209,11 +210,16 @@ impl Talk<'_> {
     }
 }
 
-/// In a test build, breaks the child that does what the environment says.
+/// In a test build, breaks the child that does what the environment says: it panics, or takes all the memory that
+/// it can get, up to a bound that is kind to the machine of the test.
 #[cfg(debug_assertions)]
-fn panic_as_asked(what: &str) {
-    let asked = std::env::var_os("DROPLINED_PANIC");
-    assert!(asked.is_none_or(|asked| asked != what), "as asked");
+fn break_as_asked(what: &str) {
+    let asked = |name| std::env::var_os(name).is_some_and(|asked| asked == what);
+    assert!(!asked("DROPLINED_PANIC"), "as asked");
+    if asked("DROPLINED_HOARD") {
+        let hoard: Vec<_> = (0..512).map(|_| vec![1_u8; 1 << 20]).collect();
+        std::hint::black_box(hoard);
+    }
 }
 
 fn new_id() -> Result<MessageId, StoreError> {

@@ -1,0 +1,211 @@
+//! Clients that begin and then are not there: the server never hears of them again.
+//!
+//! The attackers are the addresses 10.88.0.0/16 of a host of their own; honest clients come from another host. An
+//! address that its host does not have (any more) answers nothing, not even with a reset.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::sys::socket::{MsgFlags, SockProtocol, sendto};
+
+use super::*;
+
+/// Whence honest clients come, and where they find the server.
+const HONEST: Way = Way {
+    from: [10, 89, 0],
+    server: [10, 77, 2, 1],
+};
+/// Where the attackers find it.
+const TARGET: [u8; 4] = [10, 77, 1, 1];
+
+/// A server, a host of attackers, and a host of honest clients; and a daemon that serves both.
+fn stage(name: &str, config: &str) -> Option<(Namespaces, Daemon)> {
+    let net = Namespaces::server_and_two(name)?;
+    for (host, network) in [(1, "10.88.0.0/16"), (2, "10.89.0.0/16")] {
+        net.ip(0, &format!("route add {network} via 10.77.{host}.2"));
+    }
+    net.ip(1, "route add blackhole 10.88.0.0/16");
+    net.ip(2, "route add local 10.89.0.0/16 dev lo");
+    let open = "open_networks = [\"127.0.0.0/8\", \"10.88.0.0/15\"]\n";
+    let daemon = Daemon::in_namespace(net.name(0), &format!("{open}{config}"));
+    Some((net, daemon))
+}
+
+/// Lets `attack` go on while honest clients are served; `facts` are read from the server's network at the end of it.
+fn beside(
+    name: &str,
+    (net, daemon): &(Namespaces, Daemon),
+    attack: impl Fn(&AtomicBool, &AtomicUsize) + Sync,
+    facts: impl Fn() -> String + Send,
+) {
+    let (stop, made) = (AtomicBool::new(false), AtomicUsize::new(0));
+    net.inside(0, || daemon.store("eve", "al", "the first"));
+    wait_until("it is served", || daemon.children().is_empty());
+    let descriptors = daemon.proc_entries("fd");
+    let mut honest = Honest::default();
+    let mut seen = String::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| net.inside(1, || attack(&stop, &made)));
+        // Also when this fails: the attack must not go on for ever.
+        let _end = crate::support::ledger::End(&stop);
+        wait_until("the attack goes on", || made.load(Ordering::SeqCst) > 2_000);
+        net.inside(2, || honest.are_served_at(HONEST, daemon.port));
+        seen = net.inside(0, facts);
+    });
+    let made = made.load(Ordering::SeqCst);
+    honest.judge(name, made, &seen);
+    wait_until("the children are gone", || daemon.children().is_empty());
+    assert_eq!(daemon.proc_entries("fd"), descriptors);
+    let stored = net.inside(0, || daemon.fetch("bob")).len();
+    assert_eq!(stored, honest.served, "nothing lost, nothing doubled");
+    assert!(!daemon.log().contains("a bug in this program"));
+}
+
+/// A sum as of RFC 1071, over what is added to it.
+fn checksum(bytes: &[u8]) -> u16 {
+    let words = bytes.chunks(2).map(|pair| {
+        let low = pair.get(1).copied().unwrap_or(0);
+        u32::from(u16::from_be_bytes([pair[0], low]))
+    });
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).expect("folded")
+}
+
+/// The first packet of a connection: an IPv4 header, whose length and sum the kernel fills in, and a TCP header.
+fn syn(from: Ipv4Addr, from_port: u16, port: u16) -> Vec<u8> {
+    let mut tcp = Vec::new();
+    tcp.extend(from_port.to_be_bytes());
+    tcp.extend(port.to_be_bytes());
+    tcp.extend(0x1234_5678_u32.to_be_bytes());
+    tcp.extend([0; 4]);
+    // Five words of header, SYN, a window; no sum yet, nothing urgent.
+    tcp.extend([5 << 4, 0x02, 0xff, 0xff, 0, 0, 0, 0]);
+    // The sum goes over addresses, protocol and length as well.
+    let summed = [&from.octets(), &TARGET, &[0, 6, 0, 20][..], &tcp].concat();
+    tcp[16..18].copy_from_slice(&checksum(&summed).to_be_bytes());
+    let ip = [
+        &[0x45, 0, 0, 0, 0, 0, 0, 0, 64, 6, 0, 0][..],
+        &from.octets(),
+        &TARGET,
+    ];
+    [ip.concat(), tcp].concat()
+}
+
+fn raw_socket() -> OwnedFd {
+    let kind = (AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC);
+    socket(kind.0, kind.1, kind.2, SockProtocol::Raw).expect("root may")
+}
+
+/// The value of a counter of the kernel's that nstat(8) would show, in the network of the calling thread.
+fn netstat(name: &str) -> u64 {
+    let text = fs::read_to_string("/proc/thread-self/net/netstat").expect("readable");
+    let lines: Vec<_> = text.lines().collect();
+    let value = lines.chunks(2).find_map(|pair| {
+        let at = pair[0].split(' ').position(|word| word == name)?;
+        pair[1].split(' ').nth(at)?.parse().ok()
+    });
+    value.unwrap_or_else(|| panic!("no counter {name}"))
+}
+
+/// How many connections of the calling thread's network wait for the client's last word before they are one.
+fn half_open() -> usize {
+    let tables = ["tcp", "tcp6"].map(|table| format!("/proc/thread-self/net/{table}"));
+    let texts = tables.map(|table| fs::read_to_string(table).expect("readable"));
+    let state = |line: &str| line.split_whitespace().nth(3) == Some("03");
+    texts
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter(|line| state(line))
+        .count()
+}
+
+#[test]
+fn handshakes_that_never_end() {
+    let Some(stage) = stage("handshakes_that_never_end", "") else {
+        return;
+    };
+    let port = stage.1.port;
+    let attack = |stop: &AtomicBool, made: &AtomicUsize| {
+        let raw = raw_socket();
+        let to = SockaddrIn::new(TARGET[0], TARGET[1], TARGET[2], TARGET[3], 0);
+        for number in 0_u32.. {
+            if stop.load(Ordering::SeqCst) {
+                break;
+            }
+            let [_, round, high, low] = number.to_be_bytes();
+            let from = Ipv4Addr::new(10, 88, high, low);
+            let packet = syn(from, 1_024 + u16::from(round), port);
+            let sent = sendto(raw.as_raw_fd(), &packet, &to, MsgFlags::empty());
+            made.fetch_add(usize::from(sent.is_ok()), Ordering::SeqCst);
+            if number % 10 == 0 {
+                // Some thousands a second: the machine has other things to do.
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    };
+    let facts = || {
+        let (waiting, cookies) = (half_open(), netstat("SyncookiesSent"));
+        assert!(
+            waiting > 100 || cookies > 100,
+            "{waiting} half open, {cookies} cookies"
+        );
+        format!(", {waiting} half open at the end, {cookies} SYN cookies")
+    };
+    beside("handshakes_that_never_end", &stage, attack, facts);
+    // None of it has ever come to the daemon.
+    let daemon = &stage.1;
+    assert!(!daemon.log().contains("10.88."), "{}", daemon.log());
+}
+
+#[test]
+fn clients_that_vanish() {
+    let Some(stage) = stage("clients_that_vanish", FAST) else {
+        return;
+    };
+    let (net, daemon) = &stage;
+    net.inside(0, || {
+        for _ in 0..100 {
+            daemon.store("big", "al", &"x".repeat(60_000));
+        }
+    });
+    let attack = |stop: &AtomicBool, made: &AtomicUsize| {
+        for block in (0..250_u8).cycle() {
+            let network = format!("10.88.{block}.0/24");
+            net.ip(1, &format!("route add local {network} dev lo"));
+            let mut held = Vec::new();
+            for low in 1..255_u8 {
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+                let Some(mut stream) = connect_from([10, 88, block, low], TARGET, daemon.port)
+                else {
+                    continue;
+                };
+                // Half of them do not say all, half do not read all.
+                let half = if low % 2 == 0 {
+                    "store;eve;al;"
+                } else {
+                    "fetch;big\n"
+                };
+                let _ = stream.write_all(half.as_bytes());
+                made.fetch_add(1, Ordering::SeqCst);
+                held.push(stream);
+                if low % 2 == 0 {
+                    // About a thousand a second.
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            }
+            // The addresses are gone, and then their sockets, whose last words have no way out.
+            net.ip(1, &format!("route del local {network} dev lo"));
+            drop(held);
+            if stop.load(Ordering::SeqCst) {
+                break;
+            }
+        }
+    };
+    beside("clients_that_vanish", &stage, attack, String::new);
+}

@@ -1,0 +1,131 @@
+//! What looks after a spool from outside: by the daemon's configuration, and as the owner of the spool.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::Stdio;
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Daemon, files_below, program, skip, wait_until};
+
+/// Runs `droplinectl`; its exit status and what it said.
+fn ctl(args: &[&str], input: Stdio) -> (Option<i32>, String) {
+    let output = program("droplinectl")
+        .args(args)
+        .stdin(input)
+        .output()
+        .expect("run");
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+/// A daemon that keeps what bob has read.
+fn daemon_with_history(dir: tempfile::TempDir, config: &str) -> Daemon {
+    let daemon = Daemon::in_dir(dir, config, &[]);
+    for _ in 0..3 {
+        daemon.store("bob", "al", &"x".repeat(20_000));
+    }
+    assert_eq!(daemon.fetch("bob").len(), 3);
+    daemon.logged("3 messages delivered");
+    daemon
+}
+
+#[test]
+fn history_is_forgotten_by_the_daemons_configuration() {
+    let daemon = daemon_with_history(tempfile::tempdir().expect("a directory"), "");
+    let spool = daemon.spool().display().to_string();
+    let file = daemon.path().join("c.toml");
+    let config = file.display().to_string();
+    let history = || {
+        let (status, out) = ctl(&["--spool", &spool, "history", "bob"], Stdio::null());
+        assert_eq!(status, Some(0));
+        out.lines().count()
+    };
+    let expire = |text: &str, flags: &[&str]| {
+        fs::write(&file, text).expect("written");
+        ctl(&[flags, &["expire"]].concat(), Stdio::null())
+    };
+    let done = (Some(0), String::new());
+    assert_eq!(expire("", &["--spool", &spool]), done);
+    assert_eq!(
+        expire("port = 9", &["--spool", &spool, "--config", &config]),
+        done
+    );
+    assert_eq!(history(), 3);
+    // One with a mistake says nothing of what is to be kept.
+    for wrong in ["history_bytes = x", "history_bytes = -1"] {
+        let (status, said) = expire(wrong, &["--spool", &spool, "--config", &config]);
+        assert_eq!(status, Some(78));
+        assert!(said.contains("says where; nothing was done"), "{said}");
+    }
+    assert_eq!(history(), 3);
+    // It also says where the spool is.
+    let text = format!("history_bytes = 0\nspool = {spool:?}\n");
+    assert_eq!(expire(&text, &["--config", &config]), done);
+    assert_eq!(history(), 0);
+    // How long something is kept matters as much as how much.
+    daemon.store("bob", "al", "one more");
+    daemon.fetch("bob");
+    wait_until("it is history", || history() == 1);
+    assert_eq!(
+        expire(
+            "history_days = 0",
+            &["--spool", &spool, "--config", &config]
+        ),
+        done
+    );
+    assert_eq!(history(), 0);
+    daemon.store("bob", "al", "and it serves");
+}
+
+#[test]
+fn what_root_does_in_the_spool_of_somebody_else_stays_theirs() {
+    let test = "what_root_does_in_the_spool_of_somebody_else_stays_theirs";
+    if !nix::unistd::geteuid().is_root() {
+        return skip(test, "this is not root");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("set");
+    let text = "user = \"games\"\nhistory_bytes = 0\n";
+    let mut daemon = daemon_with_history(dir, text);
+    let spool = daemon.spool().display().to_string();
+    let config = daemon.path().join("droplined.toml").display().to_string();
+    let games = fs::metadata(&spool).expect("there").uid();
+    assert_ne!(games, 0);
+    let all_theirs = || {
+        for file in files_below(Path::new(&spool)).expect("readable") {
+            let owner = fs::metadata(&file).expect("there").uid();
+            assert_eq!(owner, games, "{}", file.display());
+        }
+    };
+    assert_eq!(
+        ctl(
+            &["--spool", &spool, "--config", &config, "expire"],
+            Stdio::null()
+        ),
+        (Some(0), String::new())
+    );
+    all_theirs();
+    daemon.store("bob", "al", "and it serves");
+    daemon.signal(Signal::SIGTERM);
+    daemon.ended();
+    // A mailbox that was never there: somebody must make its file.
+    let output = program("droplinectl")
+        .args(["--spool", &spool, "export"])
+        .output();
+    let exported = String::from_utf8(output.expect("run").stdout).expect("text");
+    let file = daemon.path().join("exported");
+    fs::write(&file, exported.replace("\"bob\"", "\"eve\"")).expect("written");
+    let input = fs::File::open(&file).expect("there");
+    assert_eq!(ctl(&["--spool", &spool, "import"], input.into()).0, Some(0));
+    all_theirs();
+    let repair = ctl(&["--spool", &spool, "check", "--repair"], Stdio::null());
+    assert_eq!(repair, (Some(0), String::new()));
+    all_theirs();
+    let daemon = Daemon::in_dir(daemon.kill(), text, &[]);
+    wait_until("it is read", || daemon.fetch("eve").len() == 1);
+}

@@ -1,0 +1,391 @@
+//! What the master promises: to the kernel's queues, to whoever started it, and to its children.
+//!
+//! Each promise of the daemon has a test that fails when what keeps it is taken out of the source:
+//!
+//! | promise | tests |
+//! |---|---|
+//! | one thread | `server::master::tests`, `load` |
+//! | nothing is opened or allocated before the fork | `load::the_master_opens_*` |
+//! | listeners, and those of the service manager | `life::it_listens_*`, `logins::the_socket_*`, `service::sockets_*` |
+//! | SO_REUSEADDR, backlog, TCP_DEFER_ACCEPT | `the_port_*`, `the_kernel_*`, `a_silent_client_*` |
+//! | reaping, and of strangers | `children_of_*`, `children::*` |
+//! | no descriptors, no processes: reserve, pause, one line in ten seconds | `descriptors_*`, `limits::without_*` |
+//! | children; of one source; early drop; who makes room | `life::at_most_*`, `gate::no_source_*`, `gate::who_has_not_*`, `gate::a_crowd_*` |
+//! | penalties: garbage, time-outs, crashes; their bounds | `gate::who_wastes_*`, `children::*_counted`, `server::sources::tests` |
+//! | first byte, request, idle session, delivery | `line::who_says_nothing_*`, `session::silence_*`, `delivery::not_to_one_*` |
+//! | a third of the time under stress | `limits::with_many_*` |
+//! | memory, cores, processes, descriptors of a child | `limits::a_child_may_*`, `children::a_child_that_takes_*` |
+//! | SIGINT, SIGTERM, the second one, the drain | `life::both_*`, `life::a_running_*`, `life::a_second_signal_*`, `what_does_not_end_*` |
+//! | SIGHUP | `life::sighup_*`, `the_usual_configuration_*`, `attack::a_storm_*`, `server::config::tests` |
+//! | SIGUSR1, scoreboard, titles | `gate::an_operator_*` |
+//! | a master that dies | `children::children_do_not_*`, `a_child_whose_master_*` |
+//! | a child's own descriptors, panics | `a_child_has_no_*`, `children::a_child_that_panics_*` |
+//! | the sandbox, as far as the kernel has it | `service::root_*`, `limits::what_the_kernel_*`, `sys::sandbox::tests` |
+//! | who may do what | `logins::*`, `line::only_open_*`, `session::who_may_*`, `net::who_comes_*` |
+//! | becoming nobody in particular; or a user | `service::root_*`, `who_is_not_root_*` |
+//! | the pid file | `life::both_*`, `life::a_second_daemon_*`, `the_pid_file_*` |
+//! | `-d`, syslog and its facilities, the service manager | `service::*`, `server::logging::*::tests` |
+//! | the command line, `--check` | `life::the_configuration_*`, `flags_say_more`, `server::cli::tests`, `server::config::*::tests` |
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Daemon, configure, counter, listen, program, skip, wait_until};
+
+#[test]
+fn the_port_can_be_had_again_at_once() {
+    let mut daemon = Daemon::start();
+    // The server closes first, and its kernel remembers the connection for a minute.
+    let stream = daemon.say(b"store;bob;al;hi\n");
+    assert_eq!(listen(stream), "Message accepted and stored:\n");
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.ended().success());
+    let port = daemon.port.to_string();
+    let daemon = Daemon::in_dir(daemon.kill(), "", &["-p", &port]);
+    assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
+}
+
+/// What ss(8) says of the listener at this place: the length of its queue.
+fn backlog(kind: &str, place: &str) -> Option<String> {
+    let output = Command::new("ss").args(["-Hln", kind]).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find(|line| line.contains(place))?;
+    let queue = line.split_whitespace().skip_while(|word| *word != "LISTEN");
+    queue.skip(2).step_by(2).next().map(str::to_owned)
+}
+
+#[test]
+fn the_kernel_keeps_4096_connections_for_it() {
+    let daemon = Daemon::start();
+    let most = fs::read_to_string("/proc/sys/net/core/somaxconn").expect("readable");
+    let most: u32 = most.trim().parse().expect("a number");
+    let expected = Some(most.min(4_096).to_string());
+    assert_eq!(backlog("-t", &format!(":{} ", daemon.port)), expected);
+    let socket = daemon.path().join("run/dropline.sock");
+    assert_eq!(backlog("-x", &socket.display().to_string()), expected);
+}
+
+#[test]
+fn a_silent_client_costs_no_process() {
+    let daemon = Daemon::start();
+    let silent: Vec<TcpStream> = (0..20).map(|_| daemon.connect()).collect();
+    // Whoever comes after them is served, so they were there before.
+    daemon.store("bob", "al", "hi");
+    assert_eq!(counter(&daemon, "forks"), 1);
+    assert_eq!(counter(&daemon, "connections"), 1);
+    // The first word of one of them brings it to the daemon.
+    (&silent[0]).write_all(b"fetch;bob\n").expect("sent");
+    wait_until("it is served", || counter(&daemon, "forks") == 2);
+}
+
+#[test]
+fn descriptors_are_in_reserve_and_a_shortage_is_waited_out() {
+    let daemon = Daemon::start();
+    let fd = |fd: usize| format!("/proc/{}/fd/{fd}", daemon.pid());
+    let spare = (3..64)
+        .filter(|n| fs::read_link(fd(*n)).is_ok_and(|target| target == Path::new("/dev/null")));
+    assert!(spare.count() >= 5);
+    let lowest_free = (0..)
+        .find(|n| !Path::new(&fd(*n)).exists())
+        .expect("a number");
+    let limit = |limit: &str| {
+        let pid = daemon.pid().to_string();
+        let done = Command::new("prlimit")
+            .args(["--pid", &pid, limit])
+            .status();
+        assert!(done.expect("prlimit of util-linux").success());
+    };
+    limit(&format!("--nofile={lowest_free}:4096"));
+    let begun = Instant::now();
+    let waiting = daemon.say(b"store;bob;al;during\n");
+    wait_until("it has tried again", || counter(&daemon, "shortages") >= 5);
+    // Each time it waits for a tenth of a second, and is idle meanwhile.
+    let tries = counter(&daemon, "shortages");
+    let most = begun.elapsed().as_millis() / 100 + 1;
+    assert!(u128::from(tries) <= most, "{tries} tries, not {most}");
+    limit("--nofile=1024:4096");
+    assert_eq!(listen(waiting), "Message accepted and stored:\n");
+    assert_eq!(
+        daemon.log().matches("cannot accept a connection").count(),
+        1
+    );
+}
+
+#[test]
+fn children_of_whoever_started_it_are_reaped_and_do_no_harm() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = "sleep 1 & exec \"$@\"";
+    let daemon = Daemon::started_by(&["sh", "-c", script, "sh"], dir, "");
+    assert_eq!(daemon.children().len(), 1, "the one that it did not make");
+    daemon.store("bob", "al", "hi");
+    wait_until("it is reaped", || daemon.children().is_empty());
+    assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
+    assert_eq!(counter(&daemon, "crashes"), 0);
+}
+
+/// What the descriptors of a process are, standard streams apart.
+fn descriptors(pid: &str) -> Vec<String> {
+    let dir = fs::read_dir(format!("/proc/{pid}/fd")).expect("readable");
+    let numbered = dir.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let number: i32 = path.file_name()?.to_str()?.parse().ok()?;
+        (number > 2).then(|| fs::read_link(path).ok()).flatten()
+    });
+    numbered
+        .map(|target| target.display().to_string())
+        .collect()
+}
+
+#[test]
+fn a_child_has_no_descriptor_of_its_masters() {
+    // Nor has either one that whoever started the daemon has forgotten to close.
+    let dir = tempfile::tempdir().expect("a directory");
+    let forgotten = dir.path().join("forgotten");
+    let script = format!("exec 9>'{}'; exec \"$@\"", forgotten.display());
+    let daemon = Daemon::started_by(&["sh", "-c", &script, "sh"], dir, "");
+    let _held = daemon.say(b"\x00");
+    wait_until("there is a child", || !daemon.children().is_empty());
+    let child = daemon.children()[0].clone();
+    let log = daemon.path().join("log").display().to_string();
+    let spool = daemon.spool().display().to_string();
+    let run = daemon.path().join("run");
+    // Its log, the directories of the store, its signals, its connection.
+    let may = |target: &String| {
+        let of_store = target.starts_with(&spool) || Path::new(target).starts_with(&run);
+        *target == log || (of_store && Path::new(target).is_dir()) || target.contains("[signalfd]")
+    };
+    let own = || -> Vec<_> {
+        let all = descriptors(&child).into_iter();
+        all.filter(|target| !may(target)).collect()
+    };
+    wait_until("it has closed the others", || own().len() <= 1);
+    let connection = own();
+    assert!(connection[0].starts_with("socket:["), "{connection:?}");
+    let masters = descriptors(&daemon.pid().to_string());
+    assert!(!masters.contains(&connection[0]), "{masters:?}");
+    let pid_file = run.join("droplined.pid").display().to_string();
+    assert!(masters.contains(&pid_file), "{masters:?}");
+}
+
+#[test]
+fn a_child_whose_master_ended_before_it_was_tied_to_it_serves_nobody() {
+    let test = "a_child_whose_master_ended_before";
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip(test, "strace is not installed");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    // Children sleep for a second before they are tied to the master; the tracer is nobody's parent.
+    let trace = dir.path().join("trace").display().to_string();
+    let delay = "inject=prctl:delay_enter=1000000";
+    let starter = [
+        "strace",
+        "-DD",
+        "-f",
+        "-qq",
+        "-o",
+        &trace,
+        "-e",
+        "trace=prctl",
+        "-e",
+        delay,
+    ];
+    let daemon = Daemon::started_by(&starter, dir, "sandbox = \"off\"\n");
+    let mut client = daemon.say(b"store;bob;al;hi\n");
+    wait_until("there is a child", || !daemon.children().is_empty());
+    let dir = daemon.kill();
+    let mut reply = String::new();
+    // Its end may come as a reset: the request was not read.
+    let _ = client.read_to_string(&mut reply);
+    assert_eq!(reply, "", "nobody answers");
+    let daemon = Daemon::in_dir(dir, "", &[]);
+    assert!(daemon.ask("fetch;bob\n").ends_with("There is no such name"));
+}
+
+#[test]
+fn what_does_not_end_in_time_is_ended() {
+    let mut daemon = Daemon::with("drain_timeout = 1", &[]);
+    for _ in 0..100 {
+        daemon.store("bob", "al", &"x".repeat(60_000));
+    }
+    let reader = daemon.say(b"fetch;bob\n");
+    assert_ne!(reader.peek(&mut [0; 8]).expect("a reply"), 0);
+    let child = daemon.children()[0].clone();
+    let begun = Instant::now();
+    daemon.signal(Signal::SIGTERM);
+    wait_until("it drains", || {
+        daemon.log().contains("waiting for 1 requests")
+    });
+    let socket = daemon.path().join("run/dropline.sock");
+    assert!(!socket.exists(), "nobody is invited any more");
+    assert_eq!(daemon.ended().code(), Some(0));
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(900), "{took:?}");
+    daemon.logged("ended, with 1 requests that did not finish in time");
+    wait_until("the child is gone", || {
+        !Path::new(&format!("/proc/{child}/fd/3")).exists()
+    });
+}
+
+#[test]
+fn the_pid_file_leads_nowhere_else() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (run, precious) = (dir.path().join("run"), dir.path().join("precious"));
+    fs::create_dir(&run).expect("made");
+    fs::write(&precious, "precious").expect("written");
+    std::os::unix::fs::symlink(&precious, run.join("droplined.pid")).expect("linked");
+    let output = program("droplined")
+        .args(["-p", "0", "--config"])
+        .arg(configure(dir.path(), ""))
+        .arg("--run-dir")
+        .arg(&run)
+        .arg("--spool")
+        .arg(dir.path().join("spool"))
+        .output()
+        .expect("run");
+    assert_eq!(output.status.code(), Some(69));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("cannot write ") && said.contains("droplined.pid"),
+        "{said}"
+    );
+    assert_eq!(fs::read(&precious).expect("readable"), b"precious");
+}
+
+#[test]
+fn who_is_not_root_needs_nothing_installed() {
+    let test = "who_is_not_root_needs_nothing_installed";
+    if !nix::unistd::geteuid().is_root() {
+        return skip(test, "only root can become somebody else");
+    }
+    let home = tempfile::tempdir().expect("a directory");
+    std::os::unix::fs::chown(home.path(), Some(5), Some(60)).expect("given to games");
+    let start = |variables: &[String]| {
+        let mut child = Command::new("setpriv")
+            .args(["--reuid", "games", "--regid", "games", "--clear-groups"])
+            .args(["env", "-i"])
+            .args(variables)
+            .arg(program("droplined").get_program())
+            .args(["-p", "0"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("run");
+        let mut said = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        while !said.contains("messages are in ") && stderr.read_line(&mut said).expect("text") > 0 {
+        }
+        // One that did not start is a child still, until it is waited for.
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+        nix::sys::signal::kill(pid, Signal::SIGTERM).expect("signalled");
+        stderr.read_to_string(&mut said).expect("text");
+        child.wait().expect("ended");
+        said
+    };
+    let place = home.path().display();
+    let said = start(&[
+        format!("HOME={place}"),
+        format!("XDG_STATE_HOME={place}/state"),
+    ]);
+    assert!(
+        said.contains(&format!("messages are in {place}/state/dropline/spool")),
+        "{said}"
+    );
+    assert!(said.ends_with("ended\n"), "{said}");
+    let said = start(&[format!("HOME={place}")]);
+    assert!(
+        said.contains(&format!("{place}/.local/state/dropline/spool")),
+        "{said}"
+    );
+    assert!(start(&[]).contains("$HOME is not set; use --spool and --run-dir"));
+}
+
+/// The configuration of the system's daemon, in a view of /etc that nobody else has.
+#[test]
+fn the_usual_configuration_is_read_again_by_a_daemon_that_is_not_root_any_more() {
+    let test = "the_usual_configuration_is_read_again";
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("set");
+    let view = "cd \"$0\" && mkdir up work && \
+        mount -t overlay none -o lowerdir=/etc,upperdir=up,workdir=work /etc && \
+        mkdir -p /etc/dropline && cp first.toml /etc/dropline/droplined.toml && exec \"$@\"";
+    fs::write(
+        dir.path().join("first.toml"),
+        "user = \"games\"\nmax_body = 3\n",
+    )
+    .expect("written");
+    let mut child = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-c", view])
+        .arg(dir.path())
+        .arg(program("droplined").get_program())
+        .args(["-p", "0", "--ready-fd", "1", "--spool"])
+        .arg(dir.path().join("spool"))
+        .arg("--run-dir")
+        .arg(dir.path().join("run"))
+        .stdout(Stdio::piped())
+        .stderr(fs::File::create(dir.path().join("log")).expect("made"))
+        .spawn()
+        .expect("run");
+    let mut port = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    stdout.read_line(&mut port).expect("readable");
+    let log = || fs::read_to_string(dir.path().join("log")).expect("a log");
+    let Ok(port) = port.trim().parse::<u16>() else {
+        let _ = child.wait();
+        assert!(!log().contains("droplined["), "{}", log());
+        return skip(test, "there is no overlay over /etc");
+    };
+    let reload = |text: &str, says: &str| {
+        let file = format!("/proc/{}/root/etc/dropline/droplined.toml", child.id());
+        fs::write(file, text).expect("written");
+        let pid = i32::try_from(child.id()).expect("a pid");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGHUP).expect("signalled");
+        wait_until(says, || log().contains(says));
+    };
+    let ask = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connected");
+        stream.write_all(b"store;bob;al;four\n").expect("sent");
+        listen(stream)
+    };
+    assert!(ask().contains("at most 3 bytes"));
+    reload(
+        "user = \"games\"\nmax_body = 4\n",
+        "the configuration was read again",
+    );
+    assert_eq!(ask(), "Message accepted and stored:\n");
+    reload("max_body = x\n", "stays as it was");
+    assert!(!log().contains("has changed"), "{}", log());
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+}
+
+#[test]
+fn flags_say_more() {
+    let networks = [
+        "--open-network",
+        "10.9.0.0/16",
+        "--open-network",
+        "192.0.2.1",
+    ];
+    let daemon = Daemon::with("", &[&["-v"], &networks[..]].concat());
+    drop(daemon.connect());
+    daemon.logged("said nothing");
+    daemon.store("bob", "al", "this machine is open still");
+    let daemon = Daemon::with("", &[]);
+    drop(daemon.connect());
+    daemon.store("bob", "al", "hi");
+    wait_until("both are gone", || daemon.children().is_empty());
+    assert!(!daemon.log().contains("said nothing"), "{}", daemon.log());
+    // Any other user of this machine may look at the scoreboard, and use the socket, but not read the messages.
+    let mode = |name: &str| {
+        let meta = fs::metadata(daemon.path().join(name)).expect("there");
+        meta.permissions().mode() & 0o777
+    };
+    assert_eq!((mode("run"), mode("spool")), (0o755, 0o700));
+    assert_eq!(mode("run/scoreboard") & 0o444, 0o444);
+}
