@@ -245,10 +245,10 @@ pub(crate) fn pipelined(
             lines: 0,
         })
     };
-    run(clients, time, begin, |pipe, client, round| {
+    run(clients, time, begin, |pipe, client, _| {
         let mut requests = Vec::with_capacity(256 * depth);
-        for n in pipe.on_their_way..depth {
-            (ask.request)(&mut requests, (client + round + n) % 100);
+        for _ in pipe.on_their_way..depth {
+            (ask.request)(&mut requests, client % 100);
         }
         pipe.session.stream.write_all(&requests)?;
         // An answer may begin in the middle of what is read: it is looked at where one request is made at a time.

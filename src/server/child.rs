@@ -19,8 +19,9 @@ const FAILED: i32 = 70;
 pub(super) const GARBAGE: i32 = 65;
 /// That of one whose client took too long (EX_TEMPFAIL).
 pub(super) const TIMED_OUT: i32 = 75;
-/// How many descriptors a child may have: it needs about a dozen, and as many mailboxes as it keeps open.
-const DESCRIPTORS: u64 = 128;
+/// How many descriptors a child may have: it needs about a dozen, and two for each mailbox
+/// that it keeps open (32), or appends to at once (32 more).
+const DESCRIPTORS: u64 = 192;
 
 /// Serves `stream`. All signals are `blocked` when this is called, and all that was the master's has
 /// been given back.

@@ -13,7 +13,7 @@ use crate::sys::socket::{self, Fate, Stream};
 /// How much is read with one call where one request is expected: a line, in few pages of memory.
 const FIRST_READ: usize = 2 * 1024;
 /// And where many are.
-const MOST_READ: usize = 64 * 1024;
+pub(super) const MOST_READ: usize = 64 * 1024;
 /// For each of so many bytes that a client takes, it gets another second.
 const BYTES_A_SECOND: usize = 64 * 1024;
 /// How much of what a client says beyond its request is read before the connection is closed.
@@ -56,6 +56,8 @@ pub(super) struct Connection {
     inbox: Inbox,
     /// How much is read with one call.
     room: usize,
+    /// All that had come was read.
+    drained: bool,
     /// The client has ended its side.
     ended: bool,
     /// The daemon was told to end.
@@ -84,6 +86,7 @@ impl Connection {
             stream,
             inbox,
             room: FIRST_READ,
+            drained: false,
             ended: false,
             ending: false,
         }
@@ -113,17 +116,23 @@ impl Connection {
     ) -> io::Result<Received> {
         let deadline = Deadline::after(limit);
         loop {
-            // Whoever has said much is likely to say more.
-            let room = self.room.max(buffer.len().min(MOST_READ));
-            match self.stream.read_onto(buffer, room) {
-                Ok(0) => {
-                    self.ended = true;
-                    return Ok(Received::End);
+            // Where nothing was left the last time, nothing is expected to be there yet.
+            if !std::mem::take(&mut self.drained) || limit.is_zero() {
+                // Whoever has said much is likely to say more.
+                let room = self.room.max(buffer.len().min(MOST_READ));
+                match self.stream.read_onto(buffer, room) {
+                    Ok(0) => {
+                        self.ended = true;
+                        return Ok(Received::End);
+                    }
+                    Ok(n) => {
+                        self.drained = n < room;
+                        return Ok(Received::Bytes);
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(e) => return Err(e),
                 }
-                Ok(_) => return Ok(Received::Bytes),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(e),
             }
             if deadline.passed() {
                 return Ok(Received::Silence);

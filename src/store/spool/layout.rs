@@ -62,7 +62,7 @@ pub(super) struct Run {
 }
 
 /// How many mailboxes a process keeps open.
-const KEPT_OPEN: usize = 8;
+const KEPT_OPEN: usize = 32;
 
 /// The right to work on a spool, for one daemon at a time. It goes with the process, however it ends.
 #[derive(Debug)]

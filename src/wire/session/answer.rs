@@ -63,6 +63,17 @@ pub(crate) struct Message<'a> {
     pub(crate) body: &'a [u8],
 }
 
+/// Appends what a client is told of a message that was stored.
+pub(crate) fn encode_stored(out: &mut Vec<u8>, id: MessageId, to: &Name, seq: u64) {
+    out.extend_from_slice(b"OK id=");
+    out.extend_from_slice(&id.hex());
+    out.extend_from_slice(b" to=");
+    out.extend_from_slice(to.as_bytes());
+    out.extend_from_slice(b" seq=");
+    out.extend_from_slice(itoa::Buffer::new().format(seq).as_bytes());
+    out.push(b'\n');
+}
+
 /// Appends a message to an answer. Not by [`Line`]: there are millions of them, and nothing in them can break a line.
 pub(crate) fn encode_message(out: &mut Vec<u8>, message: &Message<'_>) {
     const MOST_FIELDS: usize = 256;

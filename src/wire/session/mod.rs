@@ -7,7 +7,9 @@
 mod answer;
 mod request;
 
-pub(crate) use answer::{Answer, Fields, Line, Message, decode_answer, encode_message};
+pub(crate) use answer::{
+    Answer, Fields, Line, Message, decode_answer, encode_message, encode_stored,
+};
 pub(crate) use request::{Parsed, Request, decode_request, encode_request};
 
 use std::fmt;

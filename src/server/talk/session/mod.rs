@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::{Outcome, Talk, reason};
 use crate::name::Name;
-use crate::server::connection::{Pace, Received};
+use crate::server::connection::{MOST_READ, Pace, Received};
 use crate::store::{Bell, StoreError, Waiting};
 use crate::sys::clock::Deadline;
 use crate::wire::session::{Code, Line, Parsed, Request, VERSION, decode_request};
@@ -21,8 +21,6 @@ use crate::wire::session::{Code, Line, Parsed, Request, VERSION, decode_request}
 const GATHER: usize = 32 * 1024;
 /// How many bytes of requests are worked on at once.
 const READ_AHEAD: usize = 256 * 1024;
-/// What one read from a connection brings at most.
-const ONE_READ: usize = 16 * 1024;
 /// How often somebody who watches, and gets nothing, is told that the server lives.
 const PING: Duration = Duration::from_secs(30);
 /// How long the kernel of somebody who watches may acknowledge nothing.
@@ -373,7 +371,7 @@ impl Session<'_, '_> {
     /// Reads on while there is more at once: requests that are worked on together cost less.
     fn read_ahead(&mut self, mut before: usize) -> Result<(), Stop> {
         let talk = &mut *self.talk;
-        while talk.received.len() - before == ONE_READ && talk.received.len() < READ_AHEAD {
+        while talk.received.len() - before == MOST_READ && talk.received.len() < READ_AHEAD {
             before = talk.received.len();
             match talk
                 .connection

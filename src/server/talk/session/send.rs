@@ -7,7 +7,7 @@ use crate::server::scoreboard::Counter;
 use crate::server::talk::new_id;
 use crate::store::{Delivery, State, StoreError};
 use crate::sys::clock::unix_millis;
-use crate::wire::session::{Code, Line};
+use crate::wire::session::{Code, Line, encode_stored};
 
 /// How many messages are stored at once at most.
 const MOST: usize = 256;
@@ -93,11 +93,7 @@ impl Session<'_, '_> {
                     self.talk
                         .ticket
                         .count(Counter::StoredBytes, body.len() as u64);
-                    Line::begin(&mut self.out, "OK")
-                        .field("id", id)
-                        .field("to", to)
-                        .field("seq", receipt.seq)
-                        .end();
+                    encode_stored(&mut self.out, *id, to, receipt.seq);
                 }
                 Some(Err(e)) => self.fail(&format!("store {to} from {from}"), &e),
                 // The store has an outcome for each.
