@@ -44,6 +44,57 @@ fn reader_in_the_middle() -> (Daemon, TcpStream) {
 }
 
 #[test]
+fn a_signal_while_it_starts_is_not_lost_and_does_not_end_it() {
+    let temp = tempfile::tempdir().expect("a directory");
+    let dir = temp.path();
+    fs::write(dir.join("none.toml"), "").expect("written");
+    let mut daemon = program("droplined")
+        .args([
+            "-p",
+            "0",
+            "--bind",
+            "127.0.0.1",
+            "--ready-fd",
+            "1",
+            "--config",
+        ])
+        .arg(dir.join("none.toml"))
+        .arg("--spool")
+        .arg(dir.join("spool"))
+        .arg("--run-dir")
+        .arg(dir.join("run"))
+        .stdout(Stdio::piped())
+        .stderr(fs::File::create(dir.join("log")).expect("made"))
+        .spawn()
+        .expect("started");
+    // Making a spool takes far longer than this.
+    let pid_file = dir.join("run/droplined.pid");
+    wait_until("it can be known", || {
+        fs::read_to_string(&pid_file).is_ok_and(|pid| !pid.is_empty())
+    });
+    let pid = Pid::from_raw(i32::try_from(daemon.id()).expect("a pid"));
+    for signal in [Signal::SIGHUP, Signal::SIGUSR1] {
+        kill(pid, signal).expect("signalled");
+    }
+    let mut port = String::new();
+    let stdout = daemon.stdout.take().expect("a pipe");
+    BufReader::new(stdout)
+        .read_line(&mut port)
+        .expect("readable");
+    assert!(
+        port.trim().parse::<u16>().is_ok(),
+        "it has ended: {:?}",
+        daemon.try_wait()
+    );
+    let log = || fs::read_to_string(dir.join("log")).expect("a log");
+    wait_until("both are heeded", || {
+        log().contains("the configuration was read again") && log().contains("connections 0")
+    });
+    kill(pid, Signal::SIGTERM).expect("signalled");
+    assert!(daemon.wait().expect("ended").success());
+}
+
+#[test]
 fn a_running_request_is_finished_first() {
     let (mut daemon, reader) = reader_in_the_middle();
     daemon.signal(Signal::SIGTERM);

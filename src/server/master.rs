@@ -75,11 +75,20 @@ pub(super) struct Serve {
 }
 
 impl Master {
-    /// A master for these listeners.
+    /// The signals that a master acts upon, trapped from now on: before anybody can know that there is one, so that
+    /// none of them ends it.
     ///
     /// # Errors
-    /// When signals cannot be trapped, or this process has several threads: forking would not be safe.
-    pub(super) fn new(listeners: Vec<Listener>, board: Scoreboard) -> io::Result<Self> {
+    /// When they cannot be trapped.
+    pub(super) fn trap() -> io::Result<Trap> {
+        Trap::set(&[SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1])
+    }
+
+    /// A master for these listeners and trapped signals.
+    ///
+    /// # Errors
+    /// When this process has several threads: forking would not be safe.
+    pub(super) fn new(listeners: Vec<Listener>, trap: Trap, board: Scoreboard) -> io::Result<Self> {
         let threads = process::threads()?;
         if threads != 1 {
             let message =
@@ -88,7 +97,7 @@ impl Master {
         }
         Ok(Self {
             listeners,
-            trap: Trap::set(&[SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1])?,
+            trap,
             children: Children::new(board, EXPECTED_CHILDREN),
             gate: Gate::default(),
             board,
@@ -351,7 +360,8 @@ mod tests {
         let board = Scoreboard::create(&dir).expect("made");
         let wait = || std::thread::park_timeout(Duration::from_secs(60));
         let other = std::thread::spawn(wait);
-        let error = Master::new(Vec::new(), board).expect_err("not alone");
+        let trap = Master::trap().expect("trapped");
+        let error = Master::new(Vec::new(), trap, board).expect_err("not alone");
         assert!(error.to_string().contains("threads before its first fork"));
         other.thread().unpark();
         other.join().expect("joined");

@@ -152,6 +152,7 @@ fn run(
         privileges::make_dir(&config.spool, 0o700, account)?;
         privileges::make_dir(&config.run_dir, 0o755, account)?;
     }
+    let trap = heap::for_the_master(Master::trap)?;
     let pid_file = PidFile::write(&config.run_dir)?;
     let listeners = listener::open(&config)?;
     let inherited = listeners.inherited;
@@ -168,8 +169,7 @@ fn run(
     }
     lay_sandbox(cli, places, &config)?;
     heap::use_masters();
-    let mut master = Master::new(listeners.all, board)?;
-    // Signals are trapped by now: whoever knows that we listen may end us in order.
+    let mut master = Master::new(listeners.all, trap, board)?;
     announce(&config, master.listeners(), cli.ready_fd)?;
     ready.listens();
     notify::ready("serving");

@@ -106,6 +106,14 @@ pub(crate) fn use_masters() {
     WHOSE.store(THE_MASTERS, Ordering::Relaxed);
 }
 
+/// Small things that this allocates lie in the master's piece.
+pub(crate) fn for_the_master<T>(allocate: impl FnOnce() -> T) -> T {
+    let before = WHOSE.swap(THE_MASTERS, Ordering::Relaxed);
+    let done = allocate();
+    WHOSE.store(before, Ordering::Relaxed);
+    done
+}
+
 /// From now on small things lie in the child's piece. To be called once, in a child.
 pub(crate) fn use_childs() {
     // Written before it is read, so that the page comes with one fault.
