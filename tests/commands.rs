@@ -184,6 +184,77 @@ fn a_command_that_was_run_is_told_of() {
     );
 }
 
+#[test]
+fn a_command_that_is_cut_off_is_told_of() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    client.args([
+        "-u",
+        "al",
+        "run",
+        "bob",
+        "--",
+        "sh",
+        "-c",
+        "echo begun; exec sleep 100",
+    ]);
+    let mut child = client.stdout(Stdio::piped()).spawn().expect("started");
+    let mut line = String::new();
+    let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+    out.read_line(&mut line).expect("readable");
+    assert_eq!(line, "begun\n");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("signalled");
+    assert_eq!(child.wait().expect("ended").code(), Some(128 + 15));
+    let (_, text, _) = run(&daemon, &["-u", "bob", "read"]);
+    assert!(text.contains("killed by SIGTERM, after "), "{text}");
+}
+
+#[test]
+fn output_of_a_command_that_is_lost_is_an_error() {
+    let daemon = Daemon::start();
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("there");
+    let mut client = daemon.client();
+    client
+        .args(["-u", "al", "run", "bob", "--", "echo", "hi"])
+        .stdout(full);
+    let output = client.output().expect("run");
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(73), "{err}");
+    assert!(err.contains("its output could not be written"), "{err}");
+    let (_, text, _) = run(&daemon, &["-u", "bob", "read"]);
+    assert!(
+        text.contains("done, but its output could not be written"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_too_long_is_bad_data() {
+    let daemon = Daemon::with("max_body = 100\n", &[]);
+    let (status, _, err) = run(&daemon, &["-u", "al", "send", "bob", &"x".repeat(101)]);
+    assert_eq!(status, Some(65), "{err}");
+}
+
+#[test]
+fn a_wrong_port_is_what_is_complained_of() {
+    for args in [
+        &["-d", "localhost:99999", "count"][..],
+        &["localhost", "99999"],
+    ] {
+        let output = program("dropline").args(args).output().expect("run");
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(64), "{err}");
+        assert!(
+            err.contains("99999") && !err.contains("is no command"),
+            "{err}"
+        );
+    }
+}
+
 /// `follow`, until it is dropped.
 struct Follow {
     child: Child,

@@ -38,6 +38,45 @@ fn away(daemon: &Daemon) {
     });
 }
 
+/// The processes of a daemon stand still, or go on.
+fn freeze(daemon: &Daemon, signal: nix::sys::signal::Signal) {
+    let group = nix::unistd::Pid::from_raw(i32::try_from(daemon.pid()).expect("a pid"));
+    nix::sys::signal::killpg(group, signal).expect("signalled");
+}
+
+#[test]
+fn a_server_that_does_not_answer_loses_nothing_of_somebody_without_patience() {
+    use nix::sys::signal::Signal;
+    let daemon = Daemon::start();
+    freeze(&daemon, Signal::SIGSTOP);
+    let mut client = daemon.client();
+    client.args(["-u", "al", "send", "bob", "frozen"]);
+    let mut impatient = client.stderr(Stdio::null()).spawn().expect("started");
+    wait_until("it is in the outbox", || files(&daemon) == 1);
+    impatient.kill().expect("killed");
+    impatient.wait().expect("reaped");
+    // And of somebody who waits.
+    let mut client = daemon.client();
+    client.args(["-u", "al", "send", "bob", "patient"]);
+    let patient = client.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let patient = patient.spawn().expect("started");
+    std::thread::sleep(Duration::from_millis(300));
+    freeze(&daemon, Signal::SIGCONT);
+    let patient = patient.wait_with_output().expect("ended");
+    assert!(
+        patient.status.success() || patient.status.code() == Some(75),
+        "{patient:?}"
+    );
+    wait_until("both are sent", || {
+        run(&daemon, &["-u", "al", "outbox", "--send"]);
+        files(&daemon) == 0
+    });
+    let (_, read, _) = run(&daemon, &["-u", "bob", "read"]);
+    let mut lines: Vec<_> = read.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["~al: frozen", "~al: patient"], "each once");
+}
+
 #[test]
 fn what_cannot_be_sent_is_sent_by_the_next_command() {
     let daemon = Daemon::start();

@@ -117,7 +117,7 @@ impl Failure {
 
 fn link_status(error: &LinkError) -> u8 {
     match error {
-        LinkError::Unsayable(_) | LinkError::Unfit(_) => exit::BAD_DATA,
+        LinkError::Unsayable(_) | LinkError::Unfit(_) | LinkError::TooLong(_) => exit::BAD_DATA,
         LinkError::NotAServer(_) | LinkError::NoSession(_) | LinkError::TooOld(_) => exit::PROTOCOL,
         LinkError::Later(_) => exit::LATER,
         LinkError::Output(_) | LinkError::Printing(_) | LinkError::Handle(_) => exit::CANNOT_WRITE,

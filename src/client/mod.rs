@@ -128,9 +128,16 @@ impl<'c> Call<'c> {
     }
 
     /// Sends what earlier commands have left.
-    fn flush(&self) -> outbox::Stuck {
+    fn flush(&self) {
         // The next command comes by, and this one has something else to do.
-        outgoing::flush(false, self.cli.verbose).unwrap_or_else(|e| {
+        if let Err(e) = outgoing::flush(false, self.cli.verbose) {
+            view::complain(&e);
+        }
+    }
+
+    /// The same before something is sent, which must not overtake it.
+    fn flush_before(&self) -> outbox::Stuck {
+        outgoing::flush_before(self.cli.verbose).unwrap_or_else(|e| {
             view::complain(&e);
             outbox::Stuck::default()
         })
@@ -223,7 +230,7 @@ impl<'c> Call<'c> {
         ttl: Option<u64>,
     ) -> Result<u8, Failure> {
         let from = self.user()?;
-        let stuck = self.flush();
+        let stuck = self.flush_before();
         let post = self.post(&from, &stuck);
         let summary = send::send(&post, to, text, way, ttl, self.cli.verbose)?;
         match summary {
@@ -238,7 +245,7 @@ impl<'c> Call<'c> {
     /// Tells `to` how a command went, and ends as it did.
     fn report(&self, to: &[Name], report: &run::Report) -> Result<u8, Failure> {
         let from = self.user()?;
-        let stuck = self.flush();
+        let stuck = self.flush_before();
         let post = self.post(&from, &stuck);
         for name in to {
             match post.send(name, &report.text, send::Way::Instant, None) {

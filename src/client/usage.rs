@@ -27,7 +27,12 @@ pub(super) fn answer(mut error: clap::Error) -> ExitCode {
     let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
     let is_odd = match error.kind() {
         ErrorKind::InvalidSubcommand => true,
-        ErrorKind::ValueValidation => about(&error, ContextKind::InvalidArg).contains("PORT"),
+        // The second word of two that are neither a command nor a host and a port.
+        ErrorKind::ValueValidation => {
+            about(&error, ContextKind::InvalidArg).starts_with("[PORT]")
+                && !about(&error, ContextKind::InvalidValue)
+                    .starts_with(|c: char| c.is_ascii_digit())
+        }
         _ => false,
     };
     if let Some(word) = first_word(&words).filter(|_| is_odd) {

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use crate::client::link::Server;
-use crate::client::outbox::{Event, Item, Outbox, OutboxError, Queued, Stuck, send_all};
+use crate::client::outbox::{
+    Event, Item, Outbox, OutboxError, Queued, Stuck, send_all, send_before,
+};
 use crate::client::view;
 
 /// Why the outbox did not do it.
@@ -33,11 +35,24 @@ pub(in crate::client) fn flush(again: bool, verbose: bool) -> Result<Stuck, Outb
     let Some(outbox) = Outbox::existing()? else {
         return Ok(Stuck::default());
     };
-    send_all(&outbox, again, &mut |event| {
-        if verbose || !matches!(event, Event::Sent(_)) {
-            view::say(&format!("dropline: {}", said(event)));
-        }
-    })
+    send_all(&outbox, again, &mut |event| tell(event, verbose))
+}
+
+/// The same, for a command that sends something itself: what is queued goes first, whoever sends it.
+///
+/// # Errors
+/// When the outbox cannot be used.
+pub(in crate::client) fn flush_before(verbose: bool) -> Result<Stuck, OutboxError> {
+    match Outbox::existing()? {
+        Some(outbox) => send_before(&outbox, &mut |event| tell(event, verbose)),
+        None => Ok(Stuck::default()),
+    }
+}
+
+fn tell(event: &Event<'_>, verbose: bool) {
+    if verbose || !matches!(event, Event::Sent(_)) {
+        view::say(&format!("dropline: {}", said(event)));
+    }
 }
 
 /// What became of a message, in words.
@@ -69,6 +84,8 @@ struct Line<'a> {
     server: Option<String>,
     state: &'static str,
     reason: Option<&'a str>,
+    #[serde(flatten)]
+    body: view::Body<'a>,
 }
 
 /// Lists what is in the outbox; an empty one is said to be that.
@@ -106,6 +123,7 @@ fn to_line(message: &Queued) -> Line<'_> {
         server: message.server.as_ref().map(Server::to_string),
         state: state(message),
         reason: message.refused.as_deref(),
+        body: view::Body::of(&message.body),
     }
 }
 

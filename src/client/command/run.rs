@@ -4,13 +4,20 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+
 use crate::client::duration;
+use crate::client::failure::exit;
 use crate::client::view;
+use crate::sys::poll::{self, Want};
+use crate::sys::process;
+use crate::sys::signal::{SIGHUP, SIGINT, SIGTERM, Trap};
 
 /// How many of its last bytes of output are looked at.
 const TAIL_BYTES: usize = 4096;
@@ -37,6 +44,7 @@ pub(in crate::client) fn run(words: &[OsString]) -> Report {
     let name: String = name.chars().take(MOST_NAME).collect();
     let begun = Instant::now();
     let tail = Arc::new(Mutex::new(VecDeque::new()));
+    let unshown = Arc::new(OnceLock::new());
     let ended = words.split_first().map_or_else(
         || Err(io::Error::from(io::ErrorKind::NotFound)),
         |(program, arguments)| {
@@ -45,15 +53,17 @@ pub(in crate::client) fn run(words: &[OsString]) -> Report {
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .spawn()?;
+            let ended = pass_on(&child)?;
             let (done, all_done) = mpsc::channel();
             if let Some(from) = child.stdout.take() {
-                show(from, view::raw, &tail, done.clone())?;
+                show(from, view::raw, &tail, &unshown, done.clone())?;
             }
             if let Some(from) = child.stderr.take() {
-                show(from, view::raw_words, &tail, done.clone())?;
+                show(from, view::raw_words, &tail, &unshown, done.clone())?;
             }
             drop(done);
             let status = child.wait()?;
+            ended.store(true, Ordering::SeqCst);
             // The end of its output, or of our patience with its children.
             let until = Instant::now() + LAST_OUTPUT;
             while let Err(mpsc::RecvTimeoutError::Timeout) | Ok(()) =
@@ -66,7 +76,7 @@ pub(in crate::client) fn run(words: &[OsString]) -> Report {
             Ok(status)
         },
     );
-    let (how, status) = match &ended {
+    let (mut how, mut status) = match &ended {
         Ok(end) => (describe(*end), shell_status(*end)),
         Err(e) => {
             let text = format!("cannot run it: {e}");
@@ -79,6 +89,14 @@ pub(in crate::client) fn run(words: &[OsString]) -> Report {
             (text, status)
         }
     };
+    if let Some(why) = unshown.get() {
+        let lost = format!("its output could not be written: {why}");
+        view::say(&format!("dropline: {name}: {lost}"));
+        how = format!("{how}, but {lost}");
+        if status == 0 {
+            status = exit::CANNOT_WRITE;
+        }
+    }
     let took = duration::words(begun.elapsed());
     let mut text = format!("{name}: {how}, after {took}").into_bytes();
     let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,19 +104,51 @@ pub(in crate::client) fn run(words: &[OsString]) -> Report {
     Report { text, status }
 }
 
+/// Passes on what asks this process to end, so that the command ends and its end is told. (Ctrl-C reaches it by
+/// itself.)
+/// Once it has ended, what is returned is to be set: then this process ends as well.
+fn pass_on(child: &Child) -> io::Result<Arc<AtomicBool>> {
+    let trap = Trap::set(&[SIGINT, SIGTERM, SIGHUP])?;
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
+    let ended = Arc::new(AtomicBool::new(false));
+    let has_ended = Arc::clone(&ended);
+    let wait = move || {
+        while poll::wait(&[(trap.fd(), Want::Read)], None).is_ok() {
+            trap.drain();
+            for (number, signal) in [(SIGTERM, Signal::SIGTERM), (SIGHUP, Signal::SIGHUP)] {
+                let came = trap.came(number);
+                if came && has_ended.load(Ordering::SeqCst) {
+                    process::exit_now(128 + number);
+                } else if came {
+                    // It may have ended just now.
+                    let _ = kill(pid, signal);
+                }
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(wait)
+        .map(|_| ended)
+}
+
 /// Shows all that comes from `from`, on a thread of its own, and keeps the end of it.
 fn show(
     mut from: impl Read + Send + 'static,
     to: fn(&[u8]) -> io::Result<()>,
     tail: &Arc<Mutex<VecDeque<u8>>>,
+    unshown: &Arc<OnceLock<String>>,
     done: mpsc::Sender<()>,
 ) -> io::Result<()> {
-    let tail = Arc::clone(tail);
+    let (tail, unshown) = (Arc::clone(tail), Arc::clone(unshown));
     let copy = move || {
         let mut bytes = [0; 8192];
         while let Ok(n @ 1..) = from.read(&mut bytes) {
-            // Nobody may be there to see it, and the command goes on.
-            let _ = to(&bytes[..n]);
+            // The command goes on all the same, and its end is told.
+            if let Err(e) = to(&bytes[..n]) {
+                // The first reason is enough.
+                let _ = unshown.set(e.to_string());
+            }
             let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
             tail.extend(&bytes[..n]);
             let surplus = tail.len().saturating_sub(TAIL_BYTES);
@@ -117,7 +167,7 @@ fn describe(end: ExitStatus) -> String {
     match (end.code(), end.signal()) {
         (Some(0), _) => "done".into(),
         (Some(code), _) => format!("failed with status {code}"),
-        (None, Some(signal)) => match nix::sys::signal::Signal::try_from(signal) {
+        (None, Some(signal)) => match Signal::try_from(signal) {
             Ok(signal) => format!("killed by {signal}"),
             Err(_) => format!("killed by signal {signal}"),
         },

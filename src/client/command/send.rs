@@ -1,6 +1,9 @@
 //! `dropline send`.
 
 use std::io::{self, IsTerminal as _, Read};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::client::instant::{self, Delivery, Why};
 use crate::client::link::{Dialect, Link, LinkError, Offered, Server};
@@ -86,10 +89,25 @@ impl Post<'_> {
             let why = self.stuck.why.as_ref().map(LinkError::to_string);
             return self.queue(&letter, ttl, why.unwrap_or_default());
         }
-        match self.deliver(&letter, way, ttl) {
-            Ok(delivery) => Ok(Sent::Gone(delivery)),
-            Err(e) if self.link.is_for_now(&e) => self.queue(&letter, ttl, e.to_string()),
-            Err(e) => Err(e.into()),
+        // Only in a session may the same message be sent twice, and is stored once.
+        let guarded = way == Way::Server && self.link.dialect() == Dialect::Session;
+        let guard = guarded
+            .then(|| Guard::set(self.as_queued(&letter, ttl)))
+            .flatten();
+        let delivered = self.deliver(&letter, way, ttl);
+        let kept = guard.and_then(Guard::lift);
+        match delivered {
+            Err(e) if self.link.is_for_now(&e) => match kept {
+                Some(_) => Ok(Sent::Queued(e.to_string())),
+                None => self.queue(&letter, ttl, e.to_string()),
+            },
+            done => {
+                if let Some(message) = kept {
+                    // If it stays there, it is sent once more, and stored once.
+                    let _ = Outbox::open().and_then(|outbox| outbox.remove(&message.file_name()));
+                }
+                Ok(Sent::Gone(done?))
+            }
         }
     }
 
@@ -123,7 +141,15 @@ impl Post<'_> {
     }
 
     fn queue(&self, letter: &Letter<'_>, ttl: Option<u64>, why: String) -> Result<Sent, SendError> {
-        let message = Queued {
+        let message = self.as_queued(letter, ttl);
+        match Outbox::open().and_then(|outbox| outbox.put(&message)) {
+            Ok(()) => Ok(Sent::Queued(why)),
+            Err(e) => Err(SendError::Unkept(why, e)),
+        }
+    }
+
+    fn as_queued(&self, letter: &Letter<'_>, ttl: Option<u64>) -> Queued {
+        Queued {
             id: letter.id,
             from: letter.from.clone(),
             to: letter.to.clone(),
@@ -133,11 +159,51 @@ impl Post<'_> {
             dialect: self.link.chosen(),
             refused: None,
             body: letter.body.to_vec(),
-        };
-        match Outbox::open().and_then(|outbox| outbox.put(&message)) {
-            Ok(()) => Ok(Sent::Queued(why)),
-            Err(e) => Err(SendError::Unkept(why, e)),
         }
+    }
+}
+
+/// How long a server may take to answer before the message is put into the outbox meanwhile.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// Watches over a message that is on its way: when the server keeps quiet, it is put into the outbox, so that whoever
+/// has no patience loses nothing.
+struct Guard {
+    /// Dropped when the message has arrived, or has not.
+    done: Sender<()>,
+    thread: JoinHandle<Option<Queued>>,
+}
+
+impl Guard {
+    fn set(message: Queued) -> Option<Self> {
+        let (done, is_done) = channel();
+        let watch = move || match is_done.recv_timeout(SLOW) {
+            Err(RecvTimeoutError::Timeout) => {
+                // Without an outbox it is as if there were no guard.
+                Outbox::open()
+                    .and_then(|outbox| outbox.put(&message))
+                    .ok()?;
+                view::say(&format!(
+                    "dropline: the server does not answer yet; the message for {} is in the outbox meanwhile",
+                    message.to
+                ));
+                Some(message)
+            }
+            _ => None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("guard".into())
+            .spawn(watch);
+        Some(Self {
+            done,
+            thread: thread.ok()?,
+        })
+    }
+
+    /// The message, if it is in the outbox.
+    fn lift(self) -> Option<Queued> {
+        drop(self.done);
+        self.thread.join().ok()?
     }
 }
 

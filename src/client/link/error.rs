@@ -22,6 +22,9 @@ pub(in crate::client) enum LinkError {
     /// The server does not do it, and says why.
     #[error("the server does not accept it: {0}")]
     Refused(String),
+    /// The message is longer than the server takes.
+    #[error("the server does not accept it: {0}")]
+    TooLong(String),
     /// The server does not do it now.
     #[error("the server does not accept it now: {0}")]
     Later(String),

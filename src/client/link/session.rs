@@ -253,6 +253,7 @@ pub(super) fn refused(code: Option<Code>, text: &str) -> LinkError {
     match code {
         Some(Code::UnknownUser) => LinkError::UnknownUser(text.to_owned()),
         Some(Code::Denied) => LinkError::Denied(text.to_owned()),
+        Some(Code::TooLong) => LinkError::TooLong(text.to_owned()),
         Some(
             Code::Quota
             | Code::DiskFull

@@ -16,9 +16,8 @@ impl Menu {
             view::complain(&LinkError::NoPresence(self.link.server().clone()));
             return Ok(());
         };
-        if *name == self.user && here.presence.is_online() {
-            return Ok(view::tell(&format!("You are {name} already, and online."))?);
-        }
+        // The server is asked: another menu may have the name by now, and whoever asks last has it.
+        let was_online = *name == self.user && here.presence.is_online();
         if here.presence.is_deaf() {
             return self.register_deaf(name);
         }
@@ -60,6 +59,9 @@ impl Menu {
         }
         Ok(view::tell(&match found {
             Registered::New => format!("{name} is a new name, and yours; you are online."),
+            _ if was_online => {
+                format!("You are {name}, and online at {}.", here.presence.address())
+            }
             _ => format!("Welcome back, {name}; you are online. 2 reads what waits for you."),
         })?)
     }

@@ -201,13 +201,16 @@ fn notice(count: u64, senders: &[String], is_all: bool) -> String {
         count => format!("{count} messages wait"),
     };
     let named = senders.len().min(MOST_NAMES);
-    let others = match is_all && named == senders.len() {
-        true => "",
-        false => " and others",
+    // Not all of many are looked at.
+    let first = if is_all { "" } else { "the first " };
+    let others = if named == senders.len() {
+        ""
+    } else {
+        " and others"
     };
     match senders[..named].join(", ") {
         names if names.is_empty() => format!("{wait}; 2 reads."),
-        names => format!("{wait} (from {names}{others}); 2 reads."),
+        names => format!("{wait} ({first}from {names}{others}); 2 reads."),
     }
 }
 
@@ -228,7 +231,7 @@ mod tests {
         );
         assert_eq!(
             notice(99, &names[..1], false),
-            "99 messages wait (from bob and others); 2 reads."
+            "99 messages wait (the first from bob); 2 reads."
         );
     }
 }

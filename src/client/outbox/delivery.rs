@@ -1,11 +1,14 @@
 //! Sending what is in the outbox.
 
+use std::time::{Duration, Instant};
+
 use super::{Item, Outbox, OutboxError, Queued};
 use crate::client::instant::{self, Delivery};
 use crate::client::link::{Dialect, Link, LinkError, Offered, Server};
 use crate::client::settings::default_server;
 use crate::name::Name;
 use crate::sys::clock;
+use crate::sys::lock::Locked;
 use crate::wire::datagram::Letter;
 
 /// What became of a message of the outbox.
@@ -24,6 +27,8 @@ pub(in crate::client) enum Event<'m> {
 pub(in crate::client) struct Stuck {
     servers: Vec<Server>,
     mailboxes: Vec<(Server, Name)>,
+    /// Another process is at it, and does not come to an end.
+    all: bool,
     /// Why not, for the last of them.
     pub(in crate::client) why: Option<LinkError>,
 }
@@ -31,7 +36,8 @@ pub(in crate::client) struct Stuck {
 impl Stuck {
     /// Whether a message for `to` must wait.
     pub(in crate::client) fn holds_up(&self, server: &Server, to: &Name) -> bool {
-        self.servers.contains(server)
+        self.all
+            || self.servers.contains(server)
             || self
                 .mailboxes
                 .iter()
@@ -40,7 +46,7 @@ impl Stuck {
 
     /// Whether nothing must wait.
     pub(in crate::client) fn is_empty(&self) -> bool {
-        self.servers.is_empty() && self.mailboxes.is_empty()
+        !self.all && self.servers.is_empty() && self.mailboxes.is_empty()
     }
 
     fn add(&mut self, server: Server, to: &Name, why: LinkError) {
@@ -50,6 +56,34 @@ impl Stuck {
         }
         self.why = Some(why);
     }
+}
+
+/// How long whoever has something to send waits for another process that sends what is queued.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// As [`send_all`], for whoever is to send something after it: waits for another process that does the same, so that
+/// what is queued comes first; what is still there after that holds up all that comes later.
+///
+/// # Errors
+/// As there.
+pub(in crate::client) fn send_before(
+    outbox: &Outbox,
+    tell: &mut dyn FnMut(&Event<'_>),
+) -> Result<Stuck, OutboxError> {
+    let until = Instant::now() + LONGEST_WAIT;
+    while !outbox.names()?.is_empty() {
+        if let Some(turn) = outbox.turn()? {
+            return send_in_turn(outbox, &turn, false, tell);
+        }
+        if Instant::now() >= until {
+            return Ok(Stuck {
+                all: true,
+                ..Stuck::default()
+            });
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(Stuck::default())
 }
 
 /// Sends what can be sent, the oldest first, each once; with `again` also what was refused before. Does
@@ -62,13 +96,23 @@ pub(in crate::client) fn send_all(
     again: bool,
     tell: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Stuck, OutboxError> {
-    let mut stuck = Stuck::default();
     if outbox.names()?.is_empty() {
-        return Ok(stuck);
+        return Ok(Stuck::default());
     }
-    let Some(_turn) = outbox.turn()? else {
-        return Ok(stuck);
-    };
+    match outbox.turn()? {
+        Some(turn) => send_in_turn(outbox, &turn, again, tell),
+        None => Ok(Stuck::default()),
+    }
+}
+
+/// The same for whoever has the turn.
+fn send_in_turn(
+    outbox: &Outbox,
+    _turn: &Locked,
+    again: bool,
+    tell: &mut dyn FnMut(&Event<'_>),
+) -> Result<Stuck, OutboxError> {
+    let mut stuck = Stuck::default();
     outbox.sweep();
     for Item { name, message } in outbox.items()? {
         let Some(mut message) = message else {

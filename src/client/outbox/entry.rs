@@ -48,7 +48,7 @@ struct Head {
 
 impl Queued {
     /// The name of its file: in the order of time, and no other message's.
-    pub(super) fn file_name(&self) -> String {
+    pub(in crate::client) fn file_name(&self) -> String {
         format!("{:016x}-{}", self.at, self.id)
     }
 }

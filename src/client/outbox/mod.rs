@@ -12,7 +12,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(super) use self::delivery::{Event, Stuck, send_all};
+pub(super) use self::delivery::{Event, Stuck, send_all, send_before};
 pub(super) use self::entry::Queued;
 use super::state::{self, StateError};
 use crate::sys::file::{self, Dir};

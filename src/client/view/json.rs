@@ -15,23 +15,39 @@ struct Line<'a> {
     from: String,
     trust: Option<String>,
     at: Option<String>,
+    #[serde(flatten)]
+    body: Body<'a>,
+}
+
+/// What a message says: in `body`, or in `body_base64` where it is no UTF-8.
+#[derive(Serialize)]
+pub(in crate::client) struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
 }
 
+impl<'a> Body<'a> {
+    /// The body that these bytes are.
+    pub(in crate::client) fn of(bytes: &'a [u8]) -> Self {
+        let body = std::str::from_utf8(bytes).ok();
+        Self {
+            body,
+            body_base64: body.is_none().then(|| STANDARD.encode(bytes)),
+        }
+    }
+}
+
 /// A message as a line of JSON, without the newline.
 pub(super) fn note(note: &Note<'_>) -> String {
-    let text = std::str::from_utf8(note.body).ok();
     let line = Line {
         seq: note.seq,
         id: note.id.map(|id| id.to_string()),
         from: String::from_utf8_lossy(note.from).into_owned(),
         trust: note.trust.map(|trust| trust.to_string()),
         at: note.at.map(rfc3339),
-        body: text,
-        body_base64: text.is_none().then(|| STANDARD.encode(note.body)),
+        body: Body::of(note.body),
     };
     object(&line)
 }

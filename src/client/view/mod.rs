@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-pub(super) use self::json::object;
+pub(super) use self::json::{Body, object};
 pub(super) use self::pager::{end as end_pager, is_open as is_paging, page};
 pub(super) use self::printer::{Form, Printer};
 pub(super) use self::time::{moment, rfc3339};
