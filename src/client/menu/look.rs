@@ -79,8 +79,10 @@ impl Menu {
         };
         let server = self.link.server();
         let mut text = format!("{} at {server}, in the {dialect} dialect", self.user);
+        let away = self.link.hasty().greet(&self.user).err();
         if let Some(here) = &self.here {
-            let state = if here.presence.is_online() {
+            // Whoever cannot ask the server cannot know what others see.
+            let state = if here.presence.is_online() && away.is_none() {
                 "online"
             } else {
                 "offline"
@@ -91,6 +93,9 @@ impl Menu {
             text.push_str(&format!(", {waiting} waiting"));
         }
         view::tell(&format!("{text}."))?;
+        if let Some(e) = away {
+            view::complain(&e);
+        }
         if let Some(here) = &self.here
             && !here.ear.ask_counts()
         {
