@@ -123,6 +123,9 @@ fn the_server_comes_and_goes_and_the_menu_stays() {
     bob.line(".");
     bob.expect("cannot reach the server");
     bob.expect("queued: will be sent later");
+    bob.line("!status");
+    bob.expect(", offline at ");
+    bob.expect("cannot reach the server");
     let daemon = Daemon::in_dir(dir, "", &["-p", &old_port.to_string()]);
     bob.expect("the message to alice that was queued");
     bob.expect("is sent");
