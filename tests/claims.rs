@@ -78,6 +78,21 @@ fn a_lease_is_let_go_by_whatever_is_asked_for_next() {
 }
 
 #[test]
+fn a_session_that_says_nothing_keeps_nobody_from_the_mailbox() {
+    let Some(daemon) = daemon("a_session_that_says_nothing") else {
+        return;
+    };
+    daemon.store("bin", "al", "one");
+    let mut other = Session::of(&daemon, "bin");
+    other.send("FETCH\n");
+    assert_eq!(other.messages().0.len(), 1);
+    // The claim and the fetch at once: it waits for the lease, as long as two seconds.
+    let read = ask_as(&daemon, "bin", "HELLO dropline/1\nFETCH\nACK 1\nQUIT\n");
+    assert!(read.contains("\none\nEND n=1 "), "{read}");
+    assert_eq!(other.ask("ACK 1"), DENIED);
+}
+
+#[test]
 fn whoever_watches_is_told_at_once_and_gets_nothing_more() {
     let Some(daemon) = daemon("whoever_watches_is_told_at_once") else {
         return;

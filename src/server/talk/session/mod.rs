@@ -24,6 +24,9 @@ const GATHER: usize = 32 * 1024;
 const READ_AHEAD: usize = 256 * 1024;
 /// How often somebody who watches, and gets nothing, is told that the server lives.
 const PING: Duration = Duration::from_secs(30);
+/// How often it is looked whether somebody who says nothing may keep the lease that they have on the mailbox: sooner
+/// than its owner gives up waiting for it.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long the kernel of somebody who watches may acknowledge nothing.
 const VANISHED: Duration = Duration::from_secs(90);
 
@@ -301,12 +304,22 @@ impl Session<'_, '_> {
             _ if in_request => began.left(),
             _ => self.talk.config.idle_timeout,
         };
-        let bell = self.watch.as_ref().map(|watch| watch.bell.fd());
         let before = self.talk.received.len();
-        let received =
-            self.talk
-                .connection
-                .receive_or_hear(&mut self.talk.received, limit, bell)?;
+        let deadline = Deadline::after(limit);
+        let received = loop {
+            let step = if self.is_in_the_way() {
+                deadline.left().min(LOOK)
+            } else {
+                deadline.left()
+            };
+            let bell = self.watch.as_ref().map(|watch| watch.bell.fd());
+            let connection = &mut self.talk.connection;
+            let received = connection.receive_or_hear(&mut self.talk.received, step, bell)?;
+            if received != Received::Silence || deadline.passed() {
+                break received;
+            }
+            self.drop_lost_lease();
+        };
         match received {
             Received::Bytes => {
                 if before == 0 && !in_request {

@@ -2,7 +2,7 @@
 
 use super::{Session, Stop};
 use crate::name::Name;
-use crate::server::who_may::Denied;
+use crate::server::who_may::{Denied, Standing};
 use crate::wire::session::{Code, Line, VERSION};
 
 impl Session<'_, '_> {
@@ -68,16 +68,28 @@ impl Session<'_, '_> {
     /// Ends what the session holds if the name is another's by now: its lease, so that whoever has the name can
     /// read; and its watch, and with that the session.
     pub(super) fn let_go(&mut self, name: &Name) -> Result<(), Stop> {
-        if self.watch.is_some() {
-            if !self.keeps(name) {
-                self.watch = None;
-                return Err(Stop::Over);
-            }
-        } else if self.handed.is_some() && !matches!(self.talk.may_still_be(name), Ok(Ok(()))) {
-            // Whatever it asks for next, it is told.
-            self.handed = None;
+        if self.watch.is_none() {
+            self.drop_lost_lease();
+        } else if !self.keeps(name) {
+            self.watch = None;
+            return Err(Stop::Over);
         }
         Ok(())
+    }
+
+    /// Drops the lease of a session that may not go on. Whatever it asks for next, it is told.
+    pub(super) fn drop_lost_lease(&mut self) {
+        let (Some(name), true) = (&self.name, self.handed.is_some()) else {
+            return;
+        };
+        if !matches!(self.talk.may_still_be(name), Ok(Ok(()))) {
+            self.handed = None;
+        }
+    }
+
+    /// Whether a lease is held that a login could want, and no bell tells of that.
+    pub(super) fn is_in_the_way(&self) -> bool {
+        self.handed.is_some() && self.watch.is_none() && self.talk.standing == Standing::Open
     }
 
     /// Tells why not, and notes it for the log.
