@@ -14,7 +14,7 @@ use crate::support::{Daemon, counter, is_long, report, wait_until};
 fn a_child_that_panics_ends_alone_and_is_counted() {
     let dir = tempfile::tempdir().expect("a directory");
     let spool = dir.path().join("spool");
-    let env = [("DROPLINED_PANIC", Path::new("fetch bob"))];
+    let env = [("DROPLINED_PANIC", Path::new("fetch ~bob"))];
     let daemon = Daemon::with_spool(dir, &spool, "penalty_exempt = []\n", &env);
     daemon.store("bob", "al", "hi");
     let mut other = Session::of(&daemon, "carol");
@@ -35,7 +35,7 @@ fn a_child_that_panics_ends_alone_and_is_counted() {
 fn a_child_that_takes_too_much_memory_ends_alone_and_is_counted() {
     let dir = tempfile::tempdir().expect("a directory");
     let spool = dir.path().join("spool");
-    let env = [("DROPLINED_HOARD", Path::new("fetch bob"))];
+    let env = [("DROPLINED_HOARD", Path::new("fetch ~bob"))];
     let daemon = Daemon::with_spool(dir, &spool, "child_memory = 67108864\n", &env);
     daemon.store("bob", "al", "hi");
     let mut other = Session::of(&daemon, "carol");

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::support::{Daemon, listen, messages, wait_until};
+use crate::support::{Daemon, counter, listen, messages, wait_until};
 
 /// A daemon with one message for bob.
 fn waiting() -> Daemon {
@@ -97,10 +97,13 @@ fn not_to_one_that_does_not_read_what_does_not_fit_its_buffers() {
         daemon.store("bob", "al", &body);
     }
     let client = daemon.say(b"fetch;bob\n");
-    wait_until("the daemon gives up", || {
-        daemon.log().contains("not delivered")
-    });
+    daemon.logged("too slow: fetch bob: not delivered: the client did not read in time");
+    wait_until("it is counted", || counter(&daemon, "timeouts") == 1);
     drop(client);
+    let session = daemon.say(b"HELLO dropline/1 name=bob\nFETCH\n");
+    daemon.logged("too slow: session of ~bob");
+    wait_until("it is counted", || counter(&daemon, "timeouts") == 2);
+    drop(session);
     assert_eq!(daemon.fetch("bob").len(), 200, "all of them wait");
     assert_eq!(daemon.fetch("bob").len(), 0);
 }

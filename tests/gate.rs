@@ -122,7 +122,7 @@ fn an_operator_sees_what_goes_on() {
         let children = status["children"].as_array().expect("a list").clone();
         children
             .into_iter()
-            .find(|child| child["doing"] == "watch bob")
+            .find(|child| child["doing"] == "watch ~bob")
     };
     let mut found = None;
     wait_until("it is shown", || {
@@ -138,7 +138,7 @@ fn an_operator_sees_what_goes_on() {
     let title = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("readable");
     assert_eq!(
         title.trim_end_matches('\0'),
-        format!("droplined: {from} watch bob")
+        format!("droplined: {from} watch ~bob")
     );
     let own = std::fs::read_to_string(format!("/proc/{}/cmdline", daemon.pid())).expect("readable");
     assert!(own.contains("droplined\0-p\0"), "{own:?}");
@@ -153,7 +153,7 @@ fn an_operator_sees_what_goes_on() {
         text.contains("messages: 1 stored (4 bytes), 1 delivered\n"),
         "{text}"
     );
-    assert!(text.contains("watch bob\n"), "{text}");
+    assert!(text.contains("watch ~bob\n"), "{text}");
     let metrics = String::from_utf8(ctl(&daemon, &["metrics"]).stdout).expect("text");
     assert!(metrics.contains("\ndropline_up 1\n"), "{metrics}");
     assert!(metrics.contains("# TYPE dropline_stored_total counter\ndropline_stored_total 1\n"));

@@ -12,7 +12,7 @@ use crate::support::session::Session;
 use crate::support::{Daemon, PATIENCE, skip};
 
 /// A daemon whose socket others can reach; `None`, and a visible skip, for anybody but root.
-fn daemon(test: &str) -> Option<Daemon> {
+pub(crate) fn daemon(test: &str) -> Option<Daemon> {
     if !nix::unistd::geteuid().is_root() {
         skip(test, "only root can become other users");
         return None;
@@ -23,7 +23,7 @@ fn daemon(test: &str) -> Option<Daemon> {
 }
 
 /// What the daemon replies to a request over its socket, said by this user.
-fn ask_as(daemon: &Daemon, user: &str, request: &str) -> String {
+pub(crate) fn ask_as(daemon: &Daemon, user: &str, request: &str) -> String {
     let socket = daemon.path().join("run/dropline.sock");
     let mut nc = Command::new("setpriv")
         .args([

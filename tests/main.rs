@@ -5,6 +5,7 @@ mod admin;
 mod attack;
 mod chat;
 mod children;
+mod claims;
 mod client;
 mod commands;
 mod cost;

@@ -267,6 +267,36 @@ fn a_fetch_leases_and_a_peek_does_not() {
 }
 
 #[test]
+fn only_what_was_handed_out_is_acknowledged() {
+    let daemon = Daemon::start();
+    for text in ["one", "two", "three"] {
+        daemon.store("bob", "al", text);
+    }
+    let mut bob = Session::of(&daemon, "bob");
+    let refused = |n| format!("ERR syntax message {n} was not handed out");
+    for n in 1..=3 {
+        assert_eq!(bob.ask(&format!("ACK {n}")), refused(n));
+    }
+    // Nothing is handed out before both are read.
+    bob.send("WATCH\nACK 3\n");
+    assert_eq!(bob.line(), refused(3));
+    for n in 1..=3 {
+        assert_eq!(number(&bob.message().0, "seq"), n);
+    }
+    assert_eq!(bob.ask("ACK 4"), refused(4));
+    assert_eq!(bob.ask("ACK 2"), "OK");
+    drop(bob);
+    // What was acknowledged may be so again, as its answer may have been lost; what was not, not unseen.
+    let mut bob = Session::of(&daemon, "bob");
+    assert_eq!(bob.ask("ACK 2"), "OK");
+    assert_eq!(bob.ask("ACK 3"), refused(3));
+    bob.send("FETCH peek=1\n");
+    assert_eq!(bob.messages().0.len(), 1);
+    assert_eq!(bob.ask("ACK 3"), "OK");
+    assert_eq!(bob.ask("FETCH"), "END n=0 more=0 waiting=0");
+}
+
+#[test]
 fn who_watches_gets_what_waits_and_then_what_comes() {
     let daemon = Daemon::start();
     let mut bob = Session::of(&daemon, "bob");

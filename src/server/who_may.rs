@@ -6,7 +6,9 @@
 //! | TCP from `open_networks` | whatever one says | everything for names that nobody has claimed |
 //! | TCP from elsewhere | nobody | nothing |
 //!
-//! A name is claimed by its first use over the Unix socket. To a claimed name anybody may send.
+//! A name is claimed by its first use over the Unix socket. To a claimed name anybody may send. Whoever acted as it
+//! over TCP until then does no more: all that takes time, or has several steps, asks again before the step that
+//! counts.
 
 use std::fmt;
 
@@ -138,8 +140,25 @@ impl Standing {
                 Ok(Ok(()))
             }
             Self::Login(login) => Ok(Err(Denied::NotYou(login.clone()))),
-            Self::Open if users.claimed(name)? => Ok(Err(Denied::Claimed(name.clone()))),
-            _ => Ok(Ok(())),
+            Self::Open | Self::Root(_) | Self::Nobody | Self::NoLogin(_) => {
+                self.may_still_be(name, users)
+            }
         }
+    }
+
+    /// Whether they may go on as `name`, which [`may_be`](Self::may_be) has let them: a login may have claimed it
+    /// since. One look for a file, and that for plain TCP only; it takes no lock.
+    ///
+    /// # Errors
+    /// Why not; those of the store.
+    pub(super) fn may_still_be(
+        &self,
+        name: &Name,
+        users: &(impl Users + ?Sized),
+    ) -> Result<Result<(), Denied>, StoreError> {
+        Ok(match self {
+            Self::Open if users.claimed(name)? => Err(Denied::Claimed(name.clone())),
+            _ => Ok(()),
+        })
     }
 }

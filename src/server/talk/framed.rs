@@ -114,7 +114,12 @@ impl Client<'_, '_> {
             return Ok(Outcome::Refused(denied.to_string()));
         }
         let verb = String::from_utf8_lossy(command.text());
-        self.talk.doing(&format!("{verb} {name}"));
+        // A recipient is nobody's claim to be it.
+        let who = match command {
+            Command::Send => name.to_string(),
+            _ => self.talk.marked(&name),
+        };
+        self.talk.doing(&format!("{verb} {who}"));
         match command {
             Command::Register => self.register(&name),
             Command::Quit => self.quit(&name),
@@ -131,12 +136,15 @@ impl Client<'_, '_> {
         let reserved = presence::lease(None, Speaks::Text, peer, self.talk.config.request_timeout)
             .map_err(doing(&what))?;
         let ours = |lease: &Lease| lease.token == reserved.token;
-        if !store
-            .take(name, &reserved, &|_| false)
-            .map_err(doing(&what))?
-        {
+        let taken = self.talk.take(name, &reserved, &|_| false);
+        let why = match taken.map_err(doing(&what))? {
+            Ok(true) => None,
+            Ok(false) => Some("it is online".into()),
+            Err(denied) => Some(denied.to_string()),
+        };
+        if let Some(why) = why {
             self.say(wire::IS_ONLINE)?;
-            return Ok(Outcome::Refused(format!("{what}: it is online")));
+            return Ok(Outcome::Refused(format!("{what}: {why}")));
         }
         let registered = self.register_reserved(name, &reserved, &what);
         if registered.is_err() {
@@ -167,6 +175,7 @@ impl Client<'_, '_> {
             let why = "it did not name an address of the family it connected with";
             return Err(Stop::Client(Outcome::Refused(format!("{what}: {why}"))));
         };
+        self.still(name, what)?;
         store
             .register(name, crate::sys::clock::unix_millis())
             .map_err(doing(what))?;
@@ -176,8 +185,12 @@ impl Client<'_, '_> {
             ..*reserved
         };
         let ours = |other: &Lease| other.token == reserved.token;
-        if !store.take(name, &lease, &ours).map_err(doing(what))? {
-            let why = "somebody else has it by now";
+        let why = match self.talk.take(name, &lease, &ours).map_err(doing(what))? {
+            Ok(true) => None,
+            Ok(false) => Some("somebody else has it by now".into()),
+            Err(denied) => Some(denied.to_string()),
+        };
+        if let Some(why) = why {
             return Err(Stop::Client(Outcome::Refused(format!("{what}: {why}"))));
         }
         if known {
@@ -185,6 +198,12 @@ impl Client<'_, '_> {
         }
         self.say(wire::DONE)?;
         Ok(Outcome::Done(format!("{what} at {address}: a new name")))
+    }
+
+    /// Ends the command if a login has claimed the name since it began.
+    fn still(&self, name: &Name, what: &str) -> Result<(), Stop> {
+        let may = self.talk.may_still_be(name).map_err(doing(what))?;
+        may.map_err(|denied| Stop::Client(Outcome::Refused(format!("{what}: {denied}"))))
     }
 
     /// Hands out what waits, as far as it goes into one frame.
@@ -196,6 +215,8 @@ impl Client<'_, '_> {
             Err(StoreError::Busy) => None,
             Err(e) => return Err(Stop::Store(what, e)),
         };
+        // We may have waited for another reader.
+        self.still(name, &what)?;
         let queue = match &mut waiting {
             Some(waiting) => queue(waiting.as_mut()).map_err(doing(&what))?,
             None => Queue::default(),
@@ -217,6 +238,8 @@ impl Client<'_, '_> {
         }
         self.talk.ticket.proved();
         if let (Some(waiting), Some(last)) = (&mut waiting, queue.last) {
+            // What its owner has not seen stays, if that is another one by now.
+            self.still(name, &format!("{what}: {count} messages stay waiting"))?;
             waiting.acknowledge(last).map_err(doing(&what))?;
             self.talk.ticket.count(Counter::Delivered, count);
         }

@@ -129,7 +129,7 @@ impl Talk<'_> {
     }
 
     fn fetch(&mut self, of: &Name, more: bool) -> io::Result<Outcome> {
-        self.doing(&format!("fetch {of}"));
+        self.doing(&format!("fetch {}", self.marked(of)));
         let store = self.store;
         let mut waiting = match store.fetch(of) {
             Ok(Some(waiting)) => waiting,
@@ -139,10 +139,21 @@ impl Talk<'_> {
             }
             Err(e) => return self.fail(&e, &format!("fetch {of}"), more),
         };
+        // We may have waited for another reader.
+        match self.may_still_be(of) {
+            Ok(Ok(())) => {}
+            Ok(Err(denied)) => return self.deny(&denied, more),
+            Err(e) => return self.fail(&e, &format!("fetch {of}"), more),
+        }
         let sent = self.send_waiting(of, waiting.as_mut());
         let (count, last) = match sent {
             Ok(Ok(sent)) => sent,
             Ok(Err(e)) => return self.fail(&e, &format!("fetch {of}"), more),
+            Err(e) if e.kind() == io::ErrorKind::TimedOut => {
+                return Ok(Outcome::Slow(format!(
+                    "fetch {of}: not delivered: the client did not read in time"
+                )));
+            }
             Err(e) => return Ok(Outcome::Broken(format!("fetch {of}: not delivered: {e}"))),
         };
         let Some(last) = last else {
@@ -154,6 +165,11 @@ impl Talk<'_> {
             return Ok(Outcome::Broken(what));
         }
         self.ticket.proved();
+        // What its owner has not seen stays, if that is another one by now.
+        if let Ok(Err(denied)) = self.may_still_be(of) {
+            let what = format!("fetch {of}: {count} messages stay waiting: {denied}");
+            return Ok(Outcome::Refused(what));
+        }
         match waiting.acknowledge(last) {
             Ok(()) => {
                 self.ticket.count(Counter::Delivered, count);

@@ -16,7 +16,7 @@ use super::scoreboard::{Counter, Ticket};
 use super::who_may::{Denied, Standing};
 use crate::message::{Draft, MessageId, Trust};
 use crate::name::Name;
-use crate::store::{Delivery, Receipt, Store, StoreError};
+use crate::store::{Delivery, Lease, Receipt, Store, StoreError};
 use crate::sys::clock::{Deadline, unix_millis};
 use crate::sys::socket::Peer;
 use crate::wire::session::Code;
@@ -181,6 +181,32 @@ impl Talk<'_> {
     /// Whether the client may act as `name`.
     fn may_be(&self, name: &Name) -> Result<Result<(), Denied>, StoreError> {
         self.standing.may_be(name, self.store)
+    }
+
+    /// Whether the client may go on as `name`, which it could be before.
+    fn may_still_be(&self, name: &Name) -> Result<Result<(), Denied>, StoreError> {
+        self.standing.may_still_be(name, self.store)
+    }
+
+    /// Takes the lease of `name`, as [`Presence::take`](crate::store::Presence::take), and keeps it only if the name
+    /// was not claimed meanwhile: a claim ends the leases that were there before it, and this one sees the claim
+    /// if it came later.
+    fn take(
+        &self,
+        name: &Name,
+        lease: &Lease,
+        may_replace: &dyn Fn(&Lease) -> bool,
+    ) -> Result<Result<bool, Denied>, StoreError> {
+        let mine = || matches!(self.may_still_be(name), Ok(Ok(())));
+        let taken = self
+            .store
+            .take(name, lease, &|other| may_replace(other) && mine())?;
+        let may = self.may_still_be(name);
+        if taken && !matches!(may, Ok(Ok(()))) {
+            self.store
+                .give_back(name, &|other| other.token == lease.token)?;
+        }
+        Ok(may?.map(|()| taken))
     }
 
     /// A name with the mark of one that is only claimed.

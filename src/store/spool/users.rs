@@ -6,6 +6,7 @@
 use std::io;
 
 use super::append::lock;
+use super::bell;
 use super::layout::Spool;
 use crate::name::Name;
 use crate::store::{StoreError, User};
@@ -66,27 +67,51 @@ pub(super) fn deregister(spool: &Spool, name: &Name) -> Result<bool, StoreError>
 
 /// Notes that `name` belongs to a login of this machine, durably.
 ///
+/// Whoever was online with the name before is so no more: that cannot have been its login, whose first use this
+/// is. Whoever watches its mailbox is woken, to see that it may not go on. A claim that is not whole counts
+/// already, and is made again by the next use, so that nothing of this is left undone.
+///
 /// # Errors
 /// Those of the system.
 pub(super) fn claim(spool: &Spool, name: &Name, at: u64) -> Result<(), StoreError> {
     let users = spool.user_dir();
     let place = claim_place(name);
     let write = |e| StoreError::system("write", users.path_of(&place))(e);
+    let is_made = || {
+        Ok(users
+            .file(&place)
+            .map_err(write)?
+            .is_some_and(|file| is_whole(&file)))
+    };
     // Mostly it is there, and durable.
-    if users
-        .file(&place)
-        .map_err(write)?
-        .is_some_and(|file| is_whole(&file))
-    {
+    if is_made()? {
         return Ok(());
     }
     let _lock = lock(spool, name)?;
+    if is_made()? {
+        return Ok(());
+    }
     let claim = users.file_or_new(&place).map_err(write)?;
+    end_lease(spool, name)?;
+    bell::ring(spool, name);
     file::write_at(&claim, encode(at).as_bytes(), 0)
         .and_then(|()| file::sync(&claim))
         .map_err(write)?;
     let folder = folder(spool, name)?;
     folder.sync().map_err(write)
+}
+
+/// Ends the lease of `name`, whoever has it. The lock of the mailbox is held.
+fn end_lease(spool: &Spool, name: &Name) -> Result<(), StoreError> {
+    // Nobody is online in a spool that no daemon works on.
+    let Ok(run) = spool.run() else { return Ok(()) };
+    match run.online.remove(name.as_str()) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::system(
+            "remove",
+            run.online.path_of(name.as_str()),
+        )(e)),
+        _ => Ok(()),
+    }
 }
 
 /// A claim that was cut off while it was written may not have its name on the disk.

@@ -38,7 +38,12 @@ impl<'a> Session<'_, 'a> {
         }
         // What this session has leased before is handed out again.
         self.handed = None;
-        match store.fetch(&name) {
+        let found = store.fetch(&name);
+        // We may have waited for another reader.
+        if !self.keeps(&name) {
+            return Ok(());
+        }
+        match found {
             Ok(Some(mut waiting)) => {
                 if let Some((first, last)) = self.hand_out(Some(waiting.as_mut()), max, &what)? {
                     self.handed = Some(Handed {
@@ -65,6 +70,7 @@ impl<'a> Session<'_, 'a> {
         what: &str,
     ) -> Result<Option<(u64, u64)>, Stop> {
         let (mut n, mut range, mut more, mut waiting) = (0, None, 0, 0);
+        let mut pace = Pace::new(self.talk.config.request_timeout);
         if let Some(reading) = reading {
             waiting = match reading.waiting() {
                 Ok(waiting) => waiting,
@@ -83,6 +89,7 @@ impl<'a> Session<'_, 'a> {
                         n += 1;
                         let first = range.map_or(message.seq, |(first, _)| first);
                         range = Some((first, message.seq));
+                        self.shown = self.shown.max(message.seq);
                         self.tally.handed += 1;
                         encode_message(&mut self.out, &to_wire(&message));
                     }
@@ -93,7 +100,7 @@ impl<'a> Session<'_, 'a> {
                     }
                 }
                 if self.out.len() >= GATHER {
-                    self.flush()?;
+                    self.flush_within(&mut pace)?;
                 }
             }
         }
@@ -105,14 +112,17 @@ impl<'a> Session<'_, 'a> {
         Ok(range)
     }
 
-    /// Takes all messages up to number `seq` out of the queue, if they were handed out.
+    /// Takes all messages up to number `seq` out of the queue, if they were handed out: to this session, or as a peek.
+    /// Of what only an earlier session was handed nothing is known: whoever may not have seen it fetches it again.
+    /// What is acknowledged already may be acknowledged again, by a client that did not hear the answer.
     pub(super) fn acknowledge(&mut self, seq: u64) {
         let Some(name) = self.named() else { return };
         let what = format!("acknowledge {name}/{seq}");
         let done = match &mut self.handed {
             Some(handed) if seq <= handed.last => handed.waiting.acknowledge(seq).map(|()| true),
             Some(_) => Ok(false),
-            None => self.acknowledge_earlier(&name, seq),
+            None if seq <= self.shown => self.acknowledge_shown(&name, seq),
+            None => self.is_read(&name, seq),
         };
         match done {
             Ok(true) => {
@@ -143,8 +153,8 @@ impl<'a> Session<'_, 'a> {
         self.talk.ticket.count(Counter::Delivered, count);
     }
 
-    /// The same for messages that an earlier session was handed; whether there are such.
-    fn acknowledge_earlier(&self, name: &Name, seq: u64) -> Result<bool, StoreError> {
+    /// Acknowledges what this session has seen and has not leased; whether there is such a message.
+    fn acknowledge_shown(&self, name: &Name, seq: u64) -> Result<bool, StoreError> {
         let store = self.talk.store;
         if let Some(mut waiting) = store.fetch(name)? {
             let mut reached = None;
@@ -158,7 +168,12 @@ impl<'a> Session<'_, 'a> {
                 return waiting.acknowledge(reached).map(|()| true);
             }
         }
-        let trace = store.trace(name, seq)?;
+        self.is_read(name, seq)
+    }
+
+    /// Whether message `seq` was acknowledged before.
+    fn is_read(&self, name: &Name, seq: u64) -> Result<bool, StoreError> {
+        let trace = self.talk.store.trace(name, seq)?;
         Ok(trace.is_some_and(|trace| trace.state == State::Read))
     }
 
@@ -244,9 +259,12 @@ impl<'a> Session<'_, 'a> {
             return Ok(());
         };
         if !self.watch.as_ref().is_some_and(|watch| watch.more) {
-            return Ok(());
+            return self.let_go(&name);
         }
-        let pushed = match self.leased(&name) {
+        let leased = self.leased(&name);
+        // What has come after a claim is its owner's: it is looked at after what there is to hand out.
+        self.let_go(&name)?;
+        let pushed = match leased {
             Ok(Some(mut handed)) => {
                 let pushed = self.push_some(&mut handed);
                 self.handed = Some(handed);
@@ -301,6 +319,7 @@ impl<'a> Session<'_, 'a> {
                         handed.acked = message.seq.saturating_sub(1);
                     }
                     handed.last = message.seq;
+                    self.shown = self.shown.max(message.seq);
                     self.tally.handed += 1;
                     encode_message(&mut self.out, &to_wire(&message));
                 }

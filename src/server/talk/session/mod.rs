@@ -5,6 +5,7 @@
 
 mod mailbox;
 mod presence;
+mod rights;
 mod send;
 
 use std::io;
@@ -15,7 +16,7 @@ use crate::name::Name;
 use crate::server::connection::{MOST_READ, Pace, Received};
 use crate::store::{Bell, StoreError, Waiting};
 use crate::sys::clock::Deadline;
-use crate::wire::session::{Code, Line, Parsed, Request, VERSION, decode_request};
+use crate::wire::session::{Code, Line, Parsed, Request, decode_request};
 
 /// How many bytes of answers are gathered before they are sent.
 const GATHER: usize = 32 * 1024;
@@ -23,6 +24,9 @@ const GATHER: usize = 32 * 1024;
 const READ_AHEAD: usize = 256 * 1024;
 /// How often somebody who watches, and gets nothing, is told that the server lives.
 const PING: Duration = Duration::from_secs(30);
+/// How often it is looked whether somebody who says nothing may keep the lease that they have on the mailbox: sooner
+/// than its owner gives up waiting for it.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long the kernel of somebody who watches may acknowledge nothing.
 const VANISHED: Duration = Duration::from_secs(90);
 
@@ -36,6 +40,10 @@ struct Session<'t, 'a> {
     out: Vec<u8>,
     handed: Option<Handed<'a>>,
     watch: Option<Watch<'a>>,
+    /// The highest number of a message that was shown to this session, in whatever way.
+    shown: u64,
+    /// Why the client was not let be whom it says, if it was not.
+    denied: Option<String>,
     tally: Tally,
 }
 
@@ -96,6 +104,8 @@ impl Talk<'_> {
             out: Vec::new(),
             handed: None,
             watch: None,
+            shown: 0,
+            denied: None,
             tally: Tally::default(),
         };
         let stop = session.serve();
@@ -106,13 +116,17 @@ impl Talk<'_> {
             )),
             stop @ (Ok(()) | Err(Stop::Over | Stop::Slow | Stop::Garbage)) => {
                 let sent = session.flush();
-                let refused = !session.greeted;
+                let refused = match session.denied.take() {
+                    Some(why) if session.greeted => Some(format!("{what}; {why}")),
+                    Some(why) => Some(format!("session of {}: {why}", session.whose())),
+                    None => (!session.greeted).then(|| what.clone()),
+                };
                 self.connection.finish(false);
-                sent.map(|()| match stop {
-                    Err(Stop::Slow) => Outcome::Slow(what),
-                    Err(Stop::Garbage) => Outcome::Garbage(what),
-                    _ if refused => Outcome::Refused(what),
-                    _ => Outcome::Done(what),
+                sent.map(|()| match (stop, refused) {
+                    (Err(Stop::Slow), _) => Outcome::Slow(what),
+                    (Err(Stop::Garbage), _) => Outcome::Garbage(what),
+                    (_, Some(why)) => Outcome::Refused(why),
+                    (_, None) => Outcome::Done(what),
                 })
             }
             Err(Stop::Broken(e)) => Ok(Outcome::Broken(format!(
@@ -130,10 +144,7 @@ impl Session<'_, '_> {
             acknowledged,
             errors,
         } = self.tally;
-        let who = self
-            .name
-            .as_ref()
-            .map_or("nobody".into(), |name| self.talk.marked(name));
+        let who = self.whose();
         format!(
             "session of {who}: {sent} sent, {handed} handed out, {acknowledged} acknowledged, {errors} errors"
         )
@@ -246,54 +257,9 @@ impl Session<'_, '_> {
         Ok(())
     }
 
-    fn hello(&mut self, name: Option<Name>) -> Result<(), Stop> {
-        let name = name.or_else(|| self.talk.standing.login().cloned());
-        let may = match &name {
-            Some(name) => self.talk.may_be(name),
-            None => Ok(self.talk.standing.may_come()),
-        };
-        match may {
-            Ok(Ok(())) => {}
-            Ok(Err(denied)) => {
-                self.error(Code::Denied, denied);
-                return Err(Stop::Over);
-            }
-            Err(e) => {
-                self.fail("hello", &e);
-                return Err(Stop::Over);
-            }
-        }
-        self.greeted = true;
-        let mut line = Line::begin(&mut self.out, "OK").word(VERSION);
-        if let Some(name) = &name {
-            line = line.field("name", name);
-        }
-        line.field("trust", self.talk.standing.trust())
-            .field("max-body", self.talk.config.max_body)
-            .field("lease", self.talk.config.lease.as_secs())
-            .end();
-        self.name = name;
-        self.talk.ticket.proved();
-        self.doing("session");
-        Ok(())
-    }
-
     /// Says what is done, for whoever looks.
     fn doing(&self, what: &str) {
-        let who = self.name.as_ref().map_or("nobody", Name::as_str);
-        self.talk.doing(&format!("{what} {who}"));
-    }
-
-    /// The name of the session; without one, the client is told that it needs one.
-    fn named(&mut self) -> Option<Name> {
-        if self.name.is_none() {
-            self.anonymous();
-        }
-        self.name.clone()
-    }
-
-    fn anonymous(&mut self) {
-        self.error(Code::Name, "say who you are: HELLO dropline/1 name=NAME");
+        self.talk.doing(&format!("{what} {}", self.whose()));
     }
 
     fn error(&mut self, code: Code, text: impl std::fmt::Display) {
@@ -317,10 +283,15 @@ impl Session<'_, '_> {
 
     fn flush(&mut self) -> io::Result<()> {
         if !self.out.is_empty() {
-            let mut pace = Pace::new(self.talk.config.request_timeout);
-            self.talk.connection.send(&self.out, &mut pace)?;
-            self.out.clear();
+            self.flush_within(&mut Pace::new(self.talk.config.request_timeout))?;
         }
+        Ok(())
+    }
+
+    /// The same for a part of an answer, all of which has one pace.
+    fn flush_within(&mut self, pace: &mut Pace) -> io::Result<()> {
+        self.talk.connection.send(&self.out, pace)?;
+        self.out.clear();
         Ok(())
     }
 
@@ -333,12 +304,22 @@ impl Session<'_, '_> {
             _ if in_request => began.left(),
             _ => self.talk.config.idle_timeout,
         };
-        let bell = self.watch.as_ref().map(|watch| watch.bell.fd());
         let before = self.talk.received.len();
-        let received =
-            self.talk
-                .connection
-                .receive_or_hear(&mut self.talk.received, limit, bell)?;
+        let deadline = Deadline::after(limit);
+        let received = loop {
+            let step = if self.is_in_the_way() {
+                deadline.left().min(LOOK)
+            } else {
+                deadline.left()
+            };
+            let bell = self.watch.as_ref().map(|watch| watch.bell.fd());
+            let connection = &mut self.talk.connection;
+            let received = connection.receive_or_hear(&mut self.talk.received, step, bell)?;
+            if received != Received::Silence || deadline.passed() {
+                break received;
+            }
+            self.drop_lost_lease();
+        };
         match received {
             Received::Bytes => {
                 if before == 0 && !in_request {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{GATHER, Session, Stop};
 use crate::name::Name;
 use crate::server::presence;
+use crate::server::who_may::Denied;
 use crate::store::{Lease, Speaks, StoreError};
 use crate::sys::clock::unix_millis;
 use crate::wire::session::{Code, Line};
@@ -24,11 +25,12 @@ impl Session<'_, '_> {
             return self.error(Code::Syntax, text);
         };
         match self.go_online(&name, address) {
-            Ok(Some(new)) => Line::begin(&mut self.out, "OK")
+            Ok(Err(denied)) => self.deny(&denied),
+            Ok(Ok(Some(new))) => Line::begin(&mut self.out, "OK")
                 .field("lease", self.talk.config.lease.as_secs())
                 .field("new", u8::from(new))
                 .end(),
-            Ok(None) => self.error(
+            Ok(Ok(None)) => self.error(
                 Code::Busy,
                 format!("{name} is online at another address; it is free when that client leaves"),
             ),
@@ -37,7 +39,11 @@ impl Session<'_, '_> {
     }
 
     /// Whether the name is a new one; `None` when somebody else has it.
-    fn go_online(&self, name: &Name, address: SocketAddr) -> Result<Option<bool>, StoreError> {
+    fn go_online(
+        &self,
+        name: &Name,
+        address: SocketAddr,
+    ) -> Result<Result<Option<bool>, Denied>, StoreError> {
         let (store, by) = (self.talk.store, self.talk.peer.ip());
         let span = self.talk.config.lease;
         let mut lease = presence::lease(Some(address), Speaks::Datagram, by, span)?;
@@ -45,10 +51,11 @@ impl Session<'_, '_> {
         if let Some(same) = earlier.filter(|other| other.address == lease.address) {
             lease.since = same.since;
         }
-        if !store.take(name, &lease, &|other| other.by == by)? {
-            return Ok(None);
+        match self.talk.take(name, &lease, &|other| other.by == by)? {
+            Ok(true) => store.register(name, unix_millis()).map(|new| Ok(Some(new))),
+            Ok(false) => Ok(Ok(None)),
+            Err(denied) => Ok(Err(denied)),
         }
-        store.register(name, unix_millis()).map(Some)
     }
 
     /// Keeps the lease.
@@ -62,19 +69,21 @@ impl Session<'_, '_> {
                     until: presence::until(span),
                     ..lease
                 };
-                store.take(&name, &renewed, &|other| other.token == lease.token)
+                self.talk
+                    .take(&name, &renewed, &|other| other.token == lease.token)
             }
-            _ => Ok(false),
+            _ => Ok(Ok(false)),
         });
         match renewed {
-            Ok(true) => Line::begin(&mut self.out, "OK")
+            Err(e) => self.fail(&format!("renew {name}"), &e),
+            Ok(Err(denied)) => self.deny(&denied),
+            Ok(Ok(true)) => Line::begin(&mut self.out, "OK")
                 .field("lease", span.as_secs())
                 .end(),
-            Ok(false) => {
+            Ok(Ok(false)) => {
                 let text = format!("{name} is not online from here: say ONLINE port=PORT");
                 self.error(Code::UnknownUser, text);
             }
-            Err(e) => self.fail(&format!("renew {name}"), &e),
         }
     }
 

@@ -56,6 +56,14 @@ impl Session<'_, '_> {
             return;
         };
         let letters = std::mem::take(&mut batch.0);
+        if letters.is_empty() {
+            return;
+        }
+        match self.talk.may_still_be(&from) {
+            Ok(Ok(())) => {}
+            Ok(Err(denied)) => return letters.iter().for_each(|_| self.deny(&denied)),
+            Err(e) => return letters.iter().for_each(|_| self.fail("who may", &e)),
+        }
         let (at, trust) = (unix_millis(), self.talk.standing.trust());
         let deliveries: Vec<Delivery<'_>> = letters
             .iter()
@@ -75,9 +83,6 @@ impl Session<'_, '_> {
                 })
             })
             .collect();
-        if deliveries.is_empty() && letters.is_empty() {
-            return;
-        }
         let mut outcomes = self.talk.store.deliver(&deliveries).into_iter();
         for Letter { to, id, body, .. } in &letters {
             let outcome = match id {
