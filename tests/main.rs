@@ -11,6 +11,7 @@ mod cost;
 mod delivery;
 mod expire;
 mod framed;
+mod full;
 mod gate;
 mod house;
 mod instant;

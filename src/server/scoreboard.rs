@@ -82,10 +82,23 @@ impl Scoreboard {
     /// Makes it in the run directory.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Those of the system, as a sentence.
     pub(super) fn create(run_dir: &Dir) -> io::Result<Self> {
         let names = NAMES.map(|(_, name)| name);
-        Ok(Self(Board::create(run_dir, FILE, &names, SLOTS)?))
+        let board = Board::create(run_dir, FILE, &names, SLOTS);
+        Ok(Self(board.map_err(|e| {
+            let hint = match e.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "; it needs 6 MB: make room there, or choose another --run-dir"
+                }
+                _ => "",
+            };
+            let path = run_dir.path_of(FILE);
+            io::Error::new(
+                e.kind(),
+                format!("cannot make {}: {e}{hint}", path.display()),
+            )
+        })?))
     }
 
     /// Counts.

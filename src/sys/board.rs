@@ -46,7 +46,7 @@ impl Board {
     /// place of an earlier one.
     ///
     /// # Errors
-    /// Those of `open(2)`, `ftruncate(2)`, `rename(2)` and `mmap(2)`.
+    /// Those of `open(2)`, `fallocate(2)`, `rename(2)` and `mmap(2)`: ENOSPC where there is no room for all of it.
     pub(crate) fn create(
         dir: &Dir,
         name: &str,
@@ -57,7 +57,12 @@ impl Board {
         let file = dir.file_or_new(&temporary)?;
         file::truncate(&file, 0)?;
         let len = HEADER + COUNTER * counters.len() + SLOT * slots;
-        file::truncate(&file, 8 * len as u64)?;
+        // A page of a mapped file that there is no room for would end whoever touches it by SIGBUS.
+        if let Err(e) = file::reserve(&file, 8 * len as u64) {
+            drop(file);
+            let _ = dir.remove(&temporary);
+            return Err(e);
+        }
         file::let_all_read(&file)?;
         let words = map(&file, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
         let board = Self {

@@ -347,6 +347,10 @@ pub(crate) struct Free {
     pub(crate) bytes: u64,
     /// Files that we may still make; `None` where the file system has no limit of its own.
     pub(crate) inodes: Option<u64>,
+    /// Bytes that the file system has in all.
+    pub(crate) all_bytes: u64,
+    /// Files that it has in all.
+    pub(crate) all_inodes: u64,
 }
 
 /// What is free around `file`.
@@ -359,6 +363,8 @@ pub(crate) fn free(file: impl AsFd) -> io::Result<Free> {
     Ok(Free {
         bytes: if stat.blocks() == 0 { u64::MAX } else { bytes },
         inodes: (stat.files() > 0).then_some(stat.files_available()),
+        all_bytes: stat.blocks().saturating_mul(stat.fragment_size()),
+        all_inodes: stat.files(),
     })
 }
 
@@ -370,6 +376,29 @@ pub(crate) fn truncate(file: &File, len: u64) -> io::Result<()> {
     #[cfg(test)]
     tape::record(|| tape::Op::Truncate(tape::number(file), len));
     file.set_len(len)
+}
+
+/// Makes `file` `len` bytes long, all of which the disk has room for from now on: whoever writes to a mapping of it finds
+/// it there.
+///
+/// # Errors
+/// Those of `fallocate(2)`: ENOSPC when there is no room. Where the file system cannot do that, those of `pwrite(2)`.
+pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
+    let bytes = i64::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
+    loop {
+        match nix::fcntl::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => break,
+            Err(e) => return Err(e.into()),
+        }
+    }
+    let zeros = [0; 1 << 16];
+    for at in (0..len).step_by(zeros.len()) {
+        let n = usize::try_from(len - at).unwrap_or(zeros.len());
+        file.write_all_at(&zeros[..n.min(zeros.len())], at)?;
+    }
+    Ok(())
 }
 
 /// Waits until the contents and the length of `file` are on the disk (fdatasync).

@@ -21,7 +21,7 @@ use std::sync::Mutex;
 
 use super::append::OpenMailbox;
 use super::limits::Limits;
-use super::presence;
+use super::sweep;
 use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::clock;
@@ -150,7 +150,7 @@ impl Spool {
                 watch: sub("watch")?,
                 boot,
             };
-            presence::sweep(&run.online, &run.boot)?;
+            sweep::all(&run.online, &run.boot)?;
             for fifo in run.watch.names()? {
                 run.watch.remove(&String::from_utf8_lossy(&fifo))?;
             }

@@ -22,6 +22,7 @@ mod record;
 mod repair;
 mod retention;
 mod survey;
+mod sweep;
 mod users;
 mod walk;
 
