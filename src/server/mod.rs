@@ -164,6 +164,7 @@ fn run(
     let own = Pid::own();
     child::warm_up();
     let board = Scoreboard::create(pid_file.dir())?;
+    logging::count_lost_lines_in(board.lost_lines());
     if let Err(e) = title::prepare() {
         log::info!("ps will not show what children do: {e}");
     }

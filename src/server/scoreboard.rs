@@ -1,6 +1,7 @@
 //! What the daemon does now, and has done: counted where everybody can look, without asking it.
 
 use std::io;
+use std::sync::atomic::AtomicU64;
 
 use crate::sys::board::{Board, Slot};
 use crate::sys::file::Dir;
@@ -51,9 +52,11 @@ pub(super) enum Counter {
     Delivered,
     /// Times that the configuration was read again.
     Reloads,
+    /// Lines of the log that syslogd did not take.
+    LostLines,
 }
 
-const NAMES: [(Counter, &str); 18] = [
+const NAMES: [(Counter, &str); 19] = [
     (Counter::Connections, "connections"),
     (Counter::Forks, "forks"),
     (Counter::RefusedSource, "refused_source"),
@@ -72,7 +75,11 @@ const NAMES: [(Counter, &str); 18] = [
     (Counter::StoredBytes, "stored_bytes"),
     (Counter::Delivered, "delivered"),
     (Counter::Reloads, "reloads"),
+    (Counter::LostLines, "lost_lines"),
 ];
+
+/// The words that the master and its children share, by number: how many lost lines nobody has told of.
+const LOST: usize = 0;
 
 /// The scoreboard, for the master.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +111,14 @@ impl Scoreboard {
     /// Counts.
     pub(super) fn count(self, what: Counter, n: u64) {
         self.0.add(what as usize, n);
+    }
+
+    /// Where lines are counted that syslogd did not take, until somebody can tell of them; and those of all time.
+    pub(super) fn lost_lines(self) -> [&'static AtomicU64; 2] {
+        [
+            self.0.shared(LOST),
+            self.0.counter(Counter::LostLines as usize),
+        ]
     }
 
     /// The slot of a child.

@@ -8,7 +8,7 @@
 //! 2  number of slots                      0  odd while it is written
 //! 3  number of the process that made it   1  process number, or 0
 //! 4  when, ms since 1970                  2  since when, ms since 1970
-//!                                         3  phase
+//! 5  three words that all share           3  phase
 //!                                         4  from where, 64 bytes
 //!                                        12  doing what, 96 bytes
 //! ```
@@ -27,6 +27,8 @@ use crate::sys::process::Pid;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"DlBoard1");
 const HEADER: usize = 8;
+/// Where the words are that all processes share.
+const SHARED: std::ops::Range<usize> = 5..8;
 const NAME: usize = 4;
 const COUNTER: usize = NAME + 1;
 const SLOT: usize = 24;
@@ -128,9 +130,19 @@ impl Board {
         self.words[4].load(Ordering::Relaxed)
     }
 
+    /// One of the words that all processes share, 0 at first, for what they agree upon.
+    pub(crate) fn shared(self, index: usize) -> &'static AtomicU64 {
+        &self.words[SHARED][index]
+    }
+
     /// Adds to the counter with this number.
     pub(crate) fn add(self, counter: usize, n: u64) {
-        self.words[HEADER + COUNTER * counter + NAME].fetch_add(n, Ordering::Relaxed);
+        self.counter(counter).fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The counter with this number.
+    pub(crate) fn counter(self, counter: usize) -> &'static AtomicU64 {
+        &self.words[HEADER + COUNTER * counter + NAME]
     }
 
     /// The names and values of all counters.
