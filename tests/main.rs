@@ -28,4 +28,5 @@ mod outbox;
 mod proof;
 mod service;
 mod session;
+mod start;
 mod support;

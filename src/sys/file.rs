@@ -7,12 +7,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FallocateFlags, OFlag, PosixFadviseAdvice};
 use nix::sys::stat::Mode;
 use nix::unistd::UnlinkatFlags;
 
+use crate::sys::clock::Deadline;
+use crate::sys::poll::{self, Want};
 #[cfg(test)]
 use crate::sys::tape;
 
@@ -207,6 +210,20 @@ impl Dir {
         })
     }
 
+    /// Whose it is, and its mode.
+    ///
+    /// # Errors
+    /// Those of `fstat(2)`.
+    pub(crate) fn owner_and_mode(&self) -> io::Result<(u32, u32)> {
+        let stat = nix::sys::stat::fstatat(&self.fd, "", AtFlags::AT_EMPTY_PATH)?;
+        Ok((stat.st_uid, stat.st_mode & 0o7777))
+    }
+
+    /// The number of the user that this program runs as.
+    pub(crate) fn own_user() -> u32 {
+        nix::unistd::geteuid().as_raw()
+    }
+
     /// Closes it to everybody but its owner (0700).
     ///
     /// # Errors
@@ -281,6 +298,60 @@ pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()>
     #[cfg(test)]
     tape::record(|| tape::Op::Write(tape::number(file), offset, bytes.to_vec()));
     file.write_all_at(bytes, offset)
+}
+
+/// The text at `path`: of a file, or of a pipe that somebody writes to now and closes. At most `most` bytes are read,
+/// and whoever has said nothing for `patience` is not waited for.
+///
+/// # Errors
+/// Those of `open(2)` and `read(2)`, with a sentence for what is longer, is neither, or comes to no end.
+pub(crate) fn read_small(path: &Path, most: usize, patience: Duration) -> io::Result<String> {
+    use std::io::Read as _;
+    use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+    let said = |kind, what: &str| Err(io::Error::new(kind, what));
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let mut file = File::options()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(path)?;
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() && !kind.is_fifo() && path != Path::new("/dev/null") {
+        return said(
+            io::ErrorKind::InvalidInput,
+            "it is neither a file nor a pipe",
+        );
+    }
+    let deadline = Deadline::after(patience);
+    let (mut text, mut part) = (Vec::new(), [0; 8_192]);
+    loop {
+        match file.read(&mut part) {
+            // A named pipe that nobody has opened for writing ends at once.
+            Ok(0) if kind.is_fifo() && text.is_empty() => {
+                return said(
+                    io::ErrorKind::InvalidInput,
+                    "it is a pipe that nobody writes to",
+                );
+            }
+            Ok(0) => break,
+            Ok(n) => text.extend_from_slice(&part[..n]),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && !deadline.passed() => {
+                poll::wait(&[(file.as_fd(), Want::Read)], Some(deadline.left()))?;
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                return said(
+                    io::ErrorKind::TimedOut,
+                    "it is a pipe that is written to too slowly",
+                );
+            }
+            Err(e) => return Err(e),
+        }
+        if text.len() > most {
+            let what = format!("it is longer than {most} bytes");
+            return said(io::ErrorKind::FileTooLarge, &what);
+        }
+    }
+    String::from_utf8(text).or_else(|_| said(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
 /// Takes the right to write it from everybody, its owner included.
