@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::mount::Mount;
 use crate::support::session::Session;
-use crate::support::{Daemon, ctl, program, wait_until};
+use crate::support::{Daemon, counter, ctl, program, wait_until};
 
 /// Starts a daemon that is expected to end by itself.
 fn start(dir: &Path, run_dir: &Path) -> Output {
@@ -97,4 +97,23 @@ fn who_was_online_leaves_no_file() {
         online("al");
         files() == 2
     });
+}
+
+#[test]
+fn a_full_disk_is_a_warning_once_in_ten_seconds() {
+    let daemon = Daemon::with("min_free_bytes = 9000000000000000000", &[]);
+    for _ in 0..5 {
+        let reply = daemon.ask("store;bob;al;hi\n");
+        assert!(reply.contains("disk is full"), "{reply}");
+    }
+    wait_until("all are logged", || {
+        daemon.log().matches("refused: ").count() >= 5
+    });
+    let log = daemon.log();
+    assert_eq!(
+        log.matches("warning: nothing new is taken: ").count(),
+        1,
+        "{log}"
+    );
+    assert_eq!(counter(&daemon, "disk_full"), 5);
 }

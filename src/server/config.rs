@@ -146,6 +146,11 @@ impl Config {
         Self::merge(cli, file, place)
     }
 
+    /// How many more connections are served over the socket alone.
+    pub(super) fn reserve(&self) -> usize {
+        (self.max_children / 16).max(8)
+    }
+
     /// The same with a third of the time for all that clients take time for.
     pub(super) fn in_a_hurry(self) -> Self {
         Self {

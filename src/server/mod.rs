@@ -236,6 +236,7 @@ fn serve(
     child::warm_up();
     let board = Scoreboard::create(made.pid_file.dir())?;
     logging::count_lost_lines_in(board.lost_lines());
+    spool.alarm(move |e| board.complain_of_disk(e));
     if let Err(e) = title::prepare() {
         log::info!("ps will not show what children do: {e}");
     }
