@@ -307,6 +307,16 @@ fn at_most_so_many_children_and_the_rest_waits() {
     }
     let third = daemon.say(b"store;carol;al;hi\n");
     assert_eq!(daemon.children().len(), 2);
+    // The log says why they wait, and over the socket one gets through all the same.
+    daemon.logged("warning: all max_children = 2 are busy: connections wait");
+    let socket = daemon.path().join("run/dropline.sock");
+    let mut local = std::os::unix::net::UnixStream::connect(socket).expect("connected");
+    local.set_read_timeout(Some(PATIENCE)).expect("set");
+    let hello = b"HELLO dropline/1\n";
+    std::io::Write::write_all(&mut local, hello).expect("sent");
+    let mut reply = [0; 2];
+    std::io::Read::read_exact(&mut local, &mut reply).expect("a reply");
+    assert_eq!(&reply, b"OK");
     for reader in readers {
         assert_eq!(messages(&listen(reader)).len(), 1);
     }

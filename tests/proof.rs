@@ -4,14 +4,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
 use crate::support::ledger::{Ledger, Verdict};
+use crate::support::mount::Mount;
 use crate::support::session::{Session, number};
 use crate::support::{Daemon, is_long, program, report, skip, wait_until};
 
@@ -67,83 +66,7 @@ fn kill_9_of_the_whole_family_at_any_moment_loses_nothing() {
     );
 }
 
-/// A file system of a test's own, mounted from an image file or from memory.
-struct Mount {
-    dir: TempDir,
-}
-
 impl Mount {
-    fn image(&self) -> PathBuf {
-        self.dir.path().join("image")
-    }
-
-    fn path(&self) -> PathBuf {
-        self.dir.path().join("mnt")
-    }
-
-    /// An ext4 in a file; `None`, and a visible skip, where that cannot be had.
-    fn ext4(test: &str) -> Option<Self> {
-        let mount = Self::nothing(test)?;
-        let image = mount.image();
-        let file = fs::File::create(&image).expect("made");
-        file.set_len(256 << 20).expect("sized");
-        let made = Command::new("mkfs.ext4")
-            .args(["-q", "-F"])
-            .arg(&image)
-            .status();
-        if !made.is_ok_and(|status| status.success()) {
-            skip(test, "there is no mkfs.ext4");
-            return None;
-        }
-        mount
-            .mount(&["-o", "loop"], &image)
-            .then_some(mount)
-            .or_else(|| {
-                skip(test, "a loop mount is not possible here");
-                None
-            })
-    }
-
-    fn tmpfs(test: &str, options: &str) -> Option<Self> {
-        let mount = Self::nothing(test)?;
-        mount
-            .mount(&["-t", "tmpfs", "-o", options], Path::new("none"))
-            .then_some(mount)
-            .or_else(|| {
-                skip(test, "a tmpfs cannot be mounted here");
-                None
-            })
-    }
-
-    fn nothing(test: &str) -> Option<Self> {
-        if !nix::unistd::geteuid().is_root() {
-            skip(test, "it mounts a file system, for which one must be root");
-            return None;
-        }
-        let dir = tempfile::tempdir().expect("a directory");
-        let mount = Self { dir };
-        fs::create_dir(mount.path()).expect("made");
-        Some(mount)
-    }
-
-    fn mount(&self, args: &[&str], what: &Path) -> bool {
-        let status = Command::new("mount")
-            .args(args)
-            .arg(what)
-            .arg(self.path())
-            .stderr(Stdio::null())
-            .status();
-        status.is_ok_and(|status| status.success())
-    }
-
-    fn unmount(&self) -> bool {
-        let status = Command::new("umount")
-            .arg(self.path())
-            .stderr(Stdio::null())
-            .status();
-        status.is_ok_and(|status| status.success())
-    }
-
     /// What a power cut is for the file system: nothing more gets to the disk, its journal not either.
     #[expect(unsafe_code, reason = "an ioctl that no library has")]
     fn cut_power(&self) {
@@ -165,19 +88,6 @@ impl Mount {
             &format!("{KEEP_ALL}\nmin_free_bytes = 0\nmin_free_inodes = 0"),
             flags,
         )
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // What was killed may take a moment to let go.
-        if !self.unmount() {
-            let _ = Command::new("umount")
-                .arg("-l")
-                .arg(self.path())
-                .stderr(Stdio::null())
-                .status();
-        }
     }
 }
 

@@ -336,6 +336,15 @@ fn the_log_goes_to_syslog_and_survives_its_restart_under_load() {
     wait_until("it is logged", || {
         rsyslogd.log().contains("store carol/1 from ~al")
     });
+    // Whoever gets through tells of what all others have lost. (The last of them may have come through itself.)
+    wait_until("it is said how many lines are lost", || {
+        let log = rsyslogd.log();
+        let said = log.lines().filter_map(|line| {
+            let (head, _) = line.split_once(" lines of this log are lost")?;
+            head.rsplit(' ').next()?.parse::<u64>().ok()
+        });
+        (49..=50).contains(&said.sum::<u64>())
+    });
     daemon.signal(Signal::SIGUSR1);
     wait_until("the master has found it, too", || {
         let log = rsyslogd.log();

@@ -1,10 +1,12 @@
 //! What the daemon's configuration says of things that the tool needs to know as well.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::store::spool::Limits;
+use crate::sys::file;
 
 const DAY: u64 = 24 * 3_600_000;
 
@@ -36,7 +38,7 @@ impl Config {
     /// # Errors
     /// When it cannot be read, or says something that cannot be.
     pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
+        let text = file::read_small(path, 1 << 20, Duration::from_secs(10))
             .map_err(|e| ConfigError::Unreadable(path.to_owned(), e))?;
         Self::parse(&text).map_err(|what| ConfigError::Wrong(path.to_owned(), what))
     }

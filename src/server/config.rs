@@ -126,17 +126,29 @@ pub(super) enum ConfigError {
 
 impl Config {
     /// The configuration that these flags, and the file they name or that of these places, make. The places are those
-    /// of whoever started the daemon, and not of whom it has become.
+    /// of whoever started the daemon, and not of whom it has become. Where the file is a pipe, whoever writes to it
+    /// has so much `patience`.
     ///
     /// # Errors
     /// What is wrong with the file, with line and column.
-    pub(super) fn load(cli: &Cli, place: Option<&Places>) -> Result<Self, ConfigError> {
+    pub(super) fn load(
+        cli: &Cli,
+        place: Option<&Places>,
+        patience: Duration,
+    ) -> Result<Self, ConfigError> {
         let file = match (&cli.config, place) {
-            (Some(path), _) => File::read(path, cli.check)?,
-            (None, Some(place)) if place.config.exists() => File::read(&place.config, cli.check)?,
+            (Some(path), _) => File::read(path, cli.check, patience)?,
+            (None, Some(place)) if place.config.exists() => {
+                File::read(&place.config, cli.check, patience)?
+            }
             (None, _) => File::default(),
         };
         Self::merge(cli, file, place)
+    }
+
+    /// How many more connections are served over the socket alone.
+    pub(super) fn reserve(&self) -> usize {
+        (self.max_children / 16).max(8)
     }
 
     /// The same with a third of the time for all that clients take time for.

@@ -75,6 +75,17 @@ impl Gate {
         if children.of(source) >= config.children_per_source {
             return Err(Refusal::Source);
         }
+        if let Peer::Local { uid, .. } = peer {
+            // No crowd keeps out those who come over the socket, and none of them takes all that is left; root can
+            // always mend things.
+            let share = (config.reserve() / 4).max(1);
+            let is_full = children.count() >= config.max_children;
+            return if is_full && uid != 0 && children.of(source) >= share {
+                Err(Refusal::Source)
+            } else {
+                Ok(())
+            };
+        }
         if children.count() >= config.max_children {
             return Err(Refusal::Early);
         }

@@ -44,6 +44,9 @@ pub(super) struct Master {
     pause: Pause,
     complaints: AtMostOften,
     refusals: AtMostOften,
+    shortages: AtMostOften,
+    /// Whether there were as many children as there may be when that was looked at last.
+    was_full: bool,
     /// When connections were evicted last.
     evicted: Option<Instant>,
 }
@@ -105,6 +108,8 @@ impl Master {
             pause: Pause::default(),
             complaints: AtMostOften::default(),
             refusals: AtMostOften::default(),
+            shortages: AtMostOften::default(),
+            was_full: false,
             evicted: None,
         })
     }
@@ -117,19 +122,21 @@ impl Master {
         loop {
             let mut pause = self.pause.left();
             // While most of them do not say what they want, the queue must not wait for them.
-            let accepting = pause.is_none() && (!self.is_full(config) || self.is_crowd(config));
+            let accepting = pause.is_none();
+            self.tell_when_full(config);
             if self.children.count() >= config.early_drop {
                 self.evict(config);
                 // Nobody wakes us when there is somebody to evict later.
                 pause = Some(pause.unwrap_or(EVICT_EVERY).min(EVICT_EVERY));
             }
-            let listeners: &[Listener] = if accepting { &self.listeners } else { &[] };
             let mut fds = vec![(self.trap.fd(), Want::Read)];
-            fds.extend(
-                listeners
-                    .iter()
-                    .map(|listener| (listener.as_fd(), Want::Read)),
-            );
+            let mut polled = Vec::with_capacity(self.listeners.len());
+            for (index, listener) in self.listeners.iter().enumerate() {
+                if accepting && self.takes_more(listener, config) {
+                    fds.push((listener.as_fd(), Want::Read));
+                    polled.push(index);
+                }
+            }
             let ready = poll::wait(&fds, pause)?;
             if ready.has(0) {
                 self.trap.drain();
@@ -148,8 +155,8 @@ impl Master {
                     return Ok(Leave::Reload);
                 }
             }
-            for index in 0..self.listeners.len() {
-                if ready.has(index + 1)
+            for (at, index) in polled.into_iter().enumerate() {
+                if ready.has(at + 1)
                     && let Some(child) = self.accept_from(index, config)?
                 {
                     return Ok(child);
@@ -160,6 +167,30 @@ impl Master {
 
     fn is_full(&self, config: &Config) -> bool {
         self.children.count() >= config.max_children
+    }
+
+    /// Whether a connection from there would be taken, or refused at once. Over the socket a few more are.
+    fn takes_more(&self, listener: &Listener, config: &Config) -> bool {
+        match listener {
+            Listener::Tcp(_) => !self.is_full(config) || self.is_crowd(config),
+            Listener::Unix(_) => self.children.count() < config.max_children + config.reserve(),
+        }
+    }
+
+    /// Says once that there are as many children as there may be.
+    fn tell_when_full(&mut self, config: &Config) {
+        let is_full = self.is_full(config);
+        if is_full && !self.was_full {
+            self.board.count(Counter::Full, 1);
+            self.shortages.warn(
+                DAEMON,
+                format_args!(
+                    "all max_children = {} are busy: connections wait",
+                    config.max_children
+                ),
+            );
+        }
+        self.was_full = is_full;
     }
 
     /// Whether there are many that have not completed a request.
@@ -196,7 +227,7 @@ impl Master {
     /// Accepts what waits at one listener. Returns something in a child only.
     fn accept_from(&mut self, index: usize, config: &Config) -> io::Result<Option<Leave>> {
         for _ in 0..ACCEPTS_A_WAKE {
-            if self.is_full(config) && !self.is_crowd(config) {
+            if !self.takes_more(&self.listeners[index], config) {
                 break;
             }
             match socket::accept(&self.listeners[index]) {

@@ -28,6 +28,7 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 
@@ -43,12 +44,17 @@ use crate::places::{Places, SOCKET};
 use crate::store::StoreError;
 use crate::store::spool::Spool;
 use crate::sys::clock::Deadline;
-use crate::sys::file;
+use crate::sys::file::{self, Dir};
 use crate::sys::heap;
+use crate::sys::login::Account;
 use crate::sys::process::{self, Pid};
 use crate::sys::sandbox::{self, Lacking};
+use crate::sys::signal::Trap;
 use crate::sys::socket::Listener;
 use crate::sys::title;
+
+/// How long a start waits for whoever writes the configuration into a pipe.
+const PIPE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The exit statuses of sysexits.h that the daemon has.
 mod exit {
@@ -74,7 +80,7 @@ pub fn main() -> ExitCode {
     child::log_panics();
     let places = Places::of_this_user();
     let places = places.as_ref();
-    let config = match Config::load(&cli, places) {
+    let config = match Config::load(&cli, places, PIPE_PATIENCE) {
         Ok(config) => config,
         Err(e) => {
             log::error!("{e}");
@@ -135,8 +141,42 @@ enum StartError {
     Privileges(#[from] PrivilegeError),
     #[error("{0}, and the configuration says sandbox = \"require\"")]
     Sandbox(Lacking),
+    #[error("cannot {0}: {1}{hint}", hint = few_descriptors(.1))]
+    Action(&'static str, io::Error),
     #[error(transparent)]
     System(#[from] io::Error),
+}
+
+impl StartError {
+    /// What was tried, beside what the kernel said: for `map_err`.
+    fn doing(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |e| Self::Action(what, e)
+    }
+}
+
+fn few_descriptors(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => "; the limit (`ulimit -n`) is too low, 64 are enough",
+        _ => "",
+    }
+}
+
+/// What a start has made outside of this process, to be removed when it fails.
+#[derive(Debug)]
+struct Made {
+    pid_file: PidFile,
+    /// Whether there is a socket in the run directory that is ours.
+    socket: bool,
+}
+
+impl Made {
+    /// Removes all of it, the pid file last: while it is there, it is locked.
+    fn undo(self, config: &Config) {
+        if self.socket {
+            listener::remove_socket(config);
+        }
+        self.pid_file.remove_with(scoreboard::FILE);
+    }
 }
 
 /// The order of start: the pid file and the listeners, with the rights that we were started with; then without
@@ -144,7 +184,7 @@ enum StartError {
 fn run(
     cli: &Cli,
     places: Option<&Places>,
-    mut config: Config,
+    config: Config,
     ready: &mut Ready,
 ) -> Result<(), StartError> {
     let account = privileges::account(&config)?;
@@ -152,24 +192,58 @@ fn run(
         privileges::make_dir(&config.spool, 0o700, account)?;
         privileges::make_dir(&config.run_dir, 0o755, account)?;
     }
-    let trap = heap::for_the_master(Master::trap)?;
-    let pid_file = PidFile::write(&config.run_dir)?;
+    let trap = heap::for_the_master(Master::trap).map_err(StartError::doing("trap the signals"))?;
+    let uid = account
+        .as_ref()
+        .map_or_else(Dir::own_user, |account| account.uid());
+    let mut made = Made {
+        pid_file: PidFile::write(&config.run_dir, uid)?,
+        socket: false,
+    };
+    // The directories of a running daemon stay what they are.
+    let places_of_things = config.clone();
+    let served = serve(
+        cli,
+        places,
+        config,
+        ready,
+        account.as_ref(),
+        trap,
+        &mut made,
+    );
+    made.undo(&places_of_things);
+    served
+}
+
+/// What comes behind the pid file, until the daemon ends or cannot go on; children never come back from here.
+fn serve(
+    cli: &Cli,
+    places: Option<&Places>,
+    mut config: Config,
+    ready: &mut Ready,
+    account: Option<&Account>,
+    trap: Trap,
+    made: &mut Made,
+) -> Result<(), StartError> {
     let listeners = listener::open(&config)?;
-    let inherited = listeners.inherited;
-    if let Some(account) = &account {
+    made.socket = !listeners.inherited;
+    if let Some(account) = account {
         privileges::become_account(account)?;
     }
     let (spool, spool_lock) = Spool::open(&config.spool, config.limits)?;
     let mut spool = spool.with_run_dir(&config.run_dir)?;
     let own = Pid::own();
     child::warm_up();
-    let board = Scoreboard::create(pid_file.dir())?;
+    let board = Scoreboard::create(made.pid_file.dir())?;
+    logging::count_lost_lines_in(board.lost_lines());
+    spool.alarm(move |e| board.complain_of_disk(e));
     if let Err(e) = title::prepare() {
         log::info!("ps will not show what children do: {e}");
     }
     lay_sandbox(cli, places, &config)?;
     heap::use_masters();
-    let mut master = Master::new(listeners.all, trap, board)?;
+    let mut master = Master::new(listeners.all, trap, board)
+        .map_err(StartError::doing("count the threads of this process"))?;
     announce(&config, master.listeners(), cli.ready_fd)?;
     ready.listens();
     notify::ready("serving");
@@ -184,7 +258,7 @@ fn run(
                     in_a_hurry,
                 } = serve;
                 // Nothing that is the master's is dropped here; its descriptors are closed.
-                std::mem::forget((master, pid_file, spool_lock));
+                std::mem::forget((master, spool_lock));
                 let mut keep = spool.descriptors();
                 keep.extend([stream.as_fd().as_raw_fd(), logging::descriptor()]);
                 process::close_all_but(&mut keep);
@@ -211,11 +285,11 @@ fn run(
             Leave::End => {
                 notify::stopping();
                 // One that the service manager has made may be at the same place; somebody connects to it later.
-                if !inherited {
+                if made.socket {
                     listener::remove_socket(&config);
+                    made.socket = false;
                 }
                 master.end(Deadline::after(config.drain_timeout))?;
-                pid_file.remove_with(scoreboard::FILE);
                 return Ok(());
             }
         }
@@ -258,7 +332,8 @@ fn lay_sandbox(cli: &Cli, places: Option<&Places>, config: &Config) -> Result<()
 /// The configuration, read again; `None` when there is something wrong with it, and the one that was in force stays.
 /// The listeners and the directories stay what they are.
 fn reload(cli: &Cli, places: Option<&Places>, before: &Config) -> Option<Config> {
-    match Config::load(cli, places) {
+    // Nobody is waited for: there are clients.
+    match Config::load(cli, places, Duration::ZERO) {
         Ok(mut config) => {
             for key in config.keep_what_needs_a_restart(before) {
                 log::warn!("{key} has changed; that takes effect when the daemon is started again");

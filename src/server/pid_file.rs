@@ -23,9 +23,28 @@ pub(super) enum PidFileError {
         "a daemon runs already with the run directory {0}: process {1}; end it, or use --run-dir"
     )]
     Taken(PathBuf, String),
+    /// Others could write to the run directory.
+    #[error("cannot use the run directory {0}: {1}")]
+    Open(PathBuf, String),
     /// The system does not let us.
     #[error("cannot write {0}: {1}")]
     System(PathBuf, io::Error),
+}
+
+/// Why nobody should trust what is in this directory; `None` when all is well.
+fn distrust(dir: &Dir, uid: u32) -> io::Result<Option<String>> {
+    let (owner, mode) = dir.owner_and_mode()?;
+    Ok(if owner != uid && owner != 0 && owner != Dir::own_user() {
+        Some(format!(
+            "it belongs to user number {owner}, who could put other files there; `chown` it, or use --run-dir"
+        ))
+    } else if mode & 0o022 != 0 && mode & 0o1000 == 0 {
+        Some(format!(
+            "others may write there (mode {mode:04o}); `chmod 0755` it"
+        ))
+    } else {
+        None
+    })
 }
 
 /// Makes the run directory, if it is not there: everybody may enter it, for the socket and the scoreboard are in it,
@@ -40,14 +59,18 @@ fn make(dir: &Path) -> io::Result<()> {
 }
 
 impl PidFile {
-    /// Writes the pid file into `dir`, which is made if need be.
+    /// Writes the pid file into `dir`, which is made if need be, and belongs to us, to root, or to the user with this
+    /// number, whom the daemon becomes.
     ///
     /// # Errors
-    /// When another process has it, and those of the system.
-    pub(super) fn write(dir: &Path) -> Result<Self, PidFileError> {
+    /// When another process has it, when others could write to the directory, and those of the system.
+    pub(super) fn write(dir: &Path, uid: u32) -> Result<Self, PidFileError> {
         let system = |e| PidFileError::System(dir.join(NAME), e);
         make(dir).map_err(system)?;
         let dir = Dir::open(dir).map_err(system)?;
+        if let Some(what) = distrust(&dir, uid).map_err(system)? {
+            return Err(PidFileError::Open(dir.path().to_owned(), what));
+        }
         match OwnerFile::claim(&dir, NAME).map_err(system)? {
             Claim::Ours(owner) => Ok(Self { dir, _owner: owner }),
             Claim::Theirs(pid) => Err(PidFileError::Taken(dir.path().to_owned(), pid)),
@@ -63,7 +86,9 @@ impl PidFile {
     /// it where it is.)
     pub(super) fn remove_with(self, other: &str) {
         for name in [other, NAME] {
-            if let Err(e) = self.dir.remove(name) {
+            if let Err(e) = self.dir.remove(name)
+                && e.kind() != io::ErrorKind::NotFound
+            {
                 log::warn!("cannot remove {}: {e}", self.dir.path_of(name).display());
             }
         }

@@ -1,16 +1,18 @@
 //! What the daemon does now, and has done: counted where everybody can look, without asking it.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sys::board::{Board, Slot};
+use crate::sys::clock::boot_millis;
 use crate::sys::file::Dir;
 use crate::sys::socket::Peer;
 use crate::sys::title;
 
 /// The file in the run directory.
 pub(super) const FILE: &str = "scoreboard";
-/// As many children as can be configured.
-const SLOTS: usize = 30_000;
+/// As many children as can be configured, and those that are for the socket alone.
+const SLOTS: usize = 32_000;
 
 /// What is counted since the daemon was started. The names are those that `droplinectl` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +53,15 @@ pub(super) enum Counter {
     Delivered,
     /// Times that the configuration was read again.
     Reloads,
+    /// Lines of the log that syslogd did not take.
+    LostLines,
+    /// Times that all children were busy, and connections began to wait.
+    Full,
+    /// Requests that were not done because a disk is full.
+    DiskFull,
 }
 
-const NAMES: [(Counter, &str); 18] = [
+const NAMES: [(Counter, &str); 21] = [
     (Counter::Connections, "connections"),
     (Counter::Forks, "forks"),
     (Counter::RefusedSource, "refused_source"),
@@ -72,7 +80,18 @@ const NAMES: [(Counter, &str); 18] = [
     (Counter::StoredBytes, "stored_bytes"),
     (Counter::Delivered, "delivered"),
     (Counter::Reloads, "reloads"),
+    (Counter::LostLines, "lost_lines"),
+    (Counter::Full, "full"),
+    (Counter::DiskFull, "disk_full"),
 ];
+
+/// The words that the master and its children share, by number: how many lost lines nobody has told of.
+const LOST: usize = 0;
+/// When somebody complained last of a full disk, of the clock that nobody can set; and how often nobody has since.
+const COMPLAINED: usize = 1;
+const UNSAID: usize = 2;
+/// How often such a complaint is made at most, in milliseconds.
+const COMPLAIN_EVERY: u64 = 10_000;
 
 /// The scoreboard, for the master.
 #[derive(Clone, Copy, Debug)]
@@ -82,15 +101,57 @@ impl Scoreboard {
     /// Makes it in the run directory.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Those of the system, as a sentence.
     pub(super) fn create(run_dir: &Dir) -> io::Result<Self> {
         let names = NAMES.map(|(_, name)| name);
-        Ok(Self(Board::create(run_dir, FILE, &names, SLOTS)?))
+        let board = Board::create(run_dir, FILE, &names, SLOTS);
+        Ok(Self(board.map_err(|e| {
+            let hint = match e.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "; it needs 6 MB: make room there, or choose another --run-dir"
+                }
+                _ => "",
+            };
+            let path = run_dir.path_of(FILE);
+            io::Error::new(
+                e.kind(),
+                format!("cannot make {}: {e}{hint}", path.display()),
+            )
+        })?))
     }
 
     /// Counts.
     pub(super) fn count(self, what: Counter, n: u64) {
         self.0.add(what as usize, n);
+    }
+
+    /// Where lines are counted that syslogd did not take, until somebody can tell of them; and those of all time.
+    pub(super) fn lost_lines(self) -> [&'static AtomicU64; 2] {
+        [
+            self.0.shared(LOST),
+            self.0.counter(Counter::LostLines as usize),
+        ]
+    }
+
+    /// Counts something that was not done for want of room on a disk, and says so in the log once in ten seconds,
+    /// whichever process it is that meets it.
+    pub(super) fn complain_of_disk(self, why: &dyn std::fmt::Display) {
+        self.count(Counter::DiskFull, 1);
+        let (last, unsaid) = (self.0.shared(COMPLAINED), self.0.shared(UNSAID));
+        let (before, now) = (last.load(Ordering::Relaxed), boot_millis().max(1));
+        let is_early = before > 0 && now.saturating_sub(before) < COMPLAIN_EVERY;
+        let ours = !is_early
+            && last
+                .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if !ours {
+            unsaid.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        match unsaid.swap(0, Ordering::Relaxed) {
+            0 => log::warn!("nothing new is taken: {why}"),
+            n => log::warn!("nothing new is taken: {why} (and {n} times since the last such line)"),
+        }
     }
 
     /// The slot of a child.

@@ -8,7 +8,7 @@
 //! 2  number of slots                      0  odd while it is written
 //! 3  number of the process that made it   1  process number, or 0
 //! 4  when, ms since 1970                  2  since when, ms since 1970
-//!                                         3  phase
+//! 5  three words that all share           3  phase
 //!                                         4  from where, 64 bytes
 //!                                        12  doing what, 96 bytes
 //! ```
@@ -27,6 +27,8 @@ use crate::sys::process::Pid;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"DlBoard1");
 const HEADER: usize = 8;
+/// Where the words are that all processes share.
+const SHARED: std::ops::Range<usize> = 5..8;
 const NAME: usize = 4;
 const COUNTER: usize = NAME + 1;
 const SLOT: usize = 24;
@@ -46,7 +48,7 @@ impl Board {
     /// place of an earlier one.
     ///
     /// # Errors
-    /// Those of `open(2)`, `ftruncate(2)`, `rename(2)` and `mmap(2)`.
+    /// Those of `open(2)`, `fallocate(2)`, `rename(2)` and `mmap(2)`: ENOSPC where there is no room for all of it.
     pub(crate) fn create(
         dir: &Dir,
         name: &str,
@@ -57,7 +59,12 @@ impl Board {
         let file = dir.file_or_new(&temporary)?;
         file::truncate(&file, 0)?;
         let len = HEADER + COUNTER * counters.len() + SLOT * slots;
-        file::truncate(&file, 8 * len as u64)?;
+        // A page of a mapped file that there is no room for would end whoever touches it by SIGBUS.
+        if let Err(e) = file::reserve(&file, 8 * len as u64) {
+            drop(file);
+            let _ = dir.remove(&temporary);
+            return Err(e);
+        }
         file::let_all_read(&file)?;
         let words = map(&file, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
         let board = Self {
@@ -123,9 +130,19 @@ impl Board {
         self.words[4].load(Ordering::Relaxed)
     }
 
+    /// One of the words that all processes share, 0 at first, for what they agree upon.
+    pub(crate) fn shared(self, index: usize) -> &'static AtomicU64 {
+        &self.words[SHARED][index]
+    }
+
     /// Adds to the counter with this number.
     pub(crate) fn add(self, counter: usize, n: u64) {
-        self.words[HEADER + COUNTER * counter + NAME].fetch_add(n, Ordering::Relaxed);
+        self.counter(counter).fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The counter with this number.
+    pub(crate) fn counter(self, counter: usize) -> &'static AtomicU64 {
+        &self.words[HEADER + COUNTER * counter + NAME]
     }
 
     /// The names and values of all counters.

@@ -7,12 +7,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FallocateFlags, OFlag, PosixFadviseAdvice};
 use nix::sys::stat::Mode;
 use nix::unistd::UnlinkatFlags;
 
+use crate::sys::clock::Deadline;
+use crate::sys::poll::{self, Want};
 #[cfg(test)]
 use crate::sys::tape;
 
@@ -207,6 +210,20 @@ impl Dir {
         })
     }
 
+    /// Whose it is, and its mode.
+    ///
+    /// # Errors
+    /// Those of `fstat(2)`.
+    pub(crate) fn owner_and_mode(&self) -> io::Result<(u32, u32)> {
+        let stat = nix::sys::stat::fstatat(&self.fd, "", AtFlags::AT_EMPTY_PATH)?;
+        Ok((stat.st_uid, stat.st_mode & 0o7777))
+    }
+
+    /// The number of the user that this program runs as.
+    pub(crate) fn own_user() -> u32 {
+        nix::unistd::geteuid().as_raw()
+    }
+
     /// Closes it to everybody but its owner (0700).
     ///
     /// # Errors
@@ -283,6 +300,60 @@ pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()>
     file.write_all_at(bytes, offset)
 }
 
+/// The text at `path`: of a file, or of a pipe that somebody writes to now and closes. At most `most` bytes are read,
+/// and whoever has said nothing for `patience` is not waited for.
+///
+/// # Errors
+/// Those of `open(2)` and `read(2)`, with a sentence for what is longer, is neither, or comes to no end.
+pub(crate) fn read_small(path: &Path, most: usize, patience: Duration) -> io::Result<String> {
+    use std::io::Read as _;
+    use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+    let said = |kind, what: &str| Err(io::Error::new(kind, what));
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let mut file = File::options()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(path)?;
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() && !kind.is_fifo() && path != Path::new("/dev/null") {
+        return said(
+            io::ErrorKind::InvalidInput,
+            "it is neither a file nor a pipe",
+        );
+    }
+    let deadline = Deadline::after(patience);
+    let (mut text, mut part) = (Vec::new(), [0; 8_192]);
+    loop {
+        match file.read(&mut part) {
+            // A named pipe that nobody has opened for writing ends at once.
+            Ok(0) if kind.is_fifo() && text.is_empty() => {
+                return said(
+                    io::ErrorKind::InvalidInput,
+                    "it is a pipe that nobody writes to",
+                );
+            }
+            Ok(0) => break,
+            Ok(n) => text.extend_from_slice(&part[..n]),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && !deadline.passed() => {
+                poll::wait(&[(file.as_fd(), Want::Read)], Some(deadline.left()))?;
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                return said(
+                    io::ErrorKind::TimedOut,
+                    "it is a pipe that is written to too slowly",
+                );
+            }
+            Err(e) => return Err(e),
+        }
+        if text.len() > most {
+            let what = format!("it is longer than {most} bytes");
+            return said(io::ErrorKind::FileTooLarge, &what);
+        }
+    }
+    String::from_utf8(text).or_else(|_| said(io::ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
 /// Takes the right to write it from everybody, its owner included.
 ///
 /// # Errors
@@ -347,6 +418,10 @@ pub(crate) struct Free {
     pub(crate) bytes: u64,
     /// Files that we may still make; `None` where the file system has no limit of its own.
     pub(crate) inodes: Option<u64>,
+    /// Bytes that the file system has in all.
+    pub(crate) all_bytes: u64,
+    /// Files that it has in all.
+    pub(crate) all_inodes: u64,
 }
 
 /// What is free around `file`.
@@ -359,6 +434,8 @@ pub(crate) fn free(file: impl AsFd) -> io::Result<Free> {
     Ok(Free {
         bytes: if stat.blocks() == 0 { u64::MAX } else { bytes },
         inodes: (stat.files() > 0).then_some(stat.files_available()),
+        all_bytes: stat.blocks().saturating_mul(stat.fragment_size()),
+        all_inodes: stat.files(),
     })
 }
 
@@ -370,6 +447,29 @@ pub(crate) fn truncate(file: &File, len: u64) -> io::Result<()> {
     #[cfg(test)]
     tape::record(|| tape::Op::Truncate(tape::number(file), len));
     file.set_len(len)
+}
+
+/// Makes `file` `len` bytes long, all of which the disk has room for from now on: whoever writes to a mapping of it finds
+/// it there.
+///
+/// # Errors
+/// Those of `fallocate(2)`: ENOSPC when there is no room. Where the file system cannot do that, those of `pwrite(2)`.
+pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
+    let bytes = i64::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
+    loop {
+        match nix::fcntl::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => break,
+            Err(e) => return Err(e.into()),
+        }
+    }
+    let zeros = [0; 1 << 16];
+    for at in (0..len).step_by(zeros.len()) {
+        let n = usize::try_from(len - at).unwrap_or(zeros.len());
+        file.write_all_at(&zeros[..n.min(zeros.len())], at)?;
+    }
+    Ok(())
 }
 
 /// Waits until the contents and the length of `file` are on the disk (fdatasync).

@@ -121,7 +121,10 @@ impl OwnerFile {
                 // Its last owner has removed it between our opening and locking it.
                 Ok(locked) if !file::facts(locked.file())?.named => {}
                 Ok(locked) => {
-                    write_own_number(locked.file())?;
+                    write_own_number(locked.file()).inspect_err(|_| {
+                        // One without a number tells nobody anything.
+                        let _ = dir.remove(name);
+                    })?;
                     return Ok(Claim::Ours(Self { _locked: locked }));
                 }
                 Err(theirs) => return Ok(Claim::Theirs(number_in(&theirs)?)),

@@ -3,6 +3,7 @@
 pub(crate) mod frames;
 pub(crate) mod ledger;
 pub(crate) mod menu;
+pub(crate) mod mount;
 pub(crate) mod namespace;
 mod operator;
 pub(crate) mod proxy;

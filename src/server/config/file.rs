@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
@@ -9,9 +10,13 @@ use toml::Spanned;
 
 use super::{ConfigError, LogTo, Sandbox, sense};
 use crate::message::LARGEST_MAX_BODY;
+use crate::sys::file;
 
 /// How many addresses the daemon listens on at most.
 pub(super) const MOST_ADDRESSES: usize = 32;
+
+/// How long the configuration file may be, in bytes.
+const LONGEST: usize = 1 << 20;
 
 /// A whole number within bounds; the configuration file is refused where one is not.
 #[derive(Clone, Copy, Debug)]
@@ -148,28 +153,34 @@ impl Wrong {
 
 impl File {
     /// The file at this path. What is odd about it, and still can be, is logged. With `account`, the one that it
-    /// names must exist.
+    /// names must exist. Whoever writes to a pipe has so much `patience`.
     ///
     /// # Errors
     /// When it cannot be read, or says something that cannot be.
-    pub(super) fn read(path: &Path, account: bool) -> Result<Self, ConfigError> {
+    pub(super) fn read(
+        path: &Path,
+        account: bool,
+        patience: Duration,
+    ) -> Result<Self, ConfigError> {
         let wrong = |wrong: Wrong| ConfigError::Wrong {
             path: path.to_owned(),
             place: wrong.place,
             what: wrong.what,
         };
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
+        let text = file::read_small(path, LONGEST, patience).map_err(|source| {
+            ConfigError::Unreadable {
+                path: path.to_owned(),
+                source,
+            }
         })?;
-        let file = Self::parse(&text).map_err(wrong)?;
+        let config = Self::parse(&text).map_err(wrong)?;
         if account {
-            sense::has_account(&text, &file).map_err(wrong)?;
+            sense::has_account(&text, &config).map_err(wrong)?;
         }
-        for Wrong { place, what } in sense::oddities(&text, &file) {
+        for Wrong { place, what } in sense::oddities(&text, &config) {
             log::warn!("the configuration {} is odd{place}: {what}", path.display());
         }
-        Ok(file)
+        Ok(config)
     }
 
     /// The file with this text; else where in it something is wrong, and what.

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -105,6 +106,13 @@ pub(super) fn to_syslog(path: &Path) {
     let _ = SYSLOG.set(Syslog::open(path));
     // The zone is looked up once, and not in each child.
     std::hint::black_box(jiff::Zoned::now());
+}
+
+/// Counts lines that syslogd does not take there from now on: those that nobody was told of, and all.
+pub(super) fn count_lost_lines_in(shared: [&'static AtomicU64; 2]) {
+    if let Some(syslog) = SYSLOG.get() {
+        syslog.count_in(shared);
+    }
 }
 
 /// The descriptor that the log is written to, for a child to keep.

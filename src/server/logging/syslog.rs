@@ -7,7 +7,8 @@ use std::io::{self, Write};
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use log::{Level, Record};
 use syslog::{Facility, LogFormat, Logger, Severity};
@@ -20,7 +21,13 @@ const LONGEST: usize = 2_048;
 
 /// The way to syslogd.
 #[derive(Debug)]
-pub(super) struct Syslog(Mutex<Transport>);
+pub(super) struct Syslog {
+    transport: Mutex<Transport>,
+    /// How many lines were not taken, and nobody was told of, before there was a scoreboard.
+    early: AtomicU64,
+    /// The same on the scoreboard, for this process, its parent and all children; and how many there were in all.
+    shared: OnceLock<[&'static AtomicU64; 2]>,
+}
 
 impl Syslog {
     /// Connects to the socket at `path`. When nobody listens there now, somebody may later.
@@ -28,20 +35,46 @@ impl Syslog {
         let mut transport = Transport {
             path: path.to_owned(),
             socket: None,
-            lost: 0,
         };
         transport.connect();
-        Self(Mutex::new(transport))
+        Self {
+            transport: Mutex::new(transport),
+            early: AtomicU64::new(0),
+            shared: OnceLock::new(),
+        }
+    }
+
+    /// Counts lost lines there from now on, where other processes see them: whoever gets through to syslogd next tells
+    /// of all of them.
+    pub(super) fn count_in(&self, shared: [&'static AtomicU64; 2]) {
+        if self.shared.set(shared).is_ok() {
+            self.lose(self.early.swap(0, Ordering::Relaxed));
+        }
+    }
+
+    fn lost(&self) -> &AtomicU64 {
+        self.shared.get().map_or(&self.early, |[lost, _]| lost)
+    }
+
+    fn lose(&self, lines: u64) {
+        self.lost().fetch_add(lines, Ordering::Relaxed);
+        if let Some([_, all]) = self.shared.get() {
+            all.fetch_add(lines, Ordering::Relaxed);
+        }
     }
 
     /// Logs a record, or counts it as lost.
     pub(super) fn log(&self, record: &Record<'_>) {
-        let Ok(mut transport) = self.0.lock() else {
+        let Ok(mut transport) = self.transport.lock() else {
             return;
         };
-        let lost = transport.lost;
-        if lost > 0 && transport.say(Facility::LOG_DAEMON, Level::Warn, &lost_lines(lost)) {
-            transport.lost -= lost;
+        // Taken at once, so that no other process tells of them, too.
+        let lost = match self.lost().load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.lost().swap(0, Ordering::Relaxed),
+        };
+        if lost > 0 && !transport.say(Facility::LOG_DAEMON, Level::Warn, &lost_lines(lost)) {
+            self.lost().fetch_add(lost, Ordering::Relaxed);
         }
         let facility = if record.target() == AUTH {
             Facility::LOG_AUTH
@@ -50,13 +83,13 @@ impl Syslog {
         };
         let text = record.args().to_string();
         if !transport.say(facility, record.level(), &text) {
-            transport.lost += 1;
+            self.lose(1);
         }
     }
 
     /// The descriptor that it writes to, for a child to keep.
     pub(super) fn descriptor(&self) -> Option<RawFd> {
-        let transport = self.0.lock().ok()?;
+        let transport = self.transport.lock().ok()?;
         Some(transport.socket.as_ref()?.as_raw_fd())
     }
 }
@@ -69,8 +102,6 @@ fn lost_lines(lost: u64) -> String {
 struct Transport {
     path: PathBuf,
     socket: Option<UnixDatagram>,
-    /// How many lines were not taken.
-    lost: u64,
 }
 
 impl Transport {
@@ -202,12 +233,32 @@ mod tests {
         for _ in 0..5_000 {
             record(&syslog, "x", Level::Info, "one of many");
         }
-        let lost = syslog.0.lock().expect("sound").lost;
+        let lost = syslog.lost().load(Ordering::Relaxed);
         assert!(lost > 0);
         while socket.set_nonblocking(true).is_ok() && socket.recv(&mut [0; 100]).is_ok() {}
         socket.set_nonblocking(false).expect("set");
         record(&syslog, "x", Level::Info, "after");
         assert!(line(&socket).ends_with(&lost_lines(lost)));
         assert!(line(&socket).ends_with(": after"));
+    }
+
+    #[test]
+    fn what_one_process_loses_another_tells_of() {
+        static SHARED: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("log");
+        let (one, other) = (Syslog::open(&path), Syslog::open(&path));
+        record(&one, "x", Level::Info, "before there is a scoreboard");
+        for syslog in [&one, &other] {
+            syslog.count_in([&SHARED[0], &SHARED[1]]);
+        }
+        record(&one, "x", Level::Info, "lost");
+        let socket = UnixDatagram::bind(&path).expect("bound");
+        record(&other, "x", Level::Info, "hello");
+        assert!(line(&socket).ends_with(&lost_lines(2)));
+        assert!(line(&socket).ends_with(": hello"));
+        record(&one, "x", Level::Info, "once");
+        assert!(line(&socket).ends_with(": once"));
+        assert_eq!(SHARED[1].load(Ordering::Relaxed), 2);
     }
 }

@@ -21,7 +21,7 @@ use std::sync::Mutex;
 
 use super::append::OpenMailbox;
 use super::limits::Limits;
-use super::presence;
+use super::sweep;
 use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::clock;
@@ -45,6 +45,8 @@ pub(crate) struct Spool {
     pub(super) quarantine: Dir,
     run: Option<Run>,
     limits: Limits,
+    /// Told of each request that fails for want of room.
+    alarm: Option<Alarm>,
     /// The mailboxes that this process has appended to lately. Empty when it forks: a lock that is taken
     /// through an inherited descriptor is the parent's as well.
     open: Mutex<Vec<OpenMailbox>>,
@@ -59,6 +61,15 @@ pub(super) struct Run {
     pub(super) watch: Dir,
     /// Which start of this machine this is.
     pub(super) boot: String,
+}
+
+/// Whom to tell that a disk is full.
+struct Alarm(Box<dyn Fn(&StoreError) + Send + Sync>);
+
+impl std::fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Alarm")
+    }
 }
 
 /// How many mailboxes a process keeps open.
@@ -126,6 +137,7 @@ impl Spool {
             quarantine: sub("quarantine")?,
             run: None,
             limits,
+            alarm: None,
             open: Mutex::default(),
         })
     }
@@ -150,7 +162,7 @@ impl Spool {
                 watch: sub("watch")?,
                 boot,
             };
-            presence::sweep(&run.online, &run.boot)?;
+            sweep::all(&run.online, &run.boot)?;
             for fifo in run.watch.names()? {
                 run.watch.remove(&String::from_utf8_lossy(&fifo))?;
             }
@@ -193,6 +205,19 @@ impl Spool {
         let mut dirs = vec![&self.locks, &self.mail, &self.users, &self.quarantine];
         dirs.extend(self.run.iter().flat_map(|run| [&run.online, &run.watch]));
         dirs.iter().map(|dir| dir.as_fd().as_raw_fd()).collect()
+    }
+
+    /// Tells `whom` of each request that fails for want of room on a disk.
+    pub(crate) fn alarm(&mut self, whom: impl Fn(&StoreError) + Send + Sync + 'static) {
+        self.alarm = Some(Alarm(Box::new(whom)));
+    }
+
+    /// Hands on what came of a request, and tells of a disk that is full.
+    pub(super) fn heard<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let (Err(e @ StoreError::DiskFull(_)), Some(alarm)) = (&result, &self.alarm) {
+            alarm.0(e);
+        }
+        result
     }
 
     /// Other limits from now on.

@@ -22,6 +22,7 @@ mod record;
 mod repair;
 mod retention;
 mod survey;
+mod sweep;
 mod users;
 mod walk;
 
@@ -42,7 +43,8 @@ use crate::store::{
 
 impl Mail for Spool {
     fn deliver(&self, batch: &[Delivery<'_>]) -> Vec<Result<Receipt, StoreError>> {
-        append::append(self, batch)
+        let receipts = append::append(self, batch).into_iter();
+        receipts.map(|receipt| self.heard(receipt)).collect()
     }
 
     fn fetch(&self, of: &Name) -> Result<Option<Box<dyn Waiting + '_>>, StoreError> {
@@ -117,7 +119,7 @@ impl Care for Spool {
 
 impl Users for Spool {
     fn register(&self, name: &Name, at: u64) -> Result<bool, StoreError> {
-        users::register(self, name, at)
+        self.heard(users::register(self, name, at))
     }
 
     fn registered(&self, name: &Name) -> Result<Option<u64>, StoreError> {
@@ -160,7 +162,7 @@ impl Presence for Spool {
         lease: &Lease,
         may_replace: &dyn Fn(&Lease) -> bool,
     ) -> Result<bool, StoreError> {
-        presence::take(self, name, lease, may_replace)
+        self.heard(presence::take(self, name, lease, may_replace))
     }
 
     fn lease(&self, name: &Name) -> Result<Option<Lease>, StoreError> {

@@ -15,6 +15,7 @@ use std::str::FromStr;
 
 use super::append::lock;
 use super::layout::Spool;
+use super::sweep;
 use crate::name::Name;
 use crate::store::{Lease, Speaks, StoreError};
 use crate::sys::clock::boot_millis;
@@ -28,9 +29,13 @@ pub(super) fn take(
     may_replace: &dyn Fn(&Lease) -> bool,
 ) -> Result<bool, StoreError> {
     let run = spool.run()?;
+    sweep::now_and_then(spool);
     let _lock = lock(spool, name)?;
-    if read(spool, name)?.is_some_and(|other| !may_replace(&other)) {
-        return Ok(false);
+    match look_of(spool, name)? {
+        LeaseFile::Current(other) if !may_replace(&other) => return Ok(false),
+        // A name that has a file needs no further one.
+        LeaseFile::Current(_) | LeaseFile::Over => {}
+        LeaseFile::None => sweep::room(spool, run)?,
     }
     replace(&run.online, name, &encode(lease, &run.boot)).map_err(StoreError::system(
         "write",
@@ -41,7 +46,14 @@ pub(super) fn take(
 
 /// The lease of `name`, if it has not ended.
 pub(super) fn lease(spool: &Spool, name: &Name) -> Result<Option<Lease>, StoreError> {
-    read(spool, name)
+    Ok(match look_of(spool, name)? {
+        LeaseFile::Current(lease) => Some(lease),
+        LeaseFile::Over => {
+            sweep::forget(spool, spool.run()?, name);
+            None
+        }
+        LeaseFile::None => None,
+    })
 }
 
 /// Ends the lease of `name` if `whose` agrees.
@@ -52,7 +64,12 @@ pub(super) fn give_back(
 ) -> Result<bool, StoreError> {
     let run = spool.run()?;
     let _lock = lock(spool, name)?;
-    if !read(spool, name)?.is_some_and(|lease| whose(&lease)) {
+    let ours = match look_of(spool, name)? {
+        LeaseFile::Current(lease) => whose(&lease),
+        LeaseFile::Over => false,
+        LeaseFile::None => return Ok(false),
+    };
+    if !ours {
         return Ok(false);
     }
     run.online
@@ -66,42 +83,56 @@ pub(super) fn give_back(
 
 /// Those who are online, and where that is known.
 pub(super) fn online(spool: &Spool) -> Result<Vec<(Name, Lease)>, StoreError> {
-    let dir = &spool.run()?.online;
+    sweep::now_and_then(spool);
+    let run = spool.run()?;
+    let dir = &run.online;
     let names = dir
         .names()
         .map_err(StoreError::system("read", dir.path()))?;
-    let mut all = Vec::new();
+    let (mut all, mut over) = (Vec::new(), 0);
     for name in names.iter().filter_map(|name| Name::new(name).ok()) {
-        if let Some(lease) = read(spool, &name)?.filter(|lease| lease.address.is_some()) {
-            all.push((name, lease));
+        match look_of(spool, &name)? {
+            LeaseFile::Current(lease) if lease.address.is_some() => all.push((name, lease)),
+            LeaseFile::Over if over < sweep::AT_ONCE => {
+                over += 1;
+                sweep::forget(spool, run, &name);
+            }
+            _ => {}
         }
     }
     all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     Ok(all)
 }
 
-/// Removes what has ended, so that the directory does not grow for ever. Nobody else may work on it.
-pub(super) fn sweep(dir: &Dir, boot: &str) -> io::Result<()> {
-    for name in dir.names()? {
-        let Ok(text) = std::str::from_utf8(&name) else {
-            continue;
-        };
-        let lease = dir.file(text)?.map(|file| contents(&file)).transpose()?;
-        if lease.is_none_or(|lease| decode(&lease, boot).is_none()) {
-            dir.remove(text)?;
-        }
-    }
-    Ok(())
+/// What there is of somebody's lease.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum LeaseFile {
+    /// No file.
+    None,
+    /// One that has ended, or is not whole: presence is not worth an error.
+    Over,
+    /// One that holds.
+    Current(Lease),
 }
 
-fn read(spool: &Spool, name: &Name) -> Result<Option<Lease>, StoreError> {
-    let run = spool.run()?;
-    let read = |e| StoreError::system("read", run.online.path_of(name.as_str()))(e);
-    let Some(file) = run.online.file(name.as_str()).map_err(read)? else {
-        return Ok(None);
+/// What there is of a lease in the file `name`.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn look(dir: &Dir, name: &str, boot: &str) -> io::Result<LeaseFile> {
+    let Some(file) = dir.file(name)? else {
+        return Ok(LeaseFile::None);
     };
-    // One that is not whole is none: presence is not worth an error.
-    Ok(decode(&contents(&file).map_err(read)?, &run.boot))
+    let lease = decode(&contents(&file)?, boot);
+    Ok(lease.map_or(LeaseFile::Over, LeaseFile::Current))
+}
+
+fn look_of(spool: &Spool, name: &Name) -> Result<LeaseFile, StoreError> {
+    let run = spool.run()?;
+    look(&run.online, name.as_str(), &run.boot).map_err(StoreError::system(
+        "read",
+        run.online.path_of(name.as_str()),
+    ))
 }
 
 fn contents(file: &std::fs::File) -> io::Result<Vec<u8>> {
@@ -114,10 +145,16 @@ fn contents(file: &std::fs::File) -> io::Result<Vec<u8>> {
 fn replace(dir: &Dir, name: &Name, text: &str) -> io::Result<()> {
     // No name begins with a dot.
     let temporary = format!(".{name}.new");
-    let new = dir.file_or_new(&temporary)?;
-    file::truncate(&new, 0)?;
-    file::write_at(&new, text.as_bytes(), 0)?;
-    dir.rename(&temporary, name.as_str())
+    let write = || {
+        let new = dir.file_or_new(&temporary)?;
+        file::truncate(&new, 0)?;
+        file::write_at(&new, text.as_bytes(), 0)?;
+        dir.rename(&temporary, name.as_str())
+    };
+    write().inspect_err(|_| {
+        // On a full disk each byte counts.
+        let _ = dir.remove(&temporary);
+    })
 }
 
 fn encode(lease: &Lease, boot: &str) -> String {
@@ -223,9 +260,9 @@ mod tests {
         let bob: Name = "bob".parse().expect("a name");
         replace(&dir, &bob, &encode(&a_lease(), "b1")).expect("written");
         std::fs::write(temp.path().join(".al.new"), "lease").expect("written");
-        sweep(&dir, "b1").expect("swept");
+        sweep::all(&dir, "b1").expect("swept");
         assert_eq!(dir.names().expect("readable"), [b"bob"]);
-        sweep(&dir, "b2").expect("swept");
+        sweep::all(&dir, "b2").expect("swept");
         assert_eq!(dir.names().expect("readable"), [[0_u8; 0]; 0]);
     }
 }

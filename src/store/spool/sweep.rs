@@ -1,0 +1,228 @@
+//! Leases that have ended: removed when they are met, and now and then all of them, so that the run directory neither
+//! grows without bound nor is filled.
+
+use std::io;
+
+use super::layout::{Run, Spool};
+use super::presence::{self, LeaseFile};
+use crate::name::Name;
+use crate::store::StoreError;
+use crate::sys::clock::boot_millis;
+use crate::sys::file::{self, Dir};
+use crate::sys::lock::Locked;
+
+/// When the directory was swept last: the time as text, and the lock of whoever does it. No name begins with a dot.
+const STAMP: &str = ".swept";
+/// How often the directory is swept at most, in milliseconds: the shortest lease.
+const EVERY: u64 = 5_000;
+/// How many leases are looked at each time, so that nobody waits long.
+pub(super) const AT_ONCE: usize = 4_096;
+/// The floors are no more than this part of the file system, which is often a small one in memory.
+const PART: u64 = 16;
+
+/// Removes what has ended or was never whole. Nobody else may work on the directory.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn all(dir: &Dir, boot: &str) -> io::Result<()> {
+    for name in dir.names()? {
+        let Ok(text) = std::str::from_utf8(&name) else {
+            continue;
+        };
+        if !matches!(presence::look(dir, text, boot)?, LeaseFile::Current(_)) {
+            dir.remove(text)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what has ended, if that was not done lately. Best effort: whoever calls has other things to do.
+pub(super) fn now_and_then(spool: &Spool) {
+    let Ok(run) = spool.run() else { return };
+    let attempt = || -> io::Result<()> {
+        let stamp = run.online.file_or_new(STAMP)?;
+        if !is_due(&stamp)? {
+            return Ok(());
+        }
+        let Ok(stamp) = Locked::attempt(stamp)? else {
+            // Somebody does it.
+            return Ok(());
+        };
+        if is_due(stamp.file())? {
+            // Fixed in length, so that nothing of an older one stays behind it.
+            file::write_at(
+                stamp.file(),
+                format!("{:020}\n", boot_millis()).as_bytes(),
+                0,
+            )?;
+            some(spool, run);
+        }
+        Ok(())
+    };
+    if let Err(e) = attempt() {
+        log::debug!("cannot sweep {}: {e}", run.online.path().display());
+    }
+}
+
+fn is_due(stamp: &std::fs::File) -> io::Result<bool> {
+    let mut text = [0; 20];
+    let n = file::read_at(stamp, &mut text, 0)?;
+    let last = std::str::from_utf8(&text[..n]).ok();
+    let last: Option<u64> = last.and_then(|text| text.parse().ok());
+    let now = boot_millis();
+    Ok(last.is_none_or(|last| last > now || now - last >= EVERY))
+}
+
+/// Removes those that have ended among some: all, where there are not too many, and else others each time.
+fn some(spool: &Spool, run: &Run) {
+    let Ok(names) = run.online.names() else {
+        return;
+    };
+    let first = usize::try_from(boot_millis()).unwrap_or_default() % names.len().max(1);
+    let others = names[first..].iter().chain(&names[..first]);
+    for name in others.filter_map(|name| Name::new(name).ok()).take(AT_ONCE) {
+        if matches!(
+            presence::look(&run.online, name.as_str(), &run.boot),
+            Ok(LeaseFile::Over)
+        ) {
+            forget(spool, run, &name);
+        }
+    }
+}
+
+/// Removes the lease of `name`, which was seen to have ended, unless somebody works on that mailbox: then it is met
+/// again. Nobody waits, and no error matters, as it has ended in any case.
+pub(super) fn forget(spool: &Spool, run: &Run, name: &Name) {
+    let Ok(stripe) = spool.stripe(name) else {
+        return;
+    };
+    let Ok(Ok(_lock)) = Locked::attempt(stripe) else {
+        return;
+    };
+    // Somebody may have taken it meanwhile.
+    if matches!(
+        presence::look(&run.online, name.as_str(), &run.boot),
+        Ok(LeaseFile::Over)
+    ) {
+        let _ = run.online.remove(name.as_str());
+    }
+}
+
+/// Whether there is room for one more lease. The floors are those of the spool, but never more than a part of what the
+/// file system has.
+///
+/// # Errors
+/// [`StoreError::DiskFull`], and those of the system.
+pub(super) fn room(spool: &Spool, run: &Run) -> Result<(), StoreError> {
+    let path = run.online.path();
+    let free =
+        file::free(&run.online).map_err(StoreError::system("ask for free space in", path))?;
+    let limits = spool.limits();
+    let least_bytes = limits.min_free_bytes.min(free.all_bytes / PART);
+    let few_inodes = free
+        .inodes
+        .is_some_and(|inodes| inodes < limits.min_free_inodes.min(free.all_inodes / PART));
+    if free.bytes < least_bytes || few_inodes {
+        return Err(StoreError::DiskFull(path.to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::spool::Limits;
+    use crate::store::spool::layout::SpoolLock;
+    use crate::store::{Lease, Presence as _, Speaks};
+
+    fn spool(dir: &std::path::Path, limits: Limits) -> (Spool, SpoolLock) {
+        std::fs::create_dir(dir.join("run")).expect("made");
+        let (spool, lock) = Spool::open(&dir.join("spool"), limits).expect("a spool");
+        (
+            spool.with_run_dir(&dir.join("run")).expect("a run dir"),
+            lock,
+        )
+    }
+
+    fn take(spool: &Spool, name: &str, span: u64) -> Result<bool, StoreError> {
+        let lease = Lease {
+            address: Some("[::1]:8283".parse().expect("an address")),
+            speaks: Speaks::Datagram,
+            by: "10.0.0.1".parse().expect("an address"),
+            token: 7,
+            since: 0,
+            until: boot_millis() + span,
+        };
+        spool.take(&name.parse().expect("a name"), &lease, &|_| true)
+    }
+
+    fn files(spool: &Spool) -> Vec<String> {
+        let names = spool
+            .run()
+            .expect("there")
+            .online
+            .names()
+            .expect("readable");
+        let names = names
+            .into_iter()
+            .map(|n| String::from_utf8(n).expect("text"));
+        let mut names: Vec<_> = names.filter(|name| name != STAMP).collect();
+        names.sort();
+        names
+    }
+
+    fn long_ago(spool: &Spool) {
+        let run = spool.run().expect("there");
+        run.online.remove(STAMP).expect("swept before");
+    }
+
+    #[test]
+    fn leases_that_ended_are_swept_when_another_is_taken() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (spool, _lock) = spool(dir.path(), Limits::default());
+        for n in 0..50 {
+            assert!(take(&spool, &format!("u{n}"), 0).expect("taken"));
+        }
+        assert_eq!(files(&spool).len(), 50, "not each time");
+        long_ago(&spool);
+        assert!(take(&spool, "al", 60_000).expect("taken"));
+        assert_eq!(files(&spool), ["al"]);
+    }
+
+    #[test]
+    fn a_lease_that_ended_is_removed_when_it_is_met() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (spool, _lock) = spool(dir.path(), Limits::default());
+        for name in ["al", "bob", "cy", "di"] {
+            take(&spool, name, if name == "al" { 60_000 } else { 0 }).expect("taken");
+        }
+        let bob: Name = "bob".parse().expect("a name");
+        assert_eq!(spool.lease(&bob).expect("readable"), None);
+        assert_eq!(files(&spool), ["al", "cy", "di"]);
+        // Somebody works on that one: it is not waited for.
+        let cy: Name = "cy".parse().expect("a name");
+        let lock = Locked::wait(spool.stripe(&cy).expect("opened")).expect("locked");
+        assert_eq!(spool.online().expect("readable").len(), 1);
+        assert_eq!(files(&spool), ["al", "cy"]);
+        drop(lock);
+        assert_eq!(spool.online().expect("readable").len(), 1);
+        assert_eq!(files(&spool), ["al"]);
+    }
+
+    #[test]
+    fn a_nearly_full_run_directory_takes_no_new_names() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut spool, _lock) = spool(dir.path(), Limits::default());
+        take(&spool, "al", 60_000).expect("taken");
+        let free = file::free(&spool.run().expect("there").online).expect("known");
+        let full = free.bytes < free.all_bytes / PART;
+        spool.set_limits(Limits {
+            min_free_bytes: u64::MAX,
+            ..Limits::default()
+        });
+        // As much as the file system has in all is never asked for.
+        let new = take(&spool, "bob", 60_000);
+        assert_eq!(matches!(new, Err(StoreError::DiskFull(_))), full);
+        assert!(take(&spool, "al", 60_000).expect("renewed"));
+    }
+}

@@ -1,0 +1,167 @@
+//! Starts that fail, and what they leave: nothing; and configurations that are no files.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+
+use crate::support::{Daemon, program, wait_until};
+
+/// Runs `sh -c` with the daemon as `$0` and these arguments, for at most ten seconds.
+fn run(dir: &Path, script: &str, args: &[&str]) -> Output {
+    Command::new("timeout")
+        .args(["-k", "1", "10", "bash", "-c", script])
+        .arg(program("droplined").get_program())
+        .arg("--spool")
+        .arg(dir.join("spool"))
+        .arg("--run-dir")
+        .arg(dir.join("run"))
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .expect("run")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What is in the run directory, but for those who are online and watch.
+fn left(dir: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir.join("run")) else {
+        return Vec::new();
+    };
+    let names = entries.map(|entry| entry.expect("readable").file_name());
+    let names = names.map(|name| name.into_string().expect("text"));
+    names
+        .filter(|name| name != "online" && name != "watch")
+        .collect()
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing() {
+    let taken = TcpListener::bind("[::]:0").expect("bound");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    for (script, args, word) in [
+        ("exec \"$0\" \"$@\"", &["-p", &port][..], "another program"),
+        (
+            "exec \"$0\" \"$@\"",
+            &["-p", "0", "--ready-fd", "99"],
+            "descriptor 99 of --ready-fd",
+        ),
+    ] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let output = run(dir.path(), script, args);
+        assert_eq!(output.status.code(), Some(69), "{}", said(&output));
+        assert!(said(&output).contains(word), "{}", said(&output));
+        assert_eq!(left(dir.path()), [""; 0], "{word}");
+    }
+}
+
+#[test]
+fn too_few_descriptors_are_told_of_with_what_could_not_be_opened() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut failed = 0;
+    for limit in 8..40 {
+        let script = format!("ulimit -n {limit}; timeout 0.5 \"$0\" \"$@\"");
+        let output = run(dir.path(), &script, &["-p", "0"]);
+        if output.status.code() != Some(69) {
+            continue;
+        }
+        failed += 1;
+        let said = said(&output);
+        let last = said.lines().last().expect("a line");
+        assert!(last.contains("cannot "), "{limit}: {last}");
+        assert_eq!(left(dir.path()), [""; 0], "{limit}: {last}");
+    }
+    assert!(failed > 5, "{failed}");
+}
+
+#[test]
+fn a_configuration_that_is_no_file_stops_nobody() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let check = |script: &str, args: &[&str]| run(dir.path(), script, args);
+    let zero = check("\"$0\" \"$@\"", &["--check", "--config", "/dev/zero"]);
+    assert_eq!(zero.status.code(), Some(78), "{}", said(&zero));
+    assert!(said(&zero).contains("/dev/zero"), "{}", said(&zero));
+    let long = check(
+        "\"$0\" \"$@\" --config <(head -c 9000000 /dev/zero)",
+        &["--check"],
+    );
+    assert_eq!(long.status.code(), Some(78));
+    assert!(said(&long).contains("longer than"), "{}", said(&long));
+    let pipe = check(
+        "\"$0\" \"$@\" --config <(sleep 1; echo port = 1)",
+        &["--check"],
+    );
+    assert_eq!(pipe.status.code(), Some(0), "{}", said(&pipe));
+    let stdin = check(
+        "echo port = x | \"$0\" \"$@\"",
+        &["--check", "--config", "/dev/stdin"],
+    );
+    assert!(
+        said(&stdin).contains("line 1, column 8"),
+        "{}",
+        said(&stdin)
+    );
+}
+
+#[test]
+fn sighup_waits_for_no_pipe() {
+    let daemon = Daemon::start();
+    let file = daemon.path().join("droplined.toml");
+    fs::remove_file(&file).expect("removed");
+    nix::unistd::mkfifo(&file, Mode::S_IRUSR | Mode::S_IWUSR).expect("made");
+    daemon.signal(Signal::SIGHUP);
+    daemon.logged("the configuration stays as it was");
+    assert!(
+        daemon.log().contains("nobody writes to"),
+        "{}",
+        daemon.log()
+    );
+    daemon.store("bob", "al", "hi");
+    // Somebody has it open, and says nothing.
+    let mut options = fs::File::options();
+    let mut writer = options.read(true).write(true).open(&file).expect("opened");
+    daemon.signal(Signal::SIGHUP);
+    daemon.logged("too slowly");
+    daemon.store("bob", "al", "hi");
+    writer.write_all(b"nonsense\n").expect("written");
+    daemon.signal(Signal::SIGHUP);
+    wait_until("it is read", || {
+        daemon.log().matches("stays as it was").count() == 3
+    });
+    daemon.store("bob", "al", "hi");
+}
+
+#[test]
+fn a_run_directory_that_others_could_write_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let run_dir = dir.path().join("run");
+    fs::create_dir(&run_dir).expect("made");
+    for (mode, refused) in [
+        (0o777, true),
+        (0o775, true),
+        (0o1777, false),
+        (0o755, false),
+    ] {
+        fs::set_permissions(&run_dir, fs::Permissions::from_mode(mode)).expect("set");
+        let output = run(dir.path(), "timeout 0.7 \"$0\" \"$@\"", &["-p", "0"]);
+        let said = said(&output);
+        assert_eq!(
+            said.contains("others may write there"),
+            refused,
+            "{mode:o}: {said}"
+        );
+        assert_eq!(
+            output.status.code() == Some(69),
+            refused,
+            "{mode:o}: {said}"
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! File systems of a test's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::skip;
+
+/// A file system of a test's own, mounted from an image file or from memory.
+pub(crate) struct Mount {
+    dir: TempDir,
+}
+
+impl Mount {
+    pub(crate) fn image(&self) -> PathBuf {
+        self.dir.path().join("image")
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.path().join("mnt")
+    }
+
+    /// An ext4 in a file; `None`, and a visible skip, where that cannot be had.
+    pub(crate) fn ext4(test: &str) -> Option<Self> {
+        let mount = Self::nothing(test)?;
+        let image = mount.image();
+        let file = fs::File::create(&image).expect("made");
+        file.set_len(256 << 20).expect("sized");
+        let made = Command::new("mkfs.ext4")
+            .args(["-q", "-F"])
+            .arg(&image)
+            .status();
+        if !made.is_ok_and(|status| status.success()) {
+            skip(test, "there is no mkfs.ext4");
+            return None;
+        }
+        mount
+            .mount(&["-o", "loop"], &image)
+            .then_some(mount)
+            .or_else(|| {
+                skip(test, "a loop mount is not possible here");
+                None
+            })
+    }
+
+    pub(crate) fn tmpfs(test: &str, options: &str) -> Option<Self> {
+        let mount = Self::nothing(test)?;
+        mount
+            .mount(&["-t", "tmpfs", "-o", options], Path::new("none"))
+            .then_some(mount)
+            .or_else(|| {
+                skip(test, "a tmpfs cannot be mounted here");
+                None
+            })
+    }
+
+    pub(crate) fn nothing(test: &str) -> Option<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            skip(test, "it mounts a file system, for which one must be root");
+            return None;
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let mount = Self { dir };
+        fs::create_dir(mount.path()).expect("made");
+        Some(mount)
+    }
+
+    pub(crate) fn mount(&self, args: &[&str], what: &Path) -> bool {
+        let status = Command::new("mount")
+            .args(args)
+            .arg(what)
+            .arg(self.path())
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    }
+
+    pub(crate) fn unmount(&self) -> bool {
+        let status = Command::new("umount")
+            .arg(self.path())
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // What was killed may take a moment to let go.
+        if !self.unmount() {
+            let _ = Command::new("umount")
+                .arg("-l")
+                .arg(self.path())
+                .stderr(Stdio::null())
+                .status();
+        }
+    }
+}
