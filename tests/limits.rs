@@ -31,7 +31,7 @@ fn a_child_may_use_so_much_and_no_more() {
     });
     assert_eq!(limit(child, "Max core file size"), "0");
     assert_eq!(limit(child, "Max processes"), "0");
-    assert_eq!(limit(child, "Max open files"), "128");
+    assert_eq!(limit(child, "Max open files"), "192");
     assert_ne!(limit(&daemon.pid().to_string(), "Max processes"), "0");
 }
 

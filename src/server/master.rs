@@ -227,7 +227,9 @@ impl Master {
     /// Accepts what waits at one listener. Returns something in a child only.
     fn accept_from(&mut self, index: usize, config: &Config) -> io::Result<Option<Leave>> {
         for _ in 0..ACCEPTS_A_WAKE {
-            if !self.takes_more(&self.listeners[index], config) {
+            // A fork may have failed just now.
+            let pauses = self.pause.left().is_some();
+            if pauses || !self.takes_more(&self.listeners[index], config) {
                 break;
             }
             match socket::accept(&self.listeners[index]) {

@@ -28,4 +28,4 @@ expect 'the daemon is named' "$(grep -c 'A private daemon listens on localhost:'
 expect 'the message was read' "$(tr -d '\r' <"$dir/screen" | grep -c 'newcomer: hello me')" 1
 log=$dir/state/dropline/private/log
 expect 'the daemon has ended' "$(tail -n 1 "$log" | sed 's/.*: //')" ended
-expect 'and has left no pid file' "$(find "$dir/state/dropline/private/run" -type f)" ''
+expect 'and has left no pid file' "$(find "$dir/state/dropline/private/run" -maxdepth 1 ! -type d)" ''
