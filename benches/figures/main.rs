@@ -1,7 +1,7 @@
 //! What dropline can do, beside what others can: `scripts/bench` runs this.
 //!
 //! Both sides of each row are measured in one run, in turn, three times or more; the figure is the median of the
-//! ratios. With `--quick` it takes two minutes in place of ten; `--json FILE` and `--plots DIR` write the figures and
+//! ratios. With `--quick` it takes one minute in place of six; `--json FILE` and `--plots DIR` write the figures and
 //! draw them.
 #![expect(clippy::print_stdout, reason = "the table is what this is for")]
 

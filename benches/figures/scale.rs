@@ -81,7 +81,7 @@ impl Bench {
             "KiB",
             private(ours.pid())?,
             None,
-            Some(Goal::AtMost(3072.0 + many as f64, 2048.0)),
+            Some(Goal::AtMost(3072.0, 2048.0)),
         );
         drop(sessions);
         settle(|| Ok(ours.children()?.len() < 10))
