@@ -3,15 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::session::Session;
-use crate::support::{Daemon, skip, wait_until};
+use crate::support::{Daemon, skip, trace, wait_until};
 
 /// strace on a daemon and all that it forks from now on.
 struct Trace {
@@ -23,18 +22,8 @@ impl Trace {
     /// `None` where strace is not there, or may not.
     fn of(daemon: &Daemon) -> Option<Self> {
         let file = daemon.path().join("trace");
-        let mut strace = Command::new("strace")
-            .args(["-f", "-p", &daemon.pid().to_string(), "-o"])
-            .arg(&file)
-            .stderr(Stdio::piped())
-            .spawn()
-            .ok()?;
-        let mut line = String::new();
-        let mut stderr = BufReader::new(strace.stderr.take()?);
-        stderr.read_line(&mut line).ok()?;
-        // Somebody has to read the rest, so that strace does not wait for us.
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-        line.contains("attached").then_some(Self { strace, file })
+        let strace = trace::attach(daemon, &[], &file)?;
+        Some(Self { strace, file })
     }
 
     /// What each process called, by its number: a line each.

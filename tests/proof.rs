@@ -3,16 +3,15 @@
 //! Short by default. With `DROPLINE_TEST_LONG=1`, as `scripts/test --long` sets it, they go on for long.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::support::ledger::{Ledger, Verdict};
 use crate::support::mount::Mount;
 use crate::support::session::{Session, number};
-use crate::support::{Daemon, is_long, program, report, skip, wait_until};
+use crate::support::{Daemon, is_long, program, report, skip, trace, wait_until};
 
 /// The ledger is compared with the history as well, so nothing of it may be forgotten.
 const KEEP_ALL: &str = "history_bytes = 1000000000000";
@@ -316,26 +315,10 @@ struct Saboteur {
 impl Saboteur {
     fn attach(daemon: &Daemon, inject: &str) -> Option<Self> {
         let call = inject.split(':').next()?;
-        let mut strace = Command::new("strace")
-            .args([
-                "-f",
-                "-e",
-                &format!("trace={call}"),
-                "-e",
-                &format!("inject={inject}"),
-                "-p",
-                &daemon.pid().to_string(),
-            ])
-            .args(["-o", "/dev/null"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .ok()?;
-        let mut line = String::new();
-        let mut stderr = BufReader::new(strace.stderr.take()?);
-        stderr.read_line(&mut line).ok()?;
-        // Somebody has to read the rest, so that strace does not wait for us.
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-        line.contains("attached").then_some(Self { strace })
+        let (calls, inject) = (format!("trace={call}"), format!("inject={inject}"));
+        let options = ["-e", &calls, "-e", &inject];
+        let strace = trace::attach(daemon, &options, Path::new("/dev/null"))?;
+        Some(Self { strace })
     }
 }
 

@@ -1,7 +1,5 @@
 //! Sending what is in the outbox.
 
-use std::time::{Duration, Instant};
-
 use super::{Item, Outbox, OutboxError, Queued};
 use crate::client::instant::{self, Delivery};
 use crate::client::link::{Dialect, Link, LinkError, Offered, Server};
@@ -58,9 +56,6 @@ impl Stuck {
     }
 }
 
-/// How long whoever has something to send waits for another process that sends what is queued.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
 /// As [`send_all`], for whoever is to send something after it: waits for another process that does the same, so that
 /// what is queued comes first; what is still there after that holds up all that comes later.
 ///
@@ -70,20 +65,16 @@ pub(in crate::client) fn send_before(
     outbox: &Outbox,
     tell: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Stuck, OutboxError> {
-    let until = Instant::now() + LONGEST_WAIT;
-    while !outbox.names()?.is_empty() {
-        if let Some(turn) = outbox.turn()? {
-            return send_in_turn(outbox, &turn, false, tell);
-        }
-        if Instant::now() >= until {
-            return Ok(Stuck {
-                all: true,
-                ..Stuck::default()
-            });
-        }
-        std::thread::sleep(Duration::from_millis(20));
+    if outbox.names()?.is_empty() {
+        return Ok(Stuck::default());
     }
-    Ok(Stuck::default())
+    match outbox.wait_for_turn()? {
+        Some(turn) => send_in_turn(outbox, &turn, false, tell),
+        None => Ok(Stuck {
+            all: true,
+            ..Stuck::default()
+        }),
+    }
 }
 
 /// Sends what can be sent, the oldest first, each once; with `again` also what was refused before. Does

@@ -24,7 +24,7 @@ const LOCK: &str = ".lock";
 /// Locked by whoever sends.
 const SENDING: &str = ".sending";
 
-/// How long one waits for whoever sends, to drop a message.
+/// How long one waits for whoever sends, to drop a message or to send another one after it.
 const LONGEST_TURN: Duration = Duration::from_secs(10);
 
 /// What went wrong with the outbox.
@@ -120,8 +120,7 @@ impl Outbox {
     /// # Errors
     /// As for [`remove`](Self::remove).
     pub(super) fn drop_message(&self, name: &str) -> Result<(), OutboxError> {
-        let wait = || Locked::within(self.dir.file_or_new(SENDING)?, LONGEST_TURN);
-        let _turn = wait().map_err(|e| OutboxError::File(self.dir.path_of(SENDING), e))?;
+        let _turn = self.wait_for_turn()?;
         self.remove(name)
     }
 
@@ -170,6 +169,13 @@ impl Outbox {
         let file = self.dir.file_or_new(SENDING);
         let turn = file.and_then(|file| Ok(Locked::attempt(file)?.ok()));
         turn.map_err(|e| OutboxError::File(self.dir.path_of(SENDING), e))
+    }
+
+    /// As [`turn`](Self::turn), but waits some seconds for it.
+    fn wait_for_turn(&self) -> Result<Option<Locked>, OutboxError> {
+        let wait = || Locked::within(self.dir.file_or_new(SENDING)?, LONGEST_TURN);
+        let turn = wait().map_err(|e| OutboxError::File(self.dir.path_of(SENDING), e))?;
+        Ok(turn.ok())
     }
 
     /// Removes what somebody who was killed has begun to put in.
