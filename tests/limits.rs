@@ -31,8 +31,33 @@ fn a_child_may_use_so_much_and_no_more() {
     });
     assert_eq!(limit(child, "Max core file size"), "0");
     assert_eq!(limit(child, "Max processes"), "0");
-    assert_eq!(limit(child, "Max open files"), "192");
+    assert_eq!(limit(child, "Max open files"), "352");
     assert_ne!(limit(&daemon.pid().to_string(), "Max processes"), "0");
+}
+
+#[test]
+fn a_session_writes_to_any_number_of_mailboxes_with_few_descriptors() {
+    // As few as the manual calls enough, and as many as a child takes.
+    for limit in ["64", "1024"] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let starter = ["prlimit", &format!("--nofile={limit}:{limit}")];
+        let daemon = Daemon::started_by(&starter, dir, "");
+        let mut session = Session::of(&daemon, "al");
+        for round in 1..=2 {
+            for to in 0..200 {
+                let answer = session.store(&format!("bob{to}"), "", b"one by one");
+                let expected = format!(" to=bob{to} seq={round}");
+                assert!(answer.ends_with(&expected), "{limit}: {answer}");
+            }
+        }
+        let batch: String = (0..200).map(|to| format!("SEND bob{to} 2\nhi\n")).collect();
+        session.send(batch);
+        for to in 0..200 {
+            let answer = session.line();
+            let expected = format!(" to=bob{to} seq=3");
+            assert!(answer.ends_with(&expected), "{limit}: {answer}");
+        }
+    }
 }
 
 #[test]

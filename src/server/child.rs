@@ -19,21 +19,31 @@ const FAILED: i32 = 70;
 pub(super) const GARBAGE: i32 = 65;
 /// That of one whose client took too long (EX_TEMPFAIL).
 pub(super) const TIMED_OUT: i32 = 75;
-/// How many descriptors a child may have: it needs about a dozen, and two for each mailbox
-/// that it keeps open (32), or appends to at once (32 more).
-const DESCRIPTORS: u64 = 192;
+/// What a child begins with.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// The connection.
+    pub(super) stream: Stream,
+    /// Where it comes from.
+    pub(super) peer: Peer,
+    /// All signals are blocked.
+    pub(super) blocked: Blocked,
+}
 
-/// Serves `stream`. All signals are `blocked` when this is called, and all that was the master's has
-/// been given back.
+/// Serves a client, with so many `descriptors`. All that was the master's has been given back when this is called.
 pub(super) fn serve(
-    stream: Stream,
-    peer: Peer,
-    blocked: Blocked,
+    client: Client,
     master: Pid,
     ticket: Ticket,
     config: &Config,
+    descriptors: usize,
     store: &dyn Store,
 ) -> ! {
+    let Client {
+        stream,
+        peer,
+        blocked,
+    } = client;
     // A panic here ends this child and nobody else.
     let served = panic::catch_unwind(AssertUnwindSafe(|| {
         // Ctrl-C in a terminal goes to every process of the daemon; a child finishes its request. The
@@ -41,7 +51,7 @@ pub(super) fn serve(
         blocked.for_good();
         ticket.take(peer);
         let inbox = Inbox::of(&[Signal::SIGINT, Signal::SIGTERM]);
-        if let Err(e) = process::limit(config.child_memory, DESCRIPTORS) {
+        if let Err(e) = process::limit(config.child_memory, descriptors as u64) {
             log::error!("cannot limit what a child may use, to serve {peer}: {e}");
             return FAILED;
         }

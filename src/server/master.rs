@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use super::child::Client;
 use super::config::Config;
 use super::gate::{Gate, Refusal};
 use super::limits::{Pause, Reserve};
@@ -65,12 +66,8 @@ pub(super) enum Leave {
 /// What a child is there for.
 #[derive(Debug)]
 pub(super) struct Serve {
-    /// The connection.
-    pub(super) stream: Stream,
-    /// Where it comes from.
-    pub(super) peer: Peer,
-    /// All signals are blocked.
-    pub(super) blocked: Blocked,
+    /// Whom it serves.
+    pub(super) client: Client,
     /// Its place on the scoreboard.
     pub(super) slot: usize,
     /// Whether there are so many children that each has less time.
@@ -281,10 +278,13 @@ impl Master {
         match process::fork() {
             Ok(Side::Child) => {
                 heap::use_childs();
-                return Ok(Some(Leave::Serve(Serve {
+                let client = Client {
                     stream,
                     peer,
                     blocked,
+                };
+                return Ok(Some(Leave::Serve(Serve {
+                    client,
                     slot,
                     in_a_hurry,
                 })));

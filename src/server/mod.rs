@@ -42,7 +42,7 @@ use self::privileges::PrivilegeError;
 use self::scoreboard::{Counter, Scoreboard};
 use crate::places::{Places, SOCKET};
 use crate::store::StoreError;
-use crate::store::spool::Spool;
+use crate::store::spool::{DESCRIPTORS, Spool};
 use crate::sys::clock::Deadline;
 use crate::sys::file::{self, Dir};
 use crate::sys::heap;
@@ -232,6 +232,9 @@ fn serve(
     }
     let (spool, spool_lock) = Spool::open(&config.spool, config.limits)?;
     let mut spool = spool.with_run_dir(&config.run_dir)?;
+    // Those of a child.
+    let descriptors = DESCRIPTORS.min(process::most_descriptors()?);
+    spool.keep_within(descriptors);
     let own = Pid::own();
     child::warm_up();
     let board = Scoreboard::create(made.pid_file.dir())?;
@@ -251,16 +254,14 @@ fn serve(
         match master.run(&config)? {
             Leave::Serve(serve) => {
                 let Serve {
-                    stream,
-                    peer,
-                    blocked,
+                    client,
                     slot,
                     in_a_hurry,
                 } = serve;
                 // Nothing that is the master's is dropped here; its descriptors are closed.
                 std::mem::forget((master, spool_lock));
                 let mut keep = spool.descriptors();
-                keep.extend([stream.as_fd().as_raw_fd(), logging::descriptor()]);
+                keep.extend([client.stream.as_fd().as_raw_fd(), logging::descriptor()]);
                 process::close_all_but(&mut keep);
                 let ticket = board.ticket(slot);
                 let config = if in_a_hurry {
@@ -268,7 +269,7 @@ fn serve(
                 } else {
                     config
                 };
-                child::serve(stream, peer, blocked, own, ticket, &config, &spool)
+                child::serve(client, own, ticket, &config, descriptors, &spool)
             }
             Leave::Reload => {
                 notify::reloading();

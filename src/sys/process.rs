@@ -170,6 +170,16 @@ pub(crate) fn kill(pid: Pid) {
     unsafe { libc::kill(pid.0, libc::SIGKILL) };
 }
 
+/// How many descriptors the calling process may let itself have.
+///
+/// # Errors
+/// Those of `getrlimit(2)`.
+pub(crate) fn most_descriptors() -> io::Result<usize> {
+    use nix::sys::resource::{Resource, getrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(usize::try_from(hard).unwrap_or(usize::MAX))
+}
+
 /// Limits what the calling process, and those that it forks, may use: `memory` bytes of address space, and
 /// `descriptors`; it leaves no core file, and can fork no more (which does not hold for root).
 ///

@@ -23,15 +23,12 @@ pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<Outcome> {
         return batch.iter().map(|_| Err(e.clone())).collect();
     }
     let mut outcomes: Vec<Option<Outcome>> = batch.iter().map(|_| None).collect();
-    for groups in by_mailbox(batch).chunks(AT_ONCE) {
+    for groups in by_mailbox(batch).chunks(spool.kept.at_once()) {
         append_groups(spool, batch, groups, &mut outcomes);
     }
     // Every message is in one group.
     outcomes.into_iter().flatten().collect()
 }
-
-/// How many mailboxes a process appends to at once: it has two files open for each, and may not have many.
-const AT_ONCE: usize = 32;
 
 /// Appends to these mailboxes, and waits once for all of them.
 fn append_groups(
@@ -55,7 +52,7 @@ fn append_groups(
         let fates = written.and_then(|written| {
             written.make_durable(spool)?;
             bell::ring(spool, written.to);
-            spool.keep_open(written.open);
+            spool.kept.keep(written.open);
             Ok(written.outcomes)
         });
         match fates {
@@ -109,6 +106,7 @@ pub(super) struct OpenMailbox {
     stripe: File,
     file: File,
     tail: Tail,
+    header: Header,
 }
 
 /// What is done under the lock: read the tail, one write.
@@ -117,12 +115,12 @@ fn write<'b>(
     batch: &[Delivery<'_>],
     group: &Group<'b>,
 ) -> Result<Written<'b>, StoreError> {
-    let (name, path, stripe, known) = match spool.take_open(group.to) {
+    let (name, path, stripe, known) = match spool.kept.take(group.to) {
         Some(open) => (
             open.name,
             open.path,
             open.stripe,
-            Some((open.file, open.tail)),
+            Some((open.file, open.tail, open.header)),
         ),
         None => {
             let path = spool.mail().path_of(&Spool::place(group.to));
@@ -131,13 +129,14 @@ fn write<'b>(
     };
     let look = |file: &File| file::facts(file).map_err(StoreError::system("look at", &path));
     let lock = Held::wait(&stripe).map_err(StoreError::system("lock the mailbox", &path))?;
-    let mut known_tail = None;
+    let mut known_end = None;
     let mut found = None;
-    if let Some((file, tail)) = known {
+    if let Some((file, tail, header)) = known {
         let facts = look(&file)?;
         // One that was replaced by a copy of itself has no name any more.
         if facts.named {
-            known_tail = Some(tail);
+            // As long as that, it has the record of ours at its end, and none behind it.
+            known_end = Some((tail, header)).filter(|_| tail.offset == facts.len);
             found = Some((file, facts));
         }
     }
@@ -153,10 +152,15 @@ fn write<'b>(
         return Err(StoreError::ReadOnly(path));
     }
     let mut bytes = Vec::new();
-    let (header, tail, from) = match repair::header(&file, &path, facts.len)? {
+    let old = known_end.filter(|(tail, header)| does_as_well(spool, batch, group, *tail, header));
+    let header = match old {
+        Some((_, header)) => Some(header),
+        None => repair::header(&file, &path, facts.len)?,
+    };
+    let (header, tail, from) = match header {
         Some(header) => {
-            let tail = match known_tail.filter(|tail| tail.offset == facts.len) {
-                Some(tail) => tail,
+            let tail = match known_end {
+                Some((tail, _)) => tail,
                 None => tail(spool, group.to, &file, &path, &header, facts.len)?,
             };
             (header, tail, tail.offset)
@@ -199,9 +203,30 @@ fn write<'b>(
             stripe,
             file,
             tail,
+            header,
         },
         outcomes,
     })
+}
+
+/// Whether a header that was read before does as well as the one that is there now, for messages that go behind
+/// `tail`: only acknowledging changes it, which makes room. Where it is asked what was sent before, it does not.
+fn does_as_well(
+    spool: &Spool,
+    batch: &[Delivery<'_>],
+    group: &Group<'_>,
+    tail: Tail,
+    header: &Header,
+) -> bool {
+    let drafts = || group.indexes.iter().map(|&index| &batch[index].draft);
+    let len = drafts().map(|draft| record::len_of(draft) as u64).sum();
+    let last = Tail {
+        seq: tail.seq + group.indexes.len() as u64 - 1,
+        ..tail
+    };
+    header.named
+        && !drafts().any(|draft| draft.once)
+        && spool.room_in(group.to, header, last, len).is_ok()
 }
 
 fn open(spool: &Spool, place: &str, path: &Path) -> Result<File, StoreError> {

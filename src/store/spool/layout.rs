@@ -17,9 +17,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::path::Path;
-use std::sync::Mutex;
 
-use super::append::OpenMailbox;
+use super::kept::{self, Kept};
 use super::limits::Limits;
 use super::sweep;
 use crate::name::Name;
@@ -47,9 +46,8 @@ pub(crate) struct Spool {
     limits: Limits,
     /// Told of each request that fails for want of room.
     alarm: Option<Alarm>,
-    /// The mailboxes that this process has appended to lately. Empty when it forks: a lock that is taken
-    /// through an inherited descriptor is the parent's as well.
-    open: Mutex<Vec<OpenMailbox>>,
+    /// The mailboxes that this process has appended to lately.
+    pub(super) kept: Kept,
 }
 
 /// What may vanish at a reboot.
@@ -71,9 +69,6 @@ impl std::fmt::Debug for Alarm {
         f.write_str("Alarm")
     }
 }
-
-/// How many mailboxes a process keeps open.
-const KEPT_OPEN: usize = 32;
 
 /// The right to work on a spool, for one daemon at a time. It goes with the process, however it ends.
 #[derive(Debug)]
@@ -138,7 +133,7 @@ impl Spool {
             run: None,
             limits,
             alarm: None,
-            open: Mutex::default(),
+            kept: Kept::within(kept::DESCRIPTORS),
         })
     }
 
@@ -220,6 +215,11 @@ impl Spool {
         result
     }
 
+    /// Keeps no more files open than a process may that has so many descriptors.
+    pub(crate) fn keep_within(&mut self, descriptors: usize) {
+        self.kept = Kept::within(descriptors);
+    }
+
     /// Other limits from now on.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
@@ -242,23 +242,6 @@ impl Spool {
     /// The directory of all mailboxes.
     pub(super) fn mail(&self) -> &Dir {
         &self.mail
-    }
-
-    /// The mailbox of `name`, if it was kept open.
-    pub(super) fn take_open(&self, name: &Name) -> Option<OpenMailbox> {
-        let mut open = self.open.lock().ok()?;
-        let at = open.iter().position(|mailbox| mailbox.name == *name)?;
-        Some(open.remove(at))
-    }
-
-    /// Keeps a mailbox open for the next message to it, and closes the one that was not used for longest.
-    pub(super) fn keep_open(&self, mailbox: OpenMailbox) {
-        if let Ok(mut open) = self.open.lock() {
-            if open.len() >= KEPT_OPEN {
-                open.remove(0);
-            }
-            open.push(mailbox);
-        }
     }
 
     /// The name of the folder of the mailbox of `name`.

@@ -14,6 +14,7 @@ mod compact;
 mod dedup;
 mod fetch;
 mod history;
+mod kept;
 mod layout;
 mod limits;
 mod mailbox;
@@ -31,6 +32,7 @@ mod crash;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use kept::DESCRIPTORS;
 pub(crate) use layout::Spool;
 pub(crate) use limits::Limits;
 

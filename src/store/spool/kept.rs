@@ -1,0 +1,81 @@
+//! The mailboxes that a process keeps open, because the next message may be for one of them again.
+
+use std::sync::Mutex;
+
+use super::append::OpenMailbox;
+use crate::name::Name;
+
+/// How many mailboxes a process keeps open at most.
+const MOST_KEPT: usize = 128;
+/// How many it appends to at once at most.
+const MOST_AT_ONCE: usize = 32;
+/// How many files an open mailbox has: itself, and its lock.
+const FILES: usize = 2;
+/// So many descriptors a process has for other things: its connection, its log, the directories.
+const OTHERS: usize = 32;
+
+/// As many descriptors as are of use.
+pub(crate) const DESCRIPTORS: usize = OTHERS + FILES * (MOST_KEPT + MOST_AT_ONCE);
+
+/// The mailboxes that this process has appended to lately, the one that was used last at the end. Empty when it
+/// forks: a lock that is taken through an inherited descriptor is the parent's as well.
+#[derive(Debug)]
+pub(super) struct Kept {
+    open: Mutex<Vec<OpenMailbox>>,
+    most: usize,
+    at_once: usize,
+}
+
+impl Kept {
+    /// For a process that may have so many descriptors.
+    pub(super) fn within(descriptors: usize) -> Self {
+        let mailboxes = descriptors.saturating_sub(OTHERS) / FILES;
+        let at_once = (mailboxes / 2).clamp(1, MOST_AT_ONCE);
+        Self {
+            open: Mutex::default(),
+            most: mailboxes.saturating_sub(at_once).min(MOST_KEPT),
+            at_once,
+        }
+    }
+
+    /// How many mailboxes may be appended to at once.
+    pub(super) fn at_once(&self) -> usize {
+        self.at_once
+    }
+
+    /// The mailbox of `name`, if it was kept.
+    pub(super) fn take(&self, name: &Name) -> Option<OpenMailbox> {
+        let mut open = self.open.lock().ok()?;
+        let at = open.iter().rposition(|mailbox| mailbox.name == *name)?;
+        Some(open.remove(at))
+    }
+
+    /// Keeps a mailbox for the next message to it, and closes the one that was not used for longest.
+    pub(super) fn keep(&self, mailbox: OpenMailbox) {
+        let Ok(mut open) = self.open.lock() else {
+            return;
+        };
+        open.push(mailbox);
+        if open.len() > self.most {
+            open.remove(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_and_what_is_appended_to_fits_the_descriptors() {
+        for descriptors in [64, 100, 192, DESCRIPTORS] {
+            let kept = Kept::within(descriptors);
+            assert!(kept.at_once >= 1);
+            assert!(OTHERS + FILES * (kept.most + kept.at_once) <= descriptors);
+        }
+        let kept = Kept::within(usize::MAX);
+        assert_eq!((kept.most, kept.at_once), (MOST_KEPT, MOST_AT_ONCE));
+        let few = Kept::within(3);
+        assert_eq!((few.most, few.at_once), (0, 1));
+    }
+}
