@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Failure;
 use crate::sys::board::Board;
 use crate::sys::clock::unix_millis;
-use crate::sys::file::Dir;
+use crate::sys::dir::Dir;
 use crate::sys::lock::Locked;
 
 /// Why there is nothing to see.

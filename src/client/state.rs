@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
 
-use crate::sys::file::Dir;
+use crate::sys::dir::Dir;
 
 /// Names another place for it, as a test needs.
 const OVERRIDE: &str = "DROPLINE_STATE_DIR";

@@ -6,7 +6,7 @@ use super::config::Config;
 use super::reaper::Children;
 use super::scoreboard::Counter;
 use super::sources::{Penalties, Source, is_exempt};
-use crate::sys::socket::Peer;
+use crate::sys::socket::{Peer, Stream};
 
 /// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +131,20 @@ impl Lot {
         self.0 ^= self.0 << 17;
         self.0
     }
+}
+
+/// Says a line without waiting for anything. What the client has said is read first, as far as it is
+/// there: closing a connection with unread input would reset it and destroy the line on its way.
+pub(super) fn refuse(mut stream: &Stream, line: &[u8]) {
+    use std::io::{Read as _, Write as _};
+    let mut said = [0; 4096];
+    for _ in 0..16 {
+        if !matches!(stream.read(&mut said), Ok(n) if n > 0) {
+            break;
+        }
+    }
+    // Best effort by intention: there is no process to wait for this client.
+    let _ = stream.write_all(line);
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::child::Client;
 use super::config::Config;
-use super::gate::{Gate, Refusal};
+use super::gate::{Gate, Refusal, refuse};
 use super::limits::{Pause, Reserve};
 use super::logging::{AUTH, AtMostOften};
 use super::reaper::Children;
@@ -366,24 +366,10 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Says a line without waiting for anything. What the client has said is read first, as far as it is
-/// there: closing a connection with unread input would reset it and destroy the line on its way.
-fn refuse(mut stream: &Stream, line: &[u8]) {
-    use std::io::{Read as _, Write as _};
-    let mut said = [0; 4096];
-    for _ in 0..16 {
-        if !matches!(stream.read(&mut said), Ok(n) if n > 0) {
-            break;
-        }
-    }
-    // Best effort by intention: there is no process to wait for this client.
-    let _ = stream.write_all(line);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::file::Dir;
+    use crate::sys::dir::Dir;
 
     /// A test runs beside others, each in its thread.
     #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::sys::file::Dir;
+use crate::sys::dir::Dir;
 use crate::sys::lock::{Claim, OwnerFile};
 
 const NAME: &str = "droplined.pid";

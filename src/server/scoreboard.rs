@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sys::board::{Board, Slot};
 use crate::sys::clock::boot_millis;
-use crate::sys::file::Dir;
+use crate::sys::dir::Dir;
 use crate::sys::socket::Peer;
 use crate::sys::title;
 

@@ -22,7 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use nix::sys::mman::{MapFlags, ProtFlags};
 
 use crate::sys::clock::unix_millis;
-use crate::sys::file::{self, Dir};
+use crate::sys::dir::Dir;
+use crate::sys::file;
 use crate::sys::process::Pid;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"DlBoard1");

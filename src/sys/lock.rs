@@ -9,7 +9,8 @@ use std::io;
 use std::time::Duration;
 
 use crate::sys::clock::Deadline;
-use crate::sys::file::{self, Dir};
+use crate::sys::dir::Dir;
+use crate::sys::file;
 use crate::sys::process::Pid;
 
 /// A file whose exclusive lock this process holds, until it is dropped (and closed with that).

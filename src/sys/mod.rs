@@ -10,6 +10,7 @@
 pub(crate) mod board;
 pub(crate) mod clock;
 pub(crate) mod connect;
+pub(crate) mod dir;
 pub(crate) mod file;
 pub(crate) mod heap;
 pub(crate) mod lock;

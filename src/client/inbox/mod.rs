@@ -21,7 +21,8 @@ use self::entry::{Entry, HEAD, Mark};
 use crate::client::state::{self, StateError};
 use crate::message::MessageId;
 use crate::name::Name;
-use crate::sys::file::{self, Dir};
+use crate::sys::dir::Dir;
+use crate::sys::file;
 use crate::sys::lock::{Held, Locked};
 
 /// A log that is longer than this, in bytes, is written anew.

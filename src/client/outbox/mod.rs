@@ -15,7 +15,8 @@ use std::time::Duration;
 pub(super) use self::delivery::{Event, Stuck, send_all, send_before};
 pub(super) use self::entry::Queued;
 use super::state::{self, StateError};
-use crate::sys::file::{self, Dir};
+use crate::sys::dir::Dir;
+use crate::sys::file;
 use crate::sys::lock::Locked;
 
 const WHAT: &str = "outbox";

@@ -12,7 +12,8 @@ use std::time::Duration;
 use super::layout::Spool;
 use crate::name::Name;
 use crate::store::{Bell, StoreError};
-use crate::sys::file::{self, Dir};
+use crate::sys::dir::Dir;
+use crate::sys::file;
 use crate::sys::lock::Locked;
 
 /// How long a second watcher waits for the first, who may just be leaving.

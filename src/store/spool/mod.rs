@@ -18,6 +18,7 @@ mod kept;
 mod layout;
 mod limits;
 mod mailbox;
+mod make;
 mod presence;
 mod record;
 mod repair;

@@ -19,7 +19,8 @@ use super::sweep;
 use crate::name::Name;
 use crate::store::{Lease, Speaks, StoreError};
 use crate::sys::clock::boot_millis;
-use crate::sys::file::{self, Dir};
+use crate::sys::dir::Dir;
+use crate::sys::file;
 
 /// Takes the lease of `name`, if `may_replace` lets go whoever has it.
 pub(super) fn take(

@@ -8,7 +8,8 @@ use super::presence::{self, LeaseFile};
 use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::clock::boot_millis;
-use crate::sys::file::{self, Dir};
+use crate::sys::dir::Dir;
+use crate::sys::file;
 use crate::sys::lock::Locked;
 
 /// When the directory was swept last: the time as text, and the lock of whoever does it. No name begins with a dot.
@@ -132,7 +133,7 @@ pub(super) fn room(spool: &Spool, run: &Run) -> Result<(), StoreError> {
 mod tests {
     use super::*;
     use crate::store::spool::Limits;
-    use crate::store::spool::layout::SpoolLock;
+    use crate::store::spool::make::SpoolLock;
     use crate::store::{Lease, Presence as _, Speaks};
 
     fn spool(dir: &std::path::Path, limits: Limits) -> (Spool, SpoolLock) {

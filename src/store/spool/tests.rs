@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::layout::SpoolLock;
+use super::make::SpoolLock;
 use super::{Limits, Spool};
 use crate::message::{Draft, MessageId, Trust};
 use crate::name::Name;

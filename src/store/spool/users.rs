@@ -10,7 +10,8 @@ use super::bell;
 use super::layout::Spool;
 use crate::name::Name;
 use crate::store::{StoreError, User};
-use crate::sys::file::{self, Dir};
+use crate::sys::dir::Dir;
+use crate::sys::file;
 
 /// Registers `name`, durably; `false` when it was registered already.
 ///

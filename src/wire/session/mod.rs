@@ -5,12 +5,14 @@
 //! newline follows the body.
 
 mod answer;
+mod parse;
 mod request;
 
 pub(crate) use answer::{
     Answer, Fields, Line, Message, decode_answer, encode_message, encode_stored,
 };
-pub(crate) use request::{Parsed, Request, decode_request, encode_request};
+pub(crate) use parse::{Parsed, decode_request};
+pub(crate) use request::{Request, encode_request};
 
 use std::fmt;
 use std::str::FromStr;

@@ -5,24 +5,19 @@
 use std::io;
 use std::net::SocketAddr;
 
+mod frames;
+mod replies;
+
+use self::replies::{Queue, list, queue};
 use super::{Outcome, Talk};
 use crate::name::Name;
-use crate::server::connection::{Pace, Received};
 use crate::server::presence;
 use crate::server::scoreboard::Counter;
-use crate::store::{Lease, Speaks, StoreError, Waiting};
-use crate::wire::framed::{self as wire, Command, Frame, Order};
+use crate::store::{Lease, Speaks, StoreError};
+use crate::wire::framed::{self as wire, Command, Order};
 
 /// Who has sent a message that does not say it.
 const NOBODY: &str = "unknown";
-
-/// What a client says, as it cannot say what we need.
-enum Said {
-    /// A frame.
-    Frame(Vec<u8>),
-    /// It has left, or was too slow, or what it says is no frame: how the connection ended.
-    Nothing(Outcome),
-}
 
 /// What is given up in the middle.
 enum Stop {
@@ -321,127 +316,5 @@ impl Client<'_, '_> {
             "{what}: accepted as {to}/{}",
             receipt.seq
         )))
-    }
-
-    /// The next frame.
-    fn frame(&mut self) -> Result<Vec<u8>, Stop> {
-        match self.read_frame()? {
-            Said::Frame(text) => Ok(text),
-            Said::Nothing(outcome) => Err(Stop::Client(outcome)),
-        }
-    }
-
-    fn read_frame(&mut self) -> io::Result<Said> {
-        let talk = &mut *self.talk;
-        let nothing = |how: &str| Ok(Said::Nothing(Outcome::Broken(how.into())));
-        loop {
-            match wire::decode_frame(&talk.received, self.order) {
-                Frame::Whole(text, len, order) => {
-                    let text = text.to_vec();
-                    talk.received.drain(..len);
-                    self.order = Some(order);
-                    return Ok(Said::Frame(text));
-                }
-                Frame::Malformed(what) => {
-                    let why = format!("not the framed dialect: {what}");
-                    return Ok(Said::Nothing(Outcome::Garbage(why)));
-                }
-                Frame::Incomplete => {}
-            }
-            match talk
-                .connection
-                .receive(&mut talk.received, talk.deadline.left())?
-            {
-                Received::Bytes | Received::Bell => {}
-                Received::End => return nothing("the client left in the middle of a command"),
-                Received::Silence => {
-                    let how = "the client did not go on in time";
-                    return Ok(Said::Nothing(Outcome::Slow(how.into())));
-                }
-                Received::Ending => return nothing("the daemon ends in the middle of a command"),
-            }
-        }
-    }
-
-    /// Says one frame, in one write: the old client reads it with one read.
-    fn say(&mut self, text: &[u8]) -> io::Result<()> {
-        let mut frame = Vec::with_capacity(text.len() + 5);
-        wire::encode_frame(&mut frame, text, self.order.unwrap_or(Order::Little));
-        let mut pace = Pace::new(self.talk.config.request_timeout);
-        self.talk.connection.send(&frame, &mut pace)
-    }
-}
-
-/// Messages for one frame.
-#[derive(Default)]
-struct Queue {
-    text: Vec<u8>,
-    count: u64,
-    /// The number of the last of them.
-    last: Option<u64>,
-}
-
-/// As many whole messages as one frame holds. Where not even the first does, it says so in its place, and
-/// that message stays: other dialects can carry it.
-fn queue(waiting: &mut dyn Waiting) -> Result<Queue, StoreError> {
-    let mut queue = Queue::default();
-    while let Some(message) = waiting.next()? {
-        let before = queue.text.len();
-        wire::encode_delivery(&mut queue.text, &message.from, message.body);
-        if queue.text.len() > wire::MAX_TEXT {
-            queue.text.truncate(before);
-            if queue.count == 0 {
-                let text = format!(
-                    "A message of {} bytes waits for you, which is too long for this client. Read it with dropline.",
-                    message.body.len()
-                );
-                wire::encode_delivery(&mut queue.text, &message.from, text.as_bytes());
-            }
-            break;
-        }
-        queue.count += 1;
-        queue.last = Some(message.seq);
-    }
-    Ok(queue)
-}
-
-/// The list of clients, as far as it goes into one frame.
-fn list(names: &[Name], is_online: impl Fn(&Name) -> bool) -> Vec<u8> {
-    if names.is_empty() {
-        return wire::NOBODY.to_vec();
-    }
-    /// Room for the line about those who did not fit.
-    const ROOM: usize = 64;
-    let mut text = wire::LIST.to_vec();
-    for (index, name) in names.iter().enumerate() {
-        let state = if is_online(name) { "online" } else { "offline" };
-        let line = format!("{name} ({state})\n");
-        if text.len() + line.len() + ROOM > wire::MAX_TEXT {
-            let more = names.len() - index;
-            text.extend_from_slice(format!("... and {more} more\n").as_bytes());
-            break;
-        }
-        text.extend_from_slice(line.as_bytes());
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_of_many_is_one_frame() {
-        let names: Vec<Name> = (0..100_000)
-            .map(|n| format!("u{n}").parse().expect("a name"))
-            .collect();
-        assert_eq!(list(&[], |_| true), wire::NOBODY);
-        let two = list(&names[..2], |name| name.as_str() == "u1");
-        assert_eq!(two, b"Client Status List:\nu0 (offline)\nu1 (online)\n");
-        let many = list(&names, |_| false);
-        assert!(many.len() <= wire::MAX_TEXT);
-        let last = String::from_utf8(many).expect("text");
-        let shown = last.lines().count() - 2;
-        assert!(last.ends_with(&format!("... and {} more\n", names.len() - shown)));
     }
 }
