@@ -5,9 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::layout::Spool;
-use super::mailbox::{self, Header};
+use super::mailbox::Header;
 use super::repair::{self, Tail};
-use super::{bell, dedup, record};
+use super::{bell, dedup, end, record};
 use crate::name::Name;
 use crate::store::{Delivery, Receipt, StoreError};
 use crate::sys::file;
@@ -135,8 +135,11 @@ fn write<'b>(
         let facts = look(&file)?;
         // One that was replaced by a copy of itself has no name any more.
         if facts.named {
-            // As long as that, it has the record of ours at its end, and none behind it.
-            known_end = Some((tail, header)).filter(|_| tail.offset == facts.len);
+            if end::is_last(&file, tail.offset, facts.len)
+                .map_err(StoreError::system("read", &path))?
+            {
+                known_end = Some((tail, header));
+            }
             found = Some((file, facts));
         }
     }
@@ -188,9 +191,12 @@ fn write<'b>(
         bytes,
     };
     let outcomes = appender.encode_all(messages);
-    let Appender { bytes, tail, .. } = appender;
+    let Appender {
+        mut bytes, tail, ..
+    } = appender;
     let is_new = |outcome: &Outcome| outcome.as_ref().is_ok_and(|receipt| !receipt.duplicate);
     if outcomes.iter().any(is_new) {
+        end::fill_block(&mut bytes, from, facts.len);
         write_or_take_back(&file, &bytes, from, &path)?;
     }
     drop(lock);
@@ -246,10 +252,13 @@ fn tail(
     header: &Header,
     len: u64,
 ) -> Result<Tail, StoreError> {
-    let last = mailbox::last_seq(file, header, len).map_err(StoreError::system("read", path))?;
-    match last {
-        Some(seq) => Ok(Tail { seq, offset: len }),
-        None => repair::mend_tail(spool, to, file, header, len),
+    let end = end::find(file, header, len).map_err(StoreError::system("read", path))?;
+    match end.seq {
+        Some(seq) => Ok(Tail {
+            seq,
+            offset: end.offset,
+        }),
+        None => repair::mend_tail(spool, to, file, header, end.offset),
     }
 }
 

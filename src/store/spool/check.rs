@@ -1,8 +1,8 @@
 //! Whether a spool is what it should be, and making it so.
 
 use super::compact::{LARGEST_SEQ, Writer, compact};
+use super::end;
 use super::layout::Spool;
-use super::mailbox;
 use super::repair;
 use super::survey::View;
 use super::walk::{Step, Walk};
@@ -122,7 +122,7 @@ pub(super) fn mailbox(spool: &Spool, of: &Name) -> Result<Vec<Finding>, StoreErr
     if !header.is_sane(view.len) {
         find(0, "its header points behind its end, or backwards".into());
     }
-    let torn = mailbox::last_seq(&view.file, &header, view.len)
+    let torn = end::last_seq(&view.file, &header, view.len)
         .map_err(read)?
         .is_none();
     let mut last = header.kept_seq;

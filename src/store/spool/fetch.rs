@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::append::{lock, sync};
 use super::layout::Spool;
-use super::mailbox::{self, Header};
+use super::mailbox::Header;
 use super::walk::{Step, Walk};
-use super::{ack, repair};
+use super::{ack, end, repair};
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{Reading, StoreError, Waiting};
@@ -164,7 +164,7 @@ impl<'s> Handout<'s> {
     }
 }
 
-/// The header and the length of a mailbox at a moment when nobody appends; `None` when it has no message
+/// The header and the end of a mailbox at a moment when nobody appends; `None` when it has no message
 /// yet, because its first write was cut off.
 fn snapshot(
     spool: &Spool,
@@ -176,7 +176,11 @@ fn snapshot(
     let len = file::facts(file)
         .map_err(StoreError::system("look at", path))?
         .len;
-    Ok(repair::header(file, path, len)?.map(|header| (header, len)))
+    let Some(header) = repair::header(file, path, len)? else {
+        return Ok(None);
+    };
+    let end = end::find(file, &header, len).map_err(StoreError::system("read", path))?;
+    Ok(Some((header, end.offset)))
 }
 
 /// Nobody is shown a message, or its number, that a crash could still take back: what has been appended
@@ -225,7 +229,7 @@ impl Reading for Handout<'_> {
         let read = |e| StoreError::system("read", &self.path)(e);
         let first = self.header.acked_offset;
         if self.end.saturating_sub(first) > COUNTED {
-            let last = mailbox::last_seq(self.file(), &self.header, self.end).map_err(read)?;
+            let last = end::last_seq(self.file(), &self.header, self.end).map_err(read)?;
             return Ok(last.map_or(0, |last| last.saturating_sub(self.header.acked_seq)));
         }
         let mut count = 0;

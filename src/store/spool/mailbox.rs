@@ -14,12 +14,12 @@
 //! Up to and including the acknowledged number the messages are history, and the records that wait
 //! begin at its offset. From the kept offset to there, the records are history. From the ids offset to
 //! the kept offset, only their heads are sure to be there: they tell which ids were stored. What is before
-//! has been given back to the file system.
+//! has been given back to the file system. Behind the last record there may be zeros, up to the end of the file.
 
 use std::fs::File;
 use std::io;
 
-use super::record::{self, TRAILER, checksum, u32_at, u64_at};
+use super::record::{checksum, u32_at, u64_at};
 use crate::sys::file;
 
 /// Where the records begin.
@@ -200,23 +200,6 @@ impl Header {
             ids_offset: u64_at(bytes, 56),
         })
     }
-}
-
-/// The number of the last record of a mailbox that is `len` bytes long, from its last bytes alone;
-/// `None` when it does not end with a record.
-///
-/// # Errors
-/// Those of `pread(2)`.
-pub(super) fn last_seq(file: &File, header: &Header, len: u64) -> io::Result<Option<u64>> {
-    if len == header.acked_offset {
-        return Ok(Some(header.acked_seq));
-    }
-    if len < header.acked_offset + TRAILER as u64 || !len.is_multiple_of(8) {
-        return Ok(None);
-    }
-    let mut bytes = [0; TRAILER];
-    let n = file::read_at(file, &mut bytes, len - TRAILER as u64)?;
-    Ok(record::decode_trailer(&bytes[..n], header.epoch, len).map(|trailer| trailer.seq))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod bell;
 mod check;
 mod compact;
 mod dedup;
+mod end;
 mod fetch;
 mod history;
 mod kept;

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::append::lock;
 use super::layout::Spool;
 use super::mailbox::Header;
-use super::repair;
 use super::walk::{Step, Walk};
+use super::{end, repair};
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{Queue, State, StoreError};
@@ -48,6 +48,7 @@ pub(super) struct View {
     pub(super) unwritten: bool,
     /// One of the two header slots is invalid.
     pub(super) one_slot_bad: bool,
+    /// Where its records end.
     pub(super) len: u64,
     pub(super) writable: bool,
 }
@@ -74,6 +75,10 @@ impl View {
         let read = |e| StoreError::system("read", &path)(e);
         let unwritten = header.is_some() && Header::read(&file).map_err(read)?.is_none();
         let one_slot_bad = Header::has_bad_slot(&file).map_err(read)?;
+        let len = match &header {
+            Some(header) => end::find(&file, header, facts.len).map_err(read)?.offset,
+            None => facts.len,
+        };
         Ok(Some(Self {
             path,
             file,
@@ -81,7 +86,7 @@ impl View {
             headless,
             unwritten,
             one_slot_bad,
-            len: facts.len,
+            len,
             writable: facts.writable,
         }))
     }

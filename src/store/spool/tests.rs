@@ -91,7 +91,18 @@ fn names_below(dir: &Path) -> Vec<String> {
 
 /// How long a mailbox is.
 fn len(path: &Path) -> usize {
-    std::fs::read(path).expect("a mailbox").len()
+    records(path).len()
+}
+
+/// The bytes of a mailbox up to the end of its records: without the zeros that are behind them.
+fn records(path: &Path) -> Vec<u8> {
+    let mut bytes = std::fs::read(path).expect("a mailbox");
+    let last = bytes
+        .iter()
+        .rposition(|&byte| byte != 0)
+        .expect("something");
+    bytes.truncate((last + 1).next_multiple_of(8));
+    bytes
 }
 
 #[test]
@@ -250,6 +261,28 @@ fn a_second_reader_is_told_that_the_mailbox_is_busy() {
 }
 
 #[test]
+fn a_mailbox_grows_by_blocks_and_few_appends_make_it_longer() {
+    let f = Fixture::new();
+    let mut lengths = std::collections::BTreeSet::new();
+    for round in 0..100 {
+        // By processes that know what was there before, and by such that do not.
+        let other = Spool::look_at(&f.path()).expect("the same spool");
+        let spool = if round % 3 == 0 { &other } else { &f.spool };
+        store(spool, "bob", &[b'x'; 100], None).expect("stored");
+        let len = std::fs::metadata(f.mailbox("bob"))
+            .expect("a mailbox")
+            .len();
+        assert!(len.is_multiple_of(4_096), "{len}");
+        lengths.insert(len);
+    }
+    // 100 records of 192 bytes, behind a header of 1,024.
+    assert_eq!(lengths.len(), (1_024_usize + 100 * 192).div_ceil(4_096));
+    let all = f.fetch("bob", None);
+    let numbers: Vec<u64> = all.iter().map(|(seq, _)| *seq).collect();
+    assert_eq!(numbers, (1..=100).collect::<Vec<_>>());
+}
+
+#[test]
 fn expired_messages_are_not_handed_out() {
     let f = Fixture::new();
     store(&f.spool, "bob", b"stale", Some(1)).expect("stored");
@@ -263,12 +296,12 @@ fn a_torn_tail_of_any_length_is_mended_before_the_next_append() {
     f.store("bob", b"one");
     let before = len(&f.mailbox("bob"));
     f.store("bob", b"two");
-    let whole = std::fs::read(f.mailbox("bob")).expect("a mailbox");
+    let whole = records(&f.mailbox("bob"));
     for cut in before..whole.len() {
         let mut torn = whole[..cut].to_vec();
         if cut % 3 == 0 {
             // As some file systems leave it: the length is there, the bytes are not.
-            torn.resize(whole.len(), 0);
+            torn.resize(if cut % 2 == 0 { 4_096 } else { whole.len() }, 0);
         }
         std::fs::write(f.mailbox("bob"), &torn).expect("written");
         assert_eq!(f.fetch("bob", None), [(1, b"one".to_vec())], "cut at {cut}");
@@ -291,7 +324,7 @@ fn a_torn_tail_of_any_length_is_mended_before_the_next_append() {
 fn a_mailbox_whose_first_write_was_cut_off_is_begun_again() {
     let f = Fixture::new();
     f.store("bob", b"one");
-    let whole = std::fs::read(f.mailbox("bob")).expect("a mailbox");
+    let whole = records(&f.mailbox("bob"));
     for cut in 0..whole.len() {
         std::fs::write(f.mailbox("bob"), &whole[..cut]).expect("written");
         assert_eq!(f.store("bob", b"new"), 1, "cut at {cut}");
@@ -413,7 +446,7 @@ fn an_operator_sees_what_waits() {
     let alice = queue("alice").expect("a mailbox");
     assert_eq!((alice.waiting, alice.bytes, alice.oldest), (0, 0, None));
     assert_eq!(queue("carol"), None);
-    let torn = std::fs::read(f.mailbox("bob")).expect("a mailbox");
+    let torn = records(&f.mailbox("bob"));
     std::fs::write(f.mailbox("bob"), &torn[..torn.len() - 3]).expect("written");
     assert_eq!(queue("bob").expect("a mailbox").waiting, 0);
 }

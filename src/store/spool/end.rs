@@ -1,0 +1,181 @@
+//! Where the records of a mailbox end: not at the end of the file, but where its zeros begin.
+//!
+//! A file grows by whole blocks, the rest of the last one filled with zeros. An append into them leaves the file as
+//! long as it was, so that to have it on the disk the file system has to write the block alone, and not its own
+//! notes about the file as well. (PostgreSQL and SQLite do the same with their logs.) No record ends with zeros.
+
+use std::fs::File;
+use std::io;
+
+use super::mailbox::Header;
+use super::record::{self, TRAILER};
+use crate::sys::file;
+
+/// By what a file grows: what most file systems give out at the least, so that it costs no room.
+const BLOCK: u64 = 4_096;
+/// How much of it is looked at, at once.
+const ROOM: usize = 4_096;
+
+/// Where the records of a mailbox end, and which is the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    /// Behind this there are zeros, or nothing.
+    pub(super) offset: u64,
+    /// The number of the last record; `None` when what is there does not end with one.
+    pub(super) seq: Option<u64>,
+}
+
+/// The end of a mailbox that is `len` bytes long, found in its last block alone when all is well.
+///
+/// # Errors
+/// Those of `pread(2)`.
+pub(super) fn find(file: &File, header: &Header, len: u64) -> io::Result<End> {
+    // What was acknowledged has been there, whatever its bytes are by now.
+    let floor = header.acked_offset.min(len);
+    let mut block = [0; ROOM];
+    let mut end = len;
+    while end > floor {
+        let from = (end - 1) / BLOCK * BLOCK;
+        let from = from.max(floor);
+        #[expect(clippy::cast_possible_truncation, reason = "they lie in one block")]
+        let want = (end - from) as usize;
+        let n = file::read_at(file, &mut block[..want], from)?;
+        if let Some(written) = without_zeros(&block[..n]) {
+            let offset = (from + written as u64).next_multiple_of(8).min(len);
+            #[expect(clippy::cast_possible_truncation, reason = "they lie in one block")]
+            let block = &block[..(offset - from) as usize];
+            return Ok(End {
+                offset,
+                seq: match block.last_chunk::<TRAILER>() {
+                    Some(trailer) if header.acked_offset < offset => {
+                        seq_in(trailer, header, offset)
+                    }
+                    _ => last_seq(file, header, offset)?,
+                },
+            });
+        }
+        end = from;
+    }
+    Ok(End {
+        offset: floor,
+        seq: (floor == header.acked_offset).then_some(header.acked_seq),
+    })
+}
+
+/// The number of the last record of a mailbox whose records end at `end`; `None` when none ends there.
+///
+/// # Errors
+/// Those of `pread(2)`.
+pub(super) fn last_seq(file: &File, header: &Header, end: u64) -> io::Result<Option<u64>> {
+    if end == header.acked_offset {
+        return Ok(Some(header.acked_seq));
+    }
+    if end < header.acked_offset + TRAILER as u64 {
+        return Ok(None);
+    }
+    let mut bytes = [0; TRAILER];
+    let n = file::read_at(file, &mut bytes, end - TRAILER as u64)?;
+    Ok(seq_in(&bytes[..n], header, end))
+}
+
+fn seq_in(trailer: &[u8], header: &Header, end: u64) -> Option<u64> {
+    let trailer = record::decode_trailer(trailer, header.epoch, end)?;
+    end.is_multiple_of(8).then_some(trailer.seq)
+}
+
+/// Whether nothing is behind `end` in a mailbox that is `len` bytes long and has had a record that ended there.
+///
+/// # Errors
+/// Those of `pread(2)`.
+pub(super) fn is_last(file: &File, end: u64, len: u64) -> io::Result<bool> {
+    // A record does not begin with zeros, and is written from its beginning on.
+    let mut next = [0; 8];
+    Ok(end == len || end < len && file::read_at(file, &mut next, end)? > 0 && next == [0; 8])
+}
+
+/// Adds zeros to what is written at `offset` into a file that is `len` bytes long, so that it grows by whole blocks.
+pub(super) fn fill_block(bytes: &mut Vec<u8>, offset: u64, len: u64) {
+    let end = offset + bytes.len() as u64;
+    if end > len {
+        let more = end.next_multiple_of(BLOCK) - end;
+        bytes.resize(bytes.len() + usize::try_from(more).unwrap_or(0), 0);
+    }
+}
+
+/// How much of `bytes` is left without the zeros at its end; `None` when nothing is.
+fn without_zeros(bytes: &[u8]) -> Option<usize> {
+    /// What is compared at once.
+    const WIDE: usize = 64;
+    let mut chunks = bytes.rchunks(WIDE).enumerate();
+    let (index, chunk) =
+        chunks.find(|(_, chunk)| chunk.iter().fold(0, |all, byte| all | byte) != 0)?;
+    let last = chunk.iter().rposition(|&byte| byte != 0)?;
+    Some(bytes.len() - index * WIDE - (chunk.len() - last - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_at_the_end_are_not_counted() {
+        assert_eq!(without_zeros(&[]), None);
+        for len in [1, 7, 8, 63, 64, 65, 200, 4_096] {
+            let mut bytes = vec![0; len];
+            assert_eq!(without_zeros(&bytes), None);
+            for last in [0, len / 2, len - 1] {
+                bytes.fill(0);
+                bytes[..=last].fill(1);
+                assert_eq!(without_zeros(&bytes), Some(last + 1), "{len}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_acknowledged_ends_a_mailbox_whatever_its_bytes_are_by_now() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("m");
+        let header = Header {
+            acked_seq: 7,
+            acked_offset: 8_192,
+            ..Header::new(1)
+        };
+        // All of it was given back, and reads as zeros; with room behind it, and without.
+        for len in [8_192, 8_200, 12_288, 20_480] {
+            std::fs::write(&path, vec![0; len]).expect("written");
+            let file = File::open(&path).expect("a file");
+            let end = find(&file, &header, len as u64).expect("readable");
+            let expected = End {
+                offset: 8_192,
+                seq: Some(7),
+            };
+            assert_eq!(end, expected, "{len}");
+        }
+        // Shorter than that, it is damaged.
+        std::fs::write(&path, vec![0; 4_096]).expect("written");
+        let file = File::open(&path).expect("a file");
+        let end = find(&file, &header, 4_096).expect("readable");
+        assert_eq!((end.offset, end.seq), (4_096, None));
+        // And what is no record is told from zeros.
+        let mut bytes = vec![0; 12_288];
+        bytes[9_000] = 1;
+        std::fs::write(&path, bytes).expect("written");
+        let file = File::open(&path).expect("a file");
+        let end = find(&file, &header, 12_288).expect("readable");
+        assert_eq!((end.offset, end.seq), (9_008, None));
+    }
+
+    #[test]
+    fn a_file_grows_by_blocks() {
+        let padded = |offset, len, bytes: usize| {
+            let mut bytes = vec![1; bytes];
+            fill_block(&mut bytes, offset, len);
+            offset + bytes.len() as u64
+        };
+        assert_eq!(padded(0, 0, 1_200), 4_096);
+        assert_eq!(padded(1_200, 4_096, 200), 1_400, "there is room");
+        assert_eq!(padded(4_000, 4_096, 96), 4_096);
+        assert_eq!(padded(4_000, 4_096, 104), 8_192);
+        assert_eq!(padded(4_096, 4_096, 10_000), 16_384);
+    }
+}
