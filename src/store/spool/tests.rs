@@ -275,8 +275,8 @@ fn a_mailbox_grows_by_blocks_and_few_appends_make_it_longer() {
         assert!(len.is_multiple_of(4_096), "{len}");
         lengths.insert(len);
     }
-    // 100 records of 192 bytes, behind a header of 1,024.
-    assert_eq!(lengths.len(), (1_024_usize + 100 * 192).div_ceil(4_096));
+    // 100 records of 200 bytes, behind a header of 1,024.
+    assert_eq!(lengths.len(), (1_024_usize + 100 * 200).div_ceil(4_096));
     let all = f.fetch("bob", None);
     let numbers: Vec<u64> = all.iter().map(|(seq, _)| *seq).collect();
     assert_eq!(numbers, (1..=100).collect::<Vec<_>>());
