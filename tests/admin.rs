@@ -154,8 +154,11 @@ fn damage_is_found_named_mended_and_disturbs_nobody_else() {
     assert!(out.starts_with("bob\t2\t"), "{out}");
     assert!(status == 1 && err.contains(&eve_text), "{err}");
     let daemon = ended(daemon);
-    let (status, out, _) = ctl(&daemon.spool(), &["check", "--repair"]);
+    let (status, out, err) = ctl(&daemon.spool(), &["check", "--repair"]);
     assert_eq!((status, out.lines().count()), (0, 2), "{out}");
+    let mended = "droplinectl: the mailbox of bob is mended; 2 messages wait in it\n\
+                  droplinectl: the mailbox of eve is mended; 3 messages wait in it\n";
+    assert_eq!(err, mended);
     assert_eq!(ctl(&daemon.spool(), &["check"]), NOTHING);
     let kept: Vec<_> = files_below(&daemon.spool().join("quarantine")).expect("readable");
     assert_eq!(kept.len(), 1, "{kept:?}");
@@ -222,6 +225,31 @@ fn strays_are_found() {
         )),
         "{out}"
     );
+}
+
+#[test]
+fn an_import_that_has_failed_is_gone_on_with() {
+    let daemon = Daemon::start();
+    for name in ["anna", "bob", "carol"] {
+        daemon.store(name, "al", "one");
+        daemon.store(name, "al", "two");
+    }
+    let daemon = ended(daemon);
+    let exported = ctl(&daemon.spool(), &["export"]).1;
+    // It ends in the middle of bob's second message.
+    let cut = exported.find("carol").expect("a mailbox") - 40;
+    let target = tempfile::tempdir().expect("a directory");
+    let spool = target.path().join("spool");
+    let (status, _, err) = ctl_with(&spool, &["import"], &exported.as_bytes()[..cut]);
+    assert_eq!(status, 65, "{err}");
+    assert_eq!(ctl(&spool, &["queue"]).1.lines().count(), 1, "anna");
+    let (status, _, err) = ctl_with(&spool, &["import"], exported.as_bytes());
+    assert!(status == 65 && err.contains("anna"), "{err}");
+    let missing = ["import", "--missing"];
+    assert_eq!(ctl_with(&spool, &missing, exported.as_bytes()), NOTHING);
+    assert_eq!(ctl(&spool, &["export"]).1, exported);
+    assert_eq!(ctl_with(&spool, &missing, exported.as_bytes()), NOTHING);
+    assert_eq!(ctl(&spool, &["export"]).1, exported);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::io::{self, BufWriter, Write};
 
-use super::Failure;
 use super::progress::Progress;
+use super::{Failure, say};
 use crate::name::Name;
 use crate::store::{Care, Finding, StoreError, Survey};
 
@@ -30,8 +30,8 @@ pub(super) fn check(store: &dyn Survey, names: &[Name]) -> Result<(), Failure> {
     }
 }
 
-/// As [`check`], and writes each mailbox with a finding anew. What it prints is what was found; what is
-/// still wrong after that is a failure.
+/// As [`check`], and writes each mailbox with a finding anew. What it prints is what was found; that a mailbox is mended
+/// is said on standard error, and what is still wrong after that is a failure.
 pub(super) fn repair(store: &dyn Care, names: &[Name]) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut left = 0;
@@ -48,10 +48,21 @@ pub(super) fn repair(store: &dyn Care, names: &[Name]) -> Result<(), Failure> {
             continue;
         }
         print_all(&mut out, found)?;
-        left += match store.repair(name) {
+        let still = match store.repair(name) {
             Ok(()) => print_all(&mut out, store.check(name))?,
             Err(e) => print_all(&mut out, Err(e))?,
         };
+        if still == 0 {
+            let waiting = store.queue(name)?.map_or(0, |queue| queue.waiting);
+            let waiting = match waiting {
+                1 => "one message waits".into(),
+                n => format!("{n} messages wait"),
+            };
+            say(&format!(
+                "droplinectl: the mailbox of {name} is mended; {waiting} in it"
+            ));
+        }
+        left += still;
         progress.step();
     }
     out.flush()?;

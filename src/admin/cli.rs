@@ -142,7 +142,11 @@ pub(super) enum Command {
     Export,
     /// Read what `export` has printed from standard input into a spool that has none of these mailboxes;
     /// the daemon must not run
-    Import,
+    Import {
+        /// Pass over mailboxes that are there already: to go on where an import has failed
+        #[arg(long)]
+        missing: bool,
+    },
 }
 
 #[cfg(test)]

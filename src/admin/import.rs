@@ -4,6 +4,7 @@ use std::io::{self, BufRead};
 
 use super::archive::Line;
 use super::progress::Progress;
+use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{Care, Restoring, StoreError, Users};
 
@@ -24,11 +25,15 @@ pub(super) enum ImportError {
     Store(usize, StoreError),
 }
 
-/// Reads mailboxes from `input` into a store that has none of them.
+/// Reads mailboxes from `input` into a store that has none of them. With `missing`, those that it has are passed over.
 ///
 /// # Errors
 /// The first line that is wrong. Its mailbox is not there then; those before it are.
-pub(super) fn import(store: &(impl Care + Users), input: impl BufRead) -> Result<(), ImportError> {
+pub(super) fn import(
+    store: &(impl Care + Users),
+    input: impl BufRead,
+    missing: bool,
+) -> Result<(), ImportError> {
     let mut lines = Lines {
         input,
         number: 0,
@@ -61,11 +66,30 @@ pub(super) fn import(store: &(impl Care + Users), input: impl BufRead) -> Result
                 return Err(ImportError::Line(number, what.into()));
             }
         };
-        let mut restoring = store.restore(&name, acked).map_err(store_error(number))?;
+        let mut restoring = match store.restore(&name, acked) {
+            Err(StoreError::Exists(_)) if missing => {
+                lines.messages(&name, &mut PassedOver)?;
+                continue;
+            }
+            restoring => restoring.map_err(store_error(number))?,
+        };
         lines.messages(&name, restoring.as_mut())?;
         restoring.finish().map_err(store_error(number))?;
     }
     Ok(())
+}
+
+/// Takes the messages of a mailbox that is there already.
+struct PassedOver;
+
+impl Restoring for PassedOver {
+    fn push(&mut self, _: &Stored<'_>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 struct Lines<R> {

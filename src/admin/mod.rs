@@ -155,10 +155,10 @@ fn with_spool(cli: &Cli, path: &Path, command: &Command) -> Result<(), Failure> 
             check::repair(&spool, names)
         }
         Command::Export => export::export(&look()?),
-        Command::Import => {
+        Command::Import { missing } => {
             become_owner(path)?;
             let (spool, _lock) = alone()?;
-            Ok(import::import(&spool, io::stdin().lock())?)
+            Ok(import::import(&spool, io::stdin().lock(), *missing)?)
         }
     }
 }
