@@ -9,6 +9,7 @@ use rexpect::session::{PtySession, spawn_command};
 
 use crate::support::menu::{Menu, menu_command, signal_to, spawn};
 use crate::support::session::Session;
+use crate::support::tmux::Tmux;
 use crate::support::wire::{acknowledged, datagram, socket};
 use crate::support::{Daemon, PATIENCE, skip};
 
@@ -334,22 +335,105 @@ fn child_of(pid: &str) -> u32 {
 }
 
 #[test]
-fn a_wider_terminal_leaves_what_is_above_the_line() {
+fn the_rows_of_a_line_are_never_joined_and_drawn_once_when_the_size_has_come_to_rest() {
     let daemon = Daemon::start();
     let mut bob = Menu::open(&daemon, "bob");
     bob.resize(12, 40);
-    // The prompt and these need three rows, and one in the wider terminal.
-    let text = "x".repeat(97) + "!";
-    bob.screen.send(&text).expect("typed");
+    bob.screen.send(&"x".repeat(97)).expect("typed");
     bob.screen.flush().expect("typed");
-    bob.expect("!");
-    bob.resize(12, 120);
-    bob.expect("\r\n\r\n");
-    bob.expect("\x1b[K\x1b[A");
-    bob.expect(&text);
+    let row = |count| "x".repeat(count);
+    bob.expect(&format!("> {}\r\n{}\r\n{}", row(38), row(40), row(3)));
+    bob.screen.send("yy!").expect("typed");
+    bob.screen.flush().expect("typed");
+    bob.expect("yy!");
+    for columns in [41, 50, 60, 70] {
+        bob.resize(12, columns);
+    }
+    // Three rows are cleared, and two drawn.
+    let cleared = bob.screen.exp_string("\r\x1b[K> ").expect("drawn anew");
+    assert!(
+        cleared.ends_with(&"\r\x1b[K\x1b[A".repeat(2)),
+        "{cleared:?}"
+    );
+    assert_eq!(cleared.matches("\x1b[A").count(), 2, "{cleared:?}");
+    bob.expect(&format!("{}\r\n{}yy!", row(68), row(29)));
+    // Where the cursor is above the last row, there is room for what is below it.
+    bob.screen.send("\x01").expect("typed");
+    bob.screen.flush().expect("typed");
+    bob.screen.send("a").expect("typed");
+    bob.screen.flush().expect("typed");
+    bob.expect("\x1bD\x1b[1A");
+    bob.expect("> a");
     bob.screen.send_control('c').expect("typed");
     bob.expect("> ");
     bob.leave();
+}
+
+#[test]
+fn whatever_the_terminal_does_what_is_above_the_line_stays() {
+    let test = "whatever_the_terminal_does_what_is_above_the_line_stays";
+    if !Tmux::is_there() {
+        return skip(test, "there is no tmux");
+    }
+    let daemon = Daemon::start();
+    let mut command = menu_command(&daemon);
+    command.args(["-u", "bob"]);
+    let tmux = Tmux::run(&command, 24, 80);
+    tmux.expect("?  Help");
+    let screen = tmux.all();
+    let address = screen.split_once("instant messages on ").expect("where").1;
+    let address = address.split_whitespace().next().expect("where");
+    let address = address.parse().expect("an address");
+    let (socket, mut count) = (socket(), 0_u8);
+    let mut notice = || {
+        count += 1;
+        let id = [count; 16];
+        let text = format!("notice-{count}.");
+        acknowledged(
+            &socket,
+            address,
+            id,
+            &datagram(id, "al", "bob", text.as_bytes()),
+        );
+        text
+    };
+    let mut notices = Vec::new();
+    let sizes = [
+        (12, 40),
+        (24, 80),
+        (30, 100),
+        (12, 40),
+        (5, 40),
+        (24, 90),
+        (24, 20),
+        (8, 60),
+        (24, 41),
+        (24, 79),
+    ];
+    for (turn, (rows, columns)) in sizes.into_iter().enumerate() {
+        if turn % 4 == 0 {
+            tmux.press(&["C-e", "C-u"]);
+        }
+        notices.push(notice());
+        tmux.send("long long text と日本語 😀😀 漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字");
+        if turn % 3 == 1 {
+            tmux.press(&["Home", "Right"]);
+        }
+        tmux.resize(rows, columns);
+        // tmux has another size already, and says so a while later.
+        notices.push(notice());
+        tmux.expect(&notices[notices.len() - 1]);
+        tmux.send("字");
+    }
+    notices.push(notice());
+    tmux.expect(&notices[notices.len() - 1]);
+    let all = tmux.all();
+    for text in notices {
+        assert!(all.contains(&text), "{text} was lost:\n{all}");
+    }
+    tmux.press(&["C-e", "C-u"]);
+    tmux.send("3");
+    tmux.press(&["Enter"]);
 }
 
 #[test]

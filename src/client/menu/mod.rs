@@ -13,6 +13,8 @@ mod names;
 mod postman;
 mod presence;
 mod prompt;
+mod resizes;
+mod rows;
 mod screen;
 mod talk;
 mod words;
@@ -29,6 +31,7 @@ use self::lookout::Lookout;
 use self::postman::Postman;
 use self::presence::Presence;
 use self::prompt::{Prompt, Typed};
+use self::resizes::Told;
 use super::command::look::who;
 use super::command::outbox;
 use super::inbox::Inbox;
@@ -96,7 +99,9 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
     } = start;
     // Without it, a menu that is killed leaves the terminal as it is.
     let _keeper = Keeper::fork().ok();
-    let mut prompt = Prompt::new(&link)?;
+    let told = Told::default();
+    let resized = resizes::hold()?;
+    let mut prompt = Prompt::new(&link, &told)?;
     let user = match user {
         Some(user) => user,
         None => match prompt.name("Your name: ")? {
@@ -128,6 +133,7 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
     } else {
         farewell::on_signals(Arc::clone(menu.prompt.screen()), None)?;
     }
+    resizes::hand_on(resized, &told)?;
     menu.postman = Some(Postman::start(menu.prompt.screen())?);
     let screen = menu.prompt.screen();
     menu.lookout = Some(Lookout::start(&menu.link, &menu.user, waiting, screen)?);
