@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use rexpect::session::{PtySession, spawn_command};
 
-use crate::support::menu::{Menu, menu_command, signal_to, spawn};
+use crate::support::menu::{Menu, menu_command, signal_to, spawn, wait_until_gone};
 use crate::support::session::Session;
 use crate::support::tmux::Tmux;
 use crate::support::wire::{acknowledged, datagram, socket};
@@ -277,20 +277,8 @@ fn the_terminal_is_given_back_as_it_was_found_however_the_menu_ends() {
             // Before the menu, and after it, the terminal is that of a shell.
             let mut command = menu_command(&daemon);
             command.args(["-u", "bob"]).env("PAGER", pager);
-            let line = shlex_of(&command);
-            let mut shell = Command::new("sh");
-            shell.args([
-                "-c",
-                &format!(
-                    "echo $$; stty -g; {line}; echo status-$?; sleep 0.5; stty -g; echo the''end"
-                ),
-            ]);
-            for (key, value) in command.get_envs() {
-                match value {
-                    Some(value) => shell.env(key, value),
-                    None => shell.env_remove(key),
-                };
-            }
+            let after = "echo status-$?; sleep 0.5; stty -g; echo the''end";
+            let shell = in_shell(&command, "echo $$; stty -g", after);
             let mut screen = spawn(shell);
             let shell_pid = screen.read_line().expect("its number");
             let before = screen.read_line().expect("the mode");
@@ -312,12 +300,48 @@ fn the_terminal_is_given_back_as_it_was_found_however_the_menu_ends() {
             screen.read_line().expect("the status");
             let after = screen.exp_string("theend").expect("the mode");
             let after = after.lines().find(|line| line.contains(':'));
-            assert!(
-                after == Some(before.as_str()) || (is_paging && signal == Signal::SIGKILL),
-                "{signal} {is_paging}: {before:?} {after:?}"
-            );
+            assert_eq!(after, Some(before.as_str()), "{signal} {is_paging}");
         }
     }
+}
+
+#[test]
+fn a_pager_does_not_outlive_a_menu_that_is_killed() {
+    let daemon = Daemon::start();
+    Session::of(&daemon, "al").store("bob", "", "long\n".repeat(100).as_bytes());
+    // One that gives the screen back when it is asked to end, and one that does not hear.
+    for trap in ["echo given''-back; exit", ":"] {
+        let pager =
+            format!("sh -c 'trap \"{trap}\" TERM; echo page''d-$$; while :; do sleep 0.1; done'");
+        let mut command = menu_command(&daemon);
+        command.args(["-u", "bob"]).env("PAGER", pager);
+        let mut screen = spawn(in_shell(&command, "echo $$", "read -r key; echo the''end"));
+        let shell_pid = screen.read_line().expect("its number");
+        choose(&mut screen, "2");
+        screen.exp_string("paged-").expect("the pager");
+        let pager = screen.read_line().expect("its number");
+        signal_to(child_of(&shell_pid), Signal::SIGKILL);
+        if trap != ":" {
+            screen.exp_string("given-back").expect("its last word");
+        }
+        wait_until_gone(pager.parse().expect("a number"));
+        screen.send_line("").expect("typed");
+        screen.exp_string("theend").expect("the shell's turn");
+    }
+}
+
+/// A shell that runs one thing, this command, and another.
+fn in_shell(command: &Command, before: &str, after: &str) -> Command {
+    let line = shlex_of(command);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{before}; {line}; {after}")]);
+    for (key, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(key, value),
+            None => shell.env_remove(key),
+        };
+    }
+    shell
 }
 
 /// A command line for a shell.
@@ -420,6 +444,9 @@ fn whatever_the_terminal_does_what_is_above_the_line_stays() {
             tmux.press(&["Home", "Right"]);
         }
         tmux.resize(rows, columns);
+        if turn % 2 == 1 {
+            tmux.press(&["End"]);
+        }
         // tmux has another size already, and says so a while later.
         notices.push(notice());
         tmux.expect(&notices[notices.len() - 1]);

@@ -14,7 +14,9 @@ pub(crate) use nix::sys::signal::Signal;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use signal_hook::SigId;
-pub(crate) use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGWINCH};
+pub(crate) use signal_hook::consts::{
+    SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH,
+};
 
 /// All signals blocked, until this is dropped; then the mask is what it was.
 #[derive(Debug)]

@@ -4,8 +4,8 @@
 //! that changes its size does meanwhile, it does not know, and some do it before they tell. So
 //! - each row ends with a line's end ([`rows`](super::rows)), and is joined with no other: there may be more rows
 //!   than the editor has counted, of which some stay visible, but there are never fewer;
-//! - a terminal that becomes lower may cut off rows below the cursor, down to which the editor would go before it
-//!   goes up: where there are such, room is made for them first;
+//! - a terminal that becomes lower may cut off rows below the cursor, down to which the editor would go, now or
+//!   before it goes up: where there are such, room is made for them first;
 //! - the rows are broken at the width that the editor knows. It learns of another one by a signal, which
 //!   [`resizes`](super::resizes) hands on.
 
@@ -161,6 +161,17 @@ impl Drawn {
         let _ = view::raw(room.as_bytes());
     }
 
+    /// The editor is about to move the cursor to `at`.
+    fn moves(&self, at: usize) {
+        let mut state = self.state();
+        let room = self.room(&state);
+        let is_down = at > std::mem::replace(&mut state.at, at);
+        drop(state);
+        if is_down {
+            let _ = view::raw(room.as_bytes());
+        }
+    }
+
     /// Whether the line has one row, with this many columns as well.
     fn is_low(&self, state: &State, columns: usize) -> bool {
         [columns, state.columns].iter().all(|&columns| {
@@ -199,7 +210,7 @@ impl Highlighter for Line {
 
     /// Nothing changes. The editor calls this when the cursor moves.
     fn highlight_char(&self, _: &str, at: usize, _: CmdKind) -> bool {
-        self.drawn.state().at = at;
+        self.drawn.moves(at);
         false
     }
 }
