@@ -10,7 +10,7 @@ mod request;
 pub(crate) use answer::{
     Answer, Fields, Line, Message, decode_answer, encode_message, encode_stored,
 };
-pub(crate) use request::{Parsed, Request, decode_request, encode_request};
+pub(crate) use request::{LONGEST_TTL, Parsed, Request, decode_request, encode_request};
 
 use std::fmt;
 use std::str::FromStr;
