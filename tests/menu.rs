@@ -488,6 +488,105 @@ fn ctrl_c_throws_the_line_away_and_leaves_where_there_is_none() {
 }
 
 #[test]
+fn a_message_that_is_thrown_away_comes_back_with_the_arrow_up() {
+    let daemon = Daemon::start();
+    let mut bob = Menu::open(&daemon, "bob");
+    bob.line("1");
+    bob.expect("To: ");
+    bob.line("al");
+    bob.expect("Message: ");
+    bob.screen.send("much was written").expect("typed");
+    bob.screen.flush().expect("typed");
+    bob.expect("much was written");
+    bob.screen.send_control('c').expect("typed");
+    bob.expect("the arrow up brings it back");
+    bob.expect("> ");
+    // Of several lines, too.
+    bob.line("!send al");
+    bob.expect("| ");
+    bob.line("first");
+    bob.expect("| ");
+    bob.screen.send("second").expect("typed");
+    bob.screen.flush().expect("typed");
+    bob.expect("second");
+    bob.screen.send_control('c').expect("typed");
+    bob.expect("the arrow up brings it back");
+    bob.line("!send al");
+    bob.expect("| ");
+    let up = "\x1b[A";
+    bob.screen.send(&up.repeat(2)).expect("typed");
+    bob.line("");
+    bob.expect("| ");
+    bob.line(".");
+    bob.expect("the server keeps it");
+    bob.line("1");
+    bob.expect("To: ");
+    bob.line("al");
+    bob.expect("Message: ");
+    bob.screen.send_control('c').expect("typed");
+    bob.expect("thrown away.");
+    bob.leave();
+    assert_eq!(Session::of(&daemon, "al").read_all()[0].1, "first\nsecond");
+}
+
+#[test]
+fn help_stays_on_a_small_screen() {
+    let daemon = Daemon::start();
+    let mut bob = Menu::open(&daemon, "bob");
+    for (rows, columns) in [(12, 40), (24, 80)] {
+        bob.resize(rows, columns);
+        bob.line("?");
+        bob.expect("~bob");
+        let after = bob.screen.exp_string("> ").expect("a prompt");
+        assert_eq!(after.contains("3  Exit"), rows > 12, "{after}");
+    }
+    bob.leave();
+}
+
+#[test]
+fn how_things_are_is_said_before_what_can_be_done_about_it() {
+    let daemon = Daemon::start();
+    let mut bob = Menu::open(&daemon, "bob");
+    bob.line("!status");
+    bob.expect("in the session dialect");
+    let before = bob.screen.exp_string("3  Exit").expect("the menu");
+    assert!(before.contains("Datagrams: "), "{before}");
+    bob.leave();
+}
+
+#[test]
+fn whoever_waits_for_a_server_knows_for_which() {
+    let daemon = Daemon::start();
+    daemon.signal(Signal::SIGSTOP);
+    let mut menu = menu(&daemon, &["-u", "bob"]);
+    menu.exp_string(&format!("Asking 127.0.0.1:{} ...", daemon.port))
+        .expect("what it waits for");
+    daemon.signal(Signal::SIGCONT);
+    choose(&mut menu, "3");
+    menu.exp_eof().expect("the end");
+}
+
+#[test]
+fn a_server_that_goes_and_comes_is_told_of_once() {
+    let daemon = Daemon::start();
+    let port = daemon.port.to_string();
+    let mut bob = Menu::open(&daemon, "bob");
+    assert!(!bob.so_far.contains("Asking"), "{}", bob.so_far);
+    bob.screen.send("half a li").expect("typed");
+    bob.screen.flush().expect("typed");
+    let dir = daemon.kill_family();
+    bob.expect("does not answer any more; messages");
+    let daemon = Daemon::in_dir(dir, "", &["-p", &port]);
+    let meanwhile = bob.screen.exp_string("is back.").expect("a notice");
+    assert!(!meanwhile.contains("any more"), "{meanwhile}");
+    bob.expect("> half a li");
+    bob.screen.send_control('c').expect("typed");
+    bob.expect("> ");
+    bob.leave();
+    drop(daemon);
+}
+
+#[test]
 fn one_talks_line_by_line() {
     let daemon = Daemon::start();
     daemon.store("alice", "bob", "are you there?");

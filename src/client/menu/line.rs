@@ -92,6 +92,11 @@ impl Line {
     pub(super) fn is_empty(&self) -> bool {
         self.drawn.state().text.is_empty()
     }
+
+    /// What is in it.
+    pub(super) fn text(&self) -> String {
+        self.drawn.state().text.clone()
+    }
 }
 
 impl Drawn {

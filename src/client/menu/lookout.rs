@@ -19,7 +19,7 @@ const OFTEN: Duration = Duration::from_secs(1);
 /// After which time one tries again when the server did not answer, at first.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// The same, at last.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How many senders are named.
 const MOST_NAMES: usize = 3;
 
@@ -61,7 +61,8 @@ impl Shared {
 }
 
 impl Lookout {
-    /// Looks after the mailbox of `name` from now on, of which it was told that `known` messages wait in it.
+    /// Looks after the mailbox of `name` from now on, of which it was told that `known` messages wait in it; `is_gone`
+    /// when the person knows that the server does not answer.
     ///
     /// # Errors
     /// When there can be no thread.
@@ -69,6 +70,7 @@ impl Lookout {
         link: &Link,
         name: &Name,
         known: Option<u64>,
+        is_gone: bool,
         screen: &Arc<Screen>,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
@@ -78,7 +80,7 @@ impl Lookout {
             is_over: false,
         };
         let (on, link, screen) = (Arc::clone(&shared), link.for_errands(), Arc::clone(screen));
-        thread("lookout", move || look(&on, &link, &screen))?;
+        thread("lookout", move || look(&on, &link, &screen, is_gone))?;
         Ok(Self { shared })
     }
 
@@ -103,8 +105,9 @@ impl Lookout {
     }
 }
 
-/// Looks, in one session after the other.
-fn look(shared: &Shared, link: &Link, screen: &Screen) {
+/// Looks, in one session after the other, and tells once when there is none to be had, and once when there is one
+/// again.
+fn look(shared: &Shared, link: &Link, screen: &Screen, mut is_gone: bool) {
     let mut pause = FIRST_PAUSE;
     loop {
         let name = {
@@ -121,13 +124,24 @@ fn look(shared: &Shared, link: &Link, screen: &Screen) {
             inbox: Inbox::open(&name).ok(),
             name: &name,
             answered: false,
+            is_gone: &mut is_gone,
         };
         match link.attend(&name, &mut view) {
             // An old server does not say what waits.
             Err(LinkError::TooOld(_)) => return,
-            // The menu says so when it is of interest: here it is tried again.
+            // It may just have been started anew.
             Ok(()) | Err(_) if view.answered => pause = FIRST_PAUSE,
-            Ok(()) | Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
+            Ok(()) => pause = (pause * 2).min(LONGEST_PAUSE),
+            Err(e) => {
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                let is_away = matches!(e, LinkError::Unreachable(..) | LinkError::Broken(..));
+                if is_away && !std::mem::replace(&mut is_gone, true) {
+                    screen.tell(&format!(
+                        "The server {} does not answer any more; messages are kept here until it is back.",
+                        link.server()
+                    ));
+                }
+            }
         }
         shared.wait(pause, &name);
     }
@@ -141,6 +155,7 @@ struct View<'v> {
     inbox: Option<Inbox>,
     name: &'v Name,
     answered: bool,
+    is_gone: &'v mut bool,
 }
 
 impl View<'_> {
@@ -158,6 +173,10 @@ impl Attend for View<'_> {
 
     fn count(&mut self, count: u64) -> bool {
         self.answered = true;
+        if std::mem::take(self.is_gone) {
+            let server = self.link.server();
+            self.screen.tell(&format!("The server {server} is back."));
+        }
         if self.screen.is_talk() {
             if count > 0 {
                 // What does not go now goes in a second.

@@ -10,6 +10,7 @@ mod line;
 mod look;
 mod lookout;
 mod names;
+mod patience;
 mod postman;
 mod presence;
 mod prompt;
@@ -110,7 +111,8 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         },
     };
     prompt.ask_for(&user);
-    let greeted = link.greet(&user);
+    let sentence = format!("Asking {} ... (Ctrl-C leaves.)", link.server());
+    let greeted = patience::while_saying(&sentence, || link.greet(&user));
     let mut menu = Menu {
         link,
         named,
@@ -136,7 +138,10 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
     resizes::hand_on(resized, &told)?;
     menu.postman = Some(Postman::start(menu.prompt.screen())?);
     let screen = menu.prompt.screen();
-    menu.lookout = Some(Lookout::start(&menu.link, &menu.user, waiting, screen)?);
+    let is_gone = greeted.is_err();
+    menu.lookout = Some(Lookout::start(
+        &menu.link, &menu.user, waiting, is_gone, screen,
+    )?);
     menu.say_hello(waiting)?;
     match greeted {
         Ok(_) => menu.come_in()?,
@@ -260,6 +265,8 @@ impl Menu {
     }
 
     fn run(&mut self) -> Result<(), MenuError> {
+        // Whether what can be chosen is on the screen already.
+        let mut is_shown = false;
         loop {
             let columns = terminal::size().columns;
             let has_presence = self.here.is_some();
@@ -267,7 +274,9 @@ impl Menu {
             if let (Some(lookout), Some(waiting)) = (&self.lookout, waiting) {
                 lookout.told(waiting);
             }
-            view::show(&words::choices(waiting, has_presence, columns))?;
+            if !std::mem::take(&mut is_shown) {
+                view::show(&words::choices(waiting, has_presence, columns))?;
+            }
             let Typed::Text(line) = self.prompt.choice("> ")? else {
                 return Ok(());
             };
@@ -308,13 +317,26 @@ impl Menu {
                         view::complain(&e);
                     }
                 }
-                Choice::Help => view::show(words::help(terminal::size().columns))?,
+                Choice::Help => is_shown = self.help()?,
                 Choice::Status => self.status()?,
                 Choice::Register(name) => self.register(&name)?,
                 Choice::Deregister => self.deregister()?,
                 Choice::Wrong(why) => view::tell(&why)?,
             }
         }
+    }
+
+    /// Explains what can be typed. Returns whether it has filled the screen, so that the choices, which it has as
+    /// well, would push it away.
+    fn help(&self) -> Result<bool, MenuError> {
+        let size = terminal::size();
+        let text = format!("{}\n", words::help(size.columns));
+        let has_presence = self.here.is_some();
+        let choices = words::choices(None, has_presence, size.columns);
+        let screen = self.prompt.screen();
+        screen.lend(|| view::page(text.as_bytes()))?;
+        let needed = text.lines().count() + choices.lines().count();
+        Ok(needed >= size.rows)
     }
 
     fn leave(&self) {

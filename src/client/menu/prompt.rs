@@ -76,7 +76,8 @@ impl Prompt {
         typed
     }
 
-    /// As [`text`](Self::text), where Ctrl-C throws away what is typed, and another line can be typed.
+    /// As [`text`](Self::text), where Ctrl-C throws away what is typed (the arrow up brings it back), and another line
+    /// can be typed.
     ///
     /// # Errors
     /// When the terminal is gone.
@@ -105,6 +106,8 @@ impl Prompt {
             if typed != Typed::Interrupt || is_empty {
                 return Ok(typed);
             }
+            let text = self.last_text();
+            self.remember(&text);
             self.screen.go_on();
         }
     }
@@ -158,6 +161,11 @@ impl Prompt {
     /// Forgets what was pasted and not yet used.
     pub(super) fn forget_ahead(&mut self) {
         self.ahead.clear();
+    }
+
+    /// What was in the line when it was left.
+    pub(super) fn last_text(&self) -> String {
+        self.editor.helper().map(Line::text).unwrap_or_default()
     }
 
     /// Makes `text` come back with the arrow that points up.
