@@ -559,7 +559,7 @@ fn whoever_waits_for_a_server_knows_for_which() {
     let daemon = Daemon::start();
     daemon.signal(Signal::SIGSTOP);
     let mut menu = menu(&daemon, &["-u", "bob"]);
-    menu.exp_string(&format!("Asking 127.0.0.1:{} ...", daemon.port))
+    menu.exp_string(&format!("Asking bob@127.0.0.1:{} ...", daemon.port))
         .expect("what it waits for");
     daemon.signal(Signal::SIGCONT);
     choose(&mut menu, "3");

@@ -51,7 +51,7 @@ complete -c dropline -n "__fish_dropline_needs_command" -a "config" -d 'Print wh
 complete -c dropline -n "__fish_dropline_needs_command" -a "completion" -d 'Print completions for a shell'
 complete -c dropline -n "__fish_dropline_needs_command" -a "man" -d 'Print the manual page'
 complete -c dropline -n "__fish_dropline_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c dropline -n "__fish_dropline_using_subcommand send" -l ttl -d 'For how long it is of use, from 1 to 36600d: seconds, or 10m, 2h, 1d' -r
+complete -c dropline -n "__fish_dropline_using_subcommand send" -l ttl -d 'For how long it is of use: seconds, or 10m, 2h, 1d; at most 36600d' -r
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this directory) [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r

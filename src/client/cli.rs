@@ -102,7 +102,7 @@ pub(super) enum Command {
         /// From client to client if NAME is online, else through the server
         #[arg(short, long)]
         instant: bool,
-        /// For how long it is of use, from 1 to 36600d: seconds, or 10m, 2h, 1d
+        /// For how long it is of use: seconds, or 10m, 2h, 1d; at most 36600d
         #[arg(long, value_name = "TIME", value_parser = duration::seconds)]
         ttl: Option<u64>,
         /// Who gets it; several with commas between them

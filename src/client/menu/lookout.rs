@@ -61,8 +61,7 @@ impl Shared {
 }
 
 impl Lookout {
-    /// Looks after the mailbox of `name` from now on, of which it was told that `known` messages wait in it; `is_gone`
-    /// when the person knows that the server does not answer.
+    /// Looks after the mailbox of `name` from now on, of which it was told that `known` messages wait in it.
     ///
     /// # Errors
     /// When there can be no thread.
@@ -70,7 +69,6 @@ impl Lookout {
         link: &Link,
         name: &Name,
         known: Option<u64>,
-        is_gone: bool,
         screen: &Arc<Screen>,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
@@ -80,7 +78,7 @@ impl Lookout {
             is_over: false,
         };
         let (on, link, screen) = (Arc::clone(&shared), link.for_errands(), Arc::clone(screen));
-        thread("lookout", move || look(&on, &link, &screen, is_gone))?;
+        thread("lookout", move || look(&on, &link, &screen))?;
         Ok(Self { shared })
     }
 
@@ -107,7 +105,7 @@ impl Lookout {
 
 /// Looks, in one session after the other, and tells once when there is none to be had, and once when there is one
 /// again.
-fn look(shared: &Shared, link: &Link, screen: &Screen, mut is_gone: bool) {
+fn look(shared: &Shared, link: &Link, screen: &Screen) {
     let mut pause = FIRST_PAUSE;
     loop {
         let name = {
@@ -124,7 +122,6 @@ fn look(shared: &Shared, link: &Link, screen: &Screen, mut is_gone: bool) {
             inbox: Inbox::open(&name).ok(),
             name: &name,
             answered: false,
-            is_gone: &mut is_gone,
         };
         match link.attend(&name, &mut view) {
             // An old server does not say what waits.
@@ -135,7 +132,8 @@ fn look(shared: &Shared, link: &Link, screen: &Screen, mut is_gone: bool) {
             Err(e) => {
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 let is_away = matches!(e, LinkError::Unreachable(..) | LinkError::Broken(..));
-                if is_away && !std::mem::replace(&mut is_gone, true) {
+                if is_away && !screen.is_server_gone() {
+                    screen.told_of_server(true);
                     screen.tell(&format!(
                         "The server {} does not answer any more; messages are kept here until it is back.",
                         link.server()
@@ -155,7 +153,6 @@ struct View<'v> {
     inbox: Option<Inbox>,
     name: &'v Name,
     answered: bool,
-    is_gone: &'v mut bool,
 }
 
 impl View<'_> {
@@ -173,7 +170,8 @@ impl Attend for View<'_> {
 
     fn count(&mut self, count: u64) -> bool {
         self.answered = true;
-        if std::mem::take(self.is_gone) {
+        if self.screen.is_server_gone() {
+            self.screen.told_of_server(false);
             let server = self.link.server();
             self.screen.tell(&format!("The server {server} is back."));
         }

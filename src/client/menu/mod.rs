@@ -111,7 +111,7 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         },
     };
     prompt.ask_for(&user);
-    let sentence = format!("Asking {} ... (Ctrl-C leaves.)", link.server());
+    let sentence = format!("Asking {user}@{} ... Ctrl-C leaves.", link.server());
     let greeted = patience::while_saying(&sentence, || link.greet(&user));
     let mut menu = Menu {
         link,
@@ -138,10 +138,9 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
     resizes::hand_on(resized, &told)?;
     menu.postman = Some(Postman::start(menu.prompt.screen())?);
     let screen = menu.prompt.screen();
-    let is_gone = greeted.is_err();
-    menu.lookout = Some(Lookout::start(
-        &menu.link, &menu.user, waiting, is_gone, screen,
-    )?);
+    // What has happened is told of below.
+    screen.told_of_server(greeted.is_err());
+    menu.lookout = Some(Lookout::start(&menu.link, &menu.user, waiting, screen)?);
     menu.say_hello(waiting)?;
     match greeted {
         Ok(_) => menu.come_in()?,

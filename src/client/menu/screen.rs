@@ -53,6 +53,8 @@ struct State {
     last_sender: Option<Name>,
     /// With whom one talks.
     partner: Option<Name>,
+    /// Whether the person was told that the server does not answer.
+    is_server_gone: bool,
 }
 
 impl Screen {
@@ -255,6 +257,16 @@ impl Screen {
     /// Whether one talks to somebody.
     pub(super) fn is_talk(&self) -> bool {
         self.state().partner.is_some()
+    }
+
+    /// The person was told whether the server answers.
+    pub(super) fn told_of_server(&self, is_gone: bool) {
+        self.state().is_server_gone = is_gone;
+    }
+
+    /// Whether the person was told that the server does not answer.
+    pub(super) fn is_server_gone(&self) -> bool {
+        self.state().is_server_gone
     }
 
     /// A message as it is shown here.
