@@ -226,6 +226,17 @@ fn the_framed_dialect_from_its_other_side() {
     let framed = |args: &[&str]| run(&daemon, &[&["--dialect", "framed", "-v"], args].concat());
     assert_eq!(framed(&["who"]).2, "Nobody is registered.\n");
     assert_eq!(framed(&["-u", "alice", "send", "nobody", "hi"]).0, Some(67));
+    // No name of that server's is so long.
+    let long = "a-name-of-20-letters";
+    for args in [
+        &["-u", "alice", "send", long, "hi"][..],
+        &["-u", long, "read"],
+    ] {
+        let (status, _, err) = framed(args);
+        assert_eq!(status, Some(67), "{err}");
+        let words = format!("{long} cannot be a name in the framed dialect: there it has 3 to 15");
+        assert!(err.contains(&words), "{err}");
+    }
     assert_eq!(
         frames::register(&daemon, "bob", "127.0.0.1 9"),
         ["400", "400"]

@@ -184,6 +184,52 @@ fn a_server_that_is_none_is_said_to_be_none() {
 }
 
 #[test]
+fn what_is_no_answer_comes_from_no_server_in_any_dialect() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let server = listener.local_addr().expect("an address").to_string();
+    // The last two may be the beginning of an answer: such a connection broke.
+    let said = ["\n", "x", "garbage", "\0\0\0\0\0\0", "Message acc", "OK"];
+    for text in said {
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                loop {
+                    let (mut stream, _) = listener.accept().expect("a client");
+                    if is_over.load(std::sync::atomic::Ordering::SeqCst) {
+                        return;
+                    }
+                    // The client may have hung up already.
+                    let _ = stream.write_all(text.as_bytes());
+                    let _ = stream.shutdown(std::net::Shutdown::Write);
+                    let _ = std::io::copy(&mut stream, &mut std::io::sink());
+                }
+            });
+            let mut wrong = Vec::new();
+            for dialect in ["line", "framed", "session", "auto"] {
+                for command in [&["read"][..], &["send", "bob", "hi"]] {
+                    let state = tempfile::tempdir().expect("a directory");
+                    let mut strange = program("dropline");
+                    strange
+                        .args(["-u", "alice", "-d", &server, "--dialect", dialect])
+                        .args(command)
+                        .env("DROPLINE_STATE_DIR", state.path())
+                        .stdin(Stdio::null());
+                    let (status, _, err) = run(&mut strange);
+                    let is_cut = dialect != "framed" && ["Message acc", "OK"].contains(&text);
+                    let right: &[i32] = if is_cut { &[69, 75] } else { &[76] };
+                    if !right.contains(&status) {
+                        wrong.push(format!("{dialect} {command:?} {text:?}: {status} {err}"));
+                    }
+                }
+            }
+            is_over.store(true, std::sync::atomic::Ordering::SeqCst);
+            std::net::TcpStream::connect(&server).expect("a connection");
+            assert!(wrong.is_empty(), "{wrong:#?}");
+        });
+    }
+}
+
+#[test]
 fn an_old_server_is_spoken_to_as_it_speaks() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let server = listener.local_addr().expect("an address").to_string();

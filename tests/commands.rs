@@ -107,7 +107,12 @@ fn looking_changes_nothing() {
     );
     assert_eq!(count("bob").0, Some(1));
     assert!(status("bob/1").starts_with("read  accepted 20"));
-    assert_eq!(run(&daemon, &["-u", "eve", "status", "bob/1"]).0, Some(77));
+    for (name, handle) in [("eve", "bob/1"), ("al", "bob/999"), ("al", "nobody/1")] {
+        let (status, _, err) = run(&daemon, &["-u", name, "status", handle]);
+        assert_eq!(status, Some(77), "{err}");
+        let words = format!("there is no message {handle} that you have sent");
+        assert!(err.contains(&words), "{err}");
+    }
     let history = |args: &[&str]| {
         let (status, out, err) = run(&daemon, &[&["-u", "bob", "history"], args].concat());
         assert_eq!((status, err.as_str()), (Some(0), ""));
@@ -117,6 +122,8 @@ fn looking_changes_nothing() {
     };
     assert_eq!(history(&[]), ["~al: Disk full", "~carol: hi"]);
     assert_eq!(history(&["-n", "1"]), ["~carol: hi"]);
+    let none = run(&daemon, &["-u", "bob", "history", "-n", "0"]);
+    assert_eq!(none.0, Some(64), "{}", none.2);
     for al in ["al", "~al"] {
         assert_eq!(history(&["--from", al]), ["~al: Disk full"]);
     }
@@ -237,6 +244,21 @@ fn what_is_too_long_is_bad_data() {
     let daemon = Daemon::with("max_body = 100\n", &[]);
     let (status, _, err) = run(&daemon, &["-u", "al", "send", "bob", &"x".repeat(101)]);
     assert_eq!(status, Some(65), "{err}");
+}
+
+#[test]
+fn a_closed_input_is_no_empty_message() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let program = client.get_program().to_str().expect("text").to_owned();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("'{program}' -u al send bob - <&-")]);
+    let envs = client.get_envs();
+    shell.envs(envs.filter_map(|(key, value)| Some((key, value?))));
+    let output = shell.output().expect("run");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(66), "{err}");
+    assert!(err.contains("cannot read the message"), "{err}");
 }
 
 #[test]

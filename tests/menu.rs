@@ -7,8 +7,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use rexpect::session::{PtySession, spawn_command};
 
-use crate::support::menu::{Menu, menu_command, signal_to, spawn};
+use crate::support::menu::{Menu, menu_command, signal_to, spawn, wait_until_gone};
 use crate::support::session::Session;
+use crate::support::tmux::Tmux;
 use crate::support::wire::{acknowledged, datagram, socket};
 use crate::support::{Daemon, PATIENCE, skip};
 
@@ -276,20 +277,8 @@ fn the_terminal_is_given_back_as_it_was_found_however_the_menu_ends() {
             // Before the menu, and after it, the terminal is that of a shell.
             let mut command = menu_command(&daemon);
             command.args(["-u", "bob"]).env("PAGER", pager);
-            let line = shlex_of(&command);
-            let mut shell = Command::new("sh");
-            shell.args([
-                "-c",
-                &format!(
-                    "echo $$; stty -g; {line}; echo status-$?; sleep 0.5; stty -g; echo the''end"
-                ),
-            ]);
-            for (key, value) in command.get_envs() {
-                match value {
-                    Some(value) => shell.env(key, value),
-                    None => shell.env_remove(key),
-                };
-            }
+            let after = "echo status-$?; sleep 0.5; stty -g; echo the''end";
+            let shell = in_shell(&command, "echo $$; stty -g", after);
             let mut screen = spawn(shell);
             let shell_pid = screen.read_line().expect("its number");
             let before = screen.read_line().expect("the mode");
@@ -311,12 +300,48 @@ fn the_terminal_is_given_back_as_it_was_found_however_the_menu_ends() {
             screen.read_line().expect("the status");
             let after = screen.exp_string("theend").expect("the mode");
             let after = after.lines().find(|line| line.contains(':'));
-            assert!(
-                after == Some(before.as_str()) || (is_paging && signal == Signal::SIGKILL),
-                "{signal} {is_paging}: {before:?} {after:?}"
-            );
+            assert_eq!(after, Some(before.as_str()), "{signal} {is_paging}");
         }
     }
+}
+
+#[test]
+fn a_pager_does_not_outlive_a_menu_that_is_killed() {
+    let daemon = Daemon::start();
+    Session::of(&daemon, "al").store("bob", "", "long\n".repeat(100).as_bytes());
+    // One that gives the screen back when it is asked to end, and one that does not hear.
+    for trap in ["echo given''-back; exit", ":"] {
+        let pager =
+            format!("sh -c 'trap \"{trap}\" TERM; echo page''d-$$; while :; do sleep 0.1; done'");
+        let mut command = menu_command(&daemon);
+        command.args(["-u", "bob"]).env("PAGER", pager);
+        let mut screen = spawn(in_shell(&command, "echo $$", "read -r key; echo the''end"));
+        let shell_pid = screen.read_line().expect("its number");
+        choose(&mut screen, "2");
+        screen.exp_string("paged-").expect("the pager");
+        let pager = screen.read_line().expect("its number");
+        signal_to(child_of(&shell_pid), Signal::SIGKILL);
+        if trap != ":" {
+            screen.exp_string("given-back").expect("its last word");
+        }
+        wait_until_gone(pager.parse().expect("a number"));
+        screen.send_line("").expect("typed");
+        screen.exp_string("theend").expect("the shell's turn");
+    }
+}
+
+/// A shell that runs one thing, this command, and another.
+fn in_shell(command: &Command, before: &str, after: &str) -> Command {
+    let line = shlex_of(command);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{before}; {line}; {after}")]);
+    for (key, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(key, value),
+            None => shell.env_remove(key),
+        };
+    }
+    shell
 }
 
 /// A command line for a shell.
@@ -334,22 +359,108 @@ fn child_of(pid: &str) -> u32 {
 }
 
 #[test]
-fn a_wider_terminal_leaves_what_is_above_the_line() {
+fn the_rows_of_a_line_are_never_joined_and_drawn_once_when_the_size_has_come_to_rest() {
     let daemon = Daemon::start();
     let mut bob = Menu::open(&daemon, "bob");
     bob.resize(12, 40);
-    // The prompt and these need three rows, and one in the wider terminal.
-    let text = "x".repeat(97) + "!";
-    bob.screen.send(&text).expect("typed");
+    bob.screen.send(&"x".repeat(97)).expect("typed");
     bob.screen.flush().expect("typed");
-    bob.expect("!");
-    bob.resize(12, 120);
-    bob.expect("\r\n\r\n");
-    bob.expect("\x1b[K\x1b[A");
-    bob.expect(&text);
+    let row = |count| "x".repeat(count);
+    bob.expect(&format!("> {}\r\n{}\r\n{}", row(38), row(40), row(3)));
+    bob.screen.send("yy!").expect("typed");
+    bob.screen.flush().expect("typed");
+    bob.expect("yy!");
+    for columns in [41, 50, 60, 70] {
+        bob.resize(12, columns);
+    }
+    // Three rows are cleared, and two drawn.
+    let cleared = bob.screen.exp_string("\r\x1b[K> ").expect("drawn anew");
+    assert!(
+        cleared.ends_with(&"\r\x1b[K\x1b[A".repeat(2)),
+        "{cleared:?}"
+    );
+    assert_eq!(cleared.matches("\x1b[A").count(), 2, "{cleared:?}");
+    bob.expect(&format!("{}\r\n{}yy!", row(68), row(29)));
+    // Where the cursor is above the last row, there is room for what is below it.
+    bob.screen.send("\x01").expect("typed");
+    bob.screen.flush().expect("typed");
+    bob.screen.send("a").expect("typed");
+    bob.screen.flush().expect("typed");
+    bob.expect("\x1bD\x1b[1A");
+    bob.expect("> a");
     bob.screen.send_control('c').expect("typed");
     bob.expect("> ");
     bob.leave();
+}
+
+#[test]
+fn whatever_the_terminal_does_what_is_above_the_line_stays() {
+    let test = "whatever_the_terminal_does_what_is_above_the_line_stays";
+    if !Tmux::is_there() {
+        return skip(test, "there is no tmux");
+    }
+    let daemon = Daemon::start();
+    let mut command = menu_command(&daemon);
+    command.args(["-u", "bob"]);
+    let tmux = Tmux::run(&command, 24, 80);
+    tmux.expect("?  Help");
+    let screen = tmux.all();
+    let address = screen.split_once("instant messages on ").expect("where").1;
+    let address = address.split_whitespace().next().expect("where");
+    let address = address.parse().expect("an address");
+    let (socket, mut count) = (socket(), 0_u8);
+    let mut notice = || {
+        count += 1;
+        let id = [count; 16];
+        let text = format!("notice-{count}.");
+        acknowledged(
+            &socket,
+            address,
+            id,
+            &datagram(id, "al", "bob", text.as_bytes()),
+        );
+        text
+    };
+    let mut notices = Vec::new();
+    let sizes = [
+        (12, 40),
+        (24, 80),
+        (30, 100),
+        (12, 40),
+        (5, 40),
+        (24, 90),
+        (24, 20),
+        (8, 60),
+        (24, 41),
+        (24, 79),
+    ];
+    for (turn, (rows, columns)) in sizes.into_iter().enumerate() {
+        if turn % 4 == 0 {
+            tmux.press(&["C-e", "C-u"]);
+        }
+        notices.push(notice());
+        tmux.send("long long text と日本語 😀😀 漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字");
+        if turn % 3 == 1 {
+            tmux.press(&["Home", "Right"]);
+        }
+        tmux.resize(rows, columns);
+        if turn % 2 == 1 {
+            tmux.press(&["End"]);
+        }
+        // tmux has another size already, and says so a while later.
+        notices.push(notice());
+        tmux.expect(&notices[notices.len() - 1]);
+        tmux.send("字");
+    }
+    notices.push(notice());
+    tmux.expect(&notices[notices.len() - 1]);
+    let all = tmux.all();
+    for text in notices {
+        assert!(all.contains(&text), "{text} was lost:\n{all}");
+    }
+    tmux.press(&["C-e", "C-u"]);
+    tmux.send("3");
+    tmux.press(&["Enter"]);
 }
 
 #[test]
@@ -374,6 +485,105 @@ fn ctrl_c_throws_the_line_away_and_leaves_where_there_is_none() {
     bob.expect("?  Help");
     bob.screen.send_control('c').expect("typed");
     bob.screen.exp_eof().expect("Ctrl-C leaves");
+}
+
+#[test]
+fn a_message_that_is_thrown_away_comes_back_with_the_arrow_up() {
+    let daemon = Daemon::start();
+    let mut bob = Menu::open(&daemon, "bob");
+    bob.line("1");
+    bob.expect("To: ");
+    bob.line("al");
+    bob.expect("Message: ");
+    bob.screen.send("much was written").expect("typed");
+    bob.screen.flush().expect("typed");
+    bob.expect("much was written");
+    bob.screen.send_control('c').expect("typed");
+    bob.expect("the arrow up brings it back");
+    bob.expect("> ");
+    // Of several lines, too.
+    bob.line("!send al");
+    bob.expect("| ");
+    bob.line("first");
+    bob.expect("| ");
+    bob.screen.send("second").expect("typed");
+    bob.screen.flush().expect("typed");
+    bob.expect("second");
+    bob.screen.send_control('c').expect("typed");
+    bob.expect("the arrow up brings it back");
+    bob.line("!send al");
+    bob.expect("| ");
+    let up = "\x1b[A";
+    bob.screen.send(&up.repeat(2)).expect("typed");
+    bob.line("");
+    bob.expect("| ");
+    bob.line(".");
+    bob.expect("the server keeps it");
+    bob.line("1");
+    bob.expect("To: ");
+    bob.line("al");
+    bob.expect("Message: ");
+    bob.screen.send_control('c').expect("typed");
+    bob.expect("thrown away.");
+    bob.leave();
+    assert_eq!(Session::of(&daemon, "al").read_all()[0].1, "first\nsecond");
+}
+
+#[test]
+fn help_stays_on_a_small_screen() {
+    let daemon = Daemon::start();
+    let mut bob = Menu::open(&daemon, "bob");
+    for (rows, columns) in [(12, 40), (24, 80)] {
+        bob.resize(rows, columns);
+        bob.line("?");
+        bob.expect("~bob");
+        let after = bob.screen.exp_string("> ").expect("a prompt");
+        assert_eq!(after.contains("3  Exit"), rows > 12, "{after}");
+    }
+    bob.leave();
+}
+
+#[test]
+fn how_things_are_is_said_before_what_can_be_done_about_it() {
+    let daemon = Daemon::start();
+    let mut bob = Menu::open(&daemon, "bob");
+    bob.line("!status");
+    bob.expect("in the session dialect");
+    let before = bob.screen.exp_string("3  Exit").expect("the menu");
+    assert!(before.contains("Datagrams: "), "{before}");
+    bob.leave();
+}
+
+#[test]
+fn whoever_waits_for_a_server_knows_for_which() {
+    let daemon = Daemon::start();
+    daemon.signal(Signal::SIGSTOP);
+    let mut menu = menu(&daemon, &["-u", "bob"]);
+    menu.exp_string(&format!("Asking bob@127.0.0.1:{} ...", daemon.port))
+        .expect("what it waits for");
+    daemon.signal(Signal::SIGCONT);
+    choose(&mut menu, "3");
+    menu.exp_eof().expect("the end");
+}
+
+#[test]
+fn a_server_that_goes_and_comes_is_told_of_once() {
+    let daemon = Daemon::start();
+    let port = daemon.port.to_string();
+    let mut bob = Menu::open(&daemon, "bob");
+    assert!(!bob.so_far.contains("Asking"), "{}", bob.so_far);
+    bob.screen.send("half a li").expect("typed");
+    bob.screen.flush().expect("typed");
+    let dir = daemon.kill_family();
+    bob.expect("does not answer any more; messages");
+    let daemon = Daemon::in_dir(dir, "", &["-p", &port]);
+    let meanwhile = bob.screen.exp_string("is back.").expect("a notice");
+    assert!(!meanwhile.contains("any more"), "{meanwhile}");
+    bob.expect("> half a li");
+    bob.screen.send_control('c').expect("typed");
+    bob.expect("> ");
+    bob.leave();
+    drop(daemon);
 }
 
 #[test]

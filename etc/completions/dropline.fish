@@ -24,7 +24,7 @@ function __fish_dropline_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c dropline -n "__fish_dropline_needs_command" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
+complete -c dropline -n "__fish_dropline_needs_command" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this directory) [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_needs_command" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_needs_command" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
 complete -c dropline -n "__fish_dropline_needs_command" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
@@ -51,8 +51,8 @@ complete -c dropline -n "__fish_dropline_needs_command" -a "config" -d 'Print wh
 complete -c dropline -n "__fish_dropline_needs_command" -a "completion" -d 'Print completions for a shell'
 complete -c dropline -n "__fish_dropline_needs_command" -a "man" -d 'Print the manual page'
 complete -c dropline -n "__fish_dropline_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c dropline -n "__fish_dropline_using_subcommand send" -l ttl -d 'For how long it is of use: seconds, or 10m, 2h, 1d' -r
-complete -c dropline -n "__fish_dropline_using_subcommand send" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand send" -l ttl -d 'For how long it is of use: seconds, or 10m, 2h, 1d; at most 36600d' -r
+complete -c dropline -n "__fish_dropline_using_subcommand send" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this directory) [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
 complete -c dropline -n "__fish_dropline_using_subcommand send" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
@@ -65,7 +65,7 @@ never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s i -l instant -d 'From client to client if NAME is online, else through the server'
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s v -l verbose -d 'Say more about what is done'
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand read" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand read" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this directory) [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand read" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand read" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
 complete -c dropline -n "__fish_dropline_using_subcommand read" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
@@ -80,7 +80,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand read" -l json -d 'One 
 complete -c dropline -n "__fish_dropline_using_subcommand read" -s v -l verbose -d 'Say more about what is done'
 complete -c dropline -n "__fish_dropline_using_subcommand read" -s h -l help -d 'Print help'
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -l exec -d 'Run CMD for each message, with its text as standard input, instead of printing it' -r
-complete -c dropline -n "__fish_dropline_using_subcommand follow" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand follow" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this directory) [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
@@ -93,7 +93,7 @@ never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -l json -d 'One JSON object a line'
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -s v -l verbose -d 'Say more about what is done'
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand who" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand who" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this directory) [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand who" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand who" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
 complete -c dropline -n "__fish_dropline_using_subcommand who" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
@@ -106,7 +106,7 @@ never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand who" -l json -d 'One JSON object a line'
 complete -c dropline -n "__fish_dropline_using_subcommand who" -s v -l verbose -d 'Say more about what is done'
 complete -c dropline -n "__fish_dropline_using_subcommand who" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand status" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand status" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this directory) [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand status" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand status" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
 complete -c dropline -n "__fish_dropline_using_subcommand status" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
@@ -118,9 +118,9 @@ always\t'Everywhere'
 never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand status" -s v -l verbose -d 'Say more about what is done'
 complete -c dropline -n "__fish_dropline_using_subcommand status" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand history" -l from -d 'Only from NAME; ~NAME is whoever has said that they are that' -r
+complete -c dropline -n "__fish_dropline_using_subcommand history" -l from -d 'Only from NAME, whether that is verified or not; ~NAME is only who has said so, unverified' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s n -d 'How many at most' -r
-complete -c dropline -n "__fish_dropline_using_subcommand history" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand history" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this directory) [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
@@ -133,7 +133,7 @@ never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand history" -l json -d 'One JSON object a line'
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s v -l verbose -d 'Say more about what is done'
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand count" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand count" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this directory) [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand count" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand count" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
 complete -c dropline -n "__fish_dropline_using_subcommand count" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
@@ -146,7 +146,7 @@ never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand count" -s v -l verbose -d 'Say more about what is done'
 complete -c dropline -n "__fish_dropline_using_subcommand count" -s h -l help -d 'Print help'
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -l drop -d 'Forget the message whose id begins with ID' -r
-complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this directory) [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
@@ -160,7 +160,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand outbox" -l send -d 'Tr
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -l json -d 'One JSON object a line'
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s v -l verbose -d 'Say more about what is done'
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand chat" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand chat" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this directory) [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand chat" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand chat" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
 complete -c dropline -n "__fish_dropline_using_subcommand chat" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
@@ -172,7 +172,7 @@ always\t'Everywhere'
 never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand chat" -s v -l verbose -d 'Say more about what is done'
 complete -c dropline -n "__fish_dropline_using_subcommand chat" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand run" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand run" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this directory) [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand run" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand run" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
 complete -c dropline -n "__fish_dropline_using_subcommand run" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
@@ -184,7 +184,7 @@ always\t'Everywhere'
 never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand run" -s v -l verbose -d 'Say more about what is done'
 complete -c dropline -n "__fish_dropline_using_subcommand run" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand config" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand config" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this directory) [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand config" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand config" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
 complete -c dropline -n "__fish_dropline_using_subcommand config" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
@@ -196,7 +196,7 @@ always\t'Everywhere'
 never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand config" -s v -l verbose -d 'Say more about what is done'
 complete -c dropline -n "__fish_dropline_using_subcommand config" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand completion" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand completion" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this directory) [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand completion" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand completion" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
 complete -c dropline -n "__fish_dropline_using_subcommand completion" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'
@@ -208,7 +208,7 @@ always\t'Everywhere'
 never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand completion" -s v -l verbose -d 'Say more about what is done'
 complete -c dropline -n "__fish_dropline_using_subcommand completion" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand man" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon of this machine, else localhost]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand man" -s d -l server -d 'Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this directory) [default: the socket of a daemon of this machine, else localhost]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand man" -s u -l user -d 'Your name [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand man" -s s -l source -d 'Address for instant messages: that of our side of the connection to the server, and port 8283 or another one that is free, unless they are named; port 0 is any' -r
 complete -c dropline -n "__fish_dropline_using_subcommand man" -l dialect -d 'How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, and with an old server the line dialect'

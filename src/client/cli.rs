@@ -24,8 +24,8 @@ use crate::name::Name;
                   `dropline HOST PORT` opens it for the server there."
 )]
 pub(super) struct Cli {
-    /// Server, with its port if that is not 8282, or the path of its socket [default: the socket of a daemon
-    /// of this machine, else localhost]
+    /// Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this
+    /// directory) [default: the socket of a daemon of this machine, else localhost]
     #[arg(short = 'd', long, global = true, value_name = "HOST[:PORT]|PATH")]
     server: Option<Server>,
 
@@ -102,7 +102,7 @@ pub(super) enum Command {
         /// From client to client if NAME is online, else through the server
         #[arg(short, long)]
         instant: bool,
-        /// For how long it is of use: seconds, or 10m, 2h, 1d
+        /// For how long it is of use: seconds, or 10m, 2h, 1d; at most 36600d
         #[arg(long, value_name = "TIME", value_parser = duration::seconds)]
         ttl: Option<u64>,
         /// Who gets it; several with commas between them
@@ -151,12 +151,12 @@ pub(super) enum Command {
         after_help = "Examples:\n  dropline history --from bob disk full\n  dropline history -n 100 --json"
     )]
     History {
-        /// Only from NAME; ~NAME is whoever has said that they are that
+        /// Only from NAME, whether that is verified or not; ~NAME is only who has said so, unverified
         #[arg(long, value_name = "NAME")]
         from: Option<Sender>,
         /// How many at most
-        #[arg(short = 'n', value_name = "NUMBER", default_value_t = 20)]
-        most: usize,
+        #[arg(short = 'n', value_name = "NUMBER", default_value = "20")]
+        most: std::num::NonZero<usize>,
         /// One JSON object a line
         #[arg(long)]
         json: bool,

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-/// The seconds that a text like `90`, `10m`, `2h` or `1d` means: more than none.
+use crate::wire::session::LONGEST_TTL;
+
+/// The seconds that a text like `90`, `10m`, `2h` or `1d` means: more than none, and no more than a message can be of
+/// use.
 ///
 /// # Errors
 /// What it should look like.
@@ -22,6 +25,9 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
     };
     let number: u64 = number.parse().map_err(|_| HOW.to_owned())?;
     match number.checked_mul(factor) {
+        Some(seconds) if seconds > LONGEST_TTL => {
+            Err(format!("it is at most {}d", LONGEST_TTL / 86_400))
+        }
         Some(seconds) if seconds > 0 && !text.starts_with('+') => Ok(seconds),
         _ => Err(HOW.into()),
     }
@@ -50,6 +56,7 @@ mod tests {
         assert_eq!(read("10m"), Some(600));
         assert_eq!(read("2h"), Some(7_200));
         assert_eq!(read("1d"), Some(86_400));
+        assert!(read("36600d").is_some() && read("36601d").is_none());
         for wrong in [
             "",
             "0",

@@ -118,17 +118,19 @@ impl Failure {
 fn link_status(error: &LinkError) -> u8 {
     match error {
         LinkError::Unsayable(_) | LinkError::Unfit(_) | LinkError::TooLong(_) => exit::BAD_DATA,
-        LinkError::NotAServer(_) | LinkError::NoSession(_) | LinkError::TooOld(_) => exit::PROTOCOL,
+        LinkError::NotAServer(_)
+        | LinkError::NoSession(_)
+        | LinkError::NoPresence(_)
+        | LinkError::TooOld(_) => exit::PROTOCOL,
         LinkError::Later(_) => exit::LATER,
         LinkError::Output(_) | LinkError::Printing(_) | LinkError::Handle(_) => exit::CANNOT_WRITE,
-        LinkError::UnknownUser(_) => exit::NO_USER,
-        LinkError::Denied(_) => exit::NOT_ALLOWED,
+        LinkError::UnknownUser(_) | LinkError::NoFramedName(_) => exit::NO_USER,
+        LinkError::Denied(_) | LinkError::NoSuchMessage(..) => exit::NOT_ALLOWED,
         LinkError::Random(_) => exit::SYSTEM,
         LinkError::Unreachable(..)
         | LinkError::Broken(..)
         | LinkError::Unknown(..)
         | LinkError::Refused(_)
-        | LinkError::NoPresence(_)
         | LinkError::ServerFailed(_) => exit::UNAVAILABLE,
     }
 }

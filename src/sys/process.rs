@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
+
+use super::poll::{self, Want};
 
 /// The number of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -178,6 +181,56 @@ pub(crate) fn most_descriptors() -> io::Result<usize> {
     use nix::sys::resource::{Resource, getrlimit};
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(usize::try_from(hard).unwrap_or(usize::MAX))
+}
+
+/// A process that is no child of ours, by a descriptor that stays the same process's (pidfd_open(2)).
+#[derive(Debug)]
+pub(crate) struct Other(OwnedFd);
+
+impl Other {
+    /// The process that has this number now.
+    ///
+    /// # Errors
+    /// Those of `pidfd_open(2)`: ESRCH when there is none; ENOSYS before Linux 5.3.
+    pub(crate) fn of(number: u32) -> io::Result<Self> {
+        // SAFETY: it touches no memory; what it returns is a new descriptor, or -1.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, number, 0) };
+        let fd = RawFd::try_from(fd).unwrap_or(-1);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is open, and nobody else has it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// Those of `pidfd_send_signal(2)`: ESRCH when it is gone.
+    pub(crate) fn signal(&self, signal: i32) -> io::Result<()> {
+        use std::os::fd::AsRawFd as _;
+        let none = std::ptr::null_mut::<libc::siginfo_t>();
+        // SAFETY: a null pointer for what more there is to say about the signal is allowed.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.0.as_raw_fd(),
+                signal,
+                none,
+                0,
+            )
+        };
+        if done < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+
+    /// Waits until it has ended; `false` when it has not after this time.
+    pub(crate) fn ends_within(&self, time: Duration) -> bool {
+        let ended = poll::wait(&[(self.0.as_fd(), Want::Read)], Some(time));
+        ended.is_ok_and(|ready| ready.has(0))
+    }
 }
 
 /// Limits what the calling process, and those that it forks, may use: `memory` bytes of address space, and

@@ -14,7 +14,9 @@ pub(crate) use nix::sys::signal::Signal;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use signal_hook::SigId;
-pub(crate) use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+pub(crate) use signal_hook::consts::{
+    SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH,
+};
 
 /// All signals blocked, until this is dropped; then the mask is what it was.
 #[derive(Debug)]
@@ -47,6 +49,41 @@ impl Blocked {
     /// Leaves all signals blocked for good. Those that are waited for come through an [`Inbox`].
     pub(crate) fn for_good(self) {
         std::mem::forget(self);
+    }
+}
+
+/// A signal that comes to nobody: it is waited for, and handed on when the time has come.
+#[derive(Debug)]
+pub(crate) struct Held(SigSet);
+
+impl Held {
+    /// Blocks the signal of this number, in the calling thread and those that it starts.
+    ///
+    /// # Errors
+    /// EINVAL for what is no signal.
+    pub(crate) fn new(signal: i32) -> io::Result<Self> {
+        let set = SigSet::from(Signal::try_from(signal)?);
+        set.thread_block()?;
+        Ok(Self(set))
+    }
+
+    /// Waits for the signal, and takes it.
+    ///
+    /// # Errors
+    /// Those of `sigwait(3)`: none that is known for such a signal.
+    pub(crate) fn wait(&self) -> io::Result<()> {
+        self.0.wait()?;
+        Ok(())
+    }
+
+    /// Hands one on to its handlers, which run in the calling thread before this returns.
+    pub(crate) fn deliver(&self) {
+        // None of these calls fails for a signal that there is.
+        let _ = self.0.thread_unblock();
+        for signal in &self.0 {
+            let _ = nix::sys::signal::raise(signal);
+        }
+        let _ = self.0.thread_block();
     }
 }
 

@@ -1,26 +1,33 @@
-//! Whether somebody has started us without a standard output.
+//! Whether somebody has started us without a standard input or output.
 //!
 //! Before `main`, the runtime opens /dev/null in the place of standard descriptors that are closed. What is
-//! printed there is lost, and nobody has asked for that; who wants it lost says so with `>/dev/null`. So it
-//! is looked at before the runtime is.
+//! printed there is lost, and what is read there is empty; nobody has asked for that, and who wants it says so with
+//! `>/dev/null`. So it is looked at before the runtime is.
 
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+static INPUT_IS_CLOSED: AtomicBool = AtomicBool::new(false);
 static OUTPUT_IS_CLOSED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn look() {
     // SAFETY: F_GETFD touches no memory and changes nothing.
-    let closed = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) } == -1;
-    OUTPUT_IS_CLOSED.store(closed, Ordering::Relaxed);
+    let is_closed = |fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1;
+    INPUT_IS_CLOSED.store(is_closed(libc::STDIN_FILENO), Ordering::Relaxed);
+    OUTPUT_IS_CLOSED.store(is_closed(libc::STDOUT_FILENO), Ordering::Relaxed);
 }
 
 // SAFETY: the loader calls what this section lists before `main`. `look` needs nothing that is not there by
-// then: one system call and one atomic.
+// then: system calls and atomics.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static LOOK: extern "C" fn() = look;
+
+/// Whether standard input was closed when this program was started.
+pub(crate) fn input_is_closed() -> bool {
+    INPUT_IS_CLOSED.load(Ordering::Relaxed)
+}
 
 /// Whether standard output was closed when this program was started.
 pub(crate) fn output_is_closed() -> bool {

@@ -3,10 +3,15 @@
 use std::io;
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::unistd::{Pid, tcgetpgrp};
 
 /// How the terminal that is standard input was set at some time.
 #[derive(Clone, Debug)]
-pub(crate) struct Mode(Termios);
+pub(crate) struct Mode {
+    settings: Termios,
+    /// Whose terminal it was.
+    owner: Option<Pid>,
+}
 
 impl Mode {
     /// The mode that it is in now.
@@ -14,13 +19,22 @@ impl Mode {
     /// # Errors
     /// Those of `tcgetattr(3)`: ENOTTY.
     pub(crate) fn of_input() -> io::Result<Self> {
-        Ok(Self(tcgetattr(io::stdin())?))
+        Ok(Self {
+            settings: tcgetattr(io::stdin())?,
+            owner: tcgetpgrp(io::stdin()).ok(),
+        })
     }
 
     /// Whether keys go to a program as they are, and not even Ctrl-C is a signal. Shells leave it one.
     pub(crate) fn is_of_an_editor(&self) -> bool {
         let cooked = LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
-        !self.0.local_flags.intersects(cooked)
+        !self.settings.local_flags.intersects(cooked)
+    }
+
+    /// Whether the terminal belongs to the same group of processes as it did at the time of this mode: no shell has
+    /// taken it back.
+    pub(crate) fn has_its_owner(&self) -> bool {
+        tcgetpgrp(io::stdin()).ok() == self.owner
     }
 
     /// Sets the terminal as it was.
@@ -28,7 +42,7 @@ impl Mode {
     /// # Errors
     /// Those of `tcsetattr(3)`: EIO when the terminal is gone.
     pub(crate) fn restore(&self) -> io::Result<()> {
-        Ok(tcsetattr(io::stdin(), SetArg::TCSANOW, &self.0)?)
+        Ok(tcsetattr(io::stdin(), SetArg::TCSANOW, &self.settings)?)
     }
 }
 

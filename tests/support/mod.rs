@@ -8,6 +8,7 @@ pub(crate) mod namespace;
 mod operator;
 pub(crate) mod proxy;
 pub(crate) mod session;
+pub(crate) mod tmux;
 pub(crate) mod trace;
 pub(crate) mod wire;
 

@@ -11,7 +11,7 @@ use crate::client::outbox::{Outbox, OutboxError, Queued, Stuck};
 use crate::client::view;
 use crate::message::{LARGEST_MAX_BODY, MessageId};
 use crate::name::Name;
-use crate::sys::clock;
+use crate::sys::{clock, stdio};
 use crate::wire::datagram::Letter;
 use crate::wire::line::Unsayable;
 
@@ -305,6 +305,9 @@ fn queued(to: &Name) -> String {
 }
 
 fn read_input() -> Result<Vec<u8>, SendError> {
+    if stdio::input_is_closed() {
+        return Err(SendError::Input(io::Error::other("it is closed")));
+    }
     let mut body = Vec::new();
     let most = LARGEST_MAX_BODY as u64 + 2;
     io::stdin()

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::Server;
+use crate::name::Name;
 use crate::wire::line::Unsayable;
 
 /// Why a request was not done.
@@ -57,6 +58,16 @@ pub(in crate::client) enum LinkError {
     /// The message cannot be said in the framed dialect.
     #[error("{0}")]
     Unfit(&'static str),
+    /// Nobody can have that name in the framed dialect.
+    #[error(
+        "{0} cannot be a name in the framed dialect: there it has 3 to 15 characters out of A-Z a-z 0-9 _ -"
+    )]
+    NoFramedName(Name),
+    /// The server tells nobody of messages of others, nor whether there are any.
+    #[error(
+        "there is no message {0}/{1} that you have sent, or the server does not know it any more"
+    )]
+    NoSuchMessage(Name, u64),
     /// The kernel has no random number for the id of a message.
     #[error("cannot draw an id for the message: {0}")]
     Random(String),

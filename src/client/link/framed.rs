@@ -65,7 +65,10 @@ impl<'s> Conversation<'s> {
     /// Reads a frame, but for its NUL: while that is unread, the server takes nothing for delivered.
     fn hear(&mut self) -> Result<Vec<u8>, LinkError> {
         let mut length = [0; 4];
-        self.read_exact(&mut length)?;
+        let (first, rest) = length.split_at_mut(1);
+        self.read_exact(first)?;
+        // A server writes the length at once.
+        self.read_exact(rest).map_err(|_| self.strange())?;
         // The server answers in the order in which it was asked: the little-endian one.
         let len = match length {
             [hi, lo, 0, 0] => usize::from(u16::from_be_bytes([hi, lo])),
@@ -152,11 +155,7 @@ pub(super) fn register(
     sink: &mut dyn Sink,
     patience: Patience,
 ) -> Result<Registered, LinkError> {
-    if !framed::is_registrable(name) {
-        return Err(LinkError::Unfit(
-            "a name that registers in the framed dialect has 3 to 15 characters out of A-Z a-z 0-9 _ -",
-        ));
-    }
+    registrable(name)?;
     let mut talk = Conversation::begin(server, Command::Register, Some(name), patience)?;
     let code = talk.answer()?;
     if code == framed::IS_ONLINE {
@@ -178,6 +177,14 @@ pub(super) fn register(
     Ok(Registered::Back)
 }
 
+/// Makes sure that a server of this dialect takes the name.
+fn registrable(name: &Name) -> Result<(), LinkError> {
+    match framed::is_registrable(name) {
+        true => Ok(()),
+        false => Err(LinkError::NoFramedName(name.clone())),
+    }
+}
+
 /// Reads what waits for `of`: registers the name for a moment, for there is no other way.
 ///
 /// # Errors
@@ -188,6 +195,7 @@ pub(super) fn fetch(
     sink: &mut dyn Sink,
     patience: Patience,
 ) -> Result<(), LinkError> {
+    registrable(of)?;
     let mut talk = Conversation::begin(server, Command::Register, Some(of), patience)?;
     let code = talk.answer()?;
     if code == framed::DONE {
@@ -237,6 +245,7 @@ pub(super) fn send(
             "the message is too long: the framed dialect carries less than 65535 bytes",
         ));
     }
+    registrable(&letter.to)?;
     let mut talk = Conversation::begin(server, Command::Send, Some(&letter.to), patience)?;
     let code = talk.answer()?;
     if code == framed::NOT_REGISTERED {

@@ -24,8 +24,8 @@ pub(super) fn store(server: &Server, to: &Name, from: &Name, body: &[u8]) -> Res
     let read = stream.read_until(b'\n', &mut reply);
     let understood = match read {
         Ok(_) if reply == line::ACCEPTED => return Ok(()),
-        Ok(_) => server.understand(&reply),
-        Err(e) => server.broken(e),
+        Ok(_) => server.cut_off(&reply, server.ended()),
+        Err(e) => server.cut_off(&reply, server.broken(e)),
     };
     Err(match understood {
         LinkError::Broken(server, error) => LinkError::Unknown(server, error),
@@ -51,13 +51,11 @@ pub(super) fn fetch(server: &Server, of: &Name, sink: &mut dyn Sink) -> Result<b
     };
     let mut peeked = vec![0; 64 * 1024];
     loop {
-        let n = reply
-            .stream
-            .peek(&mut peeked)
-            .map_err(|e| server.broken(e))?;
-        if n == 0 {
-            return Err(server.understand(&reply.begun));
-        }
+        let n = match reply.stream.peek(&mut peeked) {
+            Ok(0) => return Err(reply.cut_off(server.ended())),
+            Ok(n) => n,
+            Err(e) => return Err(reply.cut_off(server.broken(e))),
+        };
         if let Some(found) = reply.step(&peeked[..n], of, sink)? {
             return Ok(found);
         }
@@ -110,10 +108,19 @@ impl Reply<'_> {
         Ok(Some(found))
     }
 
+    /// What it means that nothing more comes.
+    fn cut_off(&self, broken: LinkError) -> LinkError {
+        match self.headed {
+            true => broken,
+            false => self.server.cut_off(&self.begun, broken),
+        }
+    }
+
     fn line(&mut self, line: &[u8], of: &Name, sink: &mut dyn Sink) -> Result<(), LinkError> {
         if !self.headed {
             if Some(line) != line::RETRIEVING.strip_suffix(b"\n") {
-                return Err(self.server.understand(line));
+                // Its newline is what makes it a line, also where there is nothing else.
+                return Err(self.server.understand(&[line, b"\n"].concat()));
             }
             self.headed = true;
             return Ok(());

@@ -198,7 +198,7 @@ impl Link {
     /// What became of the message number `seq` in the mailbox of `to`, which `me` has sent.
     ///
     /// # Errors
-    /// Those of the server: [`LinkError::Denied`] for one that is not ours, or not known any more.
+    /// Those of the server: [`LinkError::NoSuchMessage`] for one that is not ours, or not known any more.
     pub(in crate::client) fn status(
         &self,
         me: &Name,
@@ -206,13 +206,19 @@ impl Link {
         seq: u64,
     ) -> Result<Fate, LinkError> {
         self.young(me, |session| {
-            let to = to.clone();
-            session.say(&Request::Status { to, seq })?;
-            session.fields(|fields| {
+            session.say(&Request::Status {
+                to: to.clone(),
+                seq,
+            })?;
+            let told = session.fields(|fields| {
                 Some(Fate {
                     state: fields.get("state")?.to_owned(),
                     at: fields.number("at"),
                 })
+            });
+            told.map_err(|e| match e {
+                LinkError::Denied(_) => LinkError::NoSuchMessage(to.clone(), seq),
+                e => e,
             })
         })
     }

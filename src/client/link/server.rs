@@ -138,6 +138,30 @@ impl Server {
         LinkError::Broken(self.clone(), error)
     }
 
+    /// What it means that nothing comes after `heard`: that is the beginning of an answer, or the answer of something
+    /// else.
+    pub(super) fn cut_off(&self, heard: &[u8], broken: LinkError) -> LinkError {
+        const ANSWERS: [&[u8]; 8] = [
+            line::ACCEPTED,
+            line::RETRIEVING,
+            line::NO_MORE,
+            line::NO_SUCH_NAME,
+            line::DECLINED,
+            line::INTERNAL_ERROR,
+            b"OK ",
+            b"ERR ",
+        ];
+        let is_answer = |answer: &&[u8]| {
+            let is_in_session = answer.ends_with(b" ") && heard.starts_with(answer);
+            answer.starts_with(heard) || is_in_session
+        };
+        match self.understand(heard) {
+            LinkError::NotAServer(_) if ANSWERS.iter().any(is_answer) => broken,
+            LinkError::Broken(..) => broken,
+            meant => meant,
+        }
+    }
+
     /// What a reply in the line dialect means that is not the one we hoped for.
     pub(super) fn understand(&self, reply: &[u8]) -> LinkError {
         if reply.is_empty() {
@@ -240,6 +264,24 @@ mod tests {
         ] {
             assert!(name(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_cut_off_was_an_answer_or_was_none() {
+        let server: Server = "127.0.0.1:9".parse().expect("a server");
+        for answer in ["", "Message acc", "Retrieving", "OK dropl", "ER"] {
+            let cut = server.cut_off(answer.as_bytes(), server.ended());
+            assert!(matches!(cut, LinkError::Broken(..)), "{answer:?}: {cut}");
+        }
+        for garbage in ["x", "hello", "\n", "\0\0"] {
+            let cut = server.cut_off(garbage.as_bytes(), server.ended());
+            assert!(
+                matches!(cut, LinkError::NotAServer(_)),
+                "{garbage:?}: {cut}"
+            );
+        }
+        let said = server.cut_off(b"Message declined. Not allowed", server.ended());
+        assert!(matches!(said, LinkError::Denied(_)), "{said}");
     }
 
     #[test]

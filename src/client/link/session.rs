@@ -24,6 +24,8 @@ pub(super) struct Session<'s> {
     pub(super) server: &'s Server,
     pub(super) stream: Stream,
     received: Vec<u8>,
+    /// Whether the server has turned out to speak the session dialect.
+    is_known: bool,
 }
 
 impl<'s> Session<'s> {
@@ -43,8 +45,10 @@ impl<'s> Session<'s> {
             server,
             stream: server.ask(&hello, patience)?,
             received: Vec::new(),
+            is_known: false,
         };
         session.fields(|fields| fields.begins_with(VERSION).then_some(()))?;
+        session.is_known = true;
         Ok(session)
     }
 
@@ -75,25 +79,29 @@ impl<'s> Session<'s> {
                     return made;
                 }
                 Ok(None) => {}
-                Err(_) => return Err(self.not_in_session()),
+                Err(_) => return Err(self.not_in_session(None)),
             }
             match (&self.stream).read(&mut chunk) {
-                Ok(0) => return Err(self.not_in_session()),
+                Ok(0) => return Err(self.not_in_session(Some(self.server.ended()))),
                 Ok(n) => self.received.extend_from_slice(&chunk[..n]),
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(self.server.broken(e)),
+                Err(e) => return Err(self.not_in_session(Some(self.server.broken(e)))),
             }
         }
     }
 
-    /// What it means that something else came than an answer: servers that know only the line dialect, and
-    /// those that are too busy to find out what we speak, answer in that one.
-    fn not_in_session(&self) -> LinkError {
+    /// What it means that something else came than an answer, or nothing more (`broken`): servers that know only the
+    /// line dialect, and those that are too busy to find out what we speak, answer in that one.
+    fn not_in_session(&self, broken: Option<LinkError>) -> LinkError {
         let bad_verb = line::Refusal::BadVerb.to_string();
         if self.received == bad_verb.as_bytes() {
             return LinkError::NoSession(self.server.clone());
         }
-        self.server.understand(&self.received)
+        match broken {
+            Some(broken) if self.is_known => broken,
+            Some(broken) => self.server.cut_off(&self.received, broken),
+            None => self.server.understand(&self.received),
+        }
     }
 
     /// Reads an answer that says that something was done.

@@ -1,7 +1,7 @@
 //! What arrives while the menu is open: a thread that follows the listener, shows what is in the inbox, and
 //! notices when the listener is gone.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::presence::Presence;
@@ -19,10 +19,16 @@ const TURN: Duration = Duration::from_secs(2);
 /// How long a child that has closed its pipe may take to end.
 const END: Duration = Duration::from_secs(1);
 
+/// How long the listener may take to say its counts.
+const COUNTING: Duration = Duration::from_millis(300);
+
 /// Whose messages are listened for, and by which listener.
 #[derive(Debug)]
 pub(super) struct Ear {
     state: Mutex<(Name, Option<Awake>)>,
+    /// How many times counts were printed.
+    counted: Mutex<u64>,
+    counts: Condvar,
 }
 
 impl Ear {
@@ -30,6 +36,8 @@ impl Ear {
     pub(super) fn new(name: Name) -> Self {
         Self {
             state: Mutex::new((name, None)),
+            counted: Mutex::default(),
+            counts: Condvar::new(),
         }
     }
 
@@ -43,13 +51,27 @@ impl Ear {
         }
     }
 
-    /// Asks for the listener's counts, which are printed when they come; whether anybody listens.
+    /// Asks for the listener's counts, and waits a moment until they are printed; whether anybody listens.
     pub(super) fn ask_counts(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state
-            .1
-            .as_ref()
-            .is_some_and(|awake| awake.ask_counts().is_ok())
+        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = *counted;
+        let is_asked = {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let awake = state.1.as_ref();
+            awake.is_some_and(|awake| awake.ask_counts().is_ok())
+        };
+        if is_asked {
+            let same = |counted: &mut u64| *counted == before;
+            // Where they come later, they are printed above the prompt.
+            let _ = self.counts.wait_timeout_while(counted, COUNTING, same);
+        }
+        is_asked
+    }
+
+    /// Counts were printed.
+    fn note_counts(&self) {
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.counts.notify_all();
     }
 
     fn name(&self) -> Name {
@@ -83,7 +105,10 @@ pub(super) fn follow(
                             screen.complain(&e.to_string());
                         }
                     }
-                    News::Counts(text) => screen.tell(&format!("Datagrams: {text}.")),
+                    News::Counts(text) => {
+                        screen.tell(&format!("Datagrams: {text}."));
+                        ear.note_counts();
+                    }
                     News::Trouble(text) => screen.complain(&format!(
                         "instant messages cannot be taken, and go to the server: {text}"
                     )),

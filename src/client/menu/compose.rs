@@ -14,7 +14,7 @@ pub(super) fn message(prompt: &mut Prompt) -> Result<Option<String>, MenuError> 
     match prompt.text("Message: ")? {
         Typed::Text(text) if text.trim_end_matches('\n').is_empty() => lines(prompt),
         Typed::Text(text) => Ok(Some(text.trim_end_matches('\n').to_owned())),
-        Typed::Interrupt | Typed::End => thrown_away(prompt),
+        Typed::Interrupt | Typed::End => thrown_away(prompt, Draft::default()),
     }
 }
 
@@ -35,7 +35,7 @@ pub(super) fn lines(prompt: &mut Prompt) -> Result<Option<String>, MenuError> {
             }
             // As mail(1) has it.
             Typed::End => return finished(&draft),
-            Typed::Interrupt => return thrown_away(prompt),
+            Typed::Interrupt => return thrown_away(prompt, draft),
         }
     }
 }
@@ -49,9 +49,20 @@ fn finished(draft: &Draft) -> Result<Option<String>, MenuError> {
     Ok(Some(text))
 }
 
-fn thrown_away(prompt: &mut Prompt) -> Result<Option<String>, MenuError> {
+/// What was written is not sent, and can be had back.
+fn thrown_away(prompt: &mut Prompt, mut draft: Draft) -> Result<Option<String>, MenuError> {
     prompt.forget_ahead();
-    view::tell("The message was thrown away.")?;
+    let last = prompt.last_text();
+    if !last.is_empty() {
+        draft.lines.push(last);
+    }
+    let text = draft.lines.join("\n");
+    if text.trim().is_empty() {
+        view::tell("The message was thrown away.")?;
+        return Ok(None);
+    }
+    prompt.remember(&text);
+    view::tell("The message was thrown away; the arrow up brings it back.")?;
     Ok(None)
 }
 

@@ -1,13 +1,15 @@
-//! Giving the terminal back when the menu is killed, and cannot do it: a child that does nothing else.
+//! Giving the terminal back when the menu is killed, and cannot do it: a child that does nothing else. A pager that
+//! has the terminal then is ended, in the way in which the menu ends it.
 
 use std::io::{self, Read as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use super::farewell::PASTE_OFF;
 use crate::client::view;
-use crate::sys::process::{self, Side};
-use crate::sys::signal::Blocked;
+use crate::sys::process::{self, Other, Side};
+use crate::sys::signal::{Blocked, SIGKILL, SIGTERM};
 use crate::sys::terminal::Mode;
 
 /// The menu's side of the keeper, which sees it vanish with the menu.
@@ -28,7 +30,10 @@ impl Keeper {
         let mode = Mode::of_input()?;
         let (ours, theirs) = UnixStream::pair()?;
         match process::fork()? {
-            Side::Parent(_) => Ok(Self { _menu: ours }),
+            Side::Parent(_) => {
+                view::tell_of_pagers(ours.try_clone()?);
+                Ok(Self { _menu: ours })
+            }
             Side::Child => {
                 // By what ends, or stops, the menu it is not to be ended, nor for what it does to a terminal
                 // that has passed on to a shell.
@@ -44,19 +49,35 @@ impl Keeper {
     }
 }
 
-/// Waits for the menu's end. A terminal that is still in the editor's hands after that is given back; another
-/// one is none of ours.
+/// Waits for the menu's end. A terminal that is still in the editor's hands after that, or in those of a pager, is
+/// given back; another one is none of ours.
 fn keep(mut menu: UnixStream, mode: &Mode) {
-    loop {
-        match menu.read(&mut [0]) {
-            Ok(0) => break,
-            Err(e) if e.kind() != io::ErrorKind::Interrupted => break,
-            _ => {}
+    let mut pager = None;
+    let mut number = [0; 4];
+    while menu.read_exact(&mut number).is_ok() {
+        pager = match u32::from_ne_bytes(number) {
+            0 => None,
+            number => Other::of(number).ok(),
+        };
+    }
+    if let Some(pager) = pager.filter(|pager| !pager.ends_within(Duration::ZERO)) {
+        end(&pager);
+        if mode.has_its_owner() {
+            // Where that does not work, there is nobody to tell.
+            let _ = mode.restore();
         }
+        return;
     }
     if Mode::of_input().is_ok_and(|now| now.is_of_an_editor()) && mode.restore().is_ok() {
-        // Where that does not work, there is nobody to tell.
         let _ = view::raw(PASTE_OFF.as_bytes());
         let _ = view::raw(b"\r\n");
+    }
+}
+
+/// Ends a pager, which may take some time to give the screen back.
+fn end(pager: &Other) {
+    if pager.signal(SIGTERM).is_ok() && !pager.ends_within(view::LAST_PAGE) {
+        let _ = pager.signal(SIGKILL);
+        pager.ends_within(view::LAST_PAGE);
     }
 }

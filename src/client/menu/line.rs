@@ -1,61 +1,188 @@
-//! The line that is being typed, as the editor tells of it: what is in it, and where it is on the screen.
+//! The line that is being typed, as the editor tells of it, so that nothing above it is ever cleared.
 //!
-//! The editor clears the rows that the line had when it was drawn last. Most terminals wrap text anew when they
-//! get wider, and then the line has fewer rows: what is above it would be cleared as well, and that may be a
-//! message. So the cursor is moved down by as many rows before.
+//! To draw the line anew, the editor goes up by as many rows as it has counted, and clears them. What a terminal
+//! that changes its size does meanwhile, it does not know, and some do it before they tell. So
+//! - each row ends with a line's end ([`rows`](super::rows)), and is joined with no other: there may be more rows
+//!   than the editor has counted, of which some stay visible, but there are never fewer;
+//! - a terminal that becomes lower may cut off rows below the cursor, down to which the editor would go, now or
+//!   before it goes up: where there are such, room is made for them first;
+//! - the rows are broken at the width that the editor knows. It learns of another one by a signal, which
+//!   [`resizes`](super::resizes) hands on.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use rustyline::GraphemeClusterMode;
+use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
-use rustyline::{Completer, Context, Helper, Highlighter, Validator};
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use rustyline::{Completer, Context, Helper, Validator};
 
 use super::names::Names;
+use super::resizes::Told;
+use super::rows::{Place, Rows};
 use crate::client::view;
 use crate::sys::terminal;
 
+/// By when the editor has looked at a signal, whatever else there was to do.
+const LOOKED: Duration = Duration::from_secs(1);
+
 /// What the editor asks, and tells.
-#[derive(Completer, Helper, Highlighter, Validator)]
+#[derive(Completer, Helper, Validator)]
 pub(super) struct Line {
     /// Completes names.
     #[rustyline(Completer)]
     pub(super) names: Names,
-    seen: Mutex<Seen>,
+    drawn: Arc<Drawn>,
 }
 
-#[derive(Debug, Default)]
-struct Seen {
+/// The line as it was drawn.
+#[derive(Debug)]
+pub(super) struct Drawn {
+    mode: GraphemeClusterMode,
+    told: Told,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    prompt: String,
     text: String,
-    /// How wide the prompt is, in columns.
-    prompt: usize,
-    /// How wide the terminal was; 0 while nothing was drawn.
+    /// Where the cursor is, in bytes of the text.
+    at: usize,
+    /// How wide the editor takes the terminal to be.
     columns: usize,
+    /// How narrow it may take it to be instead, as it has perhaps not looked yet, and since when.
+    narrowest: Option<(usize, Instant)>,
+    /// How many times it had been told, when we knew how wide.
+    told: usize,
 }
 
 impl Line {
-    /// A line in which these names are completed.
-    pub(super) fn new(names: Names) -> Self {
+    /// A line in which these names are completed, in an editor that takes characters to be as wide as that.
+    pub(super) fn new(names: Names, mode: GraphemeClusterMode, told: Told) -> Self {
+        let drawn = Drawn {
+            mode,
+            told,
+            state: Mutex::default(),
+        };
         Self {
             names,
-            seen: Mutex::default(),
+            drawn: Arc::new(drawn),
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The line as it was drawn, for whoever prints above it.
+    pub(super) fn drawn(&self) -> Arc<Drawn> {
+        Arc::clone(&self.drawn)
     }
 
     /// An empty line behind this prompt.
     pub(super) fn begin(&self, prompt: &str) {
-        *self.seen() = Seen {
-            prompt: prompt.width(),
-            ..Seen::default()
+        let told = self.drawn.told.last().times;
+        *self.drawn.state() = State {
+            prompt: prompt.to_owned(),
+            columns: terminal::size().columns,
+            told,
+            ..State::default()
         };
     }
 
     /// Whether nothing is in it.
     pub(super) fn is_empty(&self) -> bool {
-        self.seen().text.is_empty()
+        self.drawn.state().text.is_empty()
+    }
+
+    /// What is in it.
+    pub(super) fn text(&self) -> String {
+        self.drawn.state().text.clone()
+    }
+}
+
+impl Drawn {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rows(&self, columns: usize) -> Rows {
+        Rows {
+            columns,
+            mode: self.mode,
+        }
+    }
+
+    /// Makes room for what the editor does before it clears the line: it goes down to the last row, and from there
+    /// up by all rows that it has counted.
+    pub(super) fn make_room(&self) {
+        let room = self.room(&self.state());
+        // Where the terminal is gone, the editor finds out.
+        let _ = view::raw(room.as_bytes());
+    }
+
+    fn room(&self, state: &State) -> String {
+        /// Down by a row, which there is after that (IND); the column stays.
+        const DOWN: &str = "\x1bD";
+        let counted = state
+            .narrowest
+            .map_or(state.columns, |(columns, _)| columns);
+        let row = |columns, end| {
+            let text = state.text.get(..end).unwrap_or(&state.text);
+            self.rows(columns).cursor(&state.prompt, text).row
+        };
+        let below = row(counted, state.text.len()).saturating_sub(row(counted, state.at));
+        let missing = row(counted, state.at).saturating_sub(row(state.columns, state.at));
+        let mut room = DOWN.repeat(missing + below);
+        if below > 0 {
+            room.push_str(&format!("\x1b[{below}A"));
+        }
+        room
+    }
+
+    /// The editor is about to draw `text`, with the cursor at `at`.
+    fn draws(&self, text: &str, at: usize) {
+        let told = self.told.last();
+        let mut state = self.state();
+        // Room for what is there now, and was drawn before.
+        let room = self.room(&state);
+        if told.times == state.told {
+            let is_over = |since: &Instant| since.elapsed() > LOOKED;
+            state.narrowest.take_if(|(_, since)| is_over(since));
+        } else if text == state.text {
+            // This is what it does when it is told: it asks the terminal, and draws.
+            state.columns = terminal::size().columns;
+            state.narrowest = None;
+            state.told = told.times;
+        } else if self.is_low(&state, told.columns) {
+            // It has drawn nothing then; or it has not looked yet, as there is much to read.
+            let narrowest = told.columns.min(state.columns);
+            state.narrowest = (told.columns != state.columns).then(|| (narrowest, Instant::now()));
+            state.columns = told.columns;
+            state.told = told.times;
+        }
+        text.clone_into(&mut state.text);
+        state.at = at;
+        drop(state);
+        // Where the terminal is gone, the editor finds out.
+        let _ = view::raw(room.as_bytes());
+    }
+
+    /// The editor is about to move the cursor to `at`.
+    fn moves(&self, at: usize) {
+        let mut state = self.state();
+        let room = self.room(&state);
+        let is_down = at > std::mem::replace(&mut state.at, at);
+        drop(state);
+        if is_down {
+            let _ = view::raw(room.as_bytes());
+        }
+    }
+
+    /// Whether the line has one row, with this many columns as well.
+    fn is_low(&self, state: &State, columns: usize) -> bool {
+        [columns, state.columns].iter().all(|&columns| {
+            let end = self.rows(columns).cursor(&state.prompt, &state.text);
+            end.row == 0
+        })
     }
 }
 
@@ -64,59 +191,31 @@ impl Hinter for Line {
 
     /// Hints at nothing. The editor calls this before it draws.
     fn hint(&self, text: &str, at: usize, _: &Context<'_>) -> Option<String> {
-        let columns = terminal::size().columns;
-        let mut seen = self.seen();
-        let before = std::mem::replace(&mut seen.columns, columns);
-        if columns > before && before > 0 && seen.text == text {
-            let typed = text.get(..at).unwrap_or(text);
-            let row = |columns| row_behind(seen.prompt, typed, columns);
-            let mut surplus = row(before).saturating_sub(row(columns));
-            if surplus > 0 && typed.width() > typed.chars().count() {
-                // Around wide characters terminals differ by a row: rather a row too many than a message lost.
-                surplus += 1;
-            }
-            // Where the terminal is gone, the editor finds out.
-            let _ = view::raw("\n".repeat(surplus).as_bytes());
-        }
-        text.clone_into(&mut seen.text);
+        self.drawn.draws(text, at);
         None
     }
 }
 
-/// In which row the cursor is behind a prompt of this width and `text`, counted from that of the prompt.
-fn row_behind(prompt: usize, text: &str, columns: usize) -> usize {
-    /// What the editor takes a tab for.
-    const TAB: usize = 8;
-    let (mut row, mut column) = (prompt / columns, prompt % columns);
-    for c in text.chars() {
-        let width = match c {
-            '\n' => {
-                (row, column) = (row + 1, 0);
-                continue;
-            }
-            '\t' => TAB - column % TAB,
-            c => c.width().unwrap_or_default(),
-        };
-        column += width;
-        if column > columns {
-            (row, column) = (row + 1, width);
-        }
+impl Highlighter for Line {
+    /// Breaks the prompt into rows.
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
+        let mut state = self.drawn.state();
+        prompt.clone_into(&mut state.prompt);
+        let (laid, _) = self.drawn.rows(state.columns).lay(prompt, Place::default());
+        laid.into()
     }
-    row + usize::from(column == columns)
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// Breaks the line into rows; it has no colours.
+    fn highlight<'l>(&self, text: &'l str, _: usize) -> Cow<'l, str> {
+        let state = self.drawn.state();
+        let rows = self.drawn.rows(state.columns);
+        let (_, behind) = rows.lay(&state.prompt, Place::default());
+        rows.lay(text, behind).0.into()
+    }
 
-    #[test]
-    fn the_cursor_is_found() {
-        assert_eq!(row_behind(2, "", 40), 0);
-        assert_eq!(row_behind(2, &"x".repeat(37), 40), 0);
-        assert_eq!(row_behind(2, &"x".repeat(38), 40), 1);
-        assert_eq!(row_behind(2, "a\nb", 40), 1);
-        // Wide characters do not fit into the last column.
-        assert_eq!(row_behind(0, "あああ", 5), 1);
-        assert_eq!(row_behind(2, "\t\t", 15), 1);
+    /// Nothing changes. The editor calls this when the cursor moves.
+    fn highlight_char(&self, _: &str, at: usize, _: CmdKind) -> bool {
+        self.drawn.moves(at);
+        false
     }
 }

@@ -19,7 +19,7 @@ const OFTEN: Duration = Duration::from_secs(1);
 /// After which time one tries again when the server did not answer, at first.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// The same, at last.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How many senders are named.
 const MOST_NAMES: usize = 3;
 
@@ -103,7 +103,8 @@ impl Lookout {
     }
 }
 
-/// Looks, in one session after the other.
+/// Looks, in one session after the other, and tells once when there is none to be had, and once when there is one
+/// again.
 fn look(shared: &Shared, link: &Link, screen: &Screen) {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -125,9 +126,20 @@ fn look(shared: &Shared, link: &Link, screen: &Screen) {
         match link.attend(&name, &mut view) {
             // An old server does not say what waits.
             Err(LinkError::TooOld(_)) => return,
-            // The menu says so when it is of interest: here it is tried again.
+            // It may just have been started anew.
             Ok(()) | Err(_) if view.answered => pause = FIRST_PAUSE,
-            Ok(()) | Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
+            Ok(()) => pause = (pause * 2).min(LONGEST_PAUSE),
+            Err(e) => {
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                let is_away = matches!(e, LinkError::Unreachable(..) | LinkError::Broken(..));
+                if is_away && !screen.is_server_gone() {
+                    screen.told_of_server(true);
+                    screen.tell(&format!(
+                        "The server {} does not answer any more; messages are kept here until it is back.",
+                        link.server()
+                    ));
+                }
+            }
         }
         shared.wait(pause, &name);
     }
@@ -158,6 +170,11 @@ impl Attend for View<'_> {
 
     fn count(&mut self, count: u64) -> bool {
         self.answered = true;
+        if self.screen.is_server_gone() {
+            self.screen.told_of_server(false);
+            let server = self.link.server();
+            self.screen.tell(&format!("The server {server} is back."));
+        }
         if self.screen.is_talk() {
             if count > 0 {
                 // What does not go now goes in a second.

@@ -10,9 +10,12 @@ mod line;
 mod look;
 mod lookout;
 mod names;
+mod patience;
 mod postman;
 mod presence;
 mod prompt;
+mod resizes;
+mod rows;
 mod screen;
 mod talk;
 mod words;
@@ -29,6 +32,7 @@ use self::lookout::Lookout;
 use self::postman::Postman;
 use self::presence::Presence;
 use self::prompt::{Prompt, Typed};
+use self::resizes::Told;
 use super::command::look::who;
 use super::command::outbox;
 use super::inbox::Inbox;
@@ -96,7 +100,9 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
     } = start;
     // Without it, a menu that is killed leaves the terminal as it is.
     let _keeper = Keeper::fork().ok();
-    let mut prompt = Prompt::new(&link)?;
+    let told = Told::default();
+    let resized = resizes::hold()?;
+    let mut prompt = Prompt::new(&link, &told)?;
     let user = match user {
         Some(user) => user,
         None => match prompt.name("Your name: ")? {
@@ -105,7 +111,8 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         },
     };
     prompt.ask_for(&user);
-    let greeted = link.greet(&user);
+    let sentence = format!("Asking {user}@{} ... Ctrl-C leaves.", link.server());
+    let greeted = patience::while_saying(&sentence, || link.greet(&user));
     let mut menu = Menu {
         link,
         named,
@@ -128,8 +135,11 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
     } else {
         farewell::on_signals(Arc::clone(menu.prompt.screen()), None)?;
     }
+    resizes::hand_on(resized, &told)?;
     menu.postman = Some(Postman::start(menu.prompt.screen())?);
     let screen = menu.prompt.screen();
+    // What has happened is told of below.
+    screen.told_of_server(greeted.is_err());
     menu.lookout = Some(Lookout::start(&menu.link, &menu.user, waiting, screen)?);
     menu.say_hello(waiting)?;
     match greeted {
@@ -254,6 +264,8 @@ impl Menu {
     }
 
     fn run(&mut self) -> Result<(), MenuError> {
+        // Whether what can be chosen is on the screen already.
+        let mut is_shown = false;
         loop {
             let columns = terminal::size().columns;
             let has_presence = self.here.is_some();
@@ -261,7 +273,9 @@ impl Menu {
             if let (Some(lookout), Some(waiting)) = (&self.lookout, waiting) {
                 lookout.told(waiting);
             }
-            view::show(&words::choices(waiting, has_presence, columns))?;
+            if !std::mem::take(&mut is_shown) {
+                view::show(&words::choices(waiting, has_presence, columns))?;
+            }
             let Typed::Text(line) = self.prompt.choice("> ")? else {
                 return Ok(());
             };
@@ -302,13 +316,26 @@ impl Menu {
                         view::complain(&e);
                     }
                 }
-                Choice::Help => view::show(words::help(terminal::size().columns))?,
+                Choice::Help => is_shown = self.help()?,
                 Choice::Status => self.status()?,
                 Choice::Register(name) => self.register(&name)?,
                 Choice::Deregister => self.deregister()?,
                 Choice::Wrong(why) => view::tell(&why)?,
             }
         }
+    }
+
+    /// Explains what can be typed. Returns whether it has filled the screen, so that the choices, which it has as
+    /// well, would push it away.
+    fn help(&self) -> Result<bool, MenuError> {
+        let size = terminal::size();
+        let text = format!("{}\n", words::help(size.columns));
+        let has_presence = self.here.is_some();
+        let choices = words::choices(None, has_presence, size.columns);
+        let screen = self.prompt.screen();
+        screen.lend(|| view::page(text.as_bytes()))?;
+        let needed = text.lines().count() + choices.lines().count();
+        Ok(needed >= size.rows)
     }
 
     fn leave(&self) {

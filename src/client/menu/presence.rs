@@ -152,7 +152,8 @@ impl Presence {
                      !register {name} brings them here."
                 )),
                 Ok(Kept::Ours(_)) if !was_online => screen.tell(&format!("{name} is online.")),
-                Err(e) if was_online => screen.complain(&format!(
+                // Of a server that is away the lookout tells.
+                Err(e) if was_online && !screen.is_server_gone() => screen.complain(&format!(
                     "{e}; others see {name} offline until that is over"
                 )),
                 _ => {}

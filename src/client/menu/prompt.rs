@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
-use rustyline::{CompletionType, Config, Editor};
+use rustyline::{ColorMode, CompletionType, Config, Editor};
 
 use super::MenuError;
 use super::line::Line;
 use super::names::Names;
+use super::resizes::Told;
 use super::screen::Screen;
 use crate::client::link::Link;
 use crate::client::view;
@@ -39,15 +40,20 @@ impl Prompt {
     ///
     /// # Errors
     /// When the terminal cannot be used.
-    pub(super) fn new(link: &Link) -> Result<Self, MenuError> {
+    pub(super) fn new(link: &Link, told: &Told) -> Result<Self, MenuError> {
         let config = Config::builder()
             .auto_add_history(true)
             .completion_type(CompletionType::List)
+            // Without colours it would not let us break the line into rows.
+            .color_mode(ColorMode::Forced)
             .build();
+        let mode = config.grapheme_cluster_mode();
         let mut editor = Editor::with_config(config)?;
-        editor.set_helper(Some(Line::new(Names::of(link))));
+        let line = Line::new(Names::of(link), mode, told.clone());
+        let drawn = line.drawn();
+        editor.set_helper(Some(line));
         let printer = editor.create_external_printer().ok();
-        let screen = Screen::new(printer.map(|printer| Box::new(printer) as _));
+        let screen = Screen::new(printer.map(|printer| Box::new(printer) as _), drawn);
         Ok(Self {
             editor,
             screen: Arc::new(screen),
@@ -70,7 +76,8 @@ impl Prompt {
         typed
     }
 
-    /// As [`text`](Self::text), where Ctrl-C throws away what is typed, and another line can be typed.
+    /// As [`text`](Self::text), where Ctrl-C throws away what is typed (the arrow up brings it back), and another line
+    /// can be typed.
     ///
     /// # Errors
     /// When the terminal is gone.
@@ -99,6 +106,8 @@ impl Prompt {
             if typed != Typed::Interrupt || is_empty {
                 return Ok(typed);
             }
+            let text = self.last_text();
+            self.remember(&text);
             self.screen.go_on();
         }
     }
@@ -152,6 +161,11 @@ impl Prompt {
     /// Forgets what was pasted and not yet used.
     pub(super) fn forget_ahead(&mut self) {
         self.ahead.clear();
+    }
+
+    /// What was in the line when it was left.
+    pub(super) fn last_text(&self) -> String {
+        self.editor.helper().map(Line::text).unwrap_or_default()
     }
 
     /// Makes `text` come back with the arrow that points up.

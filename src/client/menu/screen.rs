@@ -5,11 +5,12 @@
 //! shown only after the editor has stood still for a moment with it. While the terminal is lent, to a pager,
 //! nothing is printed: notices wait until it is given back, and so do messages, which nobody has seen until then.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustyline::ExternalPrinter;
 
+use super::line::Drawn;
 use crate::client::note::Note;
 use crate::client::view;
 use crate::message::MessageId;
@@ -24,6 +25,7 @@ const LAST_WORK: Duration = Duration::from_secs(5);
 /// What can be printed on at any time, from any thread.
 pub(super) struct Screen {
     printer: Mutex<Option<Box<dyn ExternalPrinter + Send>>>,
+    drawn: Arc<Drawn>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -51,13 +53,16 @@ struct State {
     last_sender: Option<Name>,
     /// With whom one talks.
     partner: Option<Name>,
+    /// Whether the person was told that the server does not answer.
+    is_server_gone: bool,
 }
 
 impl Screen {
     /// The terminal; with no editor that can print, what comes is simply written.
-    pub(super) fn new(printer: Option<Box<dyn ExternalPrinter + Send>>) -> Self {
+    pub(super) fn new(printer: Option<Box<dyn ExternalPrinter + Send>>, drawn: Arc<Drawn>) -> Self {
         Self {
             printer: Mutex::new(printer),
+            drawn,
             state: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -169,8 +174,9 @@ impl Screen {
             state.held.push(text.to_owned());
             return;
         }
+        let is_prompting = state.prompting;
         drop(state);
-        put(&mut printer, text);
+        self.put(&mut printer, text, is_prompting);
     }
 
     /// Prints an error above the prompt.
@@ -193,7 +199,7 @@ impl Screen {
             (state.turns, state.prompting)
         };
         for (_, text) in messages {
-            put(&mut printer, text);
+            self.put(&mut printer, text, was_prompting);
         }
         drop(printer);
         let mut state = self.state();
@@ -253,6 +259,16 @@ impl Screen {
         self.state().partner.is_some()
     }
 
+    /// The person was told whether the server answers.
+    pub(super) fn told_of_server(&self, is_gone: bool) {
+        self.state().is_server_gone = is_gone;
+    }
+
+    /// Whether the person was told that the server does not answer.
+    pub(super) fn is_server_gone(&self) -> bool {
+        self.state().is_server_gone
+    }
+
     /// A message as it is shown here.
     pub(super) fn letter(&self, note: &Note<'_>) -> String {
         match &self.state().partner {
@@ -265,15 +281,23 @@ impl Screen {
     pub(super) fn noted(&self, ids: &[MessageId]) {
         self.state().handed.retain(|id| !ids.contains(id));
     }
-}
 
-/// Hands `text` to the editor, or writes it where there is none, or it does not edit.
-fn put(printer: &mut Option<Box<dyn ExternalPrinter + Send>>, text: &str) {
-    let printed = printer
-        .as_mut()
-        .map(|printer| printer.print(format!("{text}\n")));
-    if !matches!(printed, Some(Ok(()))) {
-        // Where the terminal is gone, the menu will find out.
-        let _ = view::show(text);
+    /// Hands `text` to the editor, or writes it where there is none, or it does not edit.
+    fn put(
+        &self,
+        printer: &mut Option<Box<dyn ExternalPrinter + Send>>,
+        text: &str,
+        is_prompting: bool,
+    ) {
+        if is_prompting {
+            self.drawn.make_room();
+        }
+        let printed = printer
+            .as_mut()
+            .map(|printer| printer.print(format!("{text}\n")));
+        if !matches!(printed, Some(Ok(()))) {
+            // Where the terminal is gone, the menu will find out.
+            let _ = view::show(text);
+        }
     }
 }

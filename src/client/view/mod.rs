@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 pub(super) use self::json::{Body, object};
-pub(super) use self::pager::{end as end_pager, is_open as is_paging, page};
+pub(super) use self::pager::{
+    LAST_PAGE, end as end_pager, is_open as is_paging, page, tell as tell_of_pagers,
+};
 pub(super) use self::printer::{Form, Printer};
 pub(super) use self::time::{moment, rfc3339};
 use super::note::Note;

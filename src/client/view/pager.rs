@@ -1,6 +1,7 @@
 //! What is longer than the screen.
 
 use std::io::{self, Write as _};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,10 +15,25 @@ use crate::sys::terminal;
 /// How often it is looked whether the pager has ended.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long a pager may take to give the terminal back.
-const LAST_PAGE: Duration = Duration::from_secs(1);
+pub(in crate::client) const LAST_PAGE: Duration = Duration::from_secs(1);
 
 /// The pager that has the terminal.
 static OPEN: Mutex<Option<Child>> = Mutex::new(None);
+/// Who is told of it.
+static TOLD: Mutex<Option<UnixStream>> = Mutex::new(None);
+
+/// Tells somebody from now on which process is the pager, in four bytes of the machine's order each time that this
+/// changes; 0 is none.
+pub(in crate::client) fn tell(whom: UnixStream) {
+    *TOLD.lock().unwrap_or_else(PoisonError::into_inner) = Some(whom);
+}
+
+fn tell_number(number: u32) {
+    if let Some(whom) = &mut *TOLD.lock().unwrap_or_else(PoisonError::into_inner) {
+        // Without them, the pager outlives a menu that is killed.
+        let _ = whom.write_all(&number.to_ne_bytes());
+    }
+}
 
 /// Shows text on the terminal: through $PAGER where it is longer than the screen.
 ///
@@ -60,6 +76,7 @@ fn through_pager(text: &[u8]) -> bool {
         .stdin(Stdio::piped())
         .spawn();
     let Ok(mut child) = child else { return false };
+    tell_number(child.id());
     let input = child.stdin.take();
     *open() = Some(child);
     if let Some(mut input) = input {
@@ -72,6 +89,7 @@ fn through_pager(text: &[u8]) -> bool {
         let ended = open.as_mut().map_or(Ok(None), Child::try_wait);
         if !matches!(ended, Ok(None)) || open.is_none() {
             *open = None;
+            tell_number(0);
             return matches!(ended, Ok(Some(end)) if end.success());
         }
         drop(open);

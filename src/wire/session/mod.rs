@@ -11,7 +11,7 @@ mod request;
 pub(crate) use answer::{
     Answer, Fields, Line, Message, decode_answer, encode_message, encode_stored,
 };
-pub(crate) use parse::{Parsed, decode_request};
+pub(crate) use parse::{LONGEST_TTL, Parsed, decode_request};
 pub(crate) use request::{Request, encode_request};
 
 use std::fmt;

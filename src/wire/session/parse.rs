@@ -9,7 +9,7 @@ use crate::name::Name;
 /// How many bytes of a body that is too long the server still reads, to find the next request.
 const LONGEST_SKIP: usize = 64 << 20;
 /// How far into the future a message can expire, in seconds: a hundred years.
-const LONGEST_TTL: u64 = 100 * 366 * 24 * 3_600;
+pub(crate) const LONGEST_TTL: u64 = 100 * 366 * 24 * 3_600;
 
 /// What the bytes that a client has sent begin with.
 #[derive(Clone, Debug, PartialEq, Eq)]
