@@ -38,9 +38,9 @@ impl Menu {
     pub(crate) fn of(command: Command, daemon: &Daemon, user: &str) -> Self {
         let mut screen = spawn(command);
         let regex = r"instant messages on ([0-9.]+:[0-9]+)";
-        let (_, line) = screen.exp_regex(regex).expect("who and where");
+        let (before, line) = screen.exp_regex(regex).expect("who and where");
         let address = line.rsplit(' ').next().and_then(|text| text.parse().ok());
-        let so_far = screen.exp_string("?  Help").expect("the menu");
+        let so_far = before + &screen.exp_string("?  Help").expect("the menu");
         Self {
             screen,
             pid: find(daemon, user),

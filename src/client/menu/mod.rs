@@ -21,6 +21,7 @@ mod talk;
 mod words;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustyline::error::ReadlineError;
@@ -125,16 +126,18 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
     };
     // What arrives from here on is shown below the first line.
     let waiting = greeted.as_ref().ok().and_then(|_| menu.count());
-    if menu.link.dialect() != Dialect::Line && menu.has_inbox() {
+    let listeners = if menu.link.dialect() != Dialect::Line && menu.has_inbox() {
         let side = greeted.as_ref().ok().copied().flatten();
         let socket = source.bind(side.or_else(|| menu.link.our_side()))?;
         // From here to the fork there must be no thread.
         let listeners = Listeners::fork(&socket).map_err(MenuError::Listener)?;
-        drop(socket);
-        menu.begin_listening(listeners)?;
+        menu.here = Some(Here::at(listeners.address(), &menu.user, &menu.link));
+        Some(listeners)
     } else {
-        farewell::on_signals(Arc::clone(menu.prompt.screen()), None)?;
-    }
+        None
+    };
+    let presence = menu.here.as_ref().map(|here| Arc::clone(&here.presence));
+    farewell::on_signals(Arc::clone(menu.prompt.screen()), presence)?;
     resizes::hand_on(resized, &told)?;
     menu.postman = Some(Postman::start(menu.prompt.screen())?);
     let screen = menu.prompt.screen();
@@ -142,6 +145,9 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
     screen.told_of_server(greeted.is_err());
     menu.lookout = Some(Lookout::start(&menu.link, &menu.user, waiting, screen)?);
     menu.say_hello(waiting)?;
+    if let Some(listeners) = listeners {
+        menu.begin_listening(listeners)?;
+    }
     match greeted {
         Ok(_) => menu.come_in()?,
         Err(e) => {
@@ -162,6 +168,16 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
 struct Here {
     ear: Arc<Ear>,
     presence: Arc<Presence>,
+}
+
+impl Here {
+    /// Nobody listens there yet.
+    fn at(address: SocketAddr, user: &Name, link: &Link) -> Self {
+        Self {
+            ear: Arc::new(Ear::new(user.clone())),
+            presence: Arc::new(Presence::new(link.clone(), address)),
+        }
+    }
 }
 
 struct Menu {
@@ -198,24 +214,18 @@ impl Menu {
         }
     }
 
-    /// Starts what goes on beside the menu.
-    fn begin_listening(&mut self, listeners: Listeners) -> Result<(), MenuError> {
-        let screen = self.prompt.screen();
-        let presence = Presence::new(self.link.clone(), listeners.address());
-        let here = Here {
-            ear: Arc::new(Ear::new(self.user.clone())),
-            presence: Arc::new(presence),
+    /// Shows from now on what comes, and stays online.
+    fn begin_listening(&self, listeners: Listeners) -> io::Result<()> {
+        let Some(here) = &self.here else {
+            return Ok(());
         };
-        farewell::on_signals(Arc::clone(screen), Some(Arc::clone(&here.presence)))?;
         let (ear, presence) = (Arc::clone(&here.ear), Arc::clone(&here.presence));
-        let on = Arc::clone(screen);
+        let on = Arc::clone(self.prompt.screen());
         thread("arrivals", move || {
             arrivals::follow(&ear, listeners, &on, &presence);
         })?;
-        let (presence, on) = (Arc::clone(&here.presence), Arc::clone(screen));
-        thread("presence", move || presence.run(&on))?;
-        self.here = Some(here);
-        Ok(())
+        let (presence, on) = (Arc::clone(&here.presence), Arc::clone(self.prompt.screen()));
+        thread("presence", move || presence.run(&on))
     }
 
     fn say_hello(&self, waiting: Option<u64>) -> io::Result<()> {
