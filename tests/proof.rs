@@ -119,18 +119,25 @@ fn power_cuts(mount: &Mount, rounds: usize, env: &[(&str, &Path)]) -> Verdict {
 
 #[test]
 fn a_power_cut_loses_nothing_that_was_accepted() {
-    let test = "power cuts on ext4";
-    let Some(mount) = Mount::ext4(test) else {
-        return;
-    };
     let rounds = if is_long() { 60 } else { 4 };
-    let verdict = power_cuts(&mount, rounds, &[]);
-    report(&format!(
-        "power cuts: {rounds}, accepted: {}, lost: {}",
-        verdict.accepted,
-        verdict.missing.len()
-    ));
-    verdict.must_be_clean();
+    for (test, mount) in [
+        ("power cuts on ext4", Mount::ext4 as fn(&str) -> _),
+        (
+            "power cuts on ext4 without a journal",
+            Mount::ext4_without_journal,
+        ),
+    ] {
+        let Some(mount) = mount(test) else {
+            continue;
+        };
+        let verdict = power_cuts(&mount, rounds, &[]);
+        report(&format!(
+            "{test}: {rounds}, accepted: {}, lost: {}",
+            verdict.accepted,
+            verdict.missing.len()
+        ));
+        verdict.must_be_clean();
+    }
 }
 
 /// The negative control: if syncing does nothing, the same test must find losses, or it tests nothing.

@@ -24,12 +24,22 @@ impl Mount {
 
     /// An ext4 in a file; `None`, and a visible skip, where that cannot be had.
     pub(crate) fn ext4(test: &str) -> Option<Self> {
+        Self::ext4_with(test, &[])
+    }
+
+    /// The same without a journal: its syncs write other things, in another order.
+    pub(crate) fn ext4_without_journal(test: &str) -> Option<Self> {
+        Self::ext4_with(test, &["-O", "^has_journal"])
+    }
+
+    fn ext4_with(test: &str, options: &[&str]) -> Option<Self> {
         let mount = Self::nothing(test)?;
         let image = mount.image();
         let file = fs::File::create(&image).expect("made");
         file.set_len(256 << 20).expect("sized");
         let made = Command::new("mkfs.ext4")
             .args(["-q", "-F"])
+            .args(options)
             .arg(&image)
             .status();
         if !made.is_ok_and(|status| status.success()) {
