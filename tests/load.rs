@@ -103,7 +103,10 @@ fn ten_thousand_connections_leave_nothing_behind() {
     mixed(1_500);
     let (fds, memory) = (daemon.proc_entries("fd"), daemon.private_memory());
     mixed(if is_long() { 25_000 } else { 2_000 });
-    assert_eq!(daemon.proc_entries("fd"), fds, "descriptors");
+    // One that was accepted last may be on its way out.
+    wait_until("as many descriptors are open as before", || {
+        daemon.proc_entries("fd") == fds
+    });
     assert_eq!(daemon.proc_entries("task"), 1, "threads");
     let after = daemon.private_memory();
     assert!(

@@ -106,6 +106,24 @@ fn what_cannot_be_sent_is_sent_by_the_next_command() {
 }
 
 #[test]
+fn a_crowd_at_the_door_is_no_refusal_for_good() {
+    let daemon = Daemon::with("children_per_source = 2\n", &[]);
+    for dialect in ["auto", "session", "line"] {
+        let held = [Session::of(&daemon, "al"), Session::of(&daemon, "al")];
+        let args = ["-u", "al", "--dialect", dialect, "send", "bob", dialect];
+        let (status, _, said) = run(&daemon, &args);
+        assert_eq!((status, files(&daemon)), (Some(75), 1), "{dialect}: {said}");
+        assert!(said.contains("Too many connections"), "{said}");
+        drop(held);
+        wait_until("there is room again", || daemon.children().is_empty());
+        let (status, _, said) = run(&daemon, &["-u", "al", "outbox", "--send"]);
+        assert_eq!((status, files(&daemon)), (Some(0), 0), "{said}");
+    }
+    let all = ["bob;al;auto", "bob;al;session", "bob;al;line"];
+    assert_eq!(daemon.fetch("bob"), all);
+}
+
+#[test]
 fn what_is_refused_for_good_comes_back_with_the_reason() {
     let daemon = Daemon::start();
     away(&daemon);

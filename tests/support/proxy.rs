@@ -93,7 +93,7 @@ impl Road {
                 let sender = self.sender(from);
                 self.set_out(true, sender, &bytes[..n]);
             }
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             // A sender that is gone.
             Err(e) if e.kind() == ErrorKind::ConnectionRefused => {}
             Err(e) => panic!("the proxy: {e}"),

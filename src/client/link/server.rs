@@ -177,7 +177,7 @@ impl Server {
             // This dialect has no codes: only what is said.
             if reason.starts_with("Not allowed") {
                 LinkError::Denied(reason)
-            } else if reason.contains("try again") {
+            } else if reason.contains("try again") || reason.starts_with("Too many connections") {
                 LinkError::Later(reason)
             } else {
                 LinkError::Refused(reason)
@@ -282,6 +282,9 @@ mod tests {
         }
         let said = server.cut_off(b"Message declined. Not allowed", server.ended());
         assert!(matches!(said, LinkError::Denied(_)), "{said}");
+        let many = b"Message declined. Too many connections from your address\n";
+        let said = server.understand(many);
+        assert!(matches!(said, LinkError::Later(_)), "{said}");
     }
 
     #[test]
