@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::support::frames::{self, Frames};
-use crate::support::menu::{Menu, signal_to, wait_until_gone};
+use crate::support::menu::{Menu, menu_command, signal_to, wait_until_gone};
 use crate::support::proxy::{Proxy, Weather};
 use crate::support::session::Session;
 use crate::support::wire::{ack, acknowledged, datagram, run, socket};
@@ -74,7 +74,9 @@ fn whatever_the_network_does_a_message_arrives_once() {
     let count = if is_long() { 200 } else { 16 };
     // All of them come at once.
     let daemon = Daemon::with("children_per_source = 256\n", &[]);
-    let mut bob = Menu::open(&daemon, "bob");
+    let mut command = menu_command(&daemon);
+    command.args(["-u", "bob"]).env("PAGER", "cat");
+    let mut bob = Menu::of(command, &daemon, "bob");
     let mut sums = Vec::new();
     let bad = Duration::from_millis(900);
     for (what, lost, doubled, delay) in [

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::support::menu::Menu;
 use crate::support::session::Session;
 use crate::support::wire::run;
 use crate::support::{Daemon, files_below, is_long, program, wait_until};
@@ -75,6 +76,28 @@ fn a_server_that_does_not_answer_loses_nothing_of_somebody_without_patience() {
     let mut lines: Vec<_> = read.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, ["~al: frozen", "~al: patient"], "each once");
+}
+
+#[test]
+fn a_menu_that_is_left_while_the_server_keeps_quiet_loses_nothing() {
+    use nix::sys::signal::Signal;
+    let daemon = Daemon::start();
+    let mut menu = Menu::open(&daemon, "al");
+    freeze(&daemon, Signal::SIGSTOP);
+    menu.line("1");
+    menu.expect("To:");
+    menu.line("bob");
+    menu.expect("Message:");
+    menu.line("on its way");
+    wait_until("it is in the outbox", || files(&daemon) == 1);
+    menu.expect("does not answer yet; the message for bob is in the outbox");
+    menu.screen.send_control('c').expect("typed");
+    menu.expect("Leaving, as soon as");
+    menu.screen.exp_eof().expect("the end");
+    freeze(&daemon, Signal::SIGCONT);
+    assert_eq!(run(&daemon, &["-u", "al", "outbox", "--send"]).0, Some(0));
+    assert_eq!(daemon.fetch("bob"), ["bob;al;on its way"]);
+    assert_eq!(files(&daemon), 0);
 }
 
 #[test]

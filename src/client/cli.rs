@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 
 use clap::builder::NonEmptyStringValueParser;
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand};
 
 use super::command::follow::Exec;
@@ -155,8 +156,9 @@ pub(super) enum Command {
         #[arg(long, value_name = "NAME")]
         from: Option<Sender>,
         /// How many at most
-        #[arg(short = 'n', value_name = "NUMBER", default_value = "20")]
-        most: std::num::NonZero<usize>,
+        #[arg(short = 'n', value_name = "NUMBER", default_value = "20",
+            value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000_000))]
+        most: usize,
         /// One JSON object a line
         #[arg(long)]
         json: bool,

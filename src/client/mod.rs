@@ -199,7 +199,7 @@ impl<'c> Call<'c> {
                 let wanted = look::Wanted {
                     from: from.clone(),
                     words: words.clone(),
-                    most: most.get(),
+                    most: *most,
                 };
                 let form = if *json { Form::Json } else { Form::Dated };
                 let printer = Printer::new(&std::io::stdout(), form);

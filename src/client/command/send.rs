@@ -75,6 +75,20 @@ impl Post<'_> {
         way: Way,
         ttl: Option<u64>,
     ) -> Result<Sent, SendError> {
+        self.finish(self.begin(to, body, way, ttl)?)
+    }
+
+    /// Begins to send: from now on, the message does not get lost. Nothing is said to the server yet.
+    ///
+    /// # Errors
+    /// The message cannot be sent.
+    pub(in crate::client) fn begin<'b>(
+        &self,
+        to: &Name,
+        body: &'b [u8],
+        way: Way,
+        ttl: Option<u64>,
+    ) -> Result<Begun<'b>, SendError> {
         if body.is_empty() {
             return Err(LinkError::from(Unsayable::Empty).into());
         }
@@ -85,15 +99,43 @@ impl Post<'_> {
             to: to.clone(),
             body,
         };
-        if self.stuck.holds_up(self.link.server(), to) {
-            let why = self.stuck.why.as_ref().map(LinkError::to_string);
-            return self.queue(&letter, ttl, why.unwrap_or_default());
-        }
         // Only in a session may the same message be sent twice, and is stored once.
-        let guarded = way == Way::Server && self.link.dialect() == Dialect::Session;
+        let guarded = self.link.dialect() == Dialect::Session;
+        let patience = match way {
+            Way::Server => SLOW,
+            // The recipient's client is waited for as well.
+            Way::Instant => SLOW + instant::LONGEST,
+        };
         let guard = guarded
-            .then(|| Guard::set(self.as_queued(&letter, ttl)))
+            .then(|| Guard::set(self.as_queued(&letter, ttl), patience))
             .flatten();
+        Ok(Begun {
+            letter,
+            way,
+            ttl,
+            guard,
+        })
+    }
+
+    /// Sends what was begun.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub(in crate::client) fn finish(&self, begun: Begun<'_>) -> Result<Sent, SendError> {
+        let Begun {
+            letter,
+            way,
+            ttl,
+            guard,
+        } = begun;
+        if self.stuck.holds_up(self.link.server(), &letter.to) {
+            let why = self.stuck.why.as_ref().map(LinkError::to_string);
+            let why = why.unwrap_or_default();
+            return match guard.and_then(Guard::lift) {
+                Some(_) => Ok(Sent::Queued(why)),
+                None => self.queue(&letter, ttl, why),
+            };
+        }
         let delivered = self.deliver(&letter, way, ttl);
         let kept = guard.and_then(Guard::lift);
         match delivered {
@@ -163,6 +205,14 @@ impl Post<'_> {
     }
 }
 
+/// A message that is being sent.
+pub(in crate::client) struct Begun<'b> {
+    letter: Letter<'b>,
+    way: Way,
+    ttl: Option<u64>,
+    guard: Option<Guard>,
+}
+
 /// How long a server may take to answer before the message is put into the outbox meanwhile.
 const SLOW: Duration = Duration::from_millis(500);
 
@@ -175,21 +225,25 @@ struct Guard {
 }
 
 impl Guard {
-    fn set(message: Queued) -> Option<Self> {
-        let (done, is_done) = channel();
-        let watch = move || match is_done.recv_timeout(SLOW) {
-            Err(RecvTimeoutError::Timeout) => {
-                // Without an outbox it is as if there were no guard.
-                Outbox::open()
-                    .and_then(|outbox| outbox.put(&message))
-                    .ok()?;
+    /// Puts the message into the outbox after a moment, and says so when it has taken longer than `patience`.
+    fn set(message: Queued, patience: Duration) -> Option<Self> {
+        let (done, is_done) = channel::<()>();
+        let is_slow = move |limit| is_done.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        let watch = move || {
+            if !is_slow(SLOW) {
+                return None;
+            }
+            // Without an outbox it is as if there were no guard.
+            Outbox::open()
+                .and_then(|outbox| outbox.put(&message))
+                .ok()?;
+            if is_slow(patience - SLOW) {
                 view::say(&format!(
                     "dropline: the server does not answer yet; the message for {} is in the outbox meanwhile",
                     message.to
                 ));
-                Some(message)
             }
-            _ => None,
+            Some(message)
         };
         let thread = std::thread::Builder::new()
             .name("guard".into())

@@ -6,6 +6,7 @@ mod sender;
 mod source;
 mod standby;
 
+pub(super) use self::sender::END as LONGEST;
 pub(super) use self::source::{Source, SourceError};
 pub(super) use self::standby::{Awake, Listeners, News};
 

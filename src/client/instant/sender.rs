@@ -14,7 +14,7 @@ const TRIES: [Duration; 3] = [
     Duration::from_millis(1_500),
 ];
 /// When it is given up.
-const END: Duration = Duration::from_secs(3);
+pub(in crate::client) const END: Duration = Duration::from_secs(3);
 
 /// Sends the message `id`, encoded as `bytes`, again and again until it is acknowledged; whether it was.
 ///

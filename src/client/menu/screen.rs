@@ -140,6 +140,13 @@ impl Screen {
     /// interrupted. Returns whether a line is being edited.
     pub(super) fn leave(&self) -> bool {
         self.change(|state| state.leaving = true);
+        if self.state().busy {
+            // Behind the ^C that the terminal shows.
+            let _ = view::show("\r\n");
+            let _ = view::tell(
+                "Leaving, as soon as what is on its way has arrived, or some seconds are over.",
+            );
+        }
         let waited = self
             .changed
             .wait_timeout_while(self.state(), LAST_WORK, |state| state.busy);

@@ -7,7 +7,7 @@ use super::prompt::Typed;
 use super::screen::Screen;
 use super::{Here, Menu, MenuError};
 use crate::client::command::outbox::flush;
-use crate::client::command::send::{Post, Sent, Way, outcome};
+use crate::client::command::send::{Post, SendError, Sent, Way, outcome};
 use crate::client::inbox::Inbox;
 use crate::client::instant::Delivery;
 use crate::client::link::{Dialect, Link, LinkError, Piece, Sink};
@@ -42,15 +42,18 @@ impl Menu {
     /// Sends a message, or queues it; what went wrong was said where there is nothing.
     fn post(&self, to: &Name, message: &str) -> Option<Sent> {
         let sent = self.prompt.screen().busy(|| {
+            let nothing = Stuck::default();
+            let begun = self
+                .as_post(&nothing)
+                .begin(to, message.as_bytes(), Way::Instant, None)?;
             // What was left over goes first.
             let stuck = flush(false, true).unwrap_or_else(|e| {
                 view::complain(&e);
                 Stuck::default()
             });
-            let post = self.as_post(&stuck);
-            post.send(to, message.as_bytes(), Way::Instant, None)
+            self.as_post(&stuck).finish(begun)
         });
-        let sent = sent.inspect_err(|e| view::complain(e)).ok()?;
+        let sent = sent.inspect_err(|e: &SendError| view::complain(e)).ok()?;
         self.prompt.meet(to);
         if let (Sent::Queued(_), Some(postman)) = (&sent, &self.postman) {
             postman.wake();
