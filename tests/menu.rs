@@ -567,6 +567,31 @@ fn whoever_waits_for_a_server_knows_for_which() {
 }
 
 #[test]
+fn whoever_asks_a_server_that_keeps_quiet_is_told_so() {
+    let daemon = Daemon::start();
+    Session::of(&daemon, "al").store("bob", "", b"hello");
+    let mut bob = Menu::open(&daemon, "bob");
+    for choice in ["w", "h", "2"] {
+        daemon.signal(Signal::SIGSTOP);
+        bob.line(choice);
+        bob.expect("does not answer yet");
+        daemon.signal(Signal::SIGCONT);
+        bob.expect("3  Exit");
+    }
+    bob.leave();
+    // And at the command line.
+    daemon.signal(Signal::SIGSTOP);
+    let mut who = daemon.client();
+    let mut who = spawn({
+        who.args(["-u", "bob", "who"]);
+        who
+    });
+    who.exp_string("does not answer yet").expect("a word");
+    daemon.signal(Signal::SIGCONT);
+    assert!(who.exp_eof().expect("the end").contains("bob"));
+}
+
+#[test]
 fn a_server_that_goes_and_comes_is_told_of_once() {
     let daemon = Daemon::start();
     let port = daemon.port.to_string();

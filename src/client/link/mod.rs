@@ -12,6 +12,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 pub(super) use self::error::LinkError;
 pub(super) use self::framed::Registered;
@@ -128,6 +129,9 @@ pub(super) enum Offered {
     Go(Peer),
 }
 
+/// For how long nothing is said while a server keeps quiet.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// How the server is spoken to.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
@@ -152,6 +156,17 @@ impl Link {
     /// The dialect that was asked for.
     pub(super) fn chosen(&self) -> Dialect {
         self.dialect
+    }
+
+    /// The same, for somebody who sits there and waits: a server that keeps quiet is told of.
+    pub(super) fn aloud(&self) -> Self {
+        Self {
+            patience: Patience {
+                word: Some(SILENCE),
+                ..self.patience
+            },
+            ..self.clone()
+        }
     }
 
     /// The same, for last words: it waits a second or two, and no longer.

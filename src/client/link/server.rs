@@ -3,12 +3,15 @@
 use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::LinkError;
+use crate::client::view;
 use crate::sys::connect;
+use crate::sys::poll::{self, Want};
 use crate::sys::socket::Stream;
 use crate::wire::line;
 
@@ -21,6 +24,8 @@ pub(super) struct Patience {
     pub(super) connect: Duration,
     /// In the middle of a reply.
     pub(super) reply: Duration,
+    /// After such a silence somebody who waits is told for what.
+    pub(super) word: Option<Duration>,
 }
 
 impl Patience {
@@ -28,16 +33,19 @@ impl Patience {
     pub(super) const WORK: Self = Self {
         connect: Duration::from_secs(10),
         reply: Duration::from_secs(30),
+        word: None,
     };
     /// For what was left over from earlier, while somebody waits for something else.
     pub(super) const ERRAND: Self = Self {
         connect: Duration::from_secs(2),
         reply: Duration::from_secs(30),
+        word: None,
     };
     /// For a word of farewell.
     pub(super) const FAREWELL: Self = Self {
         connect: Duration::from_secs(1),
         reply: Duration::from_secs(2),
+        word: None,
     };
 }
 
@@ -84,6 +92,12 @@ impl Server {
             .limit(patience.reply)
             .and_then(|()| (&stream).write_all(request))
             .map_err(|e| self.broken(e))?;
+        if let (Some(word), false) = (patience.word, request.is_empty()) {
+            let answered = poll::wait(&[(stream.as_fd(), Want::Read)], Some(word));
+            if answered.is_ok_and(|ready| !ready.has(0)) {
+                view::say(&format!("dropline: {self} does not answer yet"));
+            }
+        }
         Ok(stream)
     }
 
