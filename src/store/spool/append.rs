@@ -4,17 +4,15 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::appender::{Appender, Outcome};
 use super::layout::Spool;
 use super::mailbox::Header;
 use super::repair::{self, Tail};
-use super::{bell, dedup, end, record};
+use super::{bell, end, record};
 use crate::name::Name;
-use crate::store::{Delivery, Receipt, StoreError};
-use crate::sys::file;
+use crate::store::{Delivery, StoreError};
+use crate::sys::file::{self, Facts};
 use crate::sys::lock::{Held, Locked};
-
-/// What became of one message.
-type Outcome = Result<Receipt, StoreError>;
 
 /// Appends the messages to their mailboxes, which are made where there are none. Those to one mailbox
 /// are one write, and one wait for the disk.
@@ -105,6 +103,12 @@ pub(super) struct OpenMailbox {
     path: PathBuf,
     stripe: File,
     file: File,
+    left: Left,
+}
+
+/// How this process has left a mailbox.
+#[derive(Clone, Copy, Debug)]
+struct Left {
     tail: Tail,
     header: Header,
 }
@@ -120,65 +124,28 @@ fn write<'b>(
             open.name,
             open.path,
             open.stripe,
-            Some((open.file, open.tail, open.header)),
+            Some((open.file, open.left)),
         ),
         None => {
             let path = spool.mail().path_of(&Spool::place(group.to));
             (group.to.clone(), path, spool.stripe(group.to)?, None)
         }
     };
-    let look = |file: &File| file::facts(file).map_err(StoreError::system("look at", &path));
     let lock = Held::wait(&stripe).map_err(StoreError::system("lock the mailbox", &path))?;
-    let mut known_end = None;
-    let mut found = None;
-    if let Some((file, tail, header)) = known {
-        let facts = look(&file)?;
-        // One that was replaced by a copy of itself has no name any more.
-        if facts.named {
-            if end::is_last(&file, tail.offset, facts.len)
-                .map_err(StoreError::system("read", &path))?
-            {
-                known_end = Some((tail, header));
-            }
-            found = Some((file, facts));
-        }
-    }
-    let (file, facts) = match found {
-        Some(found) => found,
-        None => {
-            let file = open(spool, &Spool::place(group.to), &path)?;
-            let facts = look(&file)?;
-            (file, facts)
-        }
-    };
+    let (file, facts, known) = opened(spool, group.to, &path, known)?;
     if !facts.writable {
         return Err(StoreError::ReadOnly(path));
     }
-    let mut bytes = Vec::new();
-    let old = known_end.filter(|(tail, header)| does_as_well(spool, batch, group, *tail, header));
-    let header = match old {
-        Some((_, header)) => Some(header),
-        None => repair::header(&file, &path, facts.len)?,
-    };
-    let (header, tail, from) = match header {
-        Some(header) => {
-            let tail = match known_end {
-                Some((tail, _)) => tail,
-                None => tail(spool, group.to, &file, &path, &header, facts.len)?,
-            };
-            (header, tail, tail.offset)
-        }
+    let found = header_and_tail(spool, batch, group, &file, &path, facts.len, known)?;
+    let (header, tail, from, bytes) = match found {
+        Some((header, tail)) => (header, tail, tail.offset, Vec::new()),
         None => {
             let header = begin(spool, group.to, &file, &path, facts.len)?;
-            bytes = header.first_bytes();
-            (
-                header,
-                Tail {
-                    seq: 0,
-                    offset: header.acked_offset,
-                },
-                0,
-            )
+            let tail = Tail {
+                seq: 0,
+                offset: header.acked_offset,
+            };
+            (header, tail, 0, header.first_bytes())
         }
     };
     let messages = group.indexes.iter().map(|&index| &batch[index]);
@@ -208,27 +175,68 @@ fn write<'b>(
             path,
             stripe,
             file,
-            tail,
-            header,
+            left: Left { tail, header },
         },
         outcomes,
     })
 }
 
-/// Whether a header that was read before does as well as the one that is there now, for messages that go behind
-/// `tail`: only acknowledging changes it, which makes room. Where it is asked what was sent before, it does not.
-fn does_as_well(
+/// The file of a mailbox, and its tail and header as this process has left them, if it has, and nobody has appended
+/// since.
+fn opened(
+    spool: &Spool,
+    to: &Name,
+    path: &Path,
+    known: Option<(File, Left)>,
+) -> Result<(File, Facts, Option<Left>), StoreError> {
+    let look = |file: &File| file::facts(file).map_err(StoreError::system("look at", path));
+    if let Some((file, left)) = known {
+        let facts = look(&file)?;
+        // One that was replaced by a copy of itself has no name any more.
+        if facts.named {
+            let is_last = end::is_last(&file, left.tail.offset, facts.len)
+                .map_err(StoreError::system("read", path))?;
+            return Ok((file, facts, is_last.then_some(left)));
+        }
+    }
+    let file = open(spool, &Spool::place(to), path)?;
+    let facts = look(&file)?;
+    Ok((file, facts, None))
+}
+
+/// The header of a mailbox, and where its next record goes; `None` when nothing is in it.
+fn header_and_tail(
     spool: &Spool,
     batch: &[Delivery<'_>],
     group: &Group<'_>,
-    tail: Tail,
-    header: &Header,
-) -> bool {
+    file: &File,
+    path: &Path,
+    len: u64,
+    known: Option<Left>,
+) -> Result<Option<(Header, Tail)>, StoreError> {
+    let header = match known.filter(|left| does_as_well(spool, batch, group, left)) {
+        Some(left) => Some(left.header),
+        None => repair::header(file, path, len)?,
+    };
+    let Some(header) = header else {
+        return Ok(None);
+    };
+    let tail = match known {
+        Some(left) => left.tail,
+        None => tail(spool, group.to, file, path, &header, len)?,
+    };
+    Ok(Some((header, tail)))
+}
+
+/// Whether a header that was read before does as well as the one that is there now, for messages that go behind
+/// its tail: only acknowledging changes it, which makes room. Where it is asked what was sent before, it does not.
+fn does_as_well(spool: &Spool, batch: &[Delivery<'_>], group: &Group<'_>, left: &Left) -> bool {
+    let Left { tail, header } = left;
     let drafts = || group.indexes.iter().map(|&index| &batch[index].draft);
     let len = drafts().map(|draft| record::len_of(draft) as u64).sum();
     let last = Tail {
         seq: tail.seq + group.indexes.len() as u64 - 1,
-        ..tail
+        ..*tail
     };
     header.named
         && !drafts().any(|draft| draft.once)
@@ -284,69 +292,6 @@ fn begin(
         .map_err(io::Error::from)
         .map_err(StoreError::system("draw a random number for", path))?;
     Ok(Header::new(u32::from_le_bytes(epoch)))
-}
-
-/// Gathers the records of messages to one mailbox.
-struct Appender<'a> {
-    spool: &'a Spool,
-    file: &'a File,
-    path: &'a Path,
-    header: &'a Header,
-    /// Where the next record goes, once all before it are written.
-    tail: Tail,
-    bytes: Vec<u8>,
-}
-
-impl Appender<'_> {
-    fn encode_all<'m>(&mut self, messages: impl Iterator<Item = &'m Delivery<'m>>) -> Vec<Outcome> {
-        let on_disk = self.tail;
-        let mut encoded: Vec<(&Delivery<'_>, u64)> = Vec::new();
-        messages
-            .map(|message| {
-                if message.draft.once {
-                    let same = |(other, _): &&(&Delivery<'_>, u64)| {
-                        other.draft.id == message.draft.id && other.draft.from == message.draft.from
-                    };
-                    let earlier = match encoded.iter().find(same) {
-                        Some((_, seq)) => Some(*seq),
-                        None => dedup::find(self.file, self.header, on_disk, &message.draft)
-                            .map_err(StoreError::system("read", self.path))?,
-                    };
-                    if let Some(seq) = earlier {
-                        return Ok(Receipt {
-                            seq,
-                            duplicate: true,
-                        });
-                    }
-                }
-                let seq = self.encode(message)?;
-                encoded.push((message, seq));
-                Ok(Receipt {
-                    seq,
-                    duplicate: false,
-                })
-            })
-            .collect()
-    }
-
-    fn encode(&mut self, message: &Delivery<'_>) -> Result<u64, StoreError> {
-        let len = record::len_of(&message.draft) as u64;
-        self.spool
-            .room_in(message.to, self.header, self.tail, len)?;
-        let seq = self.tail.seq.saturating_add(1);
-        record::encode(
-            &mut self.bytes,
-            &message.draft,
-            seq,
-            self.header.epoch,
-            self.tail.offset,
-        );
-        self.tail = Tail {
-            seq,
-            offset: self.tail.offset + len,
-        };
-        Ok(seq)
-    }
 }
 
 /// One write, of all or nothing: when it fails in the middle, the file is cut back to `offset`.

@@ -7,6 +7,7 @@
 
 mod ack;
 mod append;
+mod appender;
 mod backwards;
 mod bell;
 mod check;
