@@ -170,12 +170,12 @@ impl<'c> Call<'c> {
         let user = || self.user();
         match command {
             Command::Read { peek: true, json } => {
-                read::peek(&self.link.aloud(), &user()?, Form::json_if(*json))?;
+                read::peek(&self.link.aloud(view::say), &user()?, Form::json_if(*json))?;
             }
             Command::Read { peek: false, json } => {
                 let user = user()?;
                 let printer = Printer::new(&std::io::stdout(), Form::json_if(*json));
-                let count = read::read(&self.link.aloud(), &user, &[], printer)?.count;
+                let count = read::read(&self.link.aloud(view::say), &user, &[], printer)?.count;
                 if self.cli.verbose {
                     view::say(&format!("{count} messages for {user}"));
                 }
@@ -185,10 +185,19 @@ impl<'c> Call<'c> {
                 follow::follow(&self.link, &user()?, exec.as_ref(), form)?;
             }
             Command::Who { json } => {
-                look::who(&self.link.aloud(), self.user().ok().as_ref(), *json)?;
+                look::who(
+                    &self.link.aloud(view::say),
+                    self.user().ok().as_ref(),
+                    *json,
+                )?;
             }
             Command::Status { handle } => {
-                look::status(&self.link.aloud(), &user()?, &handle.to, handle.seq)?;
+                look::status(
+                    &self.link.aloud(view::say),
+                    &user()?,
+                    &handle.to,
+                    handle.seq,
+                )?;
             }
             Command::History {
                 from,
@@ -203,10 +212,10 @@ impl<'c> Call<'c> {
                 };
                 let form = if *json { Form::Json } else { Form::Dated };
                 let printer = Printer::new(&std::io::stdout(), form);
-                look::history(&self.link.aloud(), &user()?, &wanted, printer)?;
+                look::history(&self.link.aloud(view::say), &user()?, &wanted, printer)?;
             }
             Command::Count => {
-                if look::count(&self.link.aloud(), &user()?)? == 0 {
+                if look::count(&self.link.aloud(view::say), &user()?)? == 0 {
                     return Ok(exit::NOTHING);
                 }
             }

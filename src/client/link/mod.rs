@@ -12,7 +12,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 pub(super) use self::error::LinkError;
 pub(super) use self::framed::Registered;
@@ -129,9 +128,6 @@ pub(super) enum Offered {
     Go(Peer),
 }
 
-/// For how long nothing is said while a server keeps quiet.
-const SILENCE: Duration = Duration::from_secs(2);
-
 /// How the server is spoken to.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
@@ -158,11 +154,11 @@ impl Link {
         self.dialect
     }
 
-    /// The same, for somebody who sits there and waits: a server that keeps quiet is told of.
-    pub(super) fn aloud(&self) -> Self {
+    /// The same, for somebody who sits there and waits: `say` tells of a server that keeps quiet.
+    pub(super) fn aloud(&self, say: fn(&str)) -> Self {
         Self {
             patience: Patience {
-                word: Some(SILENCE),
+                word: Some(say),
                 ..self.patience
             },
             ..self.clone()

@@ -9,13 +9,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::LinkError;
-use crate::client::view;
 use crate::sys::connect;
 use crate::sys::poll::{self, Want};
 use crate::sys::socket::Stream;
 use crate::wire::line;
 
 const DEFAULT_PORT: u16 = 8282;
+
+/// For how long nothing is said while a server keeps quiet.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// How long one waits for a server.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +26,8 @@ pub(super) struct Patience {
     pub(super) connect: Duration,
     /// In the middle of a reply.
     pub(super) reply: Duration,
-    /// After such a silence somebody who waits is told for what.
-    pub(super) word: Option<Duration>,
+    /// How somebody who waits is told for what, when the server keeps quiet.
+    pub(super) word: Option<fn(&str)>,
 }
 
 impl Patience {
@@ -92,10 +94,10 @@ impl Server {
             .limit(patience.reply)
             .and_then(|()| (&stream).write_all(request))
             .map_err(|e| self.broken(e))?;
-        if let (Some(word), false) = (patience.word, request.is_empty()) {
-            let answered = poll::wait(&[(stream.as_fd(), Want::Read)], Some(word));
+        if let (Some(say), false) = (patience.word, request.is_empty()) {
+            let answered = poll::wait(&[(stream.as_fd(), Want::Read)], Some(SILENCE));
             if answered.is_ok_and(|ready| !ready.has(0)) {
-                view::say(&format!("dropline: {self} does not answer yet"));
+                say(&format!("dropline: {self} does not answer yet"));
             }
         }
         Ok(stream)

@@ -31,7 +31,14 @@ impl Menu {
     pub(super) fn read(&self) -> Result<(), MenuError> {
         let screen = self.prompt.screen();
         let printer = Printer::paged(Form::Text);
-        match screen.lend(|| read(&self.link.aloud(), &self.user, &screen.handed(), printer)) {
+        match screen.lend(|| {
+            read(
+                &self.link.aloud(view::say),
+                &self.user,
+                &screen.handed(),
+                printer,
+            )
+        }) {
             Ok(Printed { count: 0, .. }) => {
                 view::tell(&format!("No messages for {}.", self.user))?;
             }
@@ -57,7 +64,7 @@ impl Menu {
         };
         let printer = Printer::paged(Form::Dated);
         let screen = self.prompt.screen();
-        match screen.lend(|| history(&self.link.aloud(), &self.user, &wanted, printer)) {
+        match screen.lend(|| history(&self.link.aloud(view::say), &self.user, &wanted, printer)) {
             Ok(0) => {
                 view::tell("There are no messages that you have read and that are still kept.")?
             }

@@ -308,7 +308,7 @@ impl Menu {
                 }
                 Choice::Read => self.read()?,
                 Choice::Who => {
-                    if let Err(e) = who(&self.link.aloud(), Some(&self.user), false) {
+                    if let Err(e) = who(&self.link.aloud(view::say), Some(&self.user), false) {
                         view::complain(&e);
                     }
                 }
