@@ -306,6 +306,25 @@ fn the_terminal_is_given_back_as_it_was_found_however_the_menu_ends() {
 }
 
 #[test]
+fn a_pager_hears_of_all_signals() {
+    let daemon = Daemon::start();
+    Session::of(&daemon, "al").store("bob", "", "long\n".repeat(100).as_bytes());
+    let mut bob = menu_with_pager(
+        &daemon,
+        "sh -c 'grep SigBlk /proc/$$/status; cat >/dev/null'",
+    );
+    bob.line("2");
+    let blocked = bob
+        .screen
+        .exp_regex("SigBlk:\\s+[0-9a-f]+")
+        .expect("what is blocked")
+        .1;
+    assert!(blocked.ends_with("0000000000000000"), "{blocked}");
+    bob.expect("3  Exit");
+    bob.leave();
+}
+
+#[test]
 fn a_pager_does_not_outlive_a_menu_that_is_killed() {
     let daemon = Daemon::start();
     Session::of(&daemon, "al").store("bob", "", "long\n".repeat(100).as_bytes());

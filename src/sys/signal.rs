@@ -7,6 +7,8 @@ use std::cell::OnceCell;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -50,6 +52,14 @@ impl Blocked {
     pub(crate) fn for_good(self) {
         std::mem::forget(self);
     }
+}
+
+/// Lets all signals through to the program that `command` starts: what is blocked here would stay blocked there.
+pub(crate) fn let_all_through(command: &mut Command) {
+    let unblock = || Ok(SigSet::empty().thread_set_mask()?);
+    // SAFETY: it runs between fork and exec, and makes one system call that is allowed there; it touches no memory
+    // but its own stack.
+    unsafe { command.pre_exec(unblock) };
 }
 
 /// A signal that comes to nobody: it is waited for, and handed on when the time has come.

@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::sys::signal::let_all_through;
 use crate::sys::terminal;
 
 /// How often it is looked whether the pager has ended.
@@ -69,13 +70,17 @@ fn through_pager(text: &[u8]) -> bool {
     }) else {
         return false;
     };
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         // It must not run anything, nor write files, because of what somebody has sent.
         .env("LESSSECURE", "1")
-        .stdin(Stdio::piped())
-        .spawn();
-    let Ok(mut child) = child else { return false };
+        .stdin(Stdio::piped());
+    // It is to know when the terminal gets another size, which is held back from the menu's editor.
+    let_all_through(&mut command);
+    let Ok(mut child) = command.spawn() else {
+        return false;
+    };
     tell_number(child.id());
     let input = child.stdin.take();
     *open() = Some(child);
