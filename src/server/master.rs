@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::child::Client;
+use super::child::{Client, Heritage};
 use super::config::Config;
 use super::gate::{Gate, Refusal, refuse};
 use super::limits::{Pause, Reserve};
@@ -21,8 +21,9 @@ use crate::sys::socket::{self, Listener, Peer, Stream};
 /// How many connections are accepted before the signals are looked at again.
 const ACCEPTS_A_WAKE: usize = 64;
 
-/// For so many children there is room without asking for memory.
-const EXPECTED_CHILDREN: usize = 64;
+/// For so many children there is room without asking for memory: what is noted of them lies close together, as after each
+/// fork each page that is written to is copied.
+const EXPECTED_CHILDREN: usize = 28;
 
 /// For how long a connection may not have completed a request while there is a crowd.
 const CROWD_PATIENCE: Duration = Duration::from_secs(1);
@@ -53,25 +54,12 @@ pub(super) struct Master {
 }
 
 /// Why the loop was left.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leave {
-    /// This process is a child.
-    Serve(Serve),
     /// A signal asked for the configuration to be read again.
     Reload,
     /// A signal asked the daemon to end.
     End,
-}
-
-/// What a child is there for.
-#[derive(Debug)]
-pub(super) struct Serve {
-    /// Whom it serves.
-    pub(super) client: Client,
-    /// Its place on the scoreboard.
-    pub(super) slot: usize,
-    /// Whether there are so many children that each has less time.
-    pub(super) in_a_hurry: bool,
 }
 
 impl Master {
@@ -111,11 +99,12 @@ impl Master {
         })
     }
 
-    /// Accepts and forks until a signal ends it; also left by each child.
+    /// Accepts and forks until a signal ends it. Each child serves its client with this `heritage`, and never
+    /// comes back, so that nothing that is the master's is dropped in it.
     ///
     /// # Errors
     /// When waiting itself fails, which nothing that a client does can bring about.
-    pub(super) fn run(&mut self, config: &Config) -> io::Result<Leave> {
+    pub(super) fn run(&mut self, config: &Config, heritage: &Heritage<'_>) -> io::Result<Leave> {
         loop {
             let mut pause = self.pause.left();
             // While most of them do not say what they want, the queue must not wait for them.
@@ -153,10 +142,8 @@ impl Master {
                 }
             }
             for (at, index) in polled.into_iter().enumerate() {
-                if ready.has(at + 1)
-                    && let Some(child) = self.accept_from(index, config)?
-                {
-                    return Ok(child);
+                if ready.has(at + 1) {
+                    self.accept_from(index, config, heritage)?;
                 }
             }
         }
@@ -221,8 +208,13 @@ impl Master {
         self.trap.came(SIGTERM) || int
     }
 
-    /// Accepts what waits at one listener. Returns something in a child only.
-    fn accept_from(&mut self, index: usize, config: &Config) -> io::Result<Option<Leave>> {
+    /// Accepts what waits at one listener.
+    fn accept_from(
+        &mut self,
+        index: usize,
+        config: &Config,
+        heritage: &Heritage<'_>,
+    ) -> io::Result<()> {
         for _ in 0..ACCEPTS_A_WAKE {
             // A fork may have failed just now.
             let pauses = self.pause.left().is_some();
@@ -233,10 +225,9 @@ impl Master {
                 Ok((stream, peer)) => {
                     self.board.count(Counter::Connections, 1);
                     let may = self.gate.may_pass(peer, &self.children, config);
-                    if let Err(refusal) = may {
-                        self.turn_away(&stream, peer, refusal);
-                    } else if let Some(child) = self.fork_for(stream, peer, config)? {
-                        return Ok(Some(child));
+                    match may {
+                        Ok(()) => self.fork_for(stream, peer, config, heritage)?,
+                        Err(refusal) => self.turn_away(&stream, peer, refusal),
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
@@ -252,7 +243,7 @@ impl Master {
                 }
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     fn turn_away(&mut self, stream: &Stream, peer: Peer, refusal: Refusal) {
@@ -270,7 +261,8 @@ impl Master {
         stream: Stream,
         peer: Peer,
         config: &Config,
-    ) -> io::Result<Option<Leave>> {
+        heritage: &Heritage<'_>,
+    ) -> io::Result<()> {
         let slot = self.children.next_slot();
         let in_a_hurry = self.children.count() >= config.max_children / 2;
         // Until the child has handlers of its own, a signal to it would wake the parent.
@@ -278,16 +270,13 @@ impl Master {
         match process::fork() {
             Ok(Side::Child) => {
                 heap::use_childs();
-                let client = Client {
+                heritage.serve(Client {
                     stream,
                     peer,
                     blocked,
-                };
-                return Ok(Some(Leave::Serve(Serve {
-                    client,
                     slot,
                     in_a_hurry,
-                })));
+                })
             }
             Ok(Side::Parent(pid)) => {
                 self.children.add(pid, peer);
@@ -306,7 +295,7 @@ impl Master {
                 self.pause.begin();
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// What it listens on.

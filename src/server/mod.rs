@@ -25,18 +25,18 @@ mod talk;
 mod who_may;
 
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
 
+use self::child::Heritage;
 use self::cli::Cli;
 use self::config::{Config, LogTo, Sandbox};
 use self::detach::{Ready, Side};
 use self::listener::ListenError;
-use self::master::{Leave, Master, Serve};
+use self::master::{Leave, Master};
 use self::pid_file::{PidFile, PidFileError};
 use self::privileges::PrivilegeError;
 use self::scoreboard::{Counter, Scoreboard};
@@ -231,13 +231,14 @@ fn serve(
     if let Some(account) = account {
         privileges::become_account(account)?;
     }
-    let (spool, spool_lock) = Spool::open(&config.spool, config.limits)?;
+    let (spool, _spool_lock) = Spool::open(&config.spool, config.limits)?;
     let mut spool = spool.with_run_dir(&config.run_dir)?;
     // Those of a child.
     let descriptors = DESCRIPTORS.min(process::most_descriptors()?);
     spool.keep_within(descriptors);
     let own = Pid::own();
     child::warm_up();
+    let keep = spool.descriptors();
     let board = Scoreboard::create(made.pid_file.dir())?;
     logging::count_lost_lines_in(board.lost_lines());
     spool.alarm(move |e| board.complain_of_disk(e));
@@ -252,26 +253,15 @@ fn serve(
     ready.listens();
     notify::ready("serving");
     loop {
-        match master.run(&config)? {
-            Leave::Serve(serve) => {
-                let Serve {
-                    client,
-                    slot,
-                    in_a_hurry,
-                } = serve;
-                // Nothing that is the master's is dropped here; its descriptors are closed.
-                std::mem::forget((master, spool_lock));
-                let mut keep = spool.descriptors();
-                keep.extend([client.stream.as_fd().as_raw_fd(), logging::descriptor()]);
-                process::close_all_but(&mut keep);
-                let ticket = board.ticket(slot);
-                let config = if in_a_hurry {
-                    config.in_a_hurry()
-                } else {
-                    config
-                };
-                child::serve(client, own, ticket, &config, descriptors, &spool)
-            }
+        let heritage = Heritage {
+            master: own,
+            board,
+            config: &config,
+            descriptors,
+            keep: &keep,
+            store: &spool,
+        };
+        match master.run(&config, &heritage)? {
             Leave::Reload => {
                 notify::reloading();
                 match reload(cli, places, &config) {

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::sys::board::{Board, Slot};
 use crate::sys::clock::boot_millis;
 use crate::sys::dir::Dir;
-use crate::sys::socket::Peer;
 use crate::sys::title;
 
 /// The file in the run directory.
@@ -186,6 +185,9 @@ pub(super) fn is_proved(slot: Slot) -> bool {
     slot.phase() == PROVED
 }
 
+/// How the title of a child begins.
+const TITLE: &str = "droplined: ";
+
 /// The place of one child on the scoreboard.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
@@ -195,16 +197,15 @@ pub(super) struct Ticket {
 
 impl Ticket {
     /// The calling child serves `peer` from now on.
-    pub(super) fn take(self, peer: Peer) {
-        let peer = peer.to_string();
-        self.slot.take(&peer);
-        title::set(&format!("droplined: {peer}"));
+    pub(super) fn take(self, peer: &str) {
+        self.slot.take(peer);
+        title::set(&[TITLE, peer]);
     }
 
     /// Says what is done, here and in the title that ps(1) shows.
     pub(super) fn doing(self, peer: &str, what: &str) {
         self.slot.doing(what);
-        title::set(&format!("droplined: {peer} {what}"));
+        title::set(&[TITLE, peer, " ", what]);
     }
 
     /// The client has said what it wants, or read what it got: from now on the disk is waited for, and not the

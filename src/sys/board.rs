@@ -218,11 +218,11 @@ impl Slot {
     }
 
     fn write(self, what: impl FnOnce(&[AtomicU64])) {
-        // Written at once, so that the page comes with one fault.
-        let sequence = self.0[0].fetch_or(1, Ordering::Relaxed);
+        // It is even. One instruction that writes at once, so that the page comes with one fault.
+        let sequence = self.0[0].fetch_add(1, Ordering::Relaxed);
         fence(Ordering::Release);
         what(self.0);
-        self.0[0].store((sequence | 1).wrapping_add(1), Ordering::Release);
+        self.0[0].store(sequence.wrapping_add(2), Ordering::Release);
     }
 
     /// What it says; `None` when nobody has it, or it changes all the time.

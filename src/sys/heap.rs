@@ -7,10 +7,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// How much there is for the master, and how much for a child. What does not fit goes to the system's allocator.
-const ROOM: usize = 64 * 1024 - size_of::<AtomicUsize>();
+const ROOM: usize = 64 * 1024 - 2 * size_of::<AtomicUsize>();
 /// What is larger than that goes there as well.
 const SMALL: usize = 4 * 1024;
 /// What needs to be aligned more strictly, too.
@@ -29,10 +29,13 @@ static HEAP: Heap = Heap;
 struct Piece {
     /// How much of it is in use. In the page that is handed out first.
     used: AtomicUsize,
-    memory: UnsafeCell<[u8; ROOM]>,
+    /// Whether it is what the calling process allocates from.
+    serves: AtomicBool,
+    /// In words, so that it is aligned like them.
+    memory: UnsafeCell<[usize; ROOM / ALIGNED]>,
 }
 
-// SAFETY: `used` is changed by atomic operations alone, and whoever has moved it from one value to a greater one is
+// SAFETY: `used` and `serves` are changed by atomic operations alone, and whoever has moved it from one value to a greater one is
 // the only owner of the bytes in between.
 unsafe impl Sync for Piece {}
 
@@ -40,7 +43,8 @@ impl Piece {
     const fn new() -> Self {
         Self {
             used: AtomicUsize::new(0),
-            memory: UnsafeCell::new([0; ROOM]),
+            serves: AtomicBool::new(false),
+            memory: UnsafeCell::new([0; ROOM / ALIGNED]),
         }
     }
 
@@ -80,18 +84,11 @@ impl Piece {
 static MASTERS: Piece = Piece::new();
 static CHILDS: Piece = Piece::new();
 
-/// Whose piece is in use.
-static WHOSE: AtomicUsize = AtomicUsize::new(NOBODYS);
-const NOBODYS: usize = 0;
-const THE_MASTERS: usize = 1;
-const THE_CHILDS: usize = 2;
-
+/// The piece that the calling process allocates from, if it has one.
 fn piece() -> Option<&'static Piece> {
-    match WHOSE.load(Ordering::Relaxed) {
-        THE_MASTERS => Some(&MASTERS),
-        THE_CHILDS => Some(&CHILDS),
-        _ => None,
-    }
+    [&CHILDS, &MASTERS]
+        .into_iter()
+        .find(|piece| piece.serves.load(Ordering::Relaxed))
 }
 
 /// The piece that `pointer` is from, and where it is there.
@@ -103,22 +100,29 @@ fn piece_of(pointer: *mut u8) -> Option<(&'static Piece, usize)> {
 
 /// From now on small things lie in the master's piece.
 pub(crate) fn use_masters() {
-    WHOSE.store(THE_MASTERS, Ordering::Relaxed);
+    MASTERS.serves.store(true, Ordering::Relaxed);
 }
 
 /// Small things that this allocates lie in the master's piece.
 pub(crate) fn for_the_master<T>(allocate: impl FnOnce() -> T) -> T {
-    let before = WHOSE.swap(THE_MASTERS, Ordering::Relaxed);
+    within(&MASTERS, allocate)
+}
+
+/// Small things that this allocates lie in the page that each child writes to anyway. To be called in the master.
+pub(crate) fn for_children<T>(allocate: impl FnOnce() -> T) -> T {
+    within(&CHILDS, allocate)
+}
+
+fn within<T>(piece: &Piece, allocate: impl FnOnce() -> T) -> T {
+    let before = piece.serves.swap(true, Ordering::Relaxed);
     let done = allocate();
-    WHOSE.store(before, Ordering::Relaxed);
+    piece.serves.store(before, Ordering::Relaxed);
     done
 }
 
 /// From now on small things lie in the child's piece. To be called once, in a child.
 pub(crate) fn use_childs() {
-    // Written before it is read, so that the page comes with one fault.
-    CHILDS.used.store(0, Ordering::Relaxed);
-    WHOSE.store(THE_CHILDS, Ordering::Relaxed);
+    CHILDS.serves.store(true, Ordering::Relaxed);
 }
 
 // SAFETY: what is handed out is either the system allocator's, and goes back there, or bytes of a piece that
@@ -138,7 +142,7 @@ unsafe impl GlobalAlloc for Heap {
                 piece.move_end(offset + layout.size(), offset);
             }
             // A child leaves what was its master's as it is.
-            Some((piece, offset)) if WHOSE.load(Ordering::Relaxed) == THE_MASTERS => {
+            Some((piece, offset)) if !CHILDS.serves.load(Ordering::Relaxed) => {
                 piece.move_end(offset + layout.size(), offset);
             }
             Some(_) => {}

@@ -185,14 +185,16 @@ impl Trap {
     /// Empties the pipe. To be called before the flags are looked at, so that no signal is missed.
     pub(crate) fn drain(&self) {
         let mut bytes = [0; 64];
-        while matches!((&self.pipe).read(&mut bytes), Ok(n) if n > 0) {}
+        while matches!((&self.pipe).read(&mut bytes), Ok(n) if n == bytes.len()) {}
     }
 
     /// Whether `signal` has come since the last time this was asked.
     pub(crate) fn came(&self, signal: i32) -> bool {
         self.flags
             .iter()
-            .any(|(trapped, flag)| *trapped == signal && flag.swap(false, Ordering::SeqCst))
+            .filter(|(trapped, _)| *trapped == signal)
+            // Looked at first: what is written to after a fork is copied.
+            .any(|(_, flag)| flag.load(Ordering::SeqCst) && flag.swap(false, Ordering::SeqCst))
     }
 }
 

@@ -34,6 +34,22 @@ pub(crate) fn output_is_closed() -> bool {
     OUTPUT_IS_CLOSED.load(Ordering::Relaxed)
 }
 
+/// Writes all of `bytes` to standard error. It takes no lock, as the standard library does: what is written to after a
+/// fork is copied.
+///
+/// # Errors
+/// Those of `write(2)`.
+pub(crate) fn write_to_standard_error(mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match nix::unistd::write(io::stderr(), bytes) {
+            Ok(n) => bytes = &bytes[n..],
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
 /// Puts /dev/null in the place of standard input, output and error: for a child that has nothing to do with
 /// the terminal of its parent, and is not to keep it open.
 ///

@@ -1,21 +1,21 @@
 //! The title of a process: what ps(1) shows in place of its command line.
 //!
 //! The kernel shows the bytes from `arg_start` to `arg_end` of the process (proc(5), /proc/PID/cmdline). Once, in the
-//! master, they are moved to a page of our own with prctl(PR_SET_MM_MAP), which costs nothing later: a child writes its
-//! title there, and nothing that was on the command line is overwritten. Where the kernel does not allow that,
-//! titles stay what they are.
+//! master, they are moved to memory of our own with prctl(PR_SET_MM_MAP), which costs nothing later: a child writes its
+//! title there, into a page that it writes to anyway, and nothing that was on the command line is overwritten. Where
+//! the kernel does not allow that, titles stay what they are.
 
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use nix::sys::mman::{MapFlags, ProtFlags};
+use super::heap;
 
 /// How long a title can be, with a NUL at its end.
 const ROOM: usize = 256;
 
-/// The page that titles are written to; null while there is none.
-static PAGE: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
+/// Where titles are written to; null while that is nowhere.
+static PLACE: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 
 /// `struct prctl_mm_map` of linux/prctl.h.
 #[repr(C)]
@@ -56,19 +56,13 @@ pub(crate) fn prepare() -> io::Result<()> {
         let text = fields.get(number - 3).ok_or_else(wrong)?;
         text.trim().parse().map_err(|_| wrong())
     };
-    let size = std::num::NonZeroUsize::new(4096).ok_or_else(wrong)?;
-    let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_ANONYMOUS;
-    // SAFETY: the kernel chooses a place where nothing is.
-    let page: NonNull<u8> =
-        unsafe { nix::sys::mman::mmap_anonymous(None, size, access, flags) }?.cast();
+    let place = Box::leak(heap::for_children(|| Box::new([0; ROOM])));
     let cmdline = std::fs::read("/proc/self/cmdline")?;
     let len = cmdline.len().min(ROOM - 1);
-    // SAFETY: the page is ours, and longer than that; the rest of it is zeros.
-    unsafe { std::ptr::copy_nonoverlapping(cmdline.as_ptr(), page.as_ptr(), len) };
+    place[..len].copy_from_slice(&cmdline[..len]);
     // SAFETY: sbrk(0) changes nothing.
     let brk = unsafe { libc::sbrk(0) } as u64;
-    let start = page.as_ptr() as u64;
+    let start = place.as_ptr().addr() as u64;
     let map = MmMap {
         start_code: field(26)?,
         end_code: field(27)?,
@@ -98,19 +92,24 @@ pub(crate) fn prepare() -> io::Result<()> {
     if done != 0 {
         return Err(io::Error::last_os_error());
     }
-    PAGE.store(page.as_ptr(), Ordering::Relaxed);
+    PLACE.store(place.as_mut_ptr(), Ordering::Relaxed);
     Ok(())
 }
 
-/// Sets the title of the calling process, if [`prepare`] was done. What is too long is cut.
-pub(crate) fn set(title: &str) {
-    let Some(page) = NonNull::new(PAGE.load(Ordering::Relaxed)) else {
+/// Sets the title of the calling process to these `parts`, if [`prepare`] was done. What is too long is cut.
+pub(crate) fn set(parts: &[&str]) {
+    let Some(place) = NonNull::new(PLACE.load(Ordering::Relaxed)) else {
         return;
     };
-    let len = title.len().min(ROOM - 1);
-    // SAFETY: the page is ours, has ROOM bytes, and no other thread exists that could write there.
-    unsafe {
-        std::ptr::copy_nonoverlapping(title.as_ptr(), page.as_ptr(), len);
-        std::ptr::write_bytes(page.as_ptr().add(len), 0, ROOM - len);
+    // SAFETY: it points to so many bytes that live as long as the process, and that nobody else looks at: there is
+    // no other thread, and `prepare` has let go of them.
+    let place = unsafe { place.cast::<[u8; ROOM]>().as_mut() };
+    let mut len = 0;
+    for part in parts {
+        let room = &mut place[len..ROOM - 1];
+        let n = part.len().min(room.len());
+        room[..n].copy_from_slice(&part.as_bytes()[..n]);
+        len += n;
     }
+    place[len..].fill(0);
 }

@@ -2,8 +2,9 @@
 
 mod syslog;
 
+use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -14,7 +15,9 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use self::syslog::Syslog;
 use crate::sys::file;
+use crate::sys::heap;
 use crate::sys::process::Pid;
+use crate::sys::stdio;
 
 /// The target of records about who was refused, or took too long: all that is held against somebody. Syslog has a
 /// facility of its own for them.
@@ -23,11 +26,14 @@ pub(super) const AUTH: &str = "auth";
 struct Sink;
 
 /// Set when the log goes to syslog.
-static SYSLOG: OnceLock<Syslog> = OnceLock::new();
+static SYSLOG: OnceLock<Box<Syslog>> = OnceLock::new();
 
 /// Standard error, opened once more so that writing to it never blocks. Where that cannot be had (it is a
 /// socket), the one that we were given is used.
-static OWN: Mutex<Option<File>> = Mutex::new(None);
+static OWN: OnceLock<Box<Mutex<Option<File>>>> = OnceLock::new();
+
+/// How much room for a line is taken at once.
+const USUAL_LINE: usize = 160;
 
 impl Log for Sink {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
@@ -45,37 +51,39 @@ impl Log for Sink {
         };
         // The pid is asked for each time: children log, too.
         let now = jiff::Timestamp::now();
-        let text = record.args().to_string();
-        let line = format!(
-            "{now:.3} droplined[{}]: {level}{}\n",
-            Pid::own(),
-            OneLine(&text)
-        );
+        let mut line = String::with_capacity(USUAL_LINE);
+        // Writing to a string does not fail.
+        let _ = write!(line, "{now:.3} droplined[{}]: {level}", Pid::own());
+        let _ = write!(OneLine(&mut line), "{}", record.args());
+        line.push('\n');
         // Where standard error is closed, or nobody reads it, there is nobody to tell: the service goes on.
         let _ = match own().as_mut() {
             Some(own) => own.write_all(line.as_bytes()),
-            None => io::stderr().write_all(line.as_bytes()),
+            None => stdio::write_to_standard_error(line.as_bytes()),
         };
     }
 
     fn flush(&self) {}
 }
 
-/// Text with its control characters made visible, so that nothing a client says forges a log line.
-struct OneLine<'a>(&'a str);
+/// Writes text with its control characters made visible, so that nothing a client says forges a log line.
+struct OneLine<'a>(&'a mut String);
 
-impl std::fmt::Display for OneLine<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if !self.0.contains(char::is_control) {
-            return f.write_str(self.0);
+impl std::fmt::Write for OneLine<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        // Mostly it is plain.
+        if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            self.0.push_str(text);
+            return Ok(());
         }
-        self.0.chars().try_for_each(|c| {
+        for c in text.chars() {
             if c.is_control() {
-                write!(f, "{}", c.escape_default())
+                self.0.extend(c.escape_default());
             } else {
-                write!(f, "{c}")
+                self.0.push(c);
             }
-        })
+        }
+        Ok(())
     }
 }
 
@@ -92,7 +100,9 @@ pub(super) fn to_standard_error(verbose: bool) {
 }
 
 fn own() -> std::sync::MutexGuard<'static, Option<File>> {
-    OWN.lock().unwrap_or_else(PoisonError::into_inner)
+    // To lock it is to write to it.
+    let own = OWN.get_or_init(|| heap::for_children(Box::default));
+    own.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Lets go of the standard error that this process was started with: a daemon that detaches keeps no terminal.
@@ -103,7 +113,7 @@ pub(super) fn leave_standard_error() {
 /// Logs to syslog, whose socket is at `path`, from now on.
 pub(super) fn to_syslog(path: &Path) {
     // It is set already when this is called twice.
-    let _ = SYSLOG.set(Syslog::open(path));
+    let _ = SYSLOG.set(heap::for_children(|| Box::new(Syslog::open(path))));
     // The zone is looked up once, and not in each child.
     std::hint::black_box(jiff::Zoned::now());
 }
@@ -117,7 +127,7 @@ pub(super) fn count_lost_lines_in(shared: [&'static AtomicU64; 2]) {
 
 /// The descriptor that the log is written to, for a child to keep.
 pub(super) fn descriptor() -> RawFd {
-    if let Some(descriptor) = SYSLOG.get().and_then(Syslog::descriptor) {
+    if let Some(descriptor) = SYSLOG.get().and_then(|syslog| syslog.descriptor()) {
         return descriptor;
     }
     own()
@@ -158,7 +168,9 @@ mod tests {
 
     #[test]
     fn nothing_forges_a_line() {
-        let text = OneLine("a\nb\r\u{1b}[2J\u{9b}ü").to_string();
+        let mut text = String::new();
+        let written = OneLine(&mut text).write_str("a\nb\r\u{1b}[2J\u{9b}ü");
+        assert_eq!(written, Ok(()));
         assert_eq!(text, "a\\nb\\r\\u{1b}[2J\\u{9b}ü");
     }
 }

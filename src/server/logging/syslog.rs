@@ -3,6 +3,7 @@
 //! The crate's logger, with our transport, which never blocks and comes back when syslogd does, and our formatter,
 //! which asks for the process number each time, as a child is not its parent.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::net::UnixDatagram;
@@ -158,11 +159,9 @@ impl LogFormat<&str> for Formatter {
     fn format<W: Write>(&self, w: &mut W, severity: Severity, text: &str) -> syslog::Result<()> {
         let priority = self.0 as u8 | severity as u8;
         let now = jiff::Zoned::now().strftime("%b %e %H:%M:%S");
-        let mut line = format!(
-            "<{priority}>{now} droplined[{}]: {}",
-            Pid::own(),
-            OneLine(text)
-        );
+        let mut line = format!("<{priority}>{now} droplined[{}]: ", Pid::own());
+        // Writing to a string does not fail.
+        let _ = OneLine(&mut line).write_str(text);
         if line.len() > LONGEST {
             let most = (0..=LONGEST).rev().find(|at| line.is_char_boundary(*at));
             line.truncate(most.unwrap_or_default());

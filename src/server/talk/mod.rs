@@ -69,10 +69,11 @@ pub(super) enum Ended {
     Slow,
 }
 
-/// Serves one connection and logs what became of it.
+/// Serves one connection, from `peer`, which is `whence` for people, and logs what became of it.
 pub(super) fn talk(
     connection: Connection,
     peer: Peer,
+    whence: String,
     ticket: Ticket,
     config: &Config,
     store: &dyn Store,
@@ -84,7 +85,7 @@ pub(super) fn talk(
         deadline: Deadline::after(config.request_timeout),
         standing: Standing::of(peer, config),
         peer: peer.address(),
-        whence: peer.to_string(),
+        whence,
         ticket,
         config,
         store,
@@ -104,14 +105,15 @@ pub(super) fn talk(
         Outcome::Failed(_) => ticket.count(Counter::Failed, 1),
         _ => {}
     }
+    let whence = &talk.whence;
     match outcome {
-        Outcome::Done(what) => log::info!("{peer} {what} ({took})"),
-        Outcome::Refused(why) => log::info!(target: AUTH, "{peer} refused: {why} ({took})"),
-        Outcome::Failed(why) => log::error!("{peer} {why} ({took})"),
-        Outcome::Broken(how) => log::info!("{peer} {how} ({took})"),
-        Outcome::Slow(how) => log::info!(target: AUTH, "{peer} too slow: {how} ({took})"),
-        Outcome::Garbage(why) => log::info!(target: AUTH, "{peer} refused: {why} ({took})"),
-        Outcome::Nothing => log::debug!("{peer} said nothing ({took})"),
+        Outcome::Done(what) => log::info!("{whence} {what} ({took})"),
+        Outcome::Refused(why) => log::info!(target: AUTH, "{whence} refused: {why} ({took})"),
+        Outcome::Failed(why) => log::error!("{whence} {why} ({took})"),
+        Outcome::Broken(how) => log::info!("{whence} {how} ({took})"),
+        Outcome::Slow(how) => log::info!(target: AUTH, "{whence} too slow: {how} ({took})"),
+        Outcome::Garbage(why) => log::info!(target: AUTH, "{whence} refused: {why} ({took})"),
+        Outcome::Nothing => log::debug!("{whence} said nothing ({took})"),
     }
     ended
 }
@@ -120,7 +122,9 @@ struct Took(Instant);
 
 impl fmt::Display for Took {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.1} ms", self.0.elapsed().as_secs_f64() * 1000.0)
+        // Whole numbers: what prints others is large.
+        let tenths = (self.0.elapsed().as_micros() + 50) / 100;
+        write!(f, "{}.{} ms", tenths / 10, tenths % 10)
     }
 }
 

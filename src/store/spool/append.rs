@@ -365,5 +365,6 @@ fn name_on_disk(spool: &Spool, to: &Name, file: &File, path: &Path) -> Result<()
 /// Takes the lock that guards the mailbox of `name`.
 pub(super) fn lock(spool: &Spool, name: &Name) -> Result<Locked, StoreError> {
     let stripe = spool.stripe(name)?;
-    Locked::wait(stripe).map_err(StoreError::system("lock the mailbox", Spool::place(name)))
+    let place = || Spool::place(name).to_string();
+    Locked::wait(stripe).map_err(|e| StoreError::system("lock the mailbox", place())(e))
 }

@@ -31,7 +31,7 @@ pub(super) fn layout(spool: &Spool) -> Result<Vec<Finding>, StoreError> {
             .map_err(StoreError::system("read", dir.path()))?
         {
             let what = match Name::new(&name) {
-                Ok(name) if Spool::folder_name(&name) == folder => continue,
+                Ok(name) if *Spool::folder_name(&name) == *folder => continue,
                 Ok(_) => "a mailbox in the wrong folder: nobody finds it",
                 Err(_) if is_left_over(&name) => {
                     "what an unfinished repair or copy has left; it can be removed"

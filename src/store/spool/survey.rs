@@ -29,7 +29,7 @@ pub(super) fn mailboxes(spool: &Spool) -> Result<Vec<Name>, StoreError> {
         let names = names.map_err(StoreError::system("read", mail.path_of(&folder)))?;
         let names = names.iter().filter_map(|name| Name::new(name).ok());
         // One in another folder is found by nobody, and is none.
-        all.extend(names.filter(|name| Spool::folder_name(name) == folder));
+        all.extend(names.filter(|name| *Spool::folder_name(name) == *folder));
     }
     all.sort_unstable();
     Ok(all)

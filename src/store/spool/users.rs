@@ -7,7 +7,7 @@ use std::io;
 
 use super::append::lock;
 use super::bell;
-use super::layout::Spool;
+use super::layout::{Place, Spool};
 use crate::name::Name;
 use crate::store::{StoreError, User};
 use crate::sys::dir::Dir;
@@ -131,7 +131,7 @@ pub(super) fn claimed(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
     let place = claim_place(name);
     let found = users.file(&place);
     Ok(found
-        .map_err(StoreError::system("read", users.path_of(&place)))?
+        .map_err(|e| StoreError::system("read", users.path_of(&place))(e))?
         .is_some())
 }
 
@@ -149,8 +149,12 @@ pub(super) fn release(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
     }
 }
 
-fn claim_place(name: &Name) -> String {
-    format!("{}/.{name}.claim", Spool::folder_name(name))
+fn claim_place(name: &Name) -> Place {
+    let mut place = Place::new();
+    for part in [&Spool::folder_name(name), "/.", name.as_str(), ".claim"] {
+        place.push_str(part);
+    }
+    place
 }
 
 /// All names that are registered, sorted.
