@@ -29,6 +29,31 @@ need_rust() {
     need cc gcc libc6-dev
 }
 
+# build - builds the three programs into target/release. The daemon is linked with the C library inside, and what a child
+# runs put together, so that a fork has less to copy (PERFORMANCE.md); where that cannot be done, as usual.
+build() {
+    local script
+    cargo build --release --locked --bin dropline --bin droplinectl
+    if has_static_libc; then
+        # Under a name that changes with it: cargo looks at the arguments alone.
+        script=target/release/droplined-$(cksum <scripts/droplined.ld | tr -d ' ').ld
+        cp scripts/droplined.ld "$script"
+        cargo rustc --release --locked --bin droplined -- \
+            -C target-feature=+crt-static -C "link-arg=-Wl,-T,$script" && return
+    fi
+    echo 'droplined is linked with the C library of this system: it forks more slowly, and does the same' >&2
+    cargo build --release --locked --bin droplined
+}
+
+# has_static_libc - whether there is one to link with.
+has_static_libc() {
+    local out status=0
+    out=$(mktemp)
+    echo 'int main(void) { return 0; }' | cc -static-pie -x c -o "$out" - 2>/dev/null || status=$?
+    rm -f "$out"
+    return "$status"
+}
+
 # answers HOST PORT - whether a dropline server answers there.
 answers() {
     local reply=''

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -80,6 +80,15 @@ impl Drop for Server {
     }
 }
 
+/// A program of ours: that of the directory `DROPLINE_PROGRAMS`, as scripts/bench has built them, or of this build.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let built = || match name {
+        "droplined" => env!("CARGO_BIN_EXE_droplined").into(),
+        _ => env!("CARGO_BIN_EXE_dropline").into(),
+    };
+    std::env::var_os("DROPLINE_PROGRAMS").map_or_else(built, |dir| Path::new(&dir).join(name))
+}
+
 /// Whether there is such a program.
 pub(crate) fn has(program: &str) -> bool {
     std::env::var_os("PATH")
@@ -90,7 +99,7 @@ pub(crate) fn has(program: &str) -> bool {
 pub(crate) fn droplined(dir: &Path, configuration: &str) -> Result<Server> {
     Server::start(dir, |port, dir| {
         daemon(
-            Command::new(env!("CARGO_BIN_EXE_droplined")),
+            Command::new(program("droplined")),
             port,
             dir,
             configuration,
@@ -105,7 +114,7 @@ pub(crate) fn droplined_traced(dir: &Path, trace: &Path) -> Result<Server> {
         strace
             .args(["-f", "--seccomp-bpf", "-e", "trace=fdatasync", "-o"])
             .arg(trace);
-        strace.arg(env!("CARGO_BIN_EXE_droplined"));
+        strace.arg(program("droplined"));
         daemon(strace, port, dir, "")
     })?;
     server.daemon = *server.children()?.first().ok_or("strace has no child")?;

@@ -138,7 +138,7 @@ impl Bench {
         let state = self.dir("state");
         let server = format!("127.0.0.1:{}", ours.port);
         let dropline = || {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_dropline"));
+            let mut command = Command::new(servers::program("dropline"));
             command.args([
                 "-d",
                 &server,

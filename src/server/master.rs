@@ -256,6 +256,8 @@ impl Master {
         );
     }
 
+    // A function of its own, so that a child needs no other code of the master's.
+    #[inline(never)]
     fn fork_for(
         &mut self,
         stream: Stream,

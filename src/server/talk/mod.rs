@@ -123,7 +123,8 @@ struct Took(Instant);
 impl fmt::Display for Took {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Whole numbers: what prints others is large.
-        let tenths = (self.0.elapsed().as_micros() + 50) / 100;
+        let micros = u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX - 50);
+        let tenths = (micros + 50) / 100;
         write!(f, "{}.{} ms", tenths / 10, tenths % 10)
     }
 }
