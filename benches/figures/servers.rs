@@ -98,12 +98,7 @@ pub(crate) fn has(program: &str) -> bool {
 /// `droplined`, with its usual limits but those on one source, and these lines of configuration.
 pub(crate) fn droplined(dir: &Path, configuration: &str) -> Result<Server> {
     Server::start(dir, |port, dir| {
-        daemon(
-            Command::new(program("droplined")),
-            port,
-            dir,
-            configuration,
-        )
+        daemon(Command::new(program("droplined")), port, dir, configuration)
     })
 }
 

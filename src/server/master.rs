@@ -115,7 +115,8 @@ impl Master {
                 // Nobody wakes us when there is somebody to evict later.
                 pause = Some(pause.unwrap_or(EVICT_EVERY).min(EVICT_EVERY));
             }
-            let mut fds = vec![(self.trap.fd(), Want::Read)];
+            let mut fds = Vec::with_capacity(1 + self.listeners.len());
+            fds.push((self.trap.fd(), Want::Read));
             let mut polled = Vec::with_capacity(self.listeners.len());
             for (index, listener) in self.listeners.iter().enumerate() {
                 if accepting && self.takes_more(listener, config) {
@@ -141,7 +142,7 @@ impl Master {
                     return Ok(Leave::Reload);
                 }
             }
-            for (at, index) in polled.into_iter().enumerate() {
+            for (at, &index) in polled.iter().enumerate() {
                 if ready.has(at + 1) {
                     self.accept_from(index, config, heritage)?;
                 }

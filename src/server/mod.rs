@@ -193,7 +193,7 @@ fn run(
         privileges::make_dir(&config.spool, 0o700, account)?;
         privileges::make_dir(&config.run_dir, 0o755, account)?;
     }
-    let trap = heap::for_the_master(Master::trap).map_err(StartError::doing("trap the signals"))?;
+    let trap = Master::trap().map_err(StartError::doing("trap the signals"))?;
     let uid = account
         .as_ref()
         .map_or_else(Dir::own_user, |account| account.uid());
@@ -242,6 +242,8 @@ fn serve(
     let board = Scoreboard::create(made.pid_file.dir())?;
     logging::count_lost_lines_in(board.lost_lines());
     spool.alarm(move |e| board.complain_of_disk(e));
+    // It notes there which mailboxes it has open.
+    let mut spool = heap::for_children(|| Box::new(spool));
     if let Err(e) = title::prepare() {
         log::info!("ps will not show what children do: {e}");
     }
@@ -259,7 +261,7 @@ fn serve(
             config: &config,
             descriptors,
             keep: &keep,
-            store: &spool,
+            store: &*spool,
         };
         match master.run(&config, &heritage)? {
             Leave::Reload => {

@@ -10,11 +10,11 @@ use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// How much there is for the master, and how much for a child. What does not fit goes to the system's allocator.
-const ROOM: usize = 64 * 1024 - 2 * size_of::<AtomicUsize>();
+const ROOM: usize = 64 * 1024 - ALIGNED;
 /// What is larger than that goes there as well.
 const SMALL: usize = 4 * 1024;
-/// What needs to be aligned more strictly, too.
-const ALIGNED: usize = align_of::<AtomicUsize>();
+/// What needs to be aligned more strictly, too. (Hash tables need that much.)
+const ALIGNED: usize = 16;
 
 /// The allocator. In a program that says nothing more it is the system's.
 #[derive(Debug)]
@@ -31,9 +31,14 @@ struct Piece {
     used: AtomicUsize,
     /// Whether it is what the calling process allocates from.
     serves: AtomicBool,
-    /// In words, so that it is aligned like them.
-    memory: UnsafeCell<[usize; ROOM / ALIGNED]>,
+    memory: UnsafeCell<Memory>,
 }
+
+/// Aligned as strictly as anything that lies in it.
+#[repr(align(16))]
+struct Memory(#[expect(dead_code, reason = "it is handed out by its address")] [u8; ROOM]);
+
+const _: () = assert!(align_of::<Memory>() == ALIGNED && size_of::<Piece>() == 64 * 1024);
 
 // SAFETY: `used` and `serves` are changed by atomic operations alone, and whoever has moved it from one value to a greater one is
 // the only owner of the bytes in between.
@@ -44,7 +49,7 @@ impl Piece {
         Self {
             used: AtomicUsize::new(0),
             serves: AtomicBool::new(false),
-            memory: UnsafeCell::new([0; ROOM / ALIGNED]),
+            memory: UnsafeCell::new(Memory([0; ROOM])),
         }
     }
 
@@ -63,12 +68,12 @@ impl Piece {
             return None;
         }
         let used = self.used.load(Ordering::Relaxed);
-        let from = used.next_multiple_of(ALIGNED);
+        let from = used.next_multiple_of(layout.align());
         let to = from + layout.size();
         if to > ROOM || !self.move_end(used, to) {
             return None;
         }
-        // SAFETY: `from` is within the piece, whose memory begins with that alignment.
+        // SAFETY: `from` is within the piece, whose memory begins with the strictest alignment that there is.
         Some(unsafe { self.start().add(from) })
     }
 

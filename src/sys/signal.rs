@@ -16,6 +16,8 @@ pub(crate) use nix::sys::signal::Signal;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use signal_hook::SigId;
+
+use super::heap;
 pub(crate) use signal_hook::consts::{
     SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH,
 };
@@ -163,11 +165,18 @@ impl Trap {
             ids: Vec::with_capacity(2 * signals.len()),
         };
         for &signal in signals {
-            let flag = Arc::new(AtomicBool::new(false));
+            // Handlers write to it: with what else the master writes to.
+            let flag = heap::for_the_master(|| Arc::new(AtomicBool::new(false)));
             // The flag first: actions run in the order of their registration, so the flag is set
             // before the byte is in the pipe.
-            trap.ids
-                .push(signal_hook::flag::register(signal, Arc::clone(&flag))?);
+            let noted = Arc::clone(&flag);
+            let register = || signal_hook::flag::register(signal, noted);
+            // What the library counts in each handler is made by the first.
+            let id = match trap.ids.as_slice() {
+                [] => heap::for_the_master(register),
+                _ => register(),
+            };
+            trap.ids.push(id?);
             trap.ids.push(signal_hook::low_level::pipe::register(
                 signal,
                 write_end.try_clone()?,
