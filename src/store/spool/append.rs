@@ -112,6 +112,8 @@ pub(super) struct OpenMailbox {
 struct Left {
     tail: Tail,
     header: Header,
+    /// How long its file was.
+    len: u64,
 }
 
 /// What is done under the lock: read the tail, one write.
@@ -162,10 +164,12 @@ fn write<'b>(
     let Appender {
         mut bytes, tail, ..
     } = appender;
+    let mut len = facts.len;
     let is_new = |outcome: &Outcome| outcome.as_ref().is_ok_and(|receipt| !receipt.duplicate);
     if outcomes.iter().any(is_new) {
         end::fill_block(&mut bytes, from, facts.len);
         write_or_take_back(&file, &bytes, from, &path)?;
+        len = len.max(from + bytes.len() as u64);
     }
     drop(lock);
     Ok(Written {
@@ -176,7 +180,7 @@ fn write<'b>(
             path,
             stripe,
             file,
-            left: Left { tail, header },
+            left: Left { tail, header, len },
         },
         outcomes,
     })
@@ -195,8 +199,10 @@ fn opened(
         let facts = look(&file)?;
         // One that was replaced by a copy of itself has no name any more.
         if facts.named {
-            let is_last = end::is_last(&file, left.tail.offset, facts.len)
-                .map_err(StoreError::system("read", path))?;
+            // One that has grown, or whose end is not ours any more, is looked at anew.
+            let is_last = facts.len == left.len
+                && end::is_last(&file, left.header.epoch, left.tail)
+                    .map_err(StoreError::system("read", path))?;
             return Ok((file, facts, is_last.then_some(left)));
         }
     }
@@ -232,7 +238,7 @@ fn header_and_tail(
 /// Whether a header that was read before does as well as the one that is there now, for messages that go behind
 /// its tail: only acknowledging changes it, which makes room. Where it is asked what was sent before, it does not.
 fn does_as_well(spool: &Spool, batch: &[Delivery<'_>], group: &Group<'_>, left: &Left) -> bool {
-    let Left { tail, header } = left;
+    let Left { tail, header, .. } = left;
     let drafts = || group.indexes.iter().map(|&index| &batch[index].draft);
     let len = drafts().map(|draft| record::len_of(draft) as u64).sum();
     let last = Tail {

@@ -9,6 +9,7 @@ use std::io;
 
 use super::mailbox::Header;
 use super::record::{self, TRAILER};
+use super::repair::Tail;
 use crate::sys::file;
 
 /// By what a file grows: what most file systems give out at the least, so that it costs no room.
@@ -83,14 +84,28 @@ fn seq_in(trailer: &[u8], header: &Header, end: u64) -> Option<u64> {
     end.is_multiple_of(8).then_some(trailer.seq)
 }
 
-/// Whether nothing is behind `end` in a mailbox that is `len` bytes long and has had a record that ended there.
+/// Whether a mailbox of this `epoch` ends with the record before `tail`, as it did once, and nothing is behind it.
+///
+/// Zeros alone do not say so: what was read and forgotten meanwhile, with all that came after it, is given back, and
+/// reads as zeros as well.
 ///
 /// # Errors
 /// Those of `pread(2)`.
-pub(super) fn is_last(file: &File, end: u64, len: u64) -> io::Result<bool> {
+pub(super) fn is_last(file: &File, epoch: u32, tail: Tail) -> io::Result<bool> {
     // A record does not begin with zeros, and is written from its beginning on.
-    let mut next = [0; 8];
-    Ok(end == len || end < len && file::read_at(file, &mut next, end)? > 0 && next == [0; 8])
+    let mut bytes = [0; TRAILER + 8];
+    let Some(from) = tail.offset.checked_sub(TRAILER as u64) else {
+        return Ok(false);
+    };
+    let n = file::read_at(file, &mut bytes, from)?;
+    let Some((trailer, next)) = bytes[..n].split_at_checked(TRAILER) else {
+        return Ok(false);
+    };
+    let trailer = record::decode_trailer(trailer, epoch, tail.offset);
+    Ok(
+        trailer.is_some_and(|trailer| trailer.seq == tail.seq)
+            && next.iter().all(|&byte| byte == 0),
+    )
 }
 
 /// Adds zeros to what is written at `offset` into a file that is `len` bytes long, so that it grows by whole blocks.

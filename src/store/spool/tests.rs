@@ -428,6 +428,51 @@ fn many_writers_and_a_reader_lose_and_double_nothing() {
     }
 }
 
+/// What a writer remembers of the end of a mailbox is forgotten, and reads as zeros, when all that was written since
+/// has been read and forgotten as well.
+#[test]
+fn a_writer_that_comes_back_late_does_not_write_into_what_was_given_back() {
+    let f = Fixture::new();
+    let others = Spool::look_at(&f.path()).expect("the same spool");
+    // The ends of the first messages of the late one lie everywhere in a block, on its boundary, too.
+    for late in 1..=45 {
+        let name = format!("bob{late}");
+        let body = [b'x'; 88];
+        for _ in 0..late {
+            f.store(&name, &body);
+        }
+        let (to, from) = (n(&name), n("tester"));
+        let many = (0..1_000).map(|_| Delivery {
+            to: &to,
+            draft: Draft {
+                id: MessageId::random().expect("an id"),
+                from: &from,
+                trust: Trust::Open,
+                at: 1,
+                expires: None,
+                once: false,
+                body: &body,
+            },
+        });
+        let receipts = others.deliver(&many.collect::<Vec<_>>());
+        assert!(receipts.iter().all(Result::is_ok));
+        // They are old, so that they are no history.
+        let read = fetch(&others, &name, Some(u64::MAX));
+        assert_eq!(read.len(), late + 1_000);
+        let path = f.mailbox(&name);
+        let from = 4_096;
+        assert!(
+            std::fs::read(&path).expect("a mailbox")[from..from + 32_768]
+                .iter()
+                .all(|&byte| byte == 0),
+            "it was given back"
+        );
+        let seq = f.store(&name, b"late");
+        assert_eq!(seq, late as u64 + 1_001);
+        assert_eq!(f.fetch(&name, None), [(seq, b"late".to_vec())], "{late}");
+    }
+}
+
 #[test]
 fn an_operator_sees_what_waits() {
     use crate::store::Survey;
