@@ -2,9 +2,9 @@
 //!
 //! The three programs are one call each into this library. In reading order:
 //!
+//! - `sys`: what we ask of the kernel, and the only unsafe code.
 //! - `name`, `message`: what is said, and by whom; each value is checked once, in its constructor.
 //! - `places`: where things are by default.
-//! - `sys`: what we ask of the kernel, and the only unsafe code.
 //! - `wire`: what is said on the wire, as pure functions.
 //! - `store`: where messages are kept; the interface, and behind it the spool.
 //! - `server`: `droplined`, which forks a child for each connection.

@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use crate::name::Name;
+use crate::sys::random;
 
 /// What a body may have at most where nothing else is configured, in bytes.
 pub(crate) const DEFAULT_MAX_BODY: usize = 65_536;
@@ -21,9 +23,9 @@ impl MessageId {
     ///
     /// # Errors
     /// When the kernel has none (`getrandom(2)`).
-    pub(crate) fn random() -> Result<Self, getrandom::Error> {
+    pub(crate) fn random() -> io::Result<Self> {
         let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes)?;
+        random::fill(&mut bytes)?;
         Ok(Self(bytes))
     }
 

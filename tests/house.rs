@@ -10,7 +10,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("name", &[]),
     ("places", &[]),
-    ("message", &["name"]),
+    ("message", &["sys", "name"]),
     ("wire", &["name", "message"]),
     ("store", &["sys", "name", "message"]),
     (

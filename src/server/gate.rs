@@ -6,6 +6,7 @@ use super::config::Config;
 use super::reaper::Children;
 use super::scoreboard::Counter;
 use super::sources::{Penalties, Source, is_exempt};
+use crate::sys::random;
 use crate::sys::socket::{Peer, Stream};
 
 /// Why a connection is refused.
@@ -119,7 +120,7 @@ impl Default for Lot {
     fn default() -> Self {
         let mut seed = [0; 8];
         // Without a random seed the numbers are the same each time, and still evenly spread.
-        let _ = getrandom::fill(&mut seed);
+        let _ = random::fill(&mut seed);
         Self(u64::from_le_bytes(seed).max(1))
     }
 }

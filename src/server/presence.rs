@@ -1,11 +1,11 @@
 //! Who is online: how long, and at which address.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::store::{Lease, Speaks, StoreError};
 use crate::sys::clock::{boot_millis, unix_millis};
+use crate::sys::random;
 
 /// A new lease, from now on for `span`, taken from the address `by`; without an `address`, a reservation.
 ///
@@ -18,10 +18,10 @@ pub(super) fn lease(
     span: Duration,
 ) -> Result<Lease, StoreError> {
     let mut token = [0; 8];
-    getrandom::fill(&mut token).map_err(|e| StoreError::System {
+    random::fill(&mut token).map_err(|e| StoreError::System {
         action: "draw a random number from",
         path: "the kernel".into(),
-        source: io::Error::from(e),
+        source: e,
     })?;
     Ok(Lease {
         address,

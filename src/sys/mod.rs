@@ -17,6 +17,7 @@ pub(crate) mod lock;
 pub(crate) mod login;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod sandbox;
 pub(crate) mod signal;
 pub(crate) mod socket;

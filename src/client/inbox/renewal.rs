@@ -5,6 +5,7 @@ use std::io;
 use super::Inbox;
 use super::entry::{self, Entry, Mark};
 use crate::sys::file;
+use crate::sys::random;
 
 /// How many ids of messages that were shown a new log keeps.
 const MOST_IDS: usize = 20_000;
@@ -51,6 +52,6 @@ impl Inbox {
 
 fn new_mark() -> io::Result<Mark> {
     let mut mark = Mark::default();
-    getrandom::fill(&mut mark).map_err(io::Error::other)?;
+    random::fill(&mut mark)?;
     Ok(mark)
 }

@@ -252,7 +252,7 @@ fn new_id() -> Result<MessageId, StoreError> {
     MessageId::random().map_err(|e| StoreError::System {
         action: "draw a random id from",
         path: "the kernel".into(),
-        source: e.into(),
+        source: e,
     })
 }
 

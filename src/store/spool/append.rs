@@ -13,6 +13,7 @@ use crate::name::Name;
 use crate::store::{Delivery, StoreError};
 use crate::sys::file::{self, Facts};
 use crate::sys::lock::{Held, Locked};
+use crate::sys::random;
 
 /// Appends the messages to their mailboxes, which are made where there are none. Those to one mailbox
 /// are one write, and one wait for the disk.
@@ -288,9 +289,7 @@ fn begin(
         file::truncate(file, 0).map_err(StoreError::system("truncate", path))?;
     }
     let mut epoch = [0; 4];
-    getrandom::fill(&mut epoch)
-        .map_err(io::Error::from)
-        .map_err(StoreError::system("draw a random number for", path))?;
+    random::fill(&mut epoch).map_err(StoreError::system("draw a random number for", path))?;
     Ok(Header::new(u32::from_le_bytes(epoch)))
 }
 

@@ -15,6 +15,7 @@ use crate::message::{Draft, Stored};
 use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::file;
+use crate::sys::random;
 
 /// Numbers go up to this at most: no mailbox will ever get there by itself.
 pub(super) const LARGEST_SEQ: u64 = 1 << 62;
@@ -81,7 +82,7 @@ impl<'s> Writer<'s> {
         let file = folder
             .file_or_new(&temporary_name(name))
             .and_then(|file| file::truncate(&file, 0).map(|()| file))
-            .and_then(|file| Ok(getrandom::fill(&mut epoch).map(|()| file)?))
+            .and_then(|file| random::fill(&mut epoch).map(|()| file))
             .map_err(StoreError::system("make", &path))?;
         let header = Header::new(u32::from_le_bytes(epoch));
         Ok(Self {
