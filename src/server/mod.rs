@@ -47,11 +47,11 @@ use crate::sys::clock::Deadline;
 use crate::sys::dir::Dir;
 use crate::sys::file;
 use crate::sys::heap;
-use crate::sys::login::Account;
+use crate::sys::login::{self, Account};
 use crate::sys::process::{self, Pid};
 use crate::sys::sandbox::{self, Lacking};
 use crate::sys::signal::Trap;
-use crate::sys::socket::Listener;
+use crate::sys::socket::{Listener, Peer};
 use crate::sys::title;
 
 /// How long a start waits for whoever writes the configuration into a pipe.
@@ -231,6 +231,10 @@ fn serve(
     if let Some(account) = account {
         privileges::become_account(account)?;
     }
+    if let Err(e) = title::prepare() {
+        log::info!("ps will not show what children do: {e}");
+    }
+    let keeper = start_keeper();
     let (spool, spool_lock) = Spool::open(&config.spool, config.limits)?;
     let mut spool = spool.with_run_dir(&config.run_dir)?;
     // Those of a child.
@@ -241,12 +245,9 @@ fn serve(
     let board = Scoreboard::create(made.pid_file.dir())?;
     logging::count_lost_lines_in(board.lost_lines());
     spool.alarm(move |e| board.complain_of_disk(e));
-    if let Err(e) = title::prepare() {
-        log::info!("ps will not show what children do: {e}");
-    }
     lay_sandbox(cli, places, &config)?;
     heap::use_masters();
-    let mut master = Master::new(listeners.all, trap, board)
+    let mut master = Master::new(listeners.all, trap, board, keeper)
         .map_err(StartError::doing("count the threads of this process"))?;
     announce(&config, master.listeners(), cli.ready_fd)?;
     ready.listens();
@@ -263,6 +264,9 @@ fn serve(
                 std::mem::forget((master, spool_lock));
                 let mut keep = spool.descriptors();
                 keep.extend([client.stream.as_fd().as_raw_fd(), logging::descriptor()]);
+                // Of whoever comes from elsewhere, nobody asks for the login.
+                let is_local = matches!(client.peer, Peer::Local { .. });
+                keep.extend(login::descriptor().filter(|_| is_local));
                 process::close_all_but(&mut keep);
                 let ticket = board.ticket(slot);
                 let config = if in_a_hurry {
@@ -298,17 +302,19 @@ fn serve(
     }
 }
 
-/// Logins may come from anywhere that NSS reaches.
-const READABLE: [&str; 8] = [
-    "/etc",
-    "/usr",
-    "/lib",
-    "/lib64",
-    "/run",
-    "/proc",
-    "/dev",
-    "/var/lib/sss",
-];
+/// Forks the keeper of logins, before the sandbox is laid and before there is anything that it must not have; its
+/// number, if this machine needs one.
+fn start_keeper() -> Option<Pid> {
+    login::start_keeper("droplined: logins", logging::descriptor()).unwrap_or_else(|e| {
+        log::warn!(
+            "cannot start the keeper of logins: {e}; logins that are not in /etc/passwd are unknown"
+        );
+        None
+    })
+}
+
+/// Logins and the configuration, time zones, what the kernel says, and /dev/null.
+const READABLE: [&str; 4] = ["/etc", "/usr", "/proc", "/dev"];
 
 /// Gives up what is not needed from now on, here and in all children.
 fn lay_sandbox(cli: &Cli, places: Option<&Places>, config: &Config) -> Result<(), StartError> {
