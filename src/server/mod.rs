@@ -234,7 +234,7 @@ fn serve(
     if let Err(e) = title::prepare() {
         log::info!("ps will not show what children do: {e}");
     }
-    let keeper = start_keeper();
+    let keeper = start_keeper(&listeners.all);
     let (spool, spool_lock) = Spool::open(&config.spool, config.limits)?;
     let mut spool = spool.with_run_dir(&config.run_dir)?;
     // Those of a child.
@@ -303,8 +303,12 @@ fn serve(
 }
 
 /// Forks the keeper of logins, before the sandbox is laid and before there is anything that it must not have; its
-/// number, if this machine needs one.
-fn start_keeper() -> Option<Pid> {
+/// number, if this machine needs one. Only of whoever comes over the socket somebody asks for the login.
+fn start_keeper(listeners: &[Listener]) -> Option<Pid> {
+    let is_local = |listener: &Listener| matches!(listener, Listener::Unix(_));
+    if !listeners.iter().any(is_local) {
+        return None;
+    }
     login::start_keeper("droplined: logins", logging::descriptor()).unwrap_or_else(|e| {
         log::warn!(
             "cannot start the keeper of logins: {e}; logins that are not in /etc/passwd are unknown"
