@@ -57,7 +57,7 @@ fn a_message_takes_few_system_calls_and_writes_itself_once() {
     let daemon = Daemon::start();
     // The mailbox is there, and its name on the disk.
     daemon.store("bob", "alice", "one");
-    wait_until("nobody is served", || children(daemon.pid()) == 0);
+    wait_until("nobody is served", || daemon.children().is_empty());
     let Some(trace) = Trace::of(&daemon) else {
         return skip(
             "system calls of a request",
@@ -67,7 +67,7 @@ fn a_message_takes_few_system_calls_and_writes_itself_once() {
     const COUNT: usize = 10;
     for _ in 0..COUNT {
         daemon.store("bob", "alice", "hello");
-        wait_until("nobody is served", || children(daemon.pid()) == 0);
+        wait_until("nobody is served", || daemon.children().is_empty());
     }
     let mut calls = trace.end();
     let master = calls.remove(&daemon.pid()).expect("the master's calls");
@@ -99,7 +99,7 @@ fn a_message_of_a_session_takes_fewer() {
             assert!(session.store("bob", "", b"hello").starts_with("OK "));
         }
         session.send("QUIT\n");
-        wait_until("nobody is served", || children(daemon.pid()) == 0);
+        wait_until("nobody is served", || daemon.children().is_empty());
         let mut calls = trace.end();
         calls.remove(&daemon.pid());
         calls.into_values().next()
@@ -133,7 +133,7 @@ fn messages_that_come_together_are_one_write_and_one_sync() {
         assert!(session.line().starts_with("OK "));
     }
     drop(session);
-    wait_until("nobody is served", || children(daemon.pid()) == 0);
+    wait_until("nobody is served", || daemon.children().is_empty());
     let mut calls = trace.end();
     calls.remove(&daemon.pid());
     let child = calls.into_values().next().expect("a child");
@@ -191,10 +191,4 @@ fn totals(counts: &Path) -> Vec<u64> {
         line.trim().parse().ok()
     });
     totals.filter(|total| *total > 0).collect()
-}
-
-/// How many children a process has.
-fn children(pid: u32) -> usize {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-    children.expect("a process").split_whitespace().count()
 }

@@ -88,6 +88,9 @@ fn a_silent_client_costs_no_process() {
 #[test]
 fn descriptors_are_in_reserve_and_a_shortage_is_waited_out() {
     let daemon = Daemon::start();
+    // What it opens for its start alone, it has closed when it serves.
+    daemon.store("bob", "al", "before");
+    wait_until("nobody is served", || daemon.children().is_empty());
     let fd = |fd: usize| format!("/proc/{}/fd/{fd}", daemon.pid());
     let spare = (3..64)
         .filter(|n| fs::read_link(fd(*n)).is_ok_and(|target| target == Path::new("/dev/null")));

@@ -175,6 +175,7 @@ fn root_becomes_somebody_else_for_good() {
     daemon.logged("running as games");
     daemon.store("bob", "al", "hi");
     assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
+    wait_until("nobody is served", || daemon.children().is_empty());
     let held = daemon.say(b"\x00");
     wait_until("there is a child", || !daemon.children().is_empty());
     let games = nix::unistd::User::from_name("games")

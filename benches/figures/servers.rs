@@ -49,12 +49,17 @@ impl Server {
         self.daemon
     }
 
-    /// Its children.
+    /// Its children, but not the daemon's keeper of logins, which serves no client.
     pub(crate) fn children(&self) -> Result<Vec<u32>> {
         let pid = self.pid();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        let is_keeper = |pid: &&str| {
+            let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            title.starts_with(b"droplined: logins\0")
+        };
+        let children = children.split_whitespace();
         Ok(children
-            .split_whitespace()
+            .filter(|pid| !is_keeper(pid))
             .map(str::parse)
             .collect::<std::result::Result<_, _>>()?)
     }

@@ -10,6 +10,7 @@ use super::logging;
 use super::scoreboard::Scoreboard;
 use super::talk::{self, Ended};
 use crate::store::Store;
+use crate::sys::login;
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::{Blocked, Inbox, Signal};
 use crate::sys::socket::{Peer, Stream};
@@ -79,6 +80,9 @@ impl Heritage<'_> {
         } = client;
         let mut keep = self.keep.to_vec();
         keep.extend([stream.as_fd().as_raw_fd(), logging::descriptor()]);
+        // Of whoever comes from elsewhere, nobody asks for the login.
+        let is_local = matches!(peer, Peer::Local { .. });
+        keep.extend(login::descriptor().filter(|_| is_local));
         process::close_all_but(&mut keep);
         // Ctrl-C in a terminal goes to every process of the daemon; a child finishes its request. The
         // parent's handlers never run here, as all signals stay blocked.

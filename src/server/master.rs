@@ -14,7 +14,7 @@ use super::scoreboard::{Counter, Scoreboard};
 use crate::sys::clock::Deadline;
 use crate::sys::heap;
 use crate::sys::poll::{self, Want};
-use crate::sys::process::{self, Side};
+use crate::sys::process::{self, Pid, Side};
 use crate::sys::signal::{Blocked, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, Trap};
 use crate::sys::socket::{self, Listener, Peer, Stream};
 
@@ -72,11 +72,16 @@ impl Master {
         Trap::set(&[SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1])
     }
 
-    /// A master for these listeners and trapped signals.
+    /// A master for these listeners and trapped signals, with the keeper of logins that it has forked, if there is one.
     ///
     /// # Errors
     /// When this process has several threads: forking would not be safe.
-    pub(super) fn new(listeners: Vec<Listener>, trap: Trap, board: Scoreboard) -> io::Result<Self> {
+    pub(super) fn new(
+        listeners: Vec<Listener>,
+        trap: Trap,
+        board: Scoreboard,
+        keeper: Option<Pid>,
+    ) -> io::Result<Self> {
         let threads = process::threads()?;
         if threads != 1 {
             let message =
@@ -86,7 +91,7 @@ impl Master {
         Ok(Self {
             listeners,
             trap,
-            children: Children::new(board, EXPECTED_CHILDREN),
+            children: Children::new(board, EXPECTED_CHILDREN, keeper),
             gate: Gate::default(),
             board,
             _reserve: Reserve::take(),
@@ -372,7 +377,7 @@ mod tests {
         let wait = || std::thread::park_timeout(Duration::from_secs(60));
         let other = std::thread::spawn(wait);
         let trap = Master::trap().expect("trapped");
-        let error = Master::new(Vec::new(), trap, board).expect_err("not alone");
+        let error = Master::new(Vec::new(), trap, board, None).expect_err("not alone");
         assert!(error.to_string().contains("threads before its first fork"));
         other.thread().unpark();
         other.join().expect("joined");

@@ -47,7 +47,7 @@ use crate::sys::clock::Deadline;
 use crate::sys::dir::Dir;
 use crate::sys::file;
 use crate::sys::heap;
-use crate::sys::login::Account;
+use crate::sys::login::{self, Account};
 use crate::sys::process::{self, Pid};
 use crate::sys::sandbox::{self, Lacking};
 use crate::sys::signal::Trap;
@@ -231,6 +231,10 @@ fn serve(
     if let Some(account) = account {
         privileges::become_account(account)?;
     }
+    if let Err(e) = title::prepare() {
+        log::info!("ps will not show what children do: {e}");
+    }
+    let keeper = start_keeper(&listeners.all);
     let (spool, _spool_lock) = Spool::open(&config.spool, config.limits)?;
     let mut spool = spool.with_run_dir(&config.run_dir)?;
     // Those of a child.
@@ -244,12 +248,9 @@ fn serve(
     spool.alarm(move |e| board.complain_of_disk(e));
     // It notes there which mailboxes it has open.
     let mut spool = heap::for_children(|| Box::new(spool));
-    if let Err(e) = title::prepare() {
-        log::info!("ps will not show what children do: {e}");
-    }
     lay_sandbox(cli, places, &config)?;
     heap::use_masters();
-    let mut master = Master::new(listeners.all, trap, board)
+    let mut master = Master::new(listeners.all, trap, board, keeper)
         .map_err(StartError::doing("count the threads of this process"))?;
     announce(&config, master.listeners(), cli.ready_fd)?;
     ready.listens();
@@ -290,17 +291,23 @@ fn serve(
     }
 }
 
-/// Logins may come from anywhere that NSS reaches.
-const READABLE: [&str; 8] = [
-    "/etc",
-    "/usr",
-    "/lib",
-    "/lib64",
-    "/run",
-    "/proc",
-    "/dev",
-    "/var/lib/sss",
-];
+/// Forks the keeper of logins, before the sandbox is laid and before there is anything that it must not have; its
+/// number, if this machine needs one. Only of whoever comes over the socket somebody asks for the login.
+fn start_keeper(listeners: &[Listener]) -> Option<Pid> {
+    let is_local = |listener: &Listener| matches!(listener, Listener::Unix(_));
+    if !listeners.iter().any(is_local) {
+        return None;
+    }
+    login::start_keeper("droplined: logins", logging::descriptor()).unwrap_or_else(|e| {
+        log::warn!(
+            "cannot start the keeper of logins: {e}; logins that are not in /etc/passwd are unknown"
+        );
+        None
+    })
+}
+
+/// Logins and the configuration, time zones, what the kernel says, and /dev/null.
+const READABLE: [&str; 4] = ["/etc", "/usr", "/proc", "/dev"];
 
 /// Gives up what is not needed from now on, here and in all children.
 fn lay_sandbox(cli: &Cli, places: Option<&Places>, config: &Config) -> Result<(), StartError> {

@@ -29,17 +29,20 @@ pub(super) struct Children {
     /// The first slot that was never used.
     fresh: usize,
     board: Scoreboard,
+    /// Not one of them: it serves nobody.
+    keeper: Option<Pid>,
 }
 
 impl Children {
-    /// None so far; `most` at once are expected.
-    pub(super) fn new(board: Scoreboard, most: usize) -> Self {
+    /// None so far, but perhaps a keeper of logins; `most` at once are expected.
+    pub(super) fn new(board: Scoreboard, most: usize, keeper: Option<Pid>) -> Self {
         Self {
             running: HashMap::with_capacity(most),
             sources: HashMap::with_capacity(most),
             free: Vec::with_capacity(most),
             fresh: 0,
             board,
+            keeper,
         }
     }
 
@@ -102,6 +105,12 @@ impl Children {
     pub(super) fn reap(&mut self, penalties: &mut Penalties, exempt: &[ipnet::IpNet]) {
         while let Some((pid, end)) = process::reap() {
             let Some(child) = self.running.remove(&pid) else {
+                if self.keeper.take_if(|keeper| *keeper == pid).is_some() {
+                    log::warn!(
+                        "the keeper of logins (process {pid}) {end}: logins that are not in /etc/passwd are unknown \
+                         until the daemon is started again"
+                    );
+                }
                 continue;
             };
             let slot = self.board.slot(child.slot);
@@ -143,8 +152,12 @@ impl Children {
         self.running.keys().copied().for_each(process::ask_to_end);
     }
 
-    /// Ends all at once.
-    pub(super) fn kill(&self) {
+    /// Ends all at once, and the keeper of logins.
+    pub(super) fn kill(&mut self) {
         self.running.keys().copied().for_each(process::kill);
+        if let Some(keeper) = self.keeper.take() {
+            process::kill(keeper);
+            process::wait(keeper);
+        }
     }
 }

@@ -83,8 +83,11 @@ impl Standing {
                 }
             }
             Peer::Local { uid, .. } => {
-                let name = login::name(uid).and_then(|login| login.parse().ok());
-                match name {
+                let login = login::name(uid).unwrap_or_else(|e| {
+                    log::warn!("cannot find out the login of user number {uid}: {e}");
+                    None
+                });
+                match login.and_then(|login| login.parse().ok()) {
                     Some(name) if uid == 0 => Self::Root(name),
                     Some(name) => Self::Login(name),
                     None => Self::NoLogin(uid),

@@ -1,12 +1,14 @@
 //! Waiting for descriptors, in the kernel and nowhere else.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
+
+use super::clock::Deadline;
 
 /// What to wait for on one descriptor.
 #[derive(Clone, Copy, Debug)]
@@ -56,4 +58,32 @@ pub(crate) fn wait(fds: &[(BorrowedFd<'_>, Want)], limit: Option<Duration>) -> i
         )),
         Err(e) => Err(e.into()),
     }
+}
+
+/// Waits until there is something to read from `fd`, or its end, whatever signals come; `false` when there is not by
+/// `deadline`.
+///
+/// # Errors
+/// Those of `ppoll(2)`, but for EINTR.
+pub(crate) fn readable_by(fd: BorrowedFd<'_>, deadline: Deadline) -> io::Result<bool> {
+    loop {
+        if wait(&[(fd, Want::Read)], Some(deadline.left()))?.has(0) {
+            return Ok(true);
+        }
+        if deadline.passed() {
+            return Ok(false);
+        }
+    }
+}
+
+/// Whether the other end of this socket is closed, or says no more. Nothing is read.
+pub(crate) fn is_over(socket: BorrowedFd<'_>) -> bool {
+    let mut entry = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: libc::POLLRDHUP,
+        revents: 0,
+    };
+    // SAFETY: the pointer is to one live entry, and the call does not wait.
+    let ready = unsafe { libc::poll(&raw mut entry, 1, 0) };
+    ready > 0
 }

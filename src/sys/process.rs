@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -183,7 +185,7 @@ pub(crate) fn most_descriptors() -> io::Result<usize> {
     Ok(usize::try_from(hard).unwrap_or(usize::MAX))
 }
 
-/// A process that is no child of ours, by a descriptor that stays the same process's (pidfd_open(2)).
+/// A process, by a descriptor that stays the same process's (pidfd_open(2)).
 #[derive(Debug)]
 pub(crate) struct Other(OwnedFd);
 
@@ -226,6 +228,11 @@ impl Other {
         Ok(())
     }
 
+    /// What to poll for: readable when it has ended.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     /// Waits until it has ended; `false` when it has not after this time.
     pub(crate) fn ends_within(&self, time: Duration) -> bool {
         let ended = poll::wait(&[(self.0.as_fd(), Want::Read)], Some(time));
@@ -254,6 +261,18 @@ pub(crate) fn limit(memory: u64, descriptors: u64) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Ties the program that `command` starts to the calling thread: when this ends, it is killed.
+pub(crate) fn end_with_us(command: &mut Command) {
+    let us = Pid::own();
+    let tie = move || match end_with(us) {
+        true => Ok(()),
+        false => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+    };
+    // SAFETY: it runs between fork and exec, and makes two system calls that are allowed there; it touches no memory
+    // but its own stack.
+    unsafe { command.pre_exec(tie) };
 }
 
 /// Ties the calling child to its parent: when `parent` ends, in whatever way, this process is killed.

@@ -1,6 +1,7 @@
 //! What this process and its children give up for good: rights that they never need.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 use landlock::{
@@ -76,14 +77,21 @@ pub(crate) fn lay(writable: &[&Path], readable: &[&Path]) -> Vec<Lacking> {
             lacking.push(Lacking { what, why });
         }
     };
-    note("no new privileges", no_new_privileges());
+    note(
+        "no new privileges",
+        no_new_privileges().map_err(|e| e.to_string()),
+    );
     note("landlock", landlock(writable, readable));
     note("seccomp", seccomp());
     lacking
 }
 
-fn no_new_privileges() -> Result<(), String> {
-    nix::sys::prctl::set_no_new_privs().map_err(|e| e.to_string())
+/// Lets this process, and all that it starts, gain no rights by what they start (prctl(2), PR_SET_NO_NEW_PRIVS).
+///
+/// # Errors
+/// Those of `prctl(2)`: none since Linux 3.5.
+pub(crate) fn no_new_privileges() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_no_new_privs()?)
 }
 
 fn landlock(writable: &[&Path], readable: &[&Path]) -> Result<(), String> {

@@ -282,11 +282,16 @@ impl Daemon {
         String::from_utf8_lossy(&reply).into_owned()
     }
 
-    /// Its children, zombies included.
+    /// Its children, zombies included; but not the keeper of logins, which serves no client.
     pub(crate) fn children(&self) -> Vec<String> {
-        let path = format!("/proc/{0}/task/{0}/children", self.pid());
-        let list = fs::read_to_string(path).expect("readable");
-        list.split_whitespace().map(str::to_owned).collect()
+        let mut children = children(self.pid());
+        children.retain(|pid| !is_keeper(pid));
+        children
+    }
+
+    /// The process that asks for its logins, if it has one.
+    pub(crate) fn keeper(&self) -> Option<String> {
+        children(self.pid()).into_iter().find(|pid| is_keeper(pid))
     }
 
     /// The number of its entries in this directory of /proc.
@@ -307,6 +312,18 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The children of a process, zombies included.
+pub(crate) fn children(pid: u32) -> Vec<String> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("readable");
+    list.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Whether a process is a daemon's keeper of logins, by its title.
+fn is_keeper(pid: &str) -> bool {
+    let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    title.starts_with(b"droplined: logins\0")
 }
 
 /// Writes a configuration into a directory; its path. A daemon of a test that root runs stays root where nothing else

@@ -46,18 +46,21 @@ pub(super) fn check(text: &str, file: &File) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Refuses an account that this machine does not have.
+/// Refuses an account that this machine does not have, or of which that cannot be found out.
 ///
 /// # Errors
 /// Where it is named.
 pub(super) fn has_account(text: &str, file: &File) -> Result<(), Wrong> {
-    match &file.user {
-        Some(user) if !user.as_ref().is_empty() && !login::exists(user.as_ref()) => {
-            let what = format!("there is no account {}", user.as_ref());
-            Err(Wrong::at(text, start(user), what))
-        }
-        _ => Ok(()),
-    }
+    let Some(user) = file.user.as_ref().filter(|user| !user.as_ref().is_empty()) else {
+        return Ok(());
+    };
+    let name = user.as_ref();
+    let what = match login::exists(name) {
+        Ok(true) => return Ok(()),
+        Ok(false) => format!("there is no account {name}"),
+        Err(e) => format!("cannot look for the account {name}: {e}"),
+    };
+    Err(Wrong::at(text, start(user), what))
 }
 
 /// The place and the value of a number, if there is one.

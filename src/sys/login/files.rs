@@ -1,0 +1,247 @@
+//! Logins and groups as text: the lines of passwd(5) and group(5), in files and in the answers of getent(1).
+//!
+//! What is read may be anything: a line that is none of these is passed over, and so is one that is too long.
+
+use std::io::{self, BufRead as _, BufReader, Read};
+
+/// How much is read with one call.
+const PORTION: usize = 4 * 1024;
+/// What is longer is no line; a group may have many members.
+const LONGEST_LINE: u64 = 1 << 20;
+/// What is behind that in a file is not read.
+const LONGEST_FILE: u64 = 64 << 20;
+
+/// Whom somebody asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key<'a> {
+    /// The user with this number.
+    Uid(u32),
+    /// The login with this name.
+    Name(&'a str),
+}
+
+impl Key<'_> {
+    fn is(&self, entry: &Entry) -> bool {
+        match *self {
+            Self::Uid(uid) => entry.uid == uid,
+            Self::Name(name) => entry.name == name,
+        }
+    }
+}
+
+/// What there is to know of a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+impl Entry {
+    /// The login in this line; `None` for one that is none, such as a comment, or a line that refers elsewhere (`+`).
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        let (uid, gid) = (fields.nth(1)?, fields.next()?);
+        if name.is_empty() || name.starts_with(['#', '+', '-']) {
+            return None;
+        }
+        Some(Self {
+            name: name.to_owned(),
+            uid: number(uid)?,
+            gid: number(gid)?,
+        })
+    }
+}
+
+/// The number of a user or a group. The last one of all is none: to the kernel it means that nothing changes.
+fn number(text: &str) -> Option<u32> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| is_plain);
+    number.filter(|number| *number != u32::MAX)
+}
+
+/// The first login with this key in `source`, which has lines of passwd(5).
+///
+/// # Errors
+/// Those of `read(2)`.
+pub(super) fn login(source: impl Read, key: Key<'_>) -> io::Result<Option<Entry>> {
+    let mut found = None;
+    each_line(source, |line| {
+        found = Entry::parse(line).filter(|entry| key.is(entry));
+        found.is_none()
+    })?;
+    Ok(found)
+}
+
+/// The numbers of the groups in `source`, which has lines of group(5), that name this member.
+///
+/// # Errors
+/// Those of `read(2)`.
+pub(super) fn groups(source: impl Read, member: &str) -> io::Result<Vec<u32>> {
+    let mut groups = Vec::new();
+    each_line(source, |line| {
+        let mut fields = line.split(':');
+        let gid = fields.nth(2).and_then(number);
+        let members = fields.next().unwrap_or_default();
+        if members.split(',').any(|name| name.trim() == member) {
+            groups.extend(gid);
+        }
+        true
+    })?;
+    Ok(groups)
+}
+
+/// The groups in the answer to `getent initgroups NAME`; `None` for the answer to something else.
+pub(super) fn initgroups(answer: &[u8], name: &str) -> Option<Vec<u32>> {
+    let answer = std::str::from_utf8(answer).ok()?.strip_suffix('\n')?;
+    let groups = answer.strip_prefix(name)?;
+    let is_whole = groups.is_empty() || groups.starts_with(' ');
+    let groups: Option<_> = groups.split_whitespace().map(number).collect();
+    groups.filter(|_| is_whole)
+}
+
+/// Calls `each` for the lines of `source`, without their ends, until it returns false.
+fn each_line(source: impl Read, mut each: impl FnMut(&str) -> bool) -> io::Result<()> {
+    let mut source = BufReader::with_capacity(PORTION, source.take(LONGEST_FILE));
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let n = (&mut source)
+            .take(LONGEST_LINE)
+            .read_until(b'\n', &mut line)?;
+        let is_whole = line.pop_if(|last| *last == b'\n').is_some();
+        if n == 0 {
+            return Ok(());
+        }
+        if !is_whole && (n as u64 == LONGEST_LINE || source.get_ref().limit() == 0) {
+            source.skip_until(b'\n')?;
+            continue;
+        }
+        match std::str::from_utf8(&line) {
+            Ok(line) if !each(line) => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: impl AsRef<[u8]>, key: Key<'_>) -> Option<Entry> {
+        login(text.as_ref(), key).expect("read")
+    }
+
+    fn entry(name: &str, uid: u32, gid: u32) -> Entry {
+        Entry {
+            name: name.into(),
+            uid,
+            gid,
+        }
+    }
+
+    #[test]
+    fn the_first_login_with_a_key_is_found() {
+        let text = "root:x:0:0:root:/root:/bin/sh\nal:x:7:8::/:\nAl:x:8:8::/:\nbo:x:7:9\ndom\\al b@c:x:9:9::/:/";
+        assert_eq!(of(text, Key::Uid(0)), Some(entry("root", 0, 0)));
+        assert_eq!(of(text, Key::Uid(7)), Some(entry("al", 7, 8)));
+        assert_eq!(of(text, Key::Name("bo")), Some(entry("bo", 7, 9)));
+        assert_eq!(of(text, Key::Name("Al")), Some(entry("Al", 8, 8)));
+        // The last line may have no end.
+        assert_eq!(of(text, Key::Uid(9)), Some(entry("dom\\al b@c", 9, 9)));
+        for key in [
+            Key::Uid(1),
+            Key::Name("a"),
+            Key::Name(""),
+            Key::Name("al:x"),
+        ] {
+            assert_eq!(of(text, key), None, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_login_is_passed_over() {
+        for line in [
+            "",
+            ":",
+            "7",
+            "al",
+            "al:x:7",
+            "al:x::8:",
+            ":x:7:8::/:",
+            "al:x:-7:8::/:",
+            "al:x:+7:8::/:",
+            "al:x: 7:8::/:",
+            "al:x:7:::/:",
+            "al:x:7:x::/:",
+            "al:x:4294967303:8::/:",
+            "al:x:7:4294967295::/:",
+            "#al:x:7:8::/:",
+            "+al:x:7:8::/:",
+            "-al:x:7:8::/:",
+            "+",
+            "\0\0\0",
+        ] {
+            let text = format!("{line}\nbo:x:7:9::/:\n");
+            assert_eq!(of(&text, Key::Uid(7)), Some(entry("bo", 7, 9)), "{line:?}");
+        }
+        assert_eq!(of("x:x:4294967295:0::/:\n", Key::Uid(u32::MAX)), None);
+        let binary = b"al\xff:x:7:8::/:\n\xfe\xff\0:::\nbo:x:7:9::/:\n";
+        assert_eq!(of(binary, Key::Uid(7)), Some(entry("bo", 7, 9)));
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_hides_no_other() {
+        let long = usize::try_from(LONGEST_LINE).expect("a size");
+        for length in [long - 1, long, long + 1, 3 * long] {
+            // What is cut off must not pass for a line: `al` would be in the middle of it.
+            let mut text = vec![b'x'; length];
+            text.extend_from_slice(b"al:x:7:8::/:\nbo:x:7:9::/:\n");
+            let found = of(&text, Key::Uid(7)).expect("one");
+            assert_eq!(found, entry("bo", 7, 9), "{length}");
+        }
+        assert_eq!(of(vec![b'x'; 2 * long], Key::Uid(7)), None);
+        assert_eq!(of(b"", Key::Uid(7)), None);
+    }
+
+    #[test]
+    fn a_file_without_end_has_one() {
+        let endless = io::repeat(b'x');
+        assert_eq!(login(endless, Key::Uid(7)).expect("read"), None);
+        // What is cut by that end is no line.
+        let long = usize::try_from(LONGEST_FILE).expect("a size");
+        let mut text = vec![b'x'; long - 8];
+        text.extend_from_slice(b"\na:x:1:234::/:\n");
+        text.iter_mut()
+            .step_by(1_000)
+            .for_each(|byte| *byte = b'\n');
+        assert_eq!(of(&text, Key::Name("a")), None);
+        let shorter = &text[1_000..];
+        assert_eq!(of(shorter, Key::Name("a")), Some(entry("a", 1, 234)));
+    }
+
+    #[test]
+    fn groups_are_those_that_name_the_member() {
+        let text =
+            "root:x:0:\nadm:x:4:al,bo\nx:x:y:al\nmail:*:8:alf,b al\nlast:x:9:bo, al ,\nal:x:10";
+        let of = |member| groups(text.as_bytes(), member).expect("read");
+        assert_eq!(of("al"), [4, 9]);
+        assert_eq!(of("bo"), [4, 9]);
+        assert_eq!(of("alf"), [8]);
+        assert_eq!(of("nobody"), [] as [u32; 0]);
+        let initgroups = |answer: &str| initgroups(answer.as_bytes(), "al");
+        assert_eq!(initgroups("al                    4 9\n"), Some(vec![4, 9]));
+        assert_eq!(initgroups("al                   \n"), Some(vec![]));
+        for answer in [
+            "",
+            "al 4",
+            "al 4 x\n",
+            "bo 4\n",
+            "alf 4\n",
+            "al 4\nal 5\nx\n",
+        ] {
+            assert_eq!(initgroups(answer), None, "{answer:?}");
+        }
+    }
+}

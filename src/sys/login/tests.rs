@@ -1,0 +1,298 @@
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, send, sendmsg, socketpair,
+};
+use tempfile::TempDir;
+
+use super::*;
+use crate::sys::clock::Deadline;
+use crate::sys::poll;
+
+#[test]
+fn an_account_is_what_the_machine_says() {
+    let root = account("root").expect("looked up");
+    let root = root.expect("every machine has it");
+    assert!(root.is_root() && root.gid() == 0 && root.groups.contains(&Gid::from_raw(0)));
+    assert_eq!(name(0).expect("looked up").as_deref(), Some("root"));
+    for nobody in ["no-such-account", "", "-x", "0", "root:x", "+root"] {
+        assert_eq!(account(nobody).expect("looked up"), None, "{nobody:?}");
+        assert!(!exists(nobody).expect("looked up"));
+    }
+    assert_eq!(name(u32::MAX).expect("looked up"), None);
+}
+
+#[test]
+fn a_file_that_is_not_there_has_nothing_and_one_that_cannot_be_read_is_named() {
+    let read = |path: &str| in_file(path, |file| files::login(file, Key::Uid(0)));
+    assert_eq!(read("/nonexistent/passwd").expect("nothing"), None);
+    let error = read("/").expect_err("a directory").to_string();
+    assert!(error.starts_with("cannot read /: "), "{error}");
+}
+
+/// Something that is called as getent is, in a directory of its own.
+fn getent(does: &str) -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("getent");
+    let text = format!("#!/bin/sh\necho \"$*\" >>\"${{0%/*}}/asked\"\n{does}\n");
+    // Not written by this process: what another test starts meanwhile would have it open, and nothing that is open for
+    // writing can be run.
+    let done = Command::new("sh")
+        .args(["-c", "printf %s \"$1\" >\"$0\""])
+        .arg(&path)
+        .arg(text)
+        .status();
+    assert!(done.expect("sh").success());
+    let runs = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&path, runs).expect("set");
+    (dir, path)
+}
+
+const ONE: &str = "[ \"$3\" = 1000 ] || [ \"$3\" = al ] || exit 2; echo al:x:1000:8::/:";
+
+#[test]
+fn getent_is_asked_for_what_can_be_asked_for() {
+    let (dir, program) = getent(ONE);
+    let ask = |argument: &str| getent::ask(&program, "passwd", argument);
+    assert_eq!(ask("al").expect("an answer"), b"al:x:1000:8::/:\n");
+    assert_eq!(ask("1000").expect("an answer"), b"al:x:1000:8::/:\n");
+    assert_eq!(ask("bo").expect("an answer"), b"");
+    let asked = std::fs::read_to_string(dir.path().join("asked")).expect("written");
+    assert_eq!(asked, "passwd -- al\npasswd -- 1000\npasswd -- bo\n");
+    // A number is asked for as such alone, and nothing is an option.
+    for name in [
+        "", "7", "0123", "-7", "+7", " 7", "-s", "a:b", "a\nb", "a\0b", "#a",
+    ] {
+        assert_eq!(Key::Name(name).argument(), None, "{name:?}");
+    }
+    assert_eq!(Key::Name(&"x".repeat(257)).argument(), None);
+    assert_eq!(Key::Uid(u32::MAX).argument(), None);
+    for name in ["al", "7a", "dom\\al b", "al@dom", "host$", "ü"] {
+        assert_eq!(Key::Name(name).argument().as_deref(), Some(name));
+    }
+    assert_eq!(Key::Uid(7).argument().as_deref(), Some("7"));
+}
+
+#[test]
+fn what_getent_says_is_believed_within_bounds() {
+    let fails = |does: &str| {
+        let (_dir, program) = getent(does);
+        let error = getent::ask(&program, "passwd", "al").expect_err(does);
+        error.to_string()
+    };
+    assert!(fails("yes").contains("longer than 65536 bytes"));
+    assert!(fails("printf al:x:1000:8").contains("in the middle of a line"));
+    assert!(fails("exit 1").contains("exit status: 1"));
+    assert!(fails("echo al:x:1:8::/:; kill -SEGV $$").contains("signal: 11"));
+    let nowhere = getent::ask(Path::new("/nonexistent"), "passwd", "al");
+    assert!(nowhere.is_err());
+    // What it has is its own: not our input, and not our environment.
+    let (_dir, program) = getent("env >&2; read line && exit 1; echo \"$LC_ALL$HOME$CARGO\"");
+    let said = getent::ask(&program, "passwd", "al").expect("an answer");
+    assert_eq!(said, b"C\n");
+}
+
+/// A keeper in a thread of this process, and the way to ask it.
+struct InThread {
+    socket: OwnedFd,
+    thread: std::thread::JoinHandle<io::Result<()>>,
+}
+
+impl InThread {
+    fn start(program: PathBuf) -> Self {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags);
+        let (socket, its) = pair.expect("a pair");
+        let thread = std::thread::spawn(move || keeper::keep(its.as_fd(), &program));
+        Self { socket, thread }
+    }
+
+    fn ask(&self, key: Key<'_>) -> io::Result<Vec<u8>> {
+        keeper::ask(self.socket.as_fd(), key)
+    }
+
+    /// Sends what nobody would, with these descriptors.
+    fn send(&self, request: &[u8], to: &[BorrowedFd<'_>]) {
+        let to: Vec<_> = to.iter().map(|fd| fd.as_raw_fd()).collect();
+        let rights = [ControlMessage::ScmRights(&to)];
+        let with = if to.is_empty() { &[][..] } else { &rights };
+        let parts = [io::IoSlice::new(request)];
+        let fd = self.socket.as_raw_fd();
+        sendmsg::<()>(fd, &parts, with, MsgFlags::empty(), None).expect("sent");
+    }
+
+    fn end(self) {
+        drop(self.socket);
+        self.thread.join().expect("joined").expect("no error");
+    }
+}
+
+#[test]
+fn the_keeper_finds_out_what_it_is_asked() {
+    let (dir, program) = getent(ONE);
+    let keeper = InThread::start(program);
+    let line = b"al:x:1000:8::/:\n";
+    assert_eq!(keeper.ask(Key::Uid(1000)).expect("an answer"), line);
+    assert_eq!(keeper.ask(Key::Name("al")).expect("an answer"), line);
+    assert_eq!(keeper.ask(Key::Uid(7)).expect("an answer"), b"");
+    // Each has an answer of its own.
+    std::thread::scope(|scope| {
+        for n in 0..40_u32 {
+            let keeper = &keeper;
+            scope.spawn(move || {
+                let uid = 1000 * (n % 2);
+                let answer = keeper.ask(Key::Uid(uid)).expect("an answer");
+                assert_eq!(answer.len(), if uid == 0 { 0 } else { line.len() });
+            });
+        }
+    });
+    let asked = || std::fs::read_to_string(dir.path().join("asked")).expect("written");
+    assert_eq!(asked().lines().count(), 43);
+    keeper.end();
+    // One that cannot ask says so.
+    let keeper = InThread::start("/nonexistent".into());
+    let error = keeper.ask(Key::Uid(7)).expect_err("no getent");
+    let begins = "cannot run /nonexistent: ";
+    assert!(error.to_string().starts_with(begins), "{error}");
+    keeper.end();
+}
+
+#[test]
+fn what_is_no_request_costs_the_keeper_nothing() {
+    let (dir, program) = getent(ONE);
+    let keeper = InThread::start(program);
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    let (to, twice) = ([theirs.as_fd()], [theirs.as_fd(), theirs.as_fd()]);
+    let long = [b"name ".as_slice(), &[b'x'; 600]].concat();
+    for request in [
+        b"".as_slice(),
+        b"uid",
+        b"uid ",
+        b"uid -1",
+        b"uid x",
+        b"uid 4294967295",
+        b"uid 99999999999",
+        b"name ",
+        b"name -s",
+        b"name 7",
+        b"name a\nb",
+        b"name \xff",
+        b"group al",
+        b"\0\0\0",
+        &long,
+    ] {
+        keeper.send(request, &to);
+    }
+    keeper.send(b"uid 1000", &twice);
+    keeper.send(b"uid 1000", &[]);
+    let many: Vec<_> = (0..20).map(|_| theirs.as_fd()).collect();
+    keeper.send(b"uid 1000", &many);
+    // Whoever has gone is not asked for.
+    let (gone, to_gone) = UnixStream::pair().expect("a pair");
+    drop(gone);
+    keeper.send(b"uid 1000", &[to_gone.as_fd()]);
+    // What nobody can read is no matter of the keeper's.
+    let nowhere = File::open("/dev/null").expect("opened");
+    keeper.send(b"uid 1000", &[nowhere.as_fd()]);
+    assert!(!keeper.ask(Key::Uid(1000)).expect("an answer").is_empty());
+    drop(theirs);
+    assert_eq!(
+        getent::answer(&ours, Deadline::after(PATIENCE)).expect("its end"),
+        b""
+    );
+    let asked = std::fs::read_to_string(dir.path().join("asked")).expect("written");
+    assert!(asked.lines().count() <= 2, "{asked}");
+    keeper.end();
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_keeper_asks_for_eight_at_once_and_kills_what_hangs() {
+    let (dir, program) = getent("[ \"$3\" = 1000 ] || exec sleep 600; echo al:x:1000:8::/:");
+    let keeper = InThread::start(program);
+    let begun = Instant::now();
+    let hanging: Vec<UnixStream> = (0..12)
+        .map(|n| {
+            let (ours, theirs) = UnixStream::pair().expect("a pair");
+            keeper.send(format!("uid {n}").as_bytes(), &[theirs.as_fd()]);
+            ours
+        })
+        .collect();
+    let asked = || {
+        let asked = std::fs::read_to_string(dir.path().join("asked"));
+        asked.unwrap_or_default().lines().count()
+    };
+    while asked() < 8 {
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Whoever comes now waits, and not for ever.
+    let error = keeper.ask(Key::Uid(1000)).expect_err("too late");
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert_eq!(error.to_string(), "getent does not answer in time");
+    assert_eq!(asked(), 8);
+    // Their time is over after ten seconds; then the others have their turn, but for the one that has gone.
+    for ours in hanging.iter().take(8) {
+        assert_eq!(
+            getent::answer(ours, Deadline::after(PATIENCE)).expect("its end"),
+            b""
+        );
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(9), "{begun:?}");
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    keeper.send(b"uid 1000", &[theirs.as_fd()]);
+    drop(theirs);
+    let answer = getent::answer(&ours, Deadline::after(PATIENCE)).expect("an answer");
+    assert_eq!(answer, b"al:x:1000:8::/:\n");
+    assert_eq!(asked(), 8 + 4 + 1);
+    // What still runs ends with the keeper, in whose thread it was started.
+    keeper.end();
+    for ours in hanging {
+        assert!(poll::readable_by(ours.as_fd(), Deadline::after(PATIENCE)).expect("waited"));
+    }
+}
+
+#[test]
+fn a_keeper_that_has_ended_is_not_waited_for() {
+    let keeper = InThread::start("/nonexistent".into());
+    let copy = keeper.socket.try_clone().expect("a copy");
+    nix::sys::socket::shutdown(copy.as_raw_fd(), nix::sys::socket::Shutdown::Write).expect("said");
+    keeper.thread.join().expect("joined").expect("no error");
+    let error = keeper::ask(copy.as_fd(), Key::Uid(7)).expect_err("nobody");
+    assert_eq!(error.to_string(), "the keeper of logins has ended");
+    assert!(send(copy.as_raw_fd(), b"x", MsgFlags::MSG_NOSIGNAL).is_err());
+}
+
+#[test]
+fn files_alone_need_no_getent() {
+    let alone = |text: &str| getent::is_files_alone(text, &["passwd"]);
+    for text in [
+        "passwd: files",
+        "# x\npasswd:\tfiles # systemd\n",
+        " passwd : files [NOTFOUND=return]\ngroup: ldap",
+        "group: ldap\npasswd:files\npasswd: ldap",
+    ] {
+        assert!(alone(text), "{text:?}");
+    }
+    for text in [
+        "",
+        "passwd: files systemd",
+        "passwd: compat",
+        "#passwd: files",
+        "group: files",
+        "passwd: sss files",
+        "passwd: db [SUCCESS=merge] files",
+        "passwd files",
+    ] {
+        assert!(!alone(text), "{text:?}");
+    }
+    let groups = |text: &str| getent::is_files_alone(text, &["initgroups", "group"]);
+    assert!(groups("group: files") && !groups("group: files\ninitgroups: sss"));
+    assert!(groups("group: sss\ninitgroups: files") && !groups("passwd: files"));
+}

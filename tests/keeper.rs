@@ -1,0 +1,255 @@
+//! The keeper of logins: who is not in /etc/passwd is asked of getent, and nobody waits for others' answers.
+//!
+//! The daemons of these tests see a getent, and an nsswitch.conf, that nobody else sees.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Daemon, skip, wait_until};
+
+/// A login that is in nobody's /etc/passwd, one for whom getent hangs, and one whom it takes for somebody else.
+const ELSEWHERE: u32 = 3_000_000_001;
+const HANGS: u32 = 3_000_000_002;
+const MISTAKEN: u32 = 3_000_000_003;
+
+const GETENT: &str = "#!/bin/sh
+[ \"$1 $2\" = 'passwd --' ] || exit 1
+case \"$3\" in
+3000000001 | elsewhere) echo 'elsewhere:*:3000000001:100:Else Where:/nowhere:/bin/sh' ;;
+3000000002) exec sleep 3600 ;;
+3000000003) echo 'root:*:0:0::/:/bin/sh' ;;
+*) exit 2 ;;
+esac
+";
+
+/// A daemon that sees this getent, and this line of nsswitch.conf; `None`, and a visible skip, where that cannot be.
+fn daemon(test: &str, sources: &str, config: &str) -> Option<Daemon> {
+    if !nix::unistd::geteuid().is_root() {
+        skip(test, "only root can show a daemon another getent");
+        return None;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let open = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o755));
+    open(dir.path()).expect("set");
+    let (getent, nsswitch) = (dir.path().join("getent"), dir.path().join("nsswitch.conf"));
+    fs::write(&getent, GETENT).expect("written");
+    open(&getent).expect("set");
+    fs::write(&nsswitch, sources).expect("written");
+    let view = "mount --bind \"$0\" /usr/bin/getent && mount --bind \"$1\" /etc/nsswitch.conf && \
+                shift && exec \"$@\"";
+    let paths = [getent, nsswitch].map(|path| path.display().to_string());
+    let unshare = ["unshare", "-m", "--propagation", "private"];
+    let can = Command::new("unshare")
+        .args(&unshare[1..])
+        .args(["sh", "-c", view, &paths[0], &paths[1], "true"])
+        .stderr(Stdio::null())
+        .status();
+    if !can.is_ok_and(|status| status.success()) {
+        skip(test, "a file cannot be mounted over /usr/bin/getent");
+        return None;
+    }
+    let starter = [&unshare[..], &["sh", "-c", view, &paths[0], &paths[1]]].concat();
+    Some(Daemon::started_by(&starter, dir, config))
+}
+
+const SOURCES: &str = "passwd: files sss\ngroup: files\n";
+
+/// Asks as the user with this number, over the socket; what came, and how long it took.
+fn ask_as(daemon: &Daemon, uid: u32) -> (String, Duration) {
+    let begun = Instant::now();
+    let uid = uid.to_string();
+    let said = crate::logins::ask_as(daemon, &uid, "HELLO dropline/1\nQUIT\n");
+    (said, begun.elapsed())
+}
+
+/// Whether a process runs, and waits for nobody to take note of its end.
+fn runs(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+const NO_LOGIN: &str = "ERR denied Not allowed: user number ";
+
+#[test]
+fn a_login_that_is_not_in_the_file_is_asked_for() {
+    for config in ["", "user = \"games\"\n", "sandbox = \"off\"\n"] {
+        let test = "a_login_that_is_not_in_the_file_is_asked_for";
+        let Some(daemon) = daemon(test, SOURCES, config) else {
+            return;
+        };
+        let (said, _) = ask_as(&daemon, ELSEWHERE);
+        let greeting = "OK dropline/1 name=elsewhere trust=local ";
+        assert!(said.starts_with(greeting), "{config}: {said}");
+        // What getent says of somebody else is believed of nobody.
+        for uid in [MISTAKEN, 3_000_000_004] {
+            let (said, _) = ask_as(&daemon, uid);
+            assert!(said.starts_with(NO_LOGIN), "{config}: {said}");
+        }
+        let (said, _) = ask_as(&daemon, 2);
+        assert!(said.starts_with("OK dropline/1 name=bin "), "{said}");
+    }
+}
+
+#[test]
+fn a_getent_that_hangs_costs_its_own_client_alone() {
+    let test = "a_getent_that_hangs_costs_its_own_client_alone";
+    let Some(daemon) = daemon(test, SOURCES, "") else {
+        return;
+    };
+    let keeper = daemon.keeper().expect("one");
+    let asks = || crate::support::children(keeper.parse().expect("a number"));
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| ask_as(&daemon, HANGS));
+        wait_until("getent runs", || !asks().is_empty());
+        for uid in [ELSEWHERE, 2, 0] {
+            let (said, took) = ask_as(&daemon, uid);
+            assert!(said.starts_with("OK "), "{said}");
+            assert!(took < Duration::from_secs(4), "{uid}: {took:?}");
+        }
+        daemon.store("bob", "al", "and nobody over TCP");
+        let (said, took) = waits.join().expect("joined");
+        assert!(said.starts_with(NO_LOGIN), "{said}");
+        assert!(took > Duration::from_secs(4), "{took:?}");
+        assert!(took < Duration::from_secs(9), "{took:?}");
+    });
+    daemon.logged("cannot find out the login of user number 3000000002: getent does not answer");
+    wait_until("it is killed", || asks().is_empty());
+    let (said, _) = ask_as(&daemon, ELSEWHERE);
+    assert!(said.starts_with("OK "), "{said}");
+}
+
+#[test]
+fn a_keeper_has_nothing_of_its_masters() {
+    let test = "a_keeper_has_nothing_of_its_masters";
+    let Some(daemon) = daemon(test, SOURCES, "user = \"games\"\n") else {
+        return;
+    };
+    let keeper = daemon.keeper().expect("one");
+    let of = |pid: &str, fd: &str| fs::read_link(format!("/proc/{pid}/fd/{fd}"));
+    let open = |pid: &str| -> Vec<PathBuf> {
+        let dir = fs::read_dir(format!("/proc/{pid}/fd")).expect("readable");
+        let names = dir.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let numbered = names.filter(|name| name.parse().is_ok_and(|n: i32| n > 2));
+        numbered.filter_map(|name| of(pid, &name).ok()).collect()
+    };
+    // Its end of the pair, and nothing else.
+    let [mut sockets, others] = [true, false].map(|is_socket| {
+        let all = open(&keeper).into_iter();
+        all.filter(|path| path.to_string_lossy().starts_with("socket:") == is_socket)
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(others, [] as [PathBuf; 0]);
+    let socket = sockets.pop().expect("a socket");
+    assert_eq!(sockets, [] as [PathBuf; 0]);
+    let masters = open(&daemon.pid().to_string());
+    assert!(!masters.contains(&socket));
+    let log = daemon.path().join("log");
+    assert_eq!(of(&keeper, "2").expect("open"), log);
+    // That of --ready-fd is 1.
+    for fd in ["0", "1"] {
+        assert_eq!(of(&keeper, fd).expect("open"), Path::new("/dev/null"));
+    }
+    let status = fs::read_to_string(format!("/proc/{keeper}/status")).expect("readable");
+    assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
+    assert!(status.contains("Uid:\t5\t5\t5\t5\n"), "{status}");
+    // Whoever comes over TCP has no way to it; whoever comes over the socket has one.
+    let held = daemon.say(b"\x00");
+    wait_until("there is a child", || !daemon.children().is_empty());
+    let child = daemon.children()[0].clone();
+    let way = |pid: &str| {
+        let all = open(pid).into_iter();
+        let sockets = all.filter(|path| path.to_string_lossy().starts_with("socket:"));
+        sockets.filter(|path| masters.contains(path)).count()
+    };
+    wait_until("it has closed the others", || way(&child) == 0);
+    drop(held);
+    wait_until("nobody is served", || daemon.children().is_empty());
+    let socket = daemon.path().join("run/dropline.sock");
+    let mut held = std::os::unix::net::UnixStream::connect(socket).expect("connected");
+    std::io::Write::write_all(&mut held, b"HELLO dropline/1\n").expect("sent");
+    std::io::Read::read_exact(&mut held, &mut [0; 10]).expect("an answer");
+    let child = daemon.children()[0].clone();
+    assert_eq!(way(&child), 1);
+}
+
+#[test]
+fn without_its_keeper_a_daemon_serves_and_says_so_once() {
+    let test = "without_its_keeper_a_daemon_serves_and_says_so_once";
+    let Some(mut daemon) = daemon(test, SOURCES, "") else {
+        return;
+    };
+    let keeper = daemon.keeper().expect("one");
+    let signal = |signal: &str| {
+        let done = Command::new("kill").args([signal, &keeper]).status();
+        assert!(done.expect("kill").success());
+    };
+    // What is typed at the terminal is none of its business.
+    ["-INT", "-TERM", "-HUP", "-USR1"]
+        .into_iter()
+        .for_each(signal);
+    let (said, _) = ask_as(&daemon, ELSEWHERE);
+    assert!(said.starts_with("OK "), "{said}");
+    signal("-KILL");
+    daemon.logged("logins that are not in /etc/passwd are unknown until the daemon is started");
+    for _ in 0..3 {
+        let (said, took) = ask_as(&daemon, ELSEWHERE);
+        assert!(said.starts_with(NO_LOGIN), "{said}");
+        assert!(took < Duration::from_secs(4), "{took:?}");
+        let (said, _) = ask_as(&daemon, 2);
+        assert!(said.starts_with("OK dropline/1 name=bin "), "{said}");
+    }
+    daemon.store("bob", "al", "hi");
+    let said = daemon.log();
+    let complaints = said.matches("warning: the keeper of logins (process ");
+    assert_eq!(complaints.count(), 1, "{said}");
+    assert_eq!(crate::support::counter(&daemon, "crashes"), 0);
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.ended().success());
+}
+
+#[test]
+fn no_keeper_outlives_its_daemon() {
+    let test = "no_keeper_outlives_its_daemon";
+    let Some(mut ends) = daemon(test, SOURCES, "") else {
+        return;
+    };
+    let keeper = ends.keeper().expect("one");
+    assert!(runs(&keeper));
+    ends.signal(Signal::SIGTERM);
+    assert!(ends.ended().success());
+    assert!(!Path::new(&format!("/proc/{keeper}")).exists());
+    assert!(!ends.log().contains("keeper"), "{}", ends.log());
+    let killed = daemon(test, SOURCES, "").expect("as before");
+    let keeper = killed.keeper().expect("one");
+    // Nor does what it has started.
+    std::thread::scope(|scope| {
+        scope.spawn(|| ask_as(&killed, HANGS));
+        let mut asks = Vec::new();
+        wait_until("getent runs", || {
+            asks = crate::support::children(keeper.parse().expect("a number"));
+            !asks.is_empty()
+        });
+        killed.signal(Signal::SIGKILL);
+        wait_until("all have ended", || !runs(&keeper) && !runs(&asks[0]));
+    });
+}
+
+#[test]
+fn where_files_are_all_there_is_no_keeper() {
+    let test = "where_files_are_all_there_is_no_keeper";
+    let Some(daemon) = daemon(test, "passwd: files\n", "") else {
+        return;
+    };
+    assert_eq!(daemon.keeper(), None);
+    let (said, _) = ask_as(&daemon, ELSEWHERE);
+    assert!(said.starts_with(NO_LOGIN), "{said}");
+    let (said, _) = ask_as(&daemon, 2);
+    assert!(said.starts_with("OK dropline/1 name=bin "), "{said}");
+    assert!(!daemon.log().contains("warning: "), "{}", daemon.log());
+}
