@@ -250,6 +250,7 @@ fn serve(
     let mut spool = heap::for_children(|| Box::new(spool));
     lay_sandbox(cli, places, &config)?;
     heap::use_masters();
+    process::give_back_memory();
     let mut master = Master::new(listeners.all, trap, board, keeper)
         .map_err(StartError::doing("count the threads of this process"))?;
     announce(&config, master.listeners(), cli.ready_fd)?;

@@ -231,7 +231,7 @@ pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
             Err(e) => return Err(e.into()),
         }
     }
-    let zeros = [0; 1 << 16];
+    let zeros = vec![0; 1 << 16];
     for at in (0..len).step_by(zeros.len()) {
         let n = usize::try_from(len - at).unwrap_or(zeros.len());
         file.write_all_at(&zeros[..n.min(zeros.len())], at)?;

@@ -211,7 +211,10 @@ mod tests {
                 let layout = Layout::from_size_align(size, align).expect("a layout");
                 // SAFETY: the size is not zero.
                 let pointer = unsafe { Heap.alloc(layout) };
-                assert!(!pointer.is_null() && pointer.addr() % align.max(LEAST) == 0 || piece_of(pointer).is_none());
+                assert!(
+                    !pointer.is_null() && pointer.addr() % align.max(LEAST) == 0
+                        || piece_of(pointer).is_none()
+                );
                 from_piece += u32::from(piece_of(pointer).is_some());
                 // SAFETY: it was just handed out.
                 unsafe { pointer.write_bytes(byte, size) };

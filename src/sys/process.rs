@@ -90,6 +90,40 @@ pub(crate) fn fork() -> io::Result<Side> {
     }
 }
 
+/// Gives back memory that this process has needed to start, and needs no more: the depths of its stack, and what is free
+/// in the heap. Each fork notes all pages in use for the child once more, and the child's end takes them back.
+///
+/// Must be called while there is only one thread. Where it cannot be done, they stay.
+pub(crate) fn give_back_memory() {
+    /// Below where the stack ends now, for what is called from here.
+    const MARGIN: usize = 16 * 1024;
+    const PAGE: usize = 4 * 1024;
+    let here = 0_u8;
+    let end = ((&raw const here).addr() - MARGIN) / PAGE * PAGE;
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let stack = maps
+        .lines()
+        .find_map(|line| line.strip_suffix("[stack]")?.split_once('-'));
+    let start = stack.and_then(|(start, _)| usize::from_str_radix(start, 16).ok());
+    drop(maps);
+    if let Some(start) = start.filter(|start| *start < end) {
+        // SAFETY: from where the kernel says that the stack of this only thread begins to well below this frame, there
+        // is nothing that anybody will read again. What grows into it later finds zeros.
+        unsafe {
+            libc::madvise(
+                std::ptr::without_provenance_mut(start),
+                end - start,
+                libc::MADV_DONTNEED,
+            )
+        };
+    }
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it changes nothing that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Puts the calling process into a group of its own: what is typed at the terminal (Ctrl-C, Ctrl-Z) does not
 /// signal it any more.
 ///
