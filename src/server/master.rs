@@ -15,7 +15,7 @@ use crate::sys::clock::Deadline;
 use crate::sys::heap;
 use crate::sys::poll::{self, Want};
 use crate::sys::process::{self, Pid, Side};
-use crate::sys::signal::{Blocked, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, Trap};
+use crate::sys::signal::{Blocked, Inbox, SIGHUP, SIGINT, SIGTERM, SIGUSR1, Signal, Trap};
 use crate::sys::socket::{self, Listener, Peer, Stream};
 
 /// How many connections are accepted before the signals are looked at again.
@@ -30,6 +30,9 @@ const CROWD_PATIENCE: Duration = Duration::from_secs(1);
 /// How often that is looked at.
 const EVICT_EVERY: Duration = Duration::from_millis(100);
 
+/// How many descriptors tell of signals. They come before those of the listeners.
+const SIGNALS: usize = 2;
+
 /// The target of its complaints.
 const DAEMON: &str = "daemon";
 
@@ -37,7 +40,7 @@ const DAEMON: &str = "daemon";
 #[derive(Debug)]
 pub(super) struct Master {
     listeners: Vec<Listener>,
-    trap: Trap,
+    signals: Signals,
     children: Children,
     gate: Gate,
     board: Scoreboard,
@@ -51,6 +54,15 @@ pub(super) struct Master {
     was_full: bool,
     /// When connections were evicted last.
     evicted: Option<Instant>,
+}
+
+/// The signals that a master acts upon.
+#[derive(Debug)]
+pub(super) struct Signals {
+    /// What it is asked to do.
+    asked: Trap,
+    /// That children have ended.
+    ends: Inbox,
 }
 
 /// Why the loop was left.
@@ -68,8 +80,11 @@ impl Master {
     ///
     /// # Errors
     /// When they cannot be trapped.
-    pub(super) fn trap() -> io::Result<Trap> {
-        Trap::set(&[SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1])
+    pub(super) fn signals() -> io::Result<Signals> {
+        Ok(Signals {
+            asked: Trap::set(&[SIGHUP, SIGINT, SIGTERM, SIGUSR1])?,
+            ends: Inbox::taking(Signal::SIGCHLD)?,
+        })
     }
 
     /// A master for these listeners and trapped signals, with the keeper of logins that it has forked, if there is one.
@@ -78,7 +93,7 @@ impl Master {
     /// When this process has several threads: forking would not be safe.
     pub(super) fn new(
         listeners: Vec<Listener>,
-        trap: Trap,
+        signals: Signals,
         board: Scoreboard,
         keeper: Option<Pid>,
     ) -> io::Result<Self> {
@@ -90,7 +105,7 @@ impl Master {
         }
         Ok(Self {
             listeners,
-            trap,
+            signals,
             children: Children::new(board, EXPECTED_CHILDREN, keeper),
             gate: Gate::default(),
             board,
@@ -120,8 +135,9 @@ impl Master {
                 // Nobody wakes us when there is somebody to evict later.
                 pause = Some(pause.unwrap_or(EVICT_EVERY).min(EVICT_EVERY));
             }
-            let mut fds = Vec::with_capacity(1 + self.listeners.len());
-            fds.push((self.trap.fd(), Want::Read));
+            let mut fds = Vec::with_capacity(SIGNALS + self.listeners.len());
+            fds.push((self.signals.asked.fd(), Want::Read));
+            fds.push((self.signals.ends.fd()?, Want::Read));
             let mut polled = Vec::with_capacity(self.listeners.len());
             for (index, listener) in self.listeners.iter().enumerate() {
                 if accepting && self.takes_more(listener, config) {
@@ -130,25 +146,25 @@ impl Master {
                 }
             }
             let ready = poll::wait(&fds, pause)?;
+            if ready.has(1) && self.signals.ends.came() {
+                self.children
+                    .reap(&mut self.gate.penalties, &config.penalty_exempt);
+            }
             if ready.has(0) {
-                self.trap.drain();
-                if self.trap.came(SIGCHLD) {
-                    self.children
-                        .reap(&mut self.gate.penalties, &config.penalty_exempt);
-                }
-                if self.trap.came(SIGUSR1) {
+                self.signals.asked.drain();
+                if self.signals.asked.came(SIGUSR1) {
                     let running = self.children.count();
                     log::info!("children {running}, {}", self.board.summary());
                 }
                 if self.asked_to_end() {
                     return Ok(Leave::End);
                 }
-                if self.trap.came(SIGHUP) {
+                if self.signals.asked.came(SIGHUP) {
                     return Ok(Leave::Reload);
                 }
             }
             for (at, &index) in polled.iter().enumerate() {
-                if ready.has(at + 1) {
+                if ready.has(at + SIGNALS) {
                     self.accept_from(index, config, heritage)?;
                 }
             }
@@ -210,8 +226,8 @@ impl Master {
 
     fn asked_to_end(&self) -> bool {
         // Both are asked, so that one of each does not count as a second one later.
-        let int = self.trap.came(SIGINT);
-        self.trap.came(SIGTERM) || int
+        let int = self.signals.asked.came(SIGINT);
+        self.signals.asked.came(SIGTERM) || int
     }
 
     /// Accepts what waits at one listener.
@@ -325,8 +341,11 @@ impl Master {
         self.children.ask_to_end();
         let mut again = false;
         while self.children.count() > 0 && !deadline.passed() && !again {
-            poll::wait(&[(self.trap.fd(), Want::Read)], Some(deadline.left()))?;
-            self.trap.drain();
+            let asked = (self.signals.asked.fd(), Want::Read);
+            let ended = (self.signals.ends.fd()?, Want::Read);
+            poll::wait(&[asked, ended], Some(deadline.left()))?;
+            self.signals.asked.drain();
+            self.signals.ends.came();
             self.children.reap(&mut self.gate.penalties, &[]);
             again = self.asked_to_end();
         }
@@ -376,8 +395,8 @@ mod tests {
         let board = Scoreboard::create(&dir).expect("made");
         let wait = || std::thread::park_timeout(Duration::from_secs(60));
         let other = std::thread::spawn(wait);
-        let trap = Master::trap().expect("trapped");
-        let error = Master::new(Vec::new(), trap, board, None).expect_err("not alone");
+        let signals = Master::signals().expect("trapped");
+        let error = Master::new(Vec::new(), signals, board, None).expect_err("not alone");
         assert!(error.to_string().contains("threads before its first fork"));
         other.thread().unpark();
         other.join().expect("joined");

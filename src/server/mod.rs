@@ -36,7 +36,7 @@ use self::cli::Cli;
 use self::config::{Config, LogTo, Sandbox};
 use self::detach::{Ready, Side};
 use self::listener::ListenError;
-use self::master::{Leave, Master};
+use self::master::{Leave, Master, Signals};
 use self::pid_file::{PidFile, PidFileError};
 use self::privileges::PrivilegeError;
 use self::scoreboard::{Counter, Scoreboard};
@@ -50,7 +50,6 @@ use crate::sys::heap;
 use crate::sys::login::{self, Account};
 use crate::sys::process::{self, Pid};
 use crate::sys::sandbox::{self, Lacking};
-use crate::sys::signal::Trap;
 use crate::sys::socket::Listener;
 use crate::sys::title;
 
@@ -193,7 +192,7 @@ fn run(
         privileges::make_dir(&config.spool, 0o700, account)?;
         privileges::make_dir(&config.run_dir, 0o755, account)?;
     }
-    let trap = Master::trap().map_err(StartError::doing("trap the signals"))?;
+    let signals = Master::signals().map_err(StartError::doing("trap the signals"))?;
     let uid = account
         .as_ref()
         .map_or_else(Dir::own_user, |account| account.uid());
@@ -209,7 +208,7 @@ fn run(
         config,
         ready,
         account.as_ref(),
-        trap,
+        signals,
         &mut made,
     );
     made.undo(&places_of_things);
@@ -223,7 +222,7 @@ fn serve(
     mut config: Config,
     ready: &mut Ready,
     account: Option<&Account>,
-    trap: Trap,
+    signals: Signals,
     made: &mut Made,
 ) -> Result<(), StartError> {
     let listeners = listener::open(&config)?;
@@ -251,7 +250,7 @@ fn serve(
     lay_sandbox(cli, places, &config)?;
     heap::use_masters();
     process::give_back_memory();
-    let mut master = Master::new(listeners.all, trap, board, keeper)
+    let mut master = Master::new(listeners.all, signals, board, keeper)
         .map_err(StartError::doing("count the threads of this process"))?;
     announce(&config, master.listeners(), cli.ready_fd)?;
     ready.listens();

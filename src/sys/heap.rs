@@ -111,20 +111,11 @@ pub(crate) fn use_masters() {
     MASTERS.serves.store(true, Ordering::Relaxed);
 }
 
-/// Small things that this allocates lie in the master's piece.
-pub(crate) fn for_the_master<T>(allocate: impl FnOnce() -> T) -> T {
-    within(&MASTERS, allocate)
-}
-
 /// Small things that this allocates lie in the page that each child writes to anyway. To be called in the master.
 pub(crate) fn for_children<T>(allocate: impl FnOnce() -> T) -> T {
-    within(&CHILDS, allocate)
-}
-
-fn within<T>(piece: &Piece, allocate: impl FnOnce() -> T) -> T {
-    let before = piece.serves.swap(true, Ordering::Relaxed);
+    CHILDS.serves.store(true, Ordering::Relaxed);
     let done = allocate();
-    piece.serves.store(before, Ordering::Relaxed);
+    CHILDS.serves.store(false, Ordering::Relaxed);
     done
 }
 

@@ -13,14 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use nix::sys::signal::Signal;
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use signal_hook::SigId;
 
-use super::heap;
-pub(crate) use signal_hook::consts::{
-    SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH,
-};
+pub(crate) use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH};
 
 /// All signals blocked, until this is dropped; then the mask is what it was.
 #[derive(Debug)]
@@ -100,7 +97,8 @@ impl Held {
 }
 
 /// Signals that stay blocked and are read from a descriptor (signalfd(2)): what a child has in place of
-/// handlers, which cost more system calls than the request that it serves.
+/// handlers, which cost more system calls than the request that it serves; and its master for the ends of children, which
+/// come with each request: to run a handler the kernel writes some 3 KiB onto the stack.
 ///
 /// The descriptor is made when it is asked for: signals that have come before wait, as they are blocked, and most
 /// children never look.
@@ -117,6 +115,19 @@ impl Inbox {
             signals: signals.iter().copied().collect(),
             descriptor: OnceCell::new(),
         }
+    }
+
+    /// Signals of this kind are blocked from now on, and read here. A handler that there was is no more; nor are they
+    /// ignored, as whoever started this program may have had it.
+    ///
+    /// # Errors
+    /// Those of `sigaction(2)` and `pthread_sigmask(3)`: none that is known for a signal that can be blocked.
+    pub(crate) fn taking(signal: Signal) -> io::Result<Self> {
+        let usual = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: what the system does by itself is no code of ours.
+        unsafe { nix::sys::signal::sigaction(signal, &usual) }?;
+        SigSet::from(signal).thread_block()?;
+        Ok(Self::of(&[signal]))
     }
 
     /// What to poll for: readable when a signal has come.
@@ -165,18 +176,11 @@ impl Trap {
             ids: Vec::with_capacity(2 * signals.len()),
         };
         for &signal in signals {
-            // Handlers write to it: with what else the master writes to.
-            let flag = heap::for_the_master(|| Arc::new(AtomicBool::new(false)));
+            let flag = Arc::new(AtomicBool::new(false));
             // The flag first: actions run in the order of their registration, so the flag is set
             // before the byte is in the pipe.
-            let noted = Arc::clone(&flag);
-            let register = || signal_hook::flag::register(signal, noted);
-            // What the library counts in each handler is made by the first.
-            let id = match trap.ids.as_slice() {
-                [] => heap::for_the_master(register),
-                _ => register(),
-            };
-            trap.ids.push(id?);
+            trap.ids
+                .push(signal_hook::flag::register(signal, Arc::clone(&flag))?);
             trap.ids.push(signal_hook::low_level::pipe::register(
                 signal,
                 write_end.try_clone()?,
@@ -201,9 +205,7 @@ impl Trap {
     pub(crate) fn came(&self, signal: i32) -> bool {
         self.flags
             .iter()
-            .filter(|(trapped, _)| *trapped == signal)
-            // Looked at first: what is written to after a fork is copied.
-            .any(|(_, flag)| flag.load(Ordering::SeqCst) && flag.swap(false, Ordering::SeqCst))
+            .any(|(trapped, flag)| *trapped == signal && flag.swap(false, Ordering::SeqCst))
     }
 }
 
