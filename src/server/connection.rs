@@ -11,7 +11,7 @@ use crate::sys::signal::Inbox;
 use crate::sys::socket::{self, Fate, Stream};
 
 /// How much is read with one call where one request is expected: a line, in few pages of memory.
-const FIRST_READ: usize = 2 * 1024;
+const FIRST_READ: usize = 1_536;
 /// And where many are.
 pub(super) const MOST_READ: usize = 64 * 1024;
 /// For each of so many bytes that a client takes, it gets another second.
@@ -171,10 +171,28 @@ impl Connection {
     ///
     /// # Errors
     /// When the connection is broken; `TimedOut` when the client does not read, or too slowly.
-    pub(super) fn send(&mut self, mut bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
+    pub(super) fn send(&mut self, bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
+        self.send_by(|mut stream, bytes| stream.write(bytes), bytes, pace)
+    }
+
+    /// The same, when [`finish`](Self::finish) follows at once: to the client it is one packet with the end, and not two
+    /// that wake it twice.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn send_last(&mut self, bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
+        self.send_by(Stream::write_last, bytes, pace)
+    }
+
+    fn send_by(
+        &mut self,
+        write: impl Fn(&Stream, &[u8]) -> io::Result<usize>,
+        mut bytes: &[u8],
+        pace: &mut Pace,
+    ) -> io::Result<()> {
         let mut deadline = pace.deadline();
         while !bytes.is_empty() {
-            match (&self.stream).write(bytes) {
+            match write(&self.stream, bytes) {
                 Ok(n) => {
                     bytes = &bytes[n..];
                     deadline = pace.took(n);
@@ -217,6 +235,8 @@ impl Connection {
             total += dropped.len();
             dropped.clear();
         }
+        // Now, and not only when the log is written.
+        let _ = self.stream.end_writing();
     }
 
     /// Ends our side and waits until it is known whether the client has got everything. That is so when

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayString;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockProtocol, SockType, SockaddrStorage, sockopt,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, sockopt,
 };
 
 /// How many connections the kernel keeps for us until they are accepted.
@@ -58,6 +58,19 @@ impl Stream {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
         }
+    }
+
+    /// Writes what the end of our side follows at once, and leaves with it, in one packet; how much was taken.
+    ///
+    /// # Errors
+    /// Those of `send(2)`.
+    pub(crate) fn write_last(&self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = MsgFlags::from_bits_retain(libc::MSG_MORE) | MsgFlags::MSG_NOSIGNAL;
+        Ok(nix::sys::socket::send(
+            self.as_fd().as_raw_fd(),
+            bytes,
+            flags,
+        )?)
     }
 
     /// Appends what has come to `buffer`, at most `room` bytes; how many that were. Memory that nothing is read to is

@@ -171,7 +171,7 @@ impl Talk<'_> {
     /// Sends a reply that is not long, and closes.
     fn reply(&mut self, reply: &[u8], more_comes: bool) -> io::Result<()> {
         let mut pace = Pace::new(self.config.request_timeout);
-        self.connection.send(reply, &mut pace)?;
+        self.connection.send_last(reply, &mut pace)?;
         self.connection.finish(more_comes);
         Ok(())
     }
