@@ -121,13 +121,15 @@ impl Inbox {
     /// ignored, as whoever started this program may have had it.
     ///
     /// # Errors
-    /// Those of `sigaction(2)` and `pthread_sigmask(3)`: none that is known for a signal that can be blocked.
+    /// Those of `signalfd(2)`.
     pub(crate) fn taking(signal: Signal) -> io::Result<Self> {
         let usual = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         // SAFETY: what the system does by itself is no code of ours.
         unsafe { nix::sys::signal::sigaction(signal, &usual) }?;
         SigSet::from(signal).thread_block()?;
-        Ok(Self::of(&[signal]))
+        let inbox = Self::of(&[signal]);
+        inbox.fd()?;
+        Ok(inbox)
     }
 
     /// What to poll for: readable when a signal has come.
