@@ -33,11 +33,14 @@ need_rust() {
 # runs put together, so that a fork has less to copy (PERFORMANCE.md); where that cannot be done, as usual.
 build() {
     local script
-    cargo build --release --locked --bin dropline --bin droplinectl
+    # Where the other scripts look for them, whatever the environment says.
+    export CARGO_TARGET_DIR=target
+    unset CARGO_BUILD_TARGET
+    cargo build --release --locked --bin dropline --bin droplinectl || return
     if has_static_libc; then
         # Under a name that changes with it: cargo looks at the arguments alone.
         script=target/release/droplined-$(cksum <scripts/droplined.ld | tr -d ' ').ld
-        cp scripts/droplined.ld "$script"
+        cp scripts/droplined.ld "$script" || return
         cargo rustc --release --locked --bin droplined -- \
             -C target-feature=+crt-static -C "link-arg=-Wl,-T,$script" && return
     fi

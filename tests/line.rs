@@ -1,10 +1,10 @@
 //! The line dialect, against raw bytes.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::support::{Daemon, files_below, listen};
+use crate::support::{Daemon, files_below, listen, skip, trace};
 
 const ACCEPTED: &str = "Message accepted and stored:\n";
 
@@ -55,6 +55,34 @@ fn a_request_ends_in_four_ways() {
         daemon.fetch("bob"),
         bodies.map(|body| format!("bob;al;{body}"))
     );
+}
+
+/// What comes behind a request while the disk is waited for holds up neither the answer nor its end.
+#[test]
+fn a_late_byte_does_not_hold_up_the_answer() {
+    let daemon = Daemon::start();
+    daemon.store("bob", "alice", "one");
+    let slow = ["-e", "inject=fdatasync:delay_enter=300000"];
+    let Some(mut strace) = trace::attach(&daemon, &slow, &daemon.path().join("trace")) else {
+        let why = "strace is not installed, or may not attach";
+        return skip("a_late_byte_does_not_hold_up_the_answer", why);
+    };
+    let mut client = daemon.connect();
+    client.write_all(b"store;bob;alice;two\n").expect("sent");
+    std::thread::sleep(Duration::from_millis(100));
+    client.write_all(b"\n").expect("sent");
+    let begun = Instant::now();
+    let mut said = String::new();
+    client.read_to_string(&mut said).expect("the end");
+    assert_eq!(said, ACCEPTED);
+    // Unread input is waited for up to five seconds.
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begun.elapsed()
+    );
+    strace.kill().expect("ended");
+    strace.wait().expect("ended");
 }
 
 #[test]

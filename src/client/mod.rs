@@ -28,10 +28,12 @@ use self::link::{Link, Server};
 use self::settings::{Colour, Settings};
 use self::view::{Form, Printer};
 use crate::name::Name;
+use crate::sys::signal;
 
 /// `dropline`: from the command line to the exit status.
 #[must_use]
 pub fn main() -> ExitCode {
+    signal::hear_of_children();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => return usage::answer(e),

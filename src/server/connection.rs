@@ -218,9 +218,10 @@ impl Connection {
         let mut total = 0;
         let deadline = Deadline::after(DISCARD_TIME);
         let mut wait = more_comes;
+        let mut is_open = true;
         while !self.ended && total < MOST_DISCARDED {
-            if wait && total == 0 {
-                // So that a client that reads until the end of the stream sees it.
+            if wait && std::mem::take(&mut is_open) {
+                // So that a client that reads until the end of the stream sees it, and the answer before it.
                 let _ = self.stream.end_writing();
             }
             let limit = if wait {
@@ -235,8 +236,10 @@ impl Connection {
             total += dropped.len();
             dropped.clear();
         }
-        // Now, and not only when the log is written.
-        let _ = self.stream.end_writing();
+        if is_open {
+            // Now, and not only when the log is written.
+            let _ = self.stream.end_writing();
+        }
     }
 
     /// Ends our side and waits until it is known whether the client has got everything. That is so when

@@ -289,7 +289,7 @@ impl Master {
     ) -> io::Result<()> {
         let slot = self.children.next_slot();
         let in_a_hurry = self.children.count() >= config.max_children / 2;
-        // Until the child has handlers of its own, a signal to it would wake the parent.
+        // The handlers are the master's: a signal to a child would wake it.
         let blocked = Blocked::all()?;
         match process::fork() {
             Ok(Side::Child) => {

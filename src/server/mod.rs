@@ -50,6 +50,7 @@ use crate::sys::heap;
 use crate::sys::login::{self, Account};
 use crate::sys::process::{self, Pid};
 use crate::sys::sandbox::{self, Lacking};
+use crate::sys::signal;
 use crate::sys::socket::Listener;
 use crate::sys::title;
 
@@ -66,6 +67,7 @@ mod exit {
 /// `droplined`: from the command line to the exit status.
 #[must_use]
 pub fn main() -> ExitCode {
+    signal::hear_of_children();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli.absolute(),
         Err(e) => {

@@ -3,7 +3,8 @@
 //! After a fork, each page that one of the two processes writes to is copied. The system's allocator spreads what
 //! it hands out, and what it notes about that, over all pages that were ever in use: a child that allocates some
 //! twenty small things makes the kernel copy as many pages, and so does its master with each fork. Here small
-//! things lie side by side, in one piece for the master and one for the child, which nobody has touched before.
+//! things lie side by side, in one piece for the master and one for the child. What each child writes to in any case (the
+//! title, the locks of the log, what the spool notes) lies in the first page of the child's, too.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;

@@ -94,12 +94,21 @@ pub(crate) fn fork() -> io::Result<Side> {
 /// in the heap. Each fork notes all pages in use for the child once more, and the child's end takes them back.
 ///
 /// Must be called while there is only one thread. Where it cannot be done, they stay.
+#[inline(never)]
 pub(crate) fn give_back_memory() {
-    /// Below where the stack ends now, for what is called from here.
+    /// Below where the stack ends now, for what is called from here: at least so much, and two pages.
     const MARGIN: usize = 16 * 1024;
-    const PAGE: usize = 4 * 1024;
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
+    let Some(page) = page
+        .ok()
+        .flatten()
+        .and_then(|page| usize::try_from(page).ok())
+    else {
+        return;
+    };
+    // A function of its own, whose frame is small: all that is in use lies above it.
     let here = 0_u8;
-    let end = ((&raw const here).addr() - MARGIN) / PAGE * PAGE;
+    let end = ((&raw const here).addr() - MARGIN.max(2 * page)) / page * page;
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let stack = maps
         .lines()
@@ -151,9 +160,20 @@ pub(crate) fn close_all_but(keep: &mut [RawFd]) {
 }
 
 fn close_range(first: RawFd, last: RawFd) {
-    // SAFETY: it touches no memory; that nobody uses these descriptors is the caller's promise. On a
-    // kernel without it (before 5.9) they stay open, and go with the process.
-    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    // SAFETY: it touches no memory; that nobody uses these descriptors is the caller's promise.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 || first > last {
+        return;
+    }
+    // A kernel before 5.9, or a sandbox around us that does not know it.
+    let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    for fd in open.into_iter().filter(|fd| (first..=last).contains(fd)) {
+        // SAFETY: as above.
+        unsafe { libc::close(fd) };
+    }
 }
 
 /// How many threads the calling process has.

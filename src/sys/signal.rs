@@ -53,6 +53,14 @@ impl Blocked {
     }
 }
 
+/// Lets this process hear of the ends of its children, also where whoever started it had them ignored: then the kernel
+/// takes them in by itself, and nobody knows how they ended.
+pub(crate) fn hear_of_children() {
+    let usual = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: what the system does by itself is no code of ours. It cannot fail: the signal can be changed.
+    let _ = unsafe { nix::sys::signal::sigaction(Signal::SIGCHLD, &usual) };
+}
+
 /// Lets all signals through to the program that `command` starts: what is blocked here would stay blocked there.
 pub(crate) fn let_all_through(command: &mut Command) {
     let unblock = || Ok(SigSet::empty().thread_set_mask()?);
@@ -117,15 +125,11 @@ impl Inbox {
         }
     }
 
-    /// Signals of this kind are blocked from now on, and read here. A handler that there was is no more; nor are they
-    /// ignored, as whoever started this program may have had it.
+    /// Signals of this kind, which have no handler and are not ignored, are blocked from now on, and read here.
     ///
     /// # Errors
     /// Those of `signalfd(2)`.
     pub(crate) fn taking(signal: Signal) -> io::Result<Self> {
-        let usual = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-        // SAFETY: what the system does by itself is no code of ours.
-        unsafe { nix::sys::signal::sigaction(signal, &usual) }?;
         SigSet::from(signal).thread_block()?;
         let inbox = Self::of(&[signal]);
         inbox.fd()?;

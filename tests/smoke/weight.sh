@@ -5,6 +5,10 @@
 
 start_daemon "$dir" -p 0 --bind 127.0.0.1
 if grep -q 'libc' "/proc/$daemon_pid/maps"; then
+    if has_static_libc; then
+        echo 'the daemon is linked with the C library of this system, although there is one to link with' >&2
+        exit 1
+    fi
     echo 'skip    the weight of a fork: the daemon is linked with the C library of this system'
     exit 0
 fi

@@ -67,12 +67,15 @@ pub(super) fn start(program: &Path, name: &str, log: RawFd) -> io::Result<Starte
                 begin(&its, name, log, master)?;
                 keep(its.as_fd(), program)
             }));
+            if let Ok(Err(e)) = &kept {
+                log::error!("the keeper of logins cannot go on: {e}");
+            }
             process::exit_now(i32::from(!matches!(kept, Ok(Ok(())))))
         }
         Side::Parent(pid) => {
             drop((its, blocked));
             // It says one byte; its end is an end of the stream.
-            let ready = poll::readable_by(ours.as_fd(), Deadline::after(START))?;
+            let ready = poll::readable_by(ours.as_fd(), Deadline::after(START)).unwrap_or(false);
             let flags = MsgFlags::MSG_DONTWAIT;
             if !ready || nix::sys::socket::recv(ours.as_raw_fd(), &mut [0], flags) != Ok(1) {
                 process::kill(pid);
@@ -106,7 +109,17 @@ fn begin(socket: &OwnedFd, name: &str, log: RawFd, master: Pid) -> io::Result<()
 pub(super) fn keep(socket: BorrowedFd<'_>, program: &Path) -> io::Result<()> {
     let mut running: Vec<Running> = Vec::with_capacity(MOST);
     loop {
-        running.retain_mut(|one| matches!(one.ended(), Ok(None)));
+        running.retain_mut(|one| match one.ended() {
+            Ok(None) => true,
+            Ok(Some(status)) => {
+                // 2 is that there is none.
+                if !matches!(status.code(), Some(0 | 2)) {
+                    log::warn!("{} did not answer: {status}", program.display());
+                }
+                false
+            }
+            Err(_) => false,
+        });
         let mut fds: Vec<_> = running.iter().filter_map(Running::end).collect();
         let at = fds.len();
         if running.len() < MOST {
