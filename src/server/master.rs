@@ -103,6 +103,8 @@ impl Master {
                 format!("the process has {threads} threads before its first fork, not one");
             return Err(io::Error::other(message));
         }
+        // All that it notes from now on fits one page, mostly.
+        heap::use_masters();
         Ok(Self {
             listeners,
             signals,

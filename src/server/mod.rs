@@ -250,10 +250,11 @@ fn serve(
     // It notes there which mailboxes it has open.
     let mut spool = heap::for_children(|| Box::new(spool));
     lay_sandbox(cli, places, &config)?;
-    heap::use_masters();
     process::give_back_memory();
-    let mut master = Master::new(listeners.all, signals, board, keeper)
+    let master = Master::new(listeners.all, signals, board, keeper)
         .map_err(StartError::doing("count the threads of this process"))?;
+    // Where the master's other things lie: each page that it writes to between two forks is copied.
+    let mut master = Box::new(master);
     announce(&config, master.listeners(), cli.ready_fd)?;
     ready.listens();
     notify::ready("serving");
