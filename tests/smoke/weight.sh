@@ -35,10 +35,12 @@ store() {
 
 # childless - waits until nobody is served, and all children are reaped. The keeper of logins may stay.
 childless() {
-    local i child others
+    local i child children others
     for ((i = 0; i < 500; i++)); do
         others=
-        for child in $(cat "/proc/$daemon_pid/task/$daemon_pid/children"); do
+        # It has no newline at its end.
+        read -r -a children <"/proc/$daemon_pid/task/$daemon_pid/children" || true
+        for child in "${children[@]}"; do
             # One that is gone meanwhile is as well.
             grep -qa '^droplined: logins' "/proc/$child/cmdline" 2>/dev/null || others=1
         done
