@@ -11,9 +11,10 @@ use super::scoreboard::Scoreboard;
 use super::talk::{self, Ended};
 use crate::store::Store;
 use crate::sys::login;
+use crate::sys::peer::Peer;
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::{Blocked, Inbox, Signal};
-use crate::sys::socket::{Peer, Stream};
+use crate::sys::socket::Stream;
 use crate::wire::line;
 
 /// The exit status of a child that has failed, for the master's log (EX_SOFTWARE of sysexits.h).

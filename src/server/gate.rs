@@ -6,8 +6,9 @@ use super::config::Config;
 use super::reaper::Children;
 use super::scoreboard::Counter;
 use super::sources::{Penalties, Source, is_exempt};
+use crate::sys::peer::Peer;
 use crate::sys::random;
-use crate::sys::socket::{Peer, Stream};
+use crate::sys::socket::Stream;
 
 /// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

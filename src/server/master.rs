@@ -11,12 +11,14 @@ use super::limits::{Pause, Reserve};
 use super::logging::{AUTH, AtMostOften};
 use super::reaper::Children;
 use super::scoreboard::{Counter, Scoreboard};
+use super::signals::Signals;
 use crate::sys::clock::Deadline;
 use crate::sys::heap;
+use crate::sys::peer::Peer;
 use crate::sys::poll::{self, Want};
 use crate::sys::process::{self, Pid, Side};
-use crate::sys::signal::{Blocked, Inbox, SIGHUP, SIGINT, SIGTERM, SIGUSR1, Signal, Trap};
-use crate::sys::socket::{self, Listener, Peer, Stream};
+use crate::sys::signal::{Blocked, SIGHUP, SIGUSR1};
+use crate::sys::socket::{self, Listener, Stream};
 
 /// How many connections are accepted before the signals are looked at again.
 const ACCEPTS_A_WAKE: usize = 64;
@@ -56,15 +58,6 @@ pub(super) struct Master {
     evicted: Option<Instant>,
 }
 
-/// The signals that a master acts upon.
-#[derive(Debug)]
-pub(super) struct Signals {
-    /// What it is asked to do.
-    asked: Trap,
-    /// That children have ended.
-    ends: Inbox,
-}
-
 /// Why the loop was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leave {
@@ -75,18 +68,6 @@ pub(super) enum Leave {
 }
 
 impl Master {
-    /// The signals that a master acts upon, trapped from now on: before anybody can know that there is one, so that
-    /// none of them ends it.
-    ///
-    /// # Errors
-    /// When they cannot be trapped.
-    pub(super) fn signals() -> io::Result<Signals> {
-        Ok(Signals {
-            asked: Trap::set(&[SIGHUP, SIGINT, SIGTERM, SIGUSR1])?,
-            ends: Inbox::taking(Signal::SIGCHLD)?,
-        })
-    }
-
     /// A master for these listeners and trapped signals, with the keeper of logins that it has forked, if there is one.
     ///
     /// # Errors
@@ -158,7 +139,7 @@ impl Master {
                     let running = self.children.count();
                     log::info!("children {running}, {}", self.board.summary());
                 }
-                if self.asked_to_end() {
+                if self.signals.asked_to_end() {
                     return Ok(Leave::End);
                 }
                 if self.signals.asked.came(SIGHUP) {
@@ -224,12 +205,6 @@ impl Master {
                 ),
             );
         }
-    }
-
-    fn asked_to_end(&self) -> bool {
-        // Both are asked, so that one of each does not count as a second one later.
-        let int = self.signals.asked.came(SIGINT);
-        self.signals.asked.came(SIGTERM) || int
     }
 
     /// Accepts what waits at one listener.
@@ -349,7 +324,7 @@ impl Master {
             self.signals.asked.drain();
             self.signals.ends.came();
             self.children.reap(&mut self.gate.penalties, &[]);
-            again = self.asked_to_end();
+            again = self.signals.asked_to_end();
         }
         match self.children.count() {
             0 => log::info!("ended"),
@@ -397,7 +372,7 @@ mod tests {
         let board = Scoreboard::create(&dir).expect("made");
         let wait = || std::thread::park_timeout(Duration::from_secs(60));
         let other = std::thread::spawn(wait);
-        let signals = Master::signals().expect("trapped");
+        let signals = Signals::trapped().expect("trapped");
         let error = Master::new(Vec::new(), signals, board, None).expect_err("not alone");
         assert!(error.to_string().contains("threads before its first fork"));
         other.thread().unpark();

@@ -20,6 +20,7 @@ mod presence;
 mod privileges;
 mod reaper;
 mod scoreboard;
+mod signals;
 mod sources;
 mod talk;
 mod who_may;
@@ -36,10 +37,11 @@ use self::cli::Cli;
 use self::config::{Config, LogTo, Sandbox};
 use self::detach::{Ready, Side};
 use self::listener::ListenError;
-use self::master::{Leave, Master, Signals};
+use self::master::{Leave, Master};
 use self::pid_file::{PidFile, PidFileError};
 use self::privileges::PrivilegeError;
 use self::scoreboard::{Counter, Scoreboard};
+use self::signals::Signals;
 use crate::places::{Places, SOCKET};
 use crate::store::StoreError;
 use crate::store::spool::{DESCRIPTORS, Spool};
@@ -194,7 +196,7 @@ fn run(
         privileges::make_dir(&config.spool, 0o700, account)?;
         privileges::make_dir(&config.run_dir, 0o755, account)?;
     }
-    let signals = Master::signals().map_err(StartError::doing("trap the signals"))?;
+    let signals = Signals::trapped().map_err(StartError::doing("trap the signals"))?;
     let uid = account
         .as_ref()
         .map_or_else(Dir::own_user, |account| account.uid());

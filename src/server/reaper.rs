@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::child::{GARBAGE, TIMED_OUT};
 use super::scoreboard::{Counter, Scoreboard, is_proved};
 use super::sources::{Offence, Penalties, Source, is_exempt};
+use crate::sys::peer::Peer;
 use crate::sys::process::{self, End, Pid};
-use crate::sys::socket::Peer;
 
 /// A child.
 #[derive(Clone, Copy, Debug)]

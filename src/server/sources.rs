@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use crate::sys::socket::Peer;
+use crate::sys::peer::Peer;
 
 /// Something that can be held to account: an address, a network of 64 bits where addresses are cheap, or a user of
 /// this machine.

@@ -18,7 +18,7 @@ use crate::name::Name;
 use crate::store::{StoreError, Users};
 use crate::sys::clock::unix_millis;
 use crate::sys::login;
-use crate::sys::socket::Peer;
+use crate::sys::peer::Peer;
 
 /// How somebody came to us, which decides what they may do.
 #[derive(Clone, Debug, PartialEq, Eq)]

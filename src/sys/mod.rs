@@ -15,6 +15,7 @@ pub(crate) mod file;
 pub(crate) mod heap;
 pub(crate) mod lock;
 pub(crate) mod login;
+pub(crate) mod peer;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod random;

@@ -18,7 +18,7 @@ use crate::message::{Draft, MessageId, Trust};
 use crate::name::Name;
 use crate::store::{Delivery, Lease, Receipt, Store, StoreError};
 use crate::sys::clock::{Deadline, unix_millis};
-use crate::sys::socket::Peer;
+use crate::sys::peer::Peer;
 use crate::wire::session::Code;
 use crate::wire::sniff::{Dialect, sniff};
 

@@ -265,7 +265,7 @@ fn folder(name: &Name) -> Folder {
     hexadecimal(hash(name) >> 24)
 }
 
-/// A number in so many digits, which it fits in: as `format!` has it, at a tenth of its cost.
+/// A number in so many digits, which it fits in: as `format!` has it, without its machinery.
 fn hexadecimal<const DIGITS: usize>(number: u32) -> ArrayString<DIGITS> {
     let mut text = ArrayString::new();
     for digit in (0..DIGITS).rev() {
