@@ -17,7 +17,7 @@ use crate::sys::poll::{self, Want};
 use crate::sys::process::{self, Other};
 use crate::sys::signal;
 
-/// How long one may run for ourselves.
+/// How long one may run.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// One that was killed is looked at again after that.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -103,7 +103,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts one whose answer goes to `to`, and which may run for as long as `limit`. It ends with the calling thread.
+    /// Starts one whose answer goes to `to`. It ends with the calling thread.
     ///
     /// # Errors
     /// Those of `fork(2)` and `execve(2)`.
@@ -112,7 +112,6 @@ impl Running {
         database: &str,
         argument: &str,
         to: OwnedFd,
-        limit: Duration,
     ) -> io::Result<Self> {
         let mut command = Command::new(program);
         command
@@ -126,7 +125,7 @@ impl Running {
         process::end_with_us(&mut command);
         let child = command.spawn()?;
         let end = Other::of(child.id()).ok();
-        let deadline = Deadline::after(limit);
+        let deadline = Deadline::after(PATIENCE);
         Ok(Self {
             child,
             end,
@@ -186,7 +185,7 @@ impl Running {
 /// When it cannot be started, or does not answer as it should, or not in time.
 pub(super) fn ask(program: &Path, database: &str, argument: &str) -> io::Result<Vec<u8>> {
     let (ours, theirs) = UnixStream::pair()?;
-    let mut running = Running::start(program, database, argument, theirs.into(), PATIENCE)?;
+    let mut running = Running::start(program, database, argument, theirs.into())?;
     let answer = answer(&ours, running.deadline);
     if answer.is_err() {
         let _ = running.child.kill();

@@ -24,7 +24,7 @@ use crate::sys::process::{self, Pid, Side};
 use crate::sys::signal::Blocked;
 use crate::sys::{sandbox, title};
 
-/// How long whoever asks waits, and for how long an answer is looked for.
+/// How long whoever asks waits.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the master waits until the keeper has let go of what is the master's.
 const START: Duration = Duration::from_secs(30);
@@ -147,7 +147,7 @@ pub(super) fn keep(socket: BorrowedFd<'_>, program: &Path) -> io::Result<()> {
 /// Starts one that answers; `None`, and said why, when that cannot be.
 fn answer(program: &Path, argument: &str, to: OwnedFd) -> Option<Running> {
     let to_say = to.try_clone();
-    match Running::start(program, "passwd", argument, to, PATIENCE) {
+    match Running::start(program, "passwd", argument, to) {
         Ok(running) => Some(running),
         Err(e) => {
             let why = format!(
