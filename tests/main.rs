@@ -16,6 +16,7 @@ mod full;
 mod gate;
 mod house;
 mod instant;
+mod journal;
 mod keeper;
 mod life;
 mod limits;

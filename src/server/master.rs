@@ -9,14 +9,14 @@ use super::config::Config;
 use super::gate::{Gate, Refusal, refuse};
 use super::limits::{Pause, Reserve};
 use super::logging::{AUTH, AtMostOften};
-use super::reaper::Children;
+use super::reaper::{Children, Helpers};
 use super::scoreboard::{Counter, Scoreboard};
 use super::signals::Signals;
 use crate::sys::clock::Deadline;
 use crate::sys::heap;
 use crate::sys::peer::Peer;
 use crate::sys::poll::{self, Want};
-use crate::sys::process::{self, Pid, Side};
+use crate::sys::process::{self, Side};
 use crate::sys::signal::{Blocked, SIGHUP, SIGUSR1};
 use crate::sys::socket::{self, Listener, Stream};
 
@@ -68,7 +68,7 @@ pub(super) enum Leave {
 }
 
 impl Master {
-    /// A master for these listeners and trapped signals, with the keeper of logins that it has forked, if there is one.
+    /// A master for these listeners and trapped signals, with those that it has forked so far.
     ///
     /// # Errors
     /// When this process has several threads: forking would not be safe.
@@ -76,7 +76,7 @@ impl Master {
         listeners: Vec<Listener>,
         signals: Signals,
         board: Scoreboard,
-        keeper: Option<Pid>,
+        helpers: Helpers,
     ) -> io::Result<Self> {
         let threads = process::threads()?;
         if threads != 1 {
@@ -89,7 +89,7 @@ impl Master {
         Ok(Self {
             listeners,
             signals,
-            children: Children::new(board, EXPECTED_CHILDREN, keeper),
+            children: Children::new(board, EXPECTED_CHILDREN, helpers),
             gate: Gate::default(),
             board,
             _reserve: Reserve::take(),
@@ -333,7 +333,7 @@ impl Master {
             }
             n => log::warn!("ended, with {n} requests that did not finish in time"),
         }
-        self.children.kill();
+        self.children.kill(deadline);
         Ok(())
     }
 }
@@ -373,7 +373,8 @@ mod tests {
         let wait = || std::thread::park_timeout(Duration::from_secs(60));
         let other = std::thread::spawn(wait);
         let signals = Signals::trapped().expect("trapped");
-        let error = Master::new(Vec::new(), signals, board, None).expect_err("not alone");
+        let error =
+            Master::new(Vec::new(), signals, board, Helpers::default()).expect_err("not alone");
         assert!(error.to_string().contains("threads before its first fork"));
         other.thread().unpark();
         other.join().expect("joined");

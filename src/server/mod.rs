@@ -10,6 +10,7 @@ mod config;
 mod connection;
 mod detach;
 mod gate;
+mod journal;
 mod limits;
 mod listener;
 mod logging;
@@ -36,10 +37,12 @@ use self::child::Heritage;
 use self::cli::Cli;
 use self::config::{Config, LogTo, Sandbox};
 use self::detach::{Ready, Side};
+use self::journal::Writer;
 use self::listener::ListenError;
 use self::master::{Leave, Master};
 use self::pid_file::{PidFile, PidFileError};
 use self::privileges::PrivilegeError;
+use self::reaper::Helpers;
 use self::scoreboard::{Counter, Scoreboard};
 use self::signals::Signals;
 use crate::places::{Places, SOCKET};
@@ -252,8 +255,12 @@ fn serve(
     // It notes there which mailboxes it has open.
     let mut spool = heap::for_children(|| Box::new(spool));
     lay_sandbox(cli, places, &config)?;
+    let helpers = Helpers {
+        keeper,
+        writer: Writer::start(&mut spool),
+    };
     process::give_back_memory();
-    let master = Master::new(listeners.all, signals, board, keeper)
+    let master = Master::new(listeners.all, signals, board, helpers)
         .map_err(StartError::doing("count the threads of this process"))?;
     // Where the master's other things lie: each page that it writes to between two forks is copied.
     let mut master = Box::new(master);

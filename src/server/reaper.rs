@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::child::{GARBAGE, TIMED_OUT};
+use super::journal::Writer;
 use super::scoreboard::{Counter, Scoreboard, is_proved};
 use super::sources::{Offence, Penalties, Source, is_exempt};
+use crate::sys::clock::Deadline;
 use crate::sys::peer::Peer;
 use crate::sys::process::{self, End, Pid};
 
@@ -29,20 +31,46 @@ pub(super) struct Children {
     /// The first slot that was never used.
     fresh: usize,
     board: Scoreboard,
-    /// Not one of them: it serves nobody.
-    keeper: Option<Pid>,
+    /// Not of them: they serve nobody.
+    helpers: Helpers,
+}
+
+/// Processes of the daemon that are for its children, and not for a client.
+#[derive(Debug, Default)]
+pub(super) struct Helpers {
+    /// The keeper of logins.
+    pub(super) keeper: Option<Pid>,
+    /// The writer of the journal.
+    pub(super) writer: Option<Writer>,
+}
+
+impl Helpers {
+    /// Says what it means that one of them has ended.
+    fn has_ended(&mut self, pid: Pid, end: End) {
+        if self.keeper.take_if(|keeper| *keeper == pid).is_some() {
+            log::warn!(
+                "the keeper of logins (process {pid}) {end}: logins that are not in /etc/passwd are unknown \
+                 until the daemon is started again"
+            );
+        } else if self.writer.take_if(|writer| writer.was(pid)).is_some() {
+            log::warn!(
+                "the writer of the journal (process {pid}) {end}: until the daemon is started again each child waits \
+                 for the disk by itself, and what is in the journal stays there"
+            );
+        }
+    }
 }
 
 impl Children {
-    /// None so far, but perhaps a keeper of logins; `most` at once are expected.
-    pub(super) fn new(board: Scoreboard, most: usize, keeper: Option<Pid>) -> Self {
+    /// None so far; `most` at once are expected.
+    pub(super) fn new(board: Scoreboard, most: usize, helpers: Helpers) -> Self {
         Self {
             running: HashMap::with_capacity(most),
             sources: HashMap::with_capacity(most),
             free: Vec::with_capacity(most),
             fresh: 0,
             board,
-            keeper,
+            helpers,
         }
     }
 
@@ -105,12 +133,7 @@ impl Children {
     pub(super) fn reap(&mut self, penalties: &mut Penalties, exempt: &[ipnet::IpNet]) {
         while let Some((pid, end)) = process::reap() {
             let Some(child) = self.running.remove(&pid) else {
-                if self.keeper.take_if(|keeper| *keeper == pid).is_some() {
-                    log::warn!(
-                        "the keeper of logins (process {pid}) {end}: logins that are not in /etc/passwd are unknown \
-                         until the daemon is started again"
-                    );
-                }
+                self.helpers.has_ended(pid, end);
                 continue;
             };
             let slot = self.board.slot(child.slot);
@@ -152,12 +175,17 @@ impl Children {
         self.running.keys().copied().for_each(process::ask_to_end);
     }
 
-    /// Ends all at once, and the keeper of logins.
-    pub(super) fn kill(&mut self) {
-        self.running.keys().copied().for_each(process::kill);
-        if let Some(keeper) = self.keeper.take() {
+    /// Ends all at once, and then the helpers: what the writer of the journal has to do may take until `deadline`.
+    pub(super) fn kill(&mut self, deadline: Deadline) {
+        for &pid in self.running.keys() {
+            process::kill(pid);
+        }
+        if let Some(keeper) = self.helpers.keeper.take() {
             process::kill(keeper);
             process::wait(keeper);
+        }
+        if let Some(writer) = self.helpers.writer.take() {
+            writer.end(deadline.left());
         }
     }
 }

@@ -60,6 +60,10 @@ pub(crate) trait Mail {
         outcomes.pop().unwrap_or(Err(StoreError::Busy))
     }
 
+    /// Says that the calling process, which was forked from the one that opened the store, is the one with this number:
+    /// no two are at the same time. The store may serve those that say so faster.
+    fn enter(&self, number: usize);
+
     /// Leases the mailbox of `of` to the caller and hands out what waits in it; `None` when there is no
     /// such mailbox.
     ///

@@ -129,6 +129,14 @@ pub(crate) fn make_read_only(file: &File) -> io::Result<()> {
     Ok(nix::sys::stat::fchmod(file, Mode::S_IRUSR)?)
 }
 
+/// Gives its owner the right to write it.
+///
+/// # Errors
+/// Those of `fchmod(2)`.
+pub(crate) fn make_writable(file: &File) -> io::Result<()> {
+    Ok(nix::sys::stat::fchmod(file, Mode::S_IRUSR | Mode::S_IWUSR)?)
+}
+
 /// Lets everybody read it, and only its owner write it (0644).
 ///
 /// # Errors

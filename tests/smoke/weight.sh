@@ -33,7 +33,7 @@ store() {
     expect 'what a client is told' "$(cat "$dir/said")" 'Message accepted and stored:'
 }
 
-# childless - waits until nobody is served, and all children are reaped. The keeper of logins may stay.
+# childless - waits until nobody is served, and all children are reaped. The helpers stay.
 childless() {
     local i child children others
     for ((i = 0; i < 500; i++)); do
@@ -42,7 +42,7 @@ childless() {
         read -r -a children <"/proc/$daemon_pid/task/$daemon_pid/children" || true
         for child in "${children[@]}"; do
             # One that is gone meanwhile is as well.
-            grep -qa '^droplined: logins' "/proc/$child/cmdline" 2>/dev/null || others=1
+            grep -qaE '^droplined: (logins|journal)' "/proc/$child/cmdline" 2>/dev/null || others=1
         done
         [ -n "$others" ] || return 0
         sleep 0.01

@@ -12,7 +12,8 @@ use super::program;
 
 /// How many mailboxes are written to.
 const MAILBOXES: usize = 7;
-const WRITERS: usize = 4;
+/// So many wait for the disk at once that they share the journal.
+const WRITERS: usize = 10;
 
 /// Writers and readers that go on whatever happens to the daemon, and remember what they were told.
 #[derive(Debug, Default)]

@@ -285,13 +285,23 @@ impl Daemon {
     /// Its children, zombies included; but not the keeper of logins, which serves no client.
     pub(crate) fn children(&self) -> Vec<String> {
         let mut children = children(self.pid());
-        children.retain(|pid| !is_keeper(pid));
+        children.retain(|pid| HELPERS.iter().all(|title| !is_titled(pid, title)));
         children
     }
 
     /// The process that asks for its logins, if it has one.
     pub(crate) fn keeper(&self) -> Option<String> {
-        children(self.pid()).into_iter().find(|pid| is_keeper(pid))
+        self.helper(HELPERS[0])
+    }
+
+    /// The process that writes the journal.
+    pub(crate) fn writer(&self) -> Option<String> {
+        self.helper(HELPERS[1])
+    }
+
+    fn helper(&self, title: &str) -> Option<String> {
+        let mut children = children(self.pid()).into_iter();
+        children.find(|pid| is_titled(pid, title))
     }
 
     /// The number of its entries in this directory of /proc.
@@ -320,10 +330,15 @@ pub(crate) fn children(pid: u32) -> Vec<String> {
     list.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Whether a process is a daemon's keeper of logins, by its title.
-fn is_keeper(pid: &str) -> bool {
-    let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    title.starts_with(b"droplined: logins\0")
+/// The titles of a daemon's processes that serve no client.
+const HELPERS: [&str; 2] = ["droplined: logins", "droplined: journal"];
+
+/// Whether this is the title of a process.
+fn is_titled(pid: &str, title: &str) -> bool {
+    let shown = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    shown
+        .strip_prefix(title.as_bytes())
+        .is_some_and(|rest| rest.first() == Some(&0))
 }
 
 /// Writes a configuration into a directory; its path. A daemon of a test that root runs stays root where nothing else

@@ -53,6 +53,17 @@ impl Session {
         self.line()
     }
 
+    /// As [`store`](Self::store), whatever happens to the server; whether it was stored.
+    pub(crate) fn try_store(&mut self, to: &str, body: &[u8]) -> bool {
+        let line = format!("SEND {to} {}\n", body.len());
+        let request = [line.as_bytes(), body, b"\n"].concat();
+        let mut answer = Vec::new();
+        self.stream.write_all(&request).is_ok()
+            && self.reader.read_until(b'\n', &mut answer).is_ok()
+            && answer.starts_with(b"OK id=")
+            && answer.ends_with(b"\n")
+    }
+
     /// A message: its line, and its body.
     pub(crate) fn message(&mut self) -> (String, Vec<u8>) {
         let line = self.line();

@@ -9,8 +9,13 @@ use super::Daemon;
 /// strace on a daemon and all that it forks from now on, with these options; what it sees goes to `file`. `None` where
 /// it is not installed, or may not.
 pub(crate) fn attach(daemon: &Daemon, options: &[&str], file: &Path) -> Option<Child> {
+    attach_to(daemon.pid(), options, file)
+}
+
+/// The same on the process with this number.
+pub(crate) fn attach_to(pid: u32, options: &[&str], file: &Path) -> Option<Child> {
     let mut strace = Command::new("strace")
-        .args(["-f", "-p", &daemon.pid().to_string(), "-o"])
+        .args(["-f", "-p", &pid.to_string(), "-o"])
         .arg(file)
         .args(options)
         .stderr(Stdio::piped())

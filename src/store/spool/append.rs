@@ -8,7 +8,7 @@ use super::appender::{Appender, Outcome};
 use super::layout::Spool;
 use super::mailbox::Header;
 use super::repair::{self, Tail};
-use super::{bell, end, record};
+use super::{bell, end, journal, record};
 use crate::name::Name;
 use crate::store::{Delivery, StoreError};
 use crate::sys::file::{self, Facts};
@@ -36,9 +36,11 @@ fn append_groups(
     groups: &[Group<'_>],
     outcomes: &mut [Option<Outcome>],
 ) {
+    let is_alone = groups.len() == 1;
+    spool.journal.set_waiting(true);
     let written: Vec<_> = groups
         .iter()
-        .map(|group| write(spool, batch, group))
+        .map(|group| write(spool, batch, group, is_alone))
         .collect();
     if let [_, _, ..] = written.as_slice() {
         written
@@ -66,6 +68,7 @@ fn append_groups(
                 .for_each(|&index| outcomes[index] = Some(Err(e.clone()))),
         }
     }
+    spool.journal.set_waiting(false);
 }
 
 /// The messages of a batch that go to one mailbox, in their order.
@@ -93,6 +96,8 @@ struct Written<'b> {
     to: &'b Name,
     open: OpenMailbox,
     named: bool,
+    /// What was left to be written to the journal as well.
+    left: Option<journal::Left>,
     outcomes: Vec<Outcome>,
 }
 
@@ -116,11 +121,13 @@ struct Left {
     len: u64,
 }
 
-/// What is done under the lock: read the tail, one write.
+/// What is done under the lock: read the tail, one write. When it `is_alone`, it may go to the journal as well, and does
+/// so in the order of the mailbox.
 fn write<'b>(
     spool: &Spool,
     batch: &[Delivery<'_>],
     group: &Group<'b>,
+    is_alone: bool,
 ) -> Result<Written<'b>, StoreError> {
     let (name, path, stripe, known) = match spool.kept.take(group.to) {
         Some(open) => (
@@ -165,16 +172,24 @@ fn write<'b>(
         mut bytes, tail, ..
     } = appender;
     let mut len = facts.len;
+    let mut left = None;
     let is_new = |outcome: &Outcome| outcome.as_ref().is_ok_and(|receipt| !receipt.duplicate);
     if outcomes.iter().any(is_new) {
+        let records = bytes.len();
         end::fill_block(&mut bytes, from, facts.len);
         write_or_take_back(&file, &bytes, from, &path)?;
         len = len.max(from + bytes.len() as u64);
+        if is_alone && header.named {
+            left = spool
+                .journal
+                .leave(group.to, header.epoch, from, &bytes[..records]);
+        }
     }
     drop(lock);
     Ok(Written {
         to: group.to,
         named: header.named,
+        left,
         open: OpenMailbox {
             name,
             path,
@@ -316,6 +331,9 @@ fn write_or_take_back(
 impl Written<'_> {
     /// Waits for the disk.
     fn make_durable(&self, spool: &Spool) -> Result<(), StoreError> {
+        if self.left.is_some_and(|left| spool.journal.keeps(left)) {
+            return Ok(());
+        }
         sync(&self.open.file, &self.open.path)?;
         if !self.named {
             name_on_disk(spool, self.to, &self.open.file, &self.open.path)?;

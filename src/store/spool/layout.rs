@@ -6,6 +6,7 @@
 //!   lock/000..fff  lock files, made once and never removed
 //!   mail/3f/bob    the mailbox of bob
 //!   user/3f/bob    that bob is registered
+//!   journal/0, 1   messages of many processes, until they are synced in the mailboxes
 //!   quarantine/    what repair took out of mailboxes
 //! run/             may vanish at a reboot
 //!   online/bob     that bob is online, and where
@@ -19,6 +20,7 @@ use std::path::Path;
 
 use arrayvec::ArrayString;
 
+use super::journal::{self, Journal};
 use super::kept::{self, Kept};
 use super::limits::Limits;
 use super::make::{self, LOCKS, SpoolLock};
@@ -27,6 +29,7 @@ use crate::name::{MAX_NAME, Name};
 use crate::store::StoreError;
 use crate::sys::clock;
 use crate::sys::dir::Dir;
+use crate::sys::handover::Handover;
 
 /// The name of a folder: two digits.
 pub(super) type Folder = ArrayString<2>;
@@ -41,6 +44,7 @@ pub(crate) struct Spool {
     mail: Dir,
     users: Dir,
     pub(super) quarantine: Dir,
+    pub(super) journal: Journal,
     run: Option<Run>,
     limits: Limits,
     /// Told of each request that fails for want of room.
@@ -94,10 +98,15 @@ impl Spool {
             Some(format) => make::known(path, format)?,
             None => make::make(&root)?,
         }
-        // It is empty at first, and may have been removed when it was empty again.
-        root.make_dir("quarantine")
-            .map_err(StoreError::system("make", root.path_of("quarantine")))?;
-        Ok((Self::handles(&root, limits)?, lock))
+        // They are empty at first, and may have been removed when they were empty again.
+        for name in ["quarantine", journal::NAME] {
+            root.make_dir(name)
+                .map_err(StoreError::system("make", root.path_of(name)))?;
+        }
+        root.sync().map_err(StoreError::system("sync", path))?;
+        let spool = Self::handles(&root, limits)?;
+        journal::recover(&spool)?;
+        Ok((spool, lock))
     }
 
     /// Opens the spool at `path` to look at it, whether or not a daemon works on it.
@@ -110,7 +119,14 @@ impl Spool {
             Some(format) => make::known(path, &format)?,
             None => return Err(make::unusable(path, "it has no file FORMAT".into())),
         }
-        Self::handles(&root, Limits::default())
+        let spool = Self::handles(&root, Limits::default())?;
+        if journal::is_left(&spool)? {
+            // With a daemon, all of it is in the mailboxes as well. Without one it may not be.
+            if let Some(_lock) = make::own_if_free(&root)? {
+                journal::recover(&spool)?;
+            }
+        }
+        Ok(spool)
     }
 
     fn handles(root: &Dir, limits: Limits) -> Result<Self, StoreError> {
@@ -123,6 +139,7 @@ impl Spool {
             mail: sub("mail")?,
             users: sub("user")?,
             quarantine: sub("quarantine")?,
+            journal: Journal::of(root)?,
             run: None,
             limits,
             alarm: None,
@@ -194,6 +211,30 @@ impl Spool {
         let mut dirs = vec![&self.locks, &self.mail, &self.users, &self.quarantine];
         dirs.extend(self.run.iter().flat_map(|run| [&run.online, &run.watch]));
         dirs.iter().map(|dir| dir.as_fd().as_raw_fd()).collect()
+    }
+
+    /// From now on there is to be somebody who writes the journal: a process that calls
+    /// [`write_journal`](Self::write_journal).
+    ///
+    /// # Errors
+    /// Those of `mmap(2)`.
+    pub(crate) fn share_journal(&mut self) -> io::Result<Handover> {
+        self.journal.share()
+    }
+
+    /// Writes the journal until it is asked to end. For one process that was forked from the one that opened the spool.
+    ///
+    /// # Errors
+    /// Those of the system. Then all go on without it, and what is in it stays there until the spool is opened again.
+    pub(crate) fn write_journal(&self, handover: Handover) -> Result<(), StoreError> {
+        journal::write(self, handover)
+    }
+
+    /// Those that [`write_journal`](Self::write_journal) needs.
+    pub(crate) fn descriptors_to_write(&self) -> Vec<RawFd> {
+        let mut all = self.descriptors();
+        all.extend(self.journal.descriptor());
+        all
     }
 
     /// Tells `whom` of each request that fails for want of room on a disk.

@@ -73,6 +73,17 @@ impl Spool {
         Ok(())
     }
 
+    /// Whether so many bytes are free beside what must be left free.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn has_room_for(&self, bytes: u64) -> Result<bool, StoreError> {
+        let path = self.mail().path();
+        let free =
+            file::free(self.mail()).map_err(StoreError::system("ask for free space in", path))?;
+        Ok(free.bytes >= self.limits().min_free_bytes.saturating_add(bytes))
+    }
+
     /// Whether a mailbox may have one more message, of `len` bytes on the disk.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
+use super::journal;
 use crate::store::StoreError;
 use crate::sys::dir::Dir;
 use crate::sys::file;
@@ -87,6 +88,7 @@ pub(super) fn refuse_strangers(root: &Dir) -> Result<(), StoreError> {
         b"mail",
         b"user",
         b"quarantine",
+        journal::NAME.as_bytes(),
         OWNER.as_bytes(),
         b"FORMAT.new",
     ];
@@ -125,6 +127,16 @@ pub(super) fn own(root: &Dir) -> Result<SpoolLock, StoreError> {
             let what = format!("process {pid} works on it already");
             Err(unusable(root.path(), what))
         }
+    }
+}
+
+/// As [`own`]; `None` when somebody else has it.
+pub(super) fn own_if_free(root: &Dir) -> Result<Option<SpoolLock>, StoreError> {
+    let path = root.path_of(OWNER);
+    let claim = OwnerFile::claim_dir(root, OWNER);
+    match claim.map_err(StoreError::system("lock", &path))? {
+        Claim::Ours(owner) => Ok(Some(SpoolLock { _owner: owner })),
+        Claim::Theirs(_) => Ok(None),
     }
 }
 

@@ -16,6 +16,7 @@ mod dedup;
 mod end;
 mod fetch;
 mod history;
+mod journal;
 mod kept;
 mod layout;
 mod limits;
@@ -50,6 +51,10 @@ impl Mail for Spool {
     fn deliver(&self, batch: &[Delivery<'_>]) -> Vec<Result<Receipt, StoreError>> {
         let receipts = append::append(self, batch).into_iter();
         receipts.map(|receipt| self.heard(receipt)).collect()
+    }
+
+    fn enter(&self, number: usize) {
+        self.journal.enter(number);
     }
 
     fn fetch(&self, of: &Name) -> Result<Option<Box<dyn Waiting + '_>>, StoreError> {

@@ -1,0 +1,142 @@
+//! The bytes of an entry of the journal: what was written to a mailbox, and where. Pure: no file in sight.
+//!
+//! ```text
+//!  0  checksum     u32, of all behind it    12  length of the name  u8
+//!  4  epoch        u32, of the mailbox      13  zero                3 bytes
+//!  8  zero         u32                      16  offset              u64, in the mailbox
+//!                                           24  name, then the records
+//! ```
+//!
+//! Whoever has left an entry may have been killed, and the next one be writing over it: the checksum tells.
+
+use super::super::record::{self, Head, u32_at, u64_at};
+use crate::name::Name;
+
+/// How long the fixed part of an entry is.
+pub(super) const HEAD: usize = 24;
+
+/// What was written to a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry<'b> {
+    /// Whose mailbox, as bytes that are a name.
+    pub(super) name: &'b [u8],
+    /// Its epoch. A mailbox that was written anew has another.
+    pub(super) epoch: u32,
+    /// Where in it.
+    pub(super) offset: u64,
+    /// Whole records.
+    pub(super) records: &'b [u8],
+}
+
+impl<'b> Entry<'b> {
+    /// The fixed part of this entry, which the name and the records follow.
+    pub(super) fn head(&self) -> [u8; HEAD] {
+        let mut head = [0; HEAD];
+        head[4..8].copy_from_slice(&self.epoch.to_le_bytes());
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a name has at most 50 bytes"
+        )]
+        let name_len = self.name.len() as u8;
+        head[12] = name_len;
+        head[16..].copy_from_slice(&self.offset.to_le_bytes());
+        let mut hasher = crc32fast::Hasher::new();
+        for part in [&head[4..], self.name, self.records] {
+            hasher.update(part);
+        }
+        head[..4].copy_from_slice(&hasher.finalize().to_le_bytes());
+        head
+    }
+
+    /// The entry that `bytes` are; `None` when they are none, or not whole.
+    pub(super) fn decode(bytes: &'b [u8]) -> Option<Self> {
+        let head: &[u8; HEAD] = bytes.first_chunk()?;
+        if crc32fast::hash(&bytes[4..]) != u32_at(head, 0) {
+            return None;
+        }
+        let (name, records) = bytes[HEAD..].split_at_checked(usize::from(head[12]))?;
+        let entry = Self {
+            name,
+            epoch: u32_at(head, 4),
+            offset: u64_at(head, 16),
+            records,
+        };
+        (Name::new(name).is_ok() && entry.are_records()).then_some(entry)
+    }
+
+    /// Where in the mailbox it ends.
+    pub(super) fn end(&self) -> u64 {
+        self.offset + self.records.len() as u64
+    }
+
+    fn are_records(&self) -> bool {
+        let mut at = 0;
+        while let Some(head) = whole_at(&self.records[at..], self.epoch, self.offset + at as u64) {
+            at += head.record_len();
+            if at == self.records.len() {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// The head of the record that `bytes` begin with, which lie at `offset`; `None` when none does, or it is not whole.
+pub(super) fn whole_at(bytes: &[u8], epoch: u32, offset: u64) -> Option<Head> {
+    let head = record::decode_head(bytes, epoch, offset)?;
+    record::is_whole(bytes, &head, epoch, offset).then_some(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Draft, MessageId, Trust};
+
+    #[test]
+    fn round_trip_and_any_flipped_bit_is_found() {
+        let from = Name::new(b"al").expect("a name");
+        let mut records = Vec::new();
+        for seq in 5..8 {
+            let draft = Draft {
+                id: MessageId([7; 16]),
+                from: &from,
+                trust: Trust::Open,
+                at: 1,
+                expires: None,
+                once: false,
+                body: b"hi",
+            };
+            let offset = 1_024 + records.len() as u64;
+            record::encode(&mut records, &draft, seq, 9, offset);
+        }
+        let entry = Entry {
+            name: b"bob",
+            epoch: 9,
+            offset: 1_024,
+            records: &records,
+        };
+        let mut bytes = [&entry.head()[..], entry.name, entry.records].concat();
+        assert_eq!(Entry::decode(&bytes), Some(entry));
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Entry::decode(&bytes), None, "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        for len in 0..bytes.len() {
+            assert_eq!(Entry::decode(&bytes[..len]), None, "{len} bytes");
+        }
+        // A checksum is easily made: what it is of must be records that belong there.
+        let elsewhere = Entry {
+            offset: 2_048,
+            ..entry
+        };
+        let bytes = [&elsewhere.head()[..], entry.name, entry.records].concat();
+        assert_eq!(Entry::decode(&bytes), None);
+        let nobody = Entry {
+            name: b"../x",
+            ..entry
+        };
+        let bytes = [&nobody.head()[..], nobody.name, entry.records].concat();
+        assert_eq!(Entry::decode(&bytes), None);
+    }
+}

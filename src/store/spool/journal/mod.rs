@@ -1,0 +1,259 @@
+//! The journal: where many processes' messages are durable together, before their mailboxes are.
+//!
+//! A wait for the disk costs about the same however much it is for. While several processes wait for it at once, each
+//! for its own mailbox, the messages are written to the journal as well, by one process for all of them, in one write with
+//! one wait ([`writer`]). They are in the mailboxes all the same, written and not yet synced: whoever reads one syncs it
+//! first. What was in the journal is synced there later ([`settle`]), and after a power cut written there once more, before
+//! anybody works on the spool ([`recover`]).
+//!
+//! Where there is no journal, or it is full, or anything is wrong with it, each syncs its own mailbox.
+
+mod entry;
+mod segments;
+mod settle;
+mod writer;
+
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use self::entry::Entry;
+use self::segments::{Log, SEGMENT};
+use super::layout::Spool;
+use crate::name::Name;
+use crate::store::StoreError;
+use crate::sys::dir::Dir;
+use crate::sys::handover::{Answer, Handover};
+
+/// The name of its directory.
+pub(super) const NAME: &str = "journal";
+/// So many must wait for the disk, this process among them.
+const CROWD: u32 = 3;
+/// How long a process waits for the journal before it syncs by itself.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a start waits until the writer of a daemon that was killed is gone.
+const LAST_WORDS: Duration = Duration::from_secs(30);
+/// The place of a process that has none.
+const NOWHERE: usize = usize::MAX;
+
+/// The journal of a spool, for those who append.
+#[derive(Debug)]
+pub(super) struct Journal {
+    /// `None` in a spool that is only looked at, and has none.
+    dir: Option<Dir>,
+    path: PathBuf,
+    handover: Option<Handover>,
+    /// That of this process.
+    place: AtomicUsize,
+    /// Written by this process itself, one entry at once, so that a test sees what is written when.
+    #[cfg(test)]
+    alone: std::sync::Mutex<Option<Log>>,
+}
+
+/// What was left to be written to the journal.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left {
+    place: usize,
+    number: u32,
+}
+
+impl Journal {
+    /// That of the spool with this root, for a process that does everything by itself so far.
+    ///
+    /// # Errors
+    /// Those of `openat(2)`, but for ENOENT.
+    pub(super) fn of(root: &Dir) -> Result<Self, StoreError> {
+        let path = root.path_of(NAME);
+        let dir = match root.sub(NAME) {
+            Ok(dir) => Some(dir),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(StoreError::system("open", path)(e)),
+        };
+        Ok(Self {
+            dir,
+            path,
+            handover: None,
+            place: AtomicUsize::new(NOWHERE),
+            #[cfg(test)]
+            alone: std::sync::Mutex::default(),
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// From now on there is somebody to write it: see [`Spool::write_journal`].
+    ///
+    /// # Errors
+    /// Those of `mmap(2)`.
+    pub(super) fn share(&mut self) -> io::Result<Handover> {
+        let handover = Handover::new()?;
+        self.handover = Some(handover);
+        Ok(handover)
+    }
+
+    /// This process has a place of its own from now on.
+    pub(super) fn enter(&self, place: usize) {
+        self.place.store(place, Ordering::Relaxed);
+    }
+
+    fn place(&self) -> Option<(Handover, usize)> {
+        let place = self.place.load(Ordering::Relaxed);
+        self.handover
+            .filter(|_| place != NOWHERE)
+            .map(|handover| (handover, place))
+    }
+
+    /// Notes whether this process waits for the disk.
+    pub(super) fn set_waiting(&self, waiting: bool) {
+        if let Some((handover, place)) = self.place() {
+            handover.set_busy(place, waiting);
+        }
+    }
+
+    /// Leaves `records`, which were written to the mailbox of `name` at `offset`, to be written to the journal as well.
+    /// `None` when this process had better sync the mailbox.
+    pub(super) fn leave(
+        &self,
+        name: &Name,
+        epoch: u32,
+        offset: u64,
+        records: &[u8],
+    ) -> Option<Left> {
+        let entry = Entry {
+            name: name.as_bytes(),
+            epoch,
+            offset,
+            records,
+        };
+        #[cfg(test)]
+        if let Some(left) = self.write_alone(&entry) {
+            return left;
+        }
+        let (handover, place) = self.place()?;
+        if !handover.is_open() || handover.busy() < CROWD {
+            return None;
+        }
+        let number = handover.leave(place, &[&entry.head(), entry.name, records])?;
+        Some(Left { place, number })
+    }
+
+    /// Waits until it is in the journal, on the disk; whether it is.
+    pub(super) fn keeps(&self, left: Left) -> bool {
+        #[cfg(test)]
+        if left.place == NOWHERE {
+            return true;
+        }
+        let answer = self
+            .handover
+            .map(|handover| handover.wait_for(left.place, left.number, PATIENCE));
+        answer == Some(Answer::Done)
+    }
+
+    /// That of the directory.
+    pub(super) fn descriptor(&self) -> Option<RawFd> {
+        self.dir.as_ref().map(|dir| dir.as_fd().as_raw_fd())
+    }
+
+    /// The directory, for the process that writes the journal.
+    fn dir(&self) -> Result<&Dir, StoreError> {
+        self.dir.as_ref().ok_or_else(|| StoreError::Spool {
+            path: self.path.clone(),
+            what: "there is no such directory".into(),
+        })
+    }
+
+    /// From now on this process writes the journal by itself, or not any more; the segments are so long.
+    #[cfg(test)]
+    pub(super) fn set_alone(&self, len: Option<u64>) {
+        let log = len.map(|len| Log::open(self.dir().expect("there"), len).expect("made"));
+        *self.alone.lock().expect("locked") = log;
+    }
+
+    /// `None` when this process does not write by itself; `Some(None)` when there was no room.
+    #[cfg(test)]
+    fn write_alone(&self, entry: &Entry<'_>) -> Option<Option<Left>> {
+        let mut alone = self.alone.lock().expect("locked");
+        let log = alone.as_mut()?;
+        let mut batch = segments::Batch::default();
+        batch.push(&[&entry.head()[..], entry.name, entry.records].concat());
+        let has_room =
+            log.has_room(&batch) || (log.turn().expect("turned") && log.has_room(&batch));
+        Some(has_room.then(|| {
+            log.write(&mut batch).expect("written");
+            Left {
+                place: NOWHERE,
+                number: 0,
+            }
+        }))
+    }
+
+    /// What the writer has another process do; whether there was something to do.
+    #[cfg(test)]
+    pub(super) fn empty_alone(&self, spool: &Spool) -> bool {
+        let mut alone = self.alone.lock().expect("locked");
+        let Some((log, full)) = alone
+            .as_mut()
+            .and_then(|log| log.full().map(|full| (log, full)))
+        else {
+            return false;
+        };
+        log.empty(spool, full).expect("emptied");
+        log.emptied(full);
+        true
+    }
+
+    fn open_log(&self) -> Result<Log, StoreError> {
+        Log::open(self.dir()?, SEGMENT)
+            .map_err(StoreError::system("make the journal in", &self.path))
+    }
+}
+
+/// Writes the journal until it is asked to end.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn write(spool: &Spool, handover: Handover) -> Result<(), StoreError> {
+    writer::run(spool, handover)
+}
+
+/// Settles what a daemon that did not come to its end has left in the journal. Nobody else may work on the spool.
+///
+/// # Errors
+/// Those of the system. Then it is all still there.
+pub(super) fn recover(spool: &Spool) -> Result<(), StoreError> {
+    let Some(dir) = &spool.journal.dir else {
+        return Ok(());
+    };
+    for name in segments::NAMES {
+        let path = dir.path_of(name);
+        let file = dir.file(name).map_err(StoreError::system("open", &path))?;
+        let Some(file) = file else { continue };
+        let segment = segments::own(file, LAST_WORDS).map_err(StoreError::system("lock", &path))?;
+        settle::recover(spool, segment.file(), &path)?;
+    }
+    Ok(())
+}
+
+/// Whether [`recover`] has something to do.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn is_left(spool: &Spool) -> Result<bool, StoreError> {
+    let Some(dir) = &spool.journal.dir else {
+        return Ok(false);
+    };
+    for name in segments::NAMES {
+        let read = || match dir.file(name)? {
+            Some(file) => segments::read(&file).map(|found| found.is_some()),
+            None => Ok(false),
+        };
+        if read().map_err(StoreError::system("read", dir.path_of(name)))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

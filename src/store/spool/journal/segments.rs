@@ -1,0 +1,404 @@
+//! The files of the journal: two segments, in turn. While one is filled, what is in the other is brought to the disk
+//! where it belongs, in the mailboxes.
+//!
+//! ```text
+//! a segment                     a batch                               in it, for each entry
+//! 0    magic     u32            0   magic     u32                     0  length  u32
+//! 4    checksum  u32, of 8..12  4   checksum  u32, of all behind it   4  the entry
+//! 8    run       u32            8   length    u32, of all behind 16
+//! 512  batches                  12  zero      u32
+//! ```
+//!
+//! A batch is one write and one fdatasync(2), of a file that has its length and its blocks already, so that nothing else
+//! has to be written for it. The checksums are seeded with the run, a random number of each filling, and the place: what
+//! is left of an earlier filling never passes for a batch. The first that is not whole was the last, and nobody was told
+//! that it is on the disk.
+
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+
+use super::super::layout::Spool;
+use super::super::record::{checksum, u32_at};
+use super::settle;
+use crate::store::StoreError;
+use crate::sys::dir::Dir;
+use crate::sys::file;
+use crate::sys::lock::Locked;
+use crate::sys::random;
+
+/// How long a segment is, in bytes.
+pub(super) const SEGMENT: u64 = 4 << 20;
+/// How long whoever writes it waits for somebody else who has it.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Their names.
+pub(super) const NAMES: [&str; 2] = ["0", "1"];
+const MAGIC: [u8; 4] = *b"DlJ\x01";
+const BATCH_MAGIC: [u8; 4] = *b"DlB\x01";
+const HEADER: usize = 512;
+const BATCH: usize = 16;
+
+/// What gathers, to be written at once.
+#[derive(Debug, Default)]
+pub(super) struct Batch(Vec<u8>);
+
+impl Batch {
+    /// Begins anew.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(super) fn push(&mut self, entry: &[u8]) {
+        if self.0.is_empty() {
+            self.0.resize(BATCH, 0);
+        }
+        self.0
+            .extend_from_slice(&u32_len(entry.len()).to_le_bytes());
+        self.0.extend_from_slice(entry);
+    }
+
+    /// All of it, to be written at `at`.
+    fn sealed(&mut self, run: u32, at: u64) -> &[u8] {
+        self.0.resize(self.0.len().next_multiple_of(8), 0);
+        let len = u32_len(self.0.len() - BATCH);
+        self.0[..4].copy_from_slice(&BATCH_MAGIC);
+        self.0[8..12].copy_from_slice(&len.to_le_bytes());
+        let sum = checksum(&self.0[8..], run, at);
+        self.0[4..8].copy_from_slice(&sum.to_le_bytes());
+        &self.0
+    }
+}
+
+/// The journal, for the one process that writes it.
+#[derive(Debug)]
+pub(super) struct Log {
+    segments: [Locked; 2],
+    len: u64,
+    /// Whether something may be in a segment that is nowhere else on the disk.
+    used: [bool; 2],
+    /// Which is filled.
+    now: usize,
+    run: u32,
+    at: u64,
+}
+
+impl Log {
+    /// Opens the segments, each `len` bytes long, made where there are none. Nothing must be in them.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn open(dir: &Dir, len: u64) -> io::Result<Self> {
+        let open = |name| {
+            let segment = own(dir.file_or_new(name)?, PATIENCE)?;
+            let file = segment.file();
+            if file::facts(file)?.len != len {
+                fill(file, len)?;
+            }
+            Ok::<_, io::Error>(segment)
+        };
+        let segments = [open(NAMES[0])?, open(NAMES[1])?];
+        dir.sync()?;
+        let mut log = Self {
+            segments,
+            len,
+            used: [false; 2],
+            now: 0,
+            run: 0,
+            at: 0,
+        };
+        log.begin(0)?;
+        Ok(log)
+    }
+
+    fn begin(&mut self, segment: usize) -> io::Result<()> {
+        let mut run = [0; 4];
+        random::fill(&mut run)?;
+        (self.now, self.run, self.at) = (segment, u32::from_le_bytes(run), 0);
+        Ok(())
+    }
+
+    /// Whether there is room for `batch` in the segment that is filled.
+    pub(super) fn has_room(&self, batch: &Batch) -> bool {
+        self.at.max(HEADER as u64) + batch.0.len() as u64 + 8 <= self.len
+    }
+
+    /// Turns to the other segment; whether it was empty. Then the one that is full is to be emptied.
+    ///
+    /// # Errors
+    /// Those of `getrandom(2)`.
+    pub(super) fn turn(&mut self) -> io::Result<bool> {
+        let other = 1 - self.now;
+        if !self.used[other] {
+            self.begin(other)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Writes a batch, for which there is room, and waits for the disk.
+    ///
+    /// # Errors
+    /// Those of `pwrite(2)` and `fdatasync(2)`. They are final.
+    pub(super) fn write(&mut self, batch: &mut Batch) -> io::Result<()> {
+        let file = self.segments[self.now].file();
+        // Before it is there: what fails may be there all the same.
+        self.used[self.now] = true;
+        if self.at == 0 {
+            let mut first = header(self.run);
+            self.at = first.len() as u64;
+            first.extend_from_slice(batch.sealed(self.run, self.at));
+            file::write_at(file, &first, 0)?;
+        } else {
+            file::write_at(file, batch.sealed(self.run, self.at), self.at)?;
+        }
+        self.at += batch.0.len() as u64;
+        file::sync(file)
+    }
+
+    /// The segment that is filled by now, and is to be emptied.
+    pub(super) fn full(&self) -> Option<usize> {
+        let other = 1 - self.now;
+        self.used[other].then_some(other)
+    }
+
+    /// Whether something is in any of them.
+    pub(super) fn any_used(&self) -> bool {
+        self.used.contains(&true)
+    }
+
+    /// Brings all that is in a segment to the mailboxes, on the disk, and empties it.
+    ///
+    /// # Errors
+    /// Those of the system. Then it is all still there.
+    pub(super) fn empty(&self, spool: &Spool, segment: usize) -> Result<(), StoreError> {
+        let path = || spool.journal.path().join(NAMES[segment]);
+        settle::settle(spool, self.segments[segment].file(), &path()).map(|_| ())
+    }
+
+    /// Notes that a segment was emptied, by this process or one that it has forked.
+    pub(super) fn emptied(&mut self, segment: usize) {
+        self.used[segment] = false;
+    }
+
+    /// Empties all segments, and is of no use any more.
+    ///
+    /// # Errors
+    /// Those of the system. Then what has not been emptied is still there.
+    pub(super) fn finish(self, spool: &Spool) -> Result<(), StoreError> {
+        (0..self.used.len())
+            .filter(|&segment| self.used[segment])
+            .try_for_each(|segment| self.empty(spool, segment))
+    }
+}
+
+/// The segment that is this process's alone from now on.
+///
+/// # Errors
+/// Those of `flock(2)`; that another process has it, and has had it for as long as `patience`.
+pub(super) fn own(segment: File, patience: Duration) -> io::Result<Locked> {
+    Locked::within(segment, patience)?.map_err(|_| {
+        let what = "a process of a daemon that has ended still writes to it";
+        io::Error::new(io::ErrorKind::ResourceBusy, what)
+    })
+}
+
+/// Makes a file `len` bytes long, all of them written and not only reserved: a block that was never written is noted as
+/// such, and the first write to it would have to change that note as well.
+fn fill(file: &File, len: u64) -> io::Result<()> {
+    let zeros = vec![0; 64 * 1024];
+    file::truncate(file, 0)?;
+    for at in (0..len).step_by(zeros.len()) {
+        let n = usize::try_from(len - at).unwrap_or(usize::MAX);
+        file::write_at(file, &zeros[..n.min(zeros.len())], at)?;
+    }
+    file::sync(file)
+}
+
+/// Empties a segment.
+///
+/// # Errors
+/// Those of `pwrite(2)` and `fdatasync(2)`.
+pub(super) fn clear(segment: &File) -> io::Result<()> {
+    file::write_at(segment, &[0; HEADER], 0)?;
+    file::sync(segment)
+}
+
+fn header(run: u32) -> Vec<u8> {
+    let mut header = vec![0; HEADER];
+    header[..4].copy_from_slice(&MAGIC);
+    header[8..12].copy_from_slice(&run.to_le_bytes());
+    let sum = checksum(&header[8..12], 0, 0);
+    header[4..8].copy_from_slice(&sum.to_le_bytes());
+    header
+}
+
+/// What is in a segment, all of it; `None` when nothing is.
+///
+/// # Errors
+/// Those of `pread(2)`.
+pub(super) fn read(segment: &File) -> io::Result<Option<Vec<u8>>> {
+    let mut header = [0; HEADER];
+    let n = file::read_at(segment, &mut header, 0)?;
+    let valid =
+        n == HEADER && header[..4] == MAGIC && checksum(&header[8..12], 0, 0) == u32_at(&header, 4);
+    if !valid {
+        return Ok(None);
+    }
+    let len = usize::try_from(file::facts(segment)?.len).unwrap_or(0);
+    let mut bytes = vec![0; len];
+    let n = file::read_at(segment, &mut bytes, 0)?;
+    bytes.truncate(n);
+    Ok(Some(bytes))
+}
+
+/// Hands each entry of a segment, as [`read`], to `each`, in the order in which they were written.
+pub(super) fn entries<'b>(segment: &'b [u8], mut each: impl FnMut(&'b [u8])) {
+    let run = u32_at(segment, 8);
+    let mut at = HEADER;
+    while let Some(batch) = batch_at(segment, run, at) {
+        let mut rest = &batch[BATCH..];
+        while let Some((len, behind)) = rest.split_at_checked(4) {
+            let len = u32_at(len, 0) as usize;
+            match behind.split_at_checked(len) {
+                Some((entry, behind)) if len > 0 => {
+                    each(entry);
+                    rest = behind;
+                }
+                // The zeros at its end.
+                _ => break,
+            }
+        }
+        at += batch.len();
+    }
+}
+
+fn batch_at(segment: &[u8], run: u32, at: usize) -> Option<&[u8]> {
+    let rest = segment.get(at..)?;
+    let head: &[u8; BATCH] = rest.first_chunk()?;
+    if head[..4] != BATCH_MAGIC {
+        return None;
+    }
+    let batch = rest.get(..(u32_at(head, 8) as usize).checked_add(BATCH)?)?;
+    (checksum(&batch[8..], run, at as u64) == u32_at(head, 4)).then_some(batch)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a batch is a few megabytes at most"
+)]
+fn u32_len(len: usize) -> u32 {
+    len as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Room for a few batches.
+    const LEN: u64 = 4_096;
+
+    fn written(log: &mut Log, entries: &[&[u8]]) -> bool {
+        let mut batch = Batch::default();
+        for entry in entries {
+            batch.push(entry);
+        }
+        let has_room = log.has_room(&batch);
+        if has_room {
+            log.write(&mut batch).expect("written");
+        }
+        has_room
+    }
+
+    fn in_segment(file: &File) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        if let Some(bytes) = read(file).expect("readable") {
+            entries(&bytes, |entry| all.push(entry.to_vec()));
+        }
+        all
+    }
+
+    fn log() -> (tempfile::TempDir, Log) {
+        let temp = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open(temp.path()).expect("opened");
+        let log = Log::open(&dir, LEN).expect("made");
+        (temp, log)
+    }
+
+    #[test]
+    fn what_was_written_is_read_in_its_order() {
+        let (_temp, mut log) = log();
+        assert_eq!(in_segment(log.segments[0].file()), Vec::<Vec<u8>>::new());
+        assert!(written(&mut log, &[b"one", b"2", &[0; 9]]));
+        assert!(written(&mut log, &[b"four"]));
+        let expected: [&[u8]; 4] = [b"one", b"2", &[0; 9], b"four"];
+        assert_eq!(in_segment(log.segments[0].file()), expected);
+        assert!(log.any_used());
+        assert_eq!(log.full(), None, "it is filled still");
+    }
+
+    #[test]
+    fn segments_are_filled_in_turn_and_wait_until_they_are_emptied() {
+        let (_temp, mut log) = log();
+        let entry = [7; 900];
+        let fill = |log: &mut Log| {
+            let mut n = 0;
+            while written(log, &[&entry]) {
+                n += 1;
+            }
+            n
+        };
+        assert_eq!(fill(&mut log), 3);
+        assert!(log.turn().expect("turned"));
+        assert_eq!(log.full(), Some(0));
+        assert_eq!(fill(&mut log), 3);
+        assert!(!log.turn().expect("not turned"), "both are full");
+        assert_eq!(in_segment(log.segments[0].file()).len(), 3);
+        log.emptied(0);
+        assert!(log.turn().expect("turned"));
+        assert!(written(&mut log, &[b"new"]));
+        // What the filling before has left behind it does not count.
+        assert_eq!(in_segment(log.segments[0].file()), [b"new"]);
+        assert_eq!(in_segment(log.segments[1].file()).len(), 3);
+        clear(log.segments[1].file()).expect("cleared");
+        assert_eq!(in_segment(log.segments[1].file()).len(), 0);
+    }
+
+    #[test]
+    fn a_batch_that_is_not_whole_was_the_last_and_none() {
+        let (temp, mut log) = log();
+        assert!(written(&mut log, &[b"first"]));
+        let from = usize::try_from(log.at).expect("small");
+        assert!(written(&mut log, &[b"second", b"third"]));
+        let to = usize::try_from(log.at).expect("small");
+        let path = temp.path().join("0");
+        let whole = std::fs::read(&path).expect("readable");
+        for bit in from * 8..to * 8 {
+            let mut torn = whole.clone();
+            torn[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, torn).expect("written");
+            let file = File::open(&path).expect("there");
+            assert_eq!(in_segment(&file), [b"first"], "bit {bit}");
+        }
+        // Without its header nothing of it counts.
+        for bit in (0..12 * 8).step_by(3) {
+            let mut torn = whole.clone();
+            torn[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, torn).expect("written");
+            let file = File::open(&path).expect("there");
+            assert_eq!(in_segment(&file), Vec::<Vec<u8>>::new(), "bit {bit}");
+        }
+        for len in [0, 1, 511, 512, from, to - 1] {
+            std::fs::write(&path, &whole[..len]).expect("written");
+            let file = File::open(&path).expect("there");
+            assert!(in_segment(&file).len() <= 1, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_segment_has_one_writer() {
+        let (temp, _log) = log();
+        let file = File::open(temp.path().join("0")).expect("there");
+        let error = own(file, Duration::from_millis(1)).expect_err("taken");
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+    }
+}

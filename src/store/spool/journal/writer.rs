@@ -1,0 +1,198 @@
+//! The one process that writes the journal: it takes what all others have left, writes it at once, and waits for the
+//! disk once for all of them.
+
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::time::Duration;
+
+use super::segments::{Batch, Log, SEGMENT};
+use crate::store::StoreError;
+use crate::store::spool::Spool;
+use crate::sys::clock::Deadline;
+use crate::sys::handover::{Answer, Handover};
+use crate::sys::process::{self, End, Pid, Side};
+
+/// After so long a time without anything to do it empties the journal, so that little has to be done after a crash.
+const QUIET: Duration = Duration::from_secs(1);
+/// How much of the disk must be free beside what the limits ask for, so that there is a journal: many times its size.
+const ROOM: u64 = 16 * SEGMENT;
+
+/// Writes the journal until it is asked to end, which it does with an empty one.
+///
+/// # Errors
+/// Those of the system. Then what is in the journal stays there, for the next start of the daemon.
+pub(super) fn run(spool: &Spool, handover: Handover) -> Result<(), StoreError> {
+    let mut writer = Writer {
+        spool,
+        handover,
+        log: None,
+        emptier: None,
+        not_before: Deadline::after(Duration::ZERO),
+    };
+    let result = writer.run();
+    handover.close();
+    result
+}
+
+struct Writer<'s> {
+    spool: &'s Spool,
+    handover: Handover,
+    /// Opened when something is left for the first time: a daemon that never needs it takes no room for it.
+    log: Option<Log>,
+    /// The process that empties the segment that is full.
+    emptier: Option<Pid>,
+    /// When that may be forked.
+    not_before: Deadline,
+}
+
+impl Writer<'_> {
+    fn run(&mut self) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        let mut taken = Vec::new();
+        self.handover.open();
+        loop {
+            batch.clear();
+            taken.clear();
+            self.handover.take(&mut taken, |entry| batch.push(entry));
+            if !taken.is_empty() {
+                let written = self.write(&mut batch);
+                let answer = match written {
+                    Ok(true) => Answer::Done,
+                    Ok(false) | Err(_) => Answer::Unknown,
+                };
+                self.handover.answer(&taken, answer);
+                if !written? {
+                    self.handover.pause();
+                    self.begin()?;
+                }
+            } else if self.handover.is_ending() {
+                return self.end();
+            } else {
+                self.rest()?;
+            }
+            self.empty_what_is_full()?;
+        }
+    }
+
+    /// Writes a batch; whether there was room for it.
+    fn write(&mut self, batch: &mut Batch) -> Result<bool, StoreError> {
+        let Some(log) = &mut self.log else {
+            return Ok(false);
+        };
+        let path = self.spool.journal.path();
+        let write = |e| StoreError::system("write to the journal in", path)(e);
+        let has_room = log.has_room(batch) || (log.turn().map_err(write)? && log.has_room(batch));
+        if has_room {
+            log.write(batch).map_err(write)?;
+        }
+        Ok(has_room)
+    }
+
+    /// Makes the journal, if there is none and the disk has room for it, while nobody waits for that.
+    fn begin(&mut self) -> Result<(), StoreError> {
+        if self.log.is_none() && self.spool.has_room_for(ROOM)? {
+            self.log = Some(self.spool.journal.open_log()?);
+            self.handover.go_on();
+        }
+        Ok(())
+    }
+
+    /// Sleeps until there is something to do. When there was nothing for a while, the segment that is filled is as good
+    /// as full, and there may be room again where there was none.
+    fn rest(&mut self) -> Result<(), StoreError> {
+        let is_used = self.log.as_ref().is_some_and(Log::any_used);
+        let later = is_used || self.handover.is_paused();
+        let quiet = self.handover.sleep(later.then_some(QUIET));
+        if !quiet {
+            return Ok(());
+        }
+        self.handover.go_on();
+        let path = self.spool.journal.path();
+        match self.log.as_mut().filter(|log| log.any_used()) {
+            Some(log) => log.turn().map(|_| ()),
+            None => Ok(()),
+        }
+        .map_err(StoreError::system("write to the journal in", path))
+    }
+
+    /// Sees to it that the segment that is full, if there is one, is emptied, by a process of its own.
+    fn empty_what_is_full(&mut self) -> Result<(), StoreError> {
+        let full = self.log.as_ref().and_then(Log::full);
+        let Some(segment) = full else {
+            return Ok(());
+        };
+        match self.emptier {
+            Some(_) => match process::reap() {
+                None => Ok(()),
+                Some((pid, end)) => {
+                    self.emptier = None;
+                    self.has_emptied(segment, pid, end)
+                }
+            },
+            None if self.not_before.passed() => {
+                self.fork_emptier(segment);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes in how a process has ended that was to empty a segment.
+    fn has_emptied(&mut self, segment: usize, pid: Pid, end: End) -> Result<(), StoreError> {
+        match end {
+            End::Status(0) => {
+                if let Some(log) = &mut self.log {
+                    log.emptied(segment);
+                }
+                self.handover.go_on();
+                Ok(())
+            }
+            End::Status(_) => {
+                let why = io::Error::other("a mailbox could not be synced");
+                Err(StoreError::system("empty", self.spool.journal.path())(why))
+            }
+            End::Signal(_) => {
+                log::warn!("the process {pid} that empties the journal {end}; trying again");
+                self.not_before = Deadline::after(QUIET);
+                Ok(())
+            }
+        }
+    }
+
+    fn fork_emptier(&mut self, segment: usize) {
+        let own = Pid::own();
+        match process::fork() {
+            Ok(Side::Parent(pid)) => self.emptier = Some(pid),
+            Ok(Side::Child) => {
+                let empty = || match &self.log {
+                    Some(log) => process::end_with(own) && said(log.empty(self.spool, segment)),
+                    None => false,
+                };
+                let emptied = panic::catch_unwind(AssertUnwindSafe(empty));
+                self.handover.wake();
+                process::exit_now(i32::from(!emptied.unwrap_or(false)))
+            }
+            Err(e) => {
+                log::warn!("cannot fork a process that empties the journal: {e}; trying again");
+                self.not_before = Deadline::after(QUIET);
+            }
+        }
+    }
+
+    /// Empties all of it.
+    fn end(&mut self) -> Result<(), StoreError> {
+        if let Some(emptier) = self.emptier.take() {
+            process::wait(emptier);
+        }
+        match self.log.take() {
+            Some(log) => log.finish(self.spool),
+            None => Ok(()),
+        }
+    }
+}
+
+fn said(result: Result<(), StoreError>) -> bool {
+    result
+        .inspect_err(|e| log::error!("cannot empty the journal: {e}"))
+        .is_ok()
+}

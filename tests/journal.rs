@@ -1,0 +1,320 @@
+//! The journal, which many processes share: what is in it alone is not lost, and without it all goes on.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::support::ledger::End;
+use crate::support::session::Session;
+use crate::support::{Daemon, program, skip, trace, wait_until};
+
+/// So many sessions send at once.
+const SESSIONS: usize = 12;
+/// The mailbox of bob in a spool.
+const BOB: &str = "mail/f5/bob";
+
+/// What the sessions were told is stored.
+#[derive(Default)]
+struct Accepted(Mutex<BTreeSet<String>>, AtomicUsize);
+
+impl Accepted {
+    fn count(&self) -> usize {
+        self.0.lock().expect("not poisoned").len()
+    }
+
+    /// Waits until `more` messages were accepted.
+    fn more(&self, more: usize) {
+        let enough = self.count() + more;
+        wait_until("messages are accepted", || self.count() >= enough);
+    }
+
+    /// Fails the test unless each was there once, in `found`.
+    fn are_all_in(&self, found: &[String]) {
+        let unique: BTreeSet<&String> = found.iter().collect();
+        assert_eq!(unique.len(), found.len(), "nothing twice");
+        let accepted = self.0.lock().expect("not poisoned");
+        let lost: Vec<_> = accepted
+            .iter()
+            .filter(|text| !unique.contains(text))
+            .collect();
+        assert!(
+            lost.is_empty(),
+            "{} of {}: {lost:?}",
+            lost.len(),
+            accepted.len()
+        );
+    }
+
+    /// Sends messages to bob from many sessions, for as long as the daemon answers, beside `events`.
+    fn send_beside<T>(&self, daemon: &Daemon, events: impl FnOnce() -> T) -> T {
+        let stop = AtomicBool::new(false);
+        let run = self.1.fetch_add(1, Ordering::SeqCst);
+        std::thread::scope(|scope| {
+            for session in 0..SESSIONS {
+                let stop = &stop;
+                scope.spawn(move || {
+                    let mut client = Session::of(daemon, &format!("s{session}"));
+                    let mut n = 0;
+                    while !stop.load(Ordering::SeqCst) {
+                        let text = format!("s{session} {run} {n}");
+                        if !client.try_store("bob", text.as_bytes()) {
+                            break;
+                        }
+                        self.0.lock().expect("not poisoned").insert(text);
+                        n += 1;
+                    }
+                });
+            }
+            let _end = End(&stop);
+            events()
+        })
+    }
+}
+
+fn segment(spool: &Path, number: usize) -> PathBuf {
+    spool.join("journal").join(number.to_string())
+}
+
+/// Whether something is in the journal: the first bytes of a segment that was emptied are zeros.
+fn is_left(spool: &Path) -> bool {
+    (0..2).any(|number| {
+        let bytes = fs::read(segment(spool, number)).unwrap_or_default();
+        bytes.iter().take(512).any(|&byte| byte != 0)
+    })
+}
+
+fn exported(spool: &Path) -> Vec<String> {
+    let output = program("droplinectl")
+        .arg("--spool")
+        .arg(spool)
+        .arg("export")
+        .output()
+        .expect("run");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let body = |line: &str| {
+        let rest = line.split_once("\"body\":\"")?.1;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    text.lines()
+        .filter_map(body)
+        .filter(|body| body.starts_with('s'))
+        .collect()
+}
+
+fn kill(pid: &str) {
+    let killed = Command::new("kill").args(["-KILL", pid]).status();
+    assert!(killed.expect("kill").success());
+}
+
+#[test]
+fn many_sessions_share_it_and_it_is_empty_at_the_end() {
+    let mut daemon = Daemon::start();
+    daemon.store("bob", "al", "the first makes the mailbox");
+    assert!(
+        !segment(&daemon.spool(), 0).exists(),
+        "it takes no room before it is needed"
+    );
+    let accepted = Accepted::default();
+    accepted.send_beside(&daemon, || {
+        accepted.more(200);
+        assert!(is_left(&daemon.spool()), "it is used");
+    });
+    // Whoever reads is shown all at once, and a daemon that has nothing to do empties it.
+    wait_until("it is emptied", || !is_left(&daemon.spool()));
+    let accepted_then = accepted.count();
+    accepted.send_beside(&daemon, || {
+        accepted.more(100);
+        // While it is used.
+        daemon.signal(Signal::SIGTERM);
+    });
+    assert!(daemon.ended().success());
+    assert!(accepted.count() >= accepted_then + 100);
+    assert!(!is_left(&daemon.spool()), "nothing is left behind");
+    accepted.are_all_in(&exported(&daemon.spool()));
+}
+
+/// Kills the daemon while many send, and takes from the mailbox what the journal has, as a power cut may.
+fn cut_off(accepted: &Accepted) -> tempfile::TempDir {
+    let daemon = Daemon::start();
+    daemon.store("bob", "al", "the first makes the mailbox");
+    accepted.send_beside(&daemon, || {
+        accepted.more(300);
+        let group = Pid::from_raw(i32::try_from(daemon.pid()).expect("a pid"));
+        killpg(group, Signal::SIGKILL).expect("killed");
+    });
+    let dir = daemon.kill();
+    let spool = dir.path().join("spool");
+    let mut mailbox = fs::read(spool.join(BOB)).expect("there");
+    let mut taken = 0;
+    for segment in [segment(&spool, 0), segment(&spool, 1)] {
+        for (offset, len) in in_segment(&fs::read(segment).expect("there")) {
+            mailbox[offset..offset + len].fill(0);
+            taken += 1;
+        }
+    }
+    assert!(taken > 100, "{taken}");
+    fs::write(spool.join(BOB), mailbox).expect("written");
+    dir
+}
+
+/// Where the records that a segment has lie in the mailbox of bob, and how long they are: their name comes before
+/// them, their offset before that, and their length before the 24 bytes of both.
+fn in_segment(bytes: &[u8]) -> Vec<(usize, usize)> {
+    let number = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .rev()
+            .fold(0, |sum, &byte| sum << 8 | usize::from(byte))
+    };
+    let entries = memchr::memmem::find_iter(bytes, b"bobDlR\x01").map(|at| {
+        let len = number(&bytes[at - 28..at - 24]) - 24 - 3;
+        (number(&bytes[at - 8..at]), len)
+    });
+    entries.collect()
+}
+
+#[test]
+fn what_is_in_the_journal_alone_is_in_the_mailbox_at_the_next_start() {
+    let accepted = Accepted::default();
+    let dir = cut_off(&accepted);
+    let daemon = Daemon::in_dir(dir, "", &[]);
+    daemon.logged("were not in their mailboxes: now they are");
+    assert!(!is_left(&daemon.spool()));
+    let found: Vec<_> = Session::of(&daemon, "bob")
+        .read_all()
+        .into_iter()
+        .map(|(_, body)| body)
+        .filter(|body| body.starts_with('s'))
+        .collect();
+    accepted.are_all_in(&found);
+    daemon.store("bob", "al", "it goes on");
+    let check = program("droplinectl")
+        .arg("--spool")
+        .arg(daemon.spool())
+        .arg("check")
+        .output();
+    let check = check.expect("run");
+    assert!(
+        check.status.success(),
+        "{}",
+        String::from_utf8_lossy(&check.stdout)
+    );
+}
+
+#[test]
+fn whoever_looks_at_the_spool_first_finds_it_all() {
+    let accepted = Accepted::default();
+    let dir = cut_off(&accepted);
+    let spool = dir.path().join("spool");
+    accepted.are_all_in(&exported(&spool));
+    assert!(!is_left(&spool));
+    // Now there is nothing to do for the daemon.
+    let daemon = Daemon::in_dir(dir, "", &[]);
+    daemon.store("bob", "al", "it goes on");
+    assert!(!daemon.log().contains("the journal"), "{}", daemon.log());
+}
+
+#[test]
+fn without_its_journal_a_power_cut_would_have_lost_messages() {
+    let accepted = Accepted::default();
+    let dir = cut_off(&accepted);
+    let spool = dir.path().join("spool");
+    fs::remove_dir_all(spool.join("journal")).expect("removed");
+    let found: BTreeSet<_> = exported(&spool).into_iter().collect();
+    let lost = accepted
+        .0
+        .lock()
+        .expect("not poisoned")
+        .difference(&found)
+        .count();
+    assert!(lost > 100, "{lost}");
+}
+
+#[test]
+fn when_its_writer_is_killed_each_syncs_by_itself() {
+    let daemon = Daemon::start();
+    daemon.store("bob", "al", "the first makes the mailbox");
+    let accepted = Accepted::default();
+    accepted.send_beside(&daemon, || {
+        accepted.more(100);
+        let writer = daemon.writer().expect("it runs");
+        kill(&writer);
+        daemon.logged("the writer of the journal (process");
+        accepted.more(200);
+        assert_eq!(daemon.writer(), None);
+    });
+    // What was in it is still there, for the next start.
+    let dir = daemon.kill_family();
+    assert!(is_left(&dir.path().join("spool")));
+    let daemon = Daemon::in_dir(dir, "", &[]);
+    assert!(daemon.writer().is_some());
+    accepted.are_all_in(&exported(&daemon.spool()));
+}
+
+#[test]
+fn when_the_disk_fails_under_it_nothing_is_lost() {
+    let test = "a disk that fails under the journal";
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip(test, "strace is not installed");
+    }
+    for call in ["fdatasync", "pwrite64"] {
+        let daemon = Daemon::start();
+        daemon.store("bob", "al", "the first makes the mailbox");
+        let accepted = Accepted::default();
+        let attached = accepted.send_beside(&daemon, || {
+            accepted.more(100);
+            let writer = daemon.writer().expect("it runs");
+            let inject = format!("inject={call}:error=EIO");
+            let trace = format!("trace={call}");
+            let options = ["-e", &trace, "-e", &inject];
+            let pid = writer.parse().expect("a number");
+            let Some(mut strace) = trace::attach_to(pid, &options, Path::new("/dev/null")) else {
+                return false;
+            };
+            daemon.logged("cannot write to the journal");
+            daemon.logged("each child waits for the disk by itself");
+            accepted.more(100);
+            let _ = strace.kill();
+            let _ = strace.wait();
+            true
+        });
+        if !attached {
+            return skip(test, "strace may not attach here");
+        }
+        let dir = daemon.kill_family();
+        accepted.are_all_in(&exported(&dir.path().join("spool")));
+    }
+}
+
+#[test]
+fn a_journal_of_nonsense_costs_nothing() {
+    let mut dir = Daemon::start().kill_family();
+    let nonsense: [Vec<u8>; 4] = [Vec::new(), b"DlJ\x01".to_vec(), vec![0xff; 100_000], {
+        // A valid header, and behind it the head of a batch that is longer than the file.
+        let mut bytes = vec![0; 600];
+        bytes[512..516].copy_from_slice(b"DlB\x01");
+        bytes[520..524].copy_from_slice(&u32::MAX.to_le_bytes());
+        bytes
+    }];
+    for bytes in nonsense {
+        fs::write(segment(&dir.path().join("spool"), 0), &bytes).expect("written");
+        fs::write(segment(&dir.path().join("spool"), 1), &bytes).expect("written");
+        let daemon = Daemon::in_dir(dir, "", &[]);
+        daemon.store("bob", "al", "hi");
+        let accepted = Accepted::default();
+        accepted.send_beside(&daemon, || accepted.more(100));
+        assert!(is_left(&daemon.spool()), "it is used");
+        let found = Session::of(&daemon, "bob").read_all();
+        let found: Vec<_> = found.into_iter().map(|(_, body)| body).collect();
+        accepted.are_all_in(&found);
+        dir = daemon.kill_family();
+    }
+}
