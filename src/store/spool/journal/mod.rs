@@ -13,6 +13,9 @@ mod segments;
 mod settle;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::path::{Path, PathBuf};

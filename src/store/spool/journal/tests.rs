@@ -1,0 +1,282 @@
+//! What is left in a journal, and mailboxes that are not what they were.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::super::Limits;
+use super::super::make::SpoolLock;
+use super::recover;
+use crate::message::{Draft, MessageId, Trust};
+use crate::name::Name;
+use crate::store::spool::Spool;
+use crate::store::{Care, Delivery, Mail, Survey};
+
+/// Room for all messages of a test.
+const SEGMENT: u64 = 64 * 1024;
+
+struct Stage {
+    dir: TempDir,
+    spool: Spool,
+    _lock: SpoolLock,
+}
+
+fn n(text: &str) -> Name {
+    Name::new(text.as_bytes()).expect("a name")
+}
+
+impl Stage {
+    /// A spool with a first message for bob, which was synced. What is stored from now on is in the journal, if it can be.
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let limits = Limits {
+            history_bytes: 0,
+            ..Limits::default()
+        };
+        let (spool, lock) = Spool::open(&dir.path().join("spool"), limits).expect("a spool");
+        let stage = Self {
+            dir,
+            spool,
+            _lock: lock,
+        };
+        stage.spool.journal.set_alone(Some(SEGMENT));
+        stage.store("first");
+        stage
+    }
+
+    fn path(&self) -> PathBuf {
+        let mail = self.dir.path().join("spool/mail");
+        mail.join(Spool::place(&n("bob")))
+    }
+
+    fn store(&self, body: &str) {
+        let (to, from) = (&n("bob"), &n("al"));
+        let draft = Draft {
+            id: MessageId::random().expect("an id"),
+            from,
+            trust: Trust::Open,
+            at: 1,
+            expires: None,
+            once: false,
+            body: body.as_bytes(),
+        };
+        let mut outcomes = self.spool.deliver(&[Delivery { to, draft }]);
+        outcomes.pop().expect("an outcome").expect("stored");
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        std::fs::read(self.path()).expect("there")
+    }
+
+    fn set_bytes(&self, bytes: &[u8]) {
+        std::fs::write(self.path(), bytes).expect("written");
+    }
+
+    /// As after a crash: nobody works on the spool, and the journal is as it was.
+    fn recover(&self) {
+        self.spool.journal.set_alone(None);
+        recover(&self.spool).expect("recovered");
+        assert!(
+            !super::is_left(&self.spool).expect("readable"),
+            "it is empty"
+        );
+    }
+
+    fn waiting(&self) -> Vec<String> {
+        let mut lease = self
+            .spool
+            .fetch(&n("bob"))
+            .expect("fetched")
+            .expect("there");
+        let mut all = Vec::new();
+        while let Some(message) = lease.next().expect("readable") {
+            all.push(String::from_utf8(message.body.to_vec()).expect("text"));
+        }
+        all
+    }
+
+    fn acknowledge_all(&self) {
+        let mut lease = self
+            .spool
+            .fetch(&n("bob"))
+            .expect("fetched")
+            .expect("there");
+        let mut last = 0;
+        while let Some(message) = lease.next().expect("readable") {
+            last = message.seq;
+        }
+        lease.acknowledge(last).expect("acknowledged");
+    }
+
+    fn quarantine(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.path().join("spool/quarantine"));
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name();
+        let names = entries.expect("there").map(name);
+        names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect()
+    }
+}
+
+#[test]
+fn what_is_lost_is_written_again_in_its_order() {
+    let stage = Stage::new();
+    let synced = stage.bytes();
+    for body in ["second", "third", "fourth"] {
+        stage.store(body);
+    }
+    stage.set_bytes(&synced);
+    stage.recover();
+    assert_eq!(stage.waiting(), ["first", "second", "third", "fourth"]);
+    stage.store("fifth");
+    assert_eq!(stage.waiting().last().map(String::as_str), Some("fifth"));
+    assert_eq!(stage.spool.check(&n("bob")).expect("checked"), []);
+    assert!(stage.quarantine().is_empty());
+    // Once more, with nothing to do.
+    let before = stage.bytes();
+    stage.recover();
+    assert_eq!(stage.bytes(), before);
+}
+
+/// One that was not accepted, and is lost, was written before one that was.
+#[test]
+fn what_comes_behind_a_gap_is_written_all_the_same() {
+    let stage = Stage::new();
+    let synced = stage.bytes();
+    stage.spool.journal.set_alone(None);
+    stage.store("to be lost");
+    stage.spool.journal.set_alone(Some(SEGMENT));
+    stage.store("third");
+    stage.set_bytes(&synced);
+    stage.recover();
+    assert_eq!(stage.waiting(), ["first", "third"]);
+    stage.store("fourth");
+    assert_eq!(stage.waiting(), ["first", "third", "fourth"]);
+}
+
+#[test]
+fn a_torn_end_behind_it_is_mended_as_ever() {
+    let stage = Stage::new();
+    let mut torn = stage.bytes();
+    stage.store("second");
+    let whole = stage.bytes();
+    // Half of it has reached the disk, and behind it half of one that nobody accepted.
+    let end = 1 + whole
+        .iter()
+        .rposition(|&byte| byte != 0)
+        .expect("something");
+    let end = end.next_multiple_of(8);
+    torn.resize(whole.len().max(end + 64), 0);
+    torn[end..end + 64].fill(0xaa);
+    stage.set_bytes(&torn);
+    stage.recover();
+    assert_eq!(stage.waiting(), ["first", "second"]);
+    stage.store("third");
+    assert_eq!(stage.waiting(), ["first", "second", "third"]);
+}
+
+#[test]
+fn a_mailbox_that_was_written_anew_stays_as_it_is() {
+    let stage = Stage::new();
+    stage.store("second");
+    stage.spool.repair(&n("bob")).expect("written anew");
+    let before = stage.bytes();
+    stage.recover();
+    assert_eq!(stage.bytes(), before);
+    assert_eq!(stage.waiting(), ["first", "second"]);
+    assert!(stage.quarantine().is_empty());
+}
+
+#[test]
+fn what_was_read_and_given_back_does_not_come_again() {
+    let stage = Stage::new();
+    let long = "x".repeat(700);
+    for _ in 0..40 {
+        stage.store(&long);
+    }
+    stage.acknowledge_all();
+    // No history is kept: all of it is given back.
+    stage.store("next");
+    let before = stage.bytes();
+    stage.recover();
+    assert_eq!(stage.bytes(), before);
+    assert_eq!(stage.waiting(), ["next"]);
+}
+
+#[test]
+fn what_has_no_place_any_more_goes_to_quarantine() {
+    type Change = fn(&Stage);
+    let changes: [(&str, Change); 4] = [
+        ("removed", |stage| {
+            std::fs::remove_file(stage.path()).expect("removed");
+        }),
+        ("emptied", |stage| stage.set_bytes(&[0; 4_096])),
+        ("both headers bad", |stage| {
+            let mut bytes = stage.bytes();
+            bytes[4] ^= 1;
+            bytes[516] ^= 1;
+            stage.set_bytes(&bytes);
+        }),
+        // Nobody does that; but if somebody has, neither message may be lost.
+        ("another message in its place", |stage| {
+            let others = stage.bytes();
+            stage.spool.journal.set_alone(None);
+            let from = others
+                .iter()
+                .rposition(|&byte| byte != 0)
+                .expect("something");
+            let from =
+                (from + 1).next_multiple_of(8) - super::super::record::len_of(&draft("second"));
+            let mut cut = others.clone();
+            cut[from..].fill(0);
+            stage.set_bytes(&cut);
+            stage.store("SECOND");
+        }),
+    ];
+    for (what, change) in changes {
+        let stage = Stage::new();
+        stage.store("second");
+        change(&stage);
+        let before = std::fs::read(stage.path()).ok();
+        stage.recover();
+        let found = stage.quarantine();
+        assert!(
+            found.len() == 1 && found[0].starts_with("bob@") && found[0].ends_with(".journal"),
+            "{what}: {found:?}"
+        );
+        let kept = std::fs::read(stage.dir.path().join("spool/quarantine").join(&found[0]));
+        let kept = String::from_utf8_lossy(&kept.expect("there")).into_owned();
+        assert!(kept.contains("second"), "{what}");
+        assert_eq!(std::fs::read(stage.path()).ok(), before, "{what}");
+    }
+}
+
+fn draft(body: &str) -> Draft<'_> {
+    static FROM: std::sync::LazyLock<Name> = std::sync::LazyLock::new(|| n("al"));
+    Draft {
+        id: MessageId([0; 16]),
+        from: &FROM,
+        trust: Trust::Open,
+        at: 1,
+        expires: None,
+        once: false,
+        body: body.as_bytes(),
+    }
+}
+
+#[test]
+fn a_mailbox_that_the_disk_has_failed_gets_what_the_journal_has_and_stays_read_only() {
+    let stage = Stage::new();
+    let synced = stage.bytes();
+    stage.store("second");
+    stage.set_bytes(&synced);
+    let mode = |mode| std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(stage.path(), mode(0o400)).expect("set");
+    stage.recover();
+    assert_eq!(stage.waiting(), ["first", "second"]);
+    let after = std::fs::metadata(stage.path())
+        .expect("there")
+        .permissions();
+    assert_eq!(after.mode() & 0o777, 0o400);
+}
