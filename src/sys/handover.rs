@@ -11,9 +11,8 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags};
-
-use crate::sys::clock::Deadline;
 
 /// How many places there are.
 pub(crate) const PLACES: usize = 2_048;
@@ -158,7 +157,8 @@ impl Handover {
             return Answer::Unknown;
         };
         let bell = &self.all.bells[bell];
-        let mut deadline = None;
+        let mut until = None;
+        let mut late = false;
         loop {
             let heard = bell.load(SeqCst);
             if here.done.load(SeqCst) == number {
@@ -167,11 +167,11 @@ impl Handover {
                     _ => Answer::Unknown,
                 };
             }
-            let deadline = deadline.get_or_insert_with(|| Deadline::after(patience));
-            if self.all.phase.load(SeqCst) == CLOSED || deadline.passed() {
+            if late || self.all.phase.load(SeqCst) == CLOSED {
                 return Answer::Unknown;
             }
-            sleep(bell, heard, 1 << (place % RUNG), Some(deadline.left()));
+            let until = until.get_or_insert_with(|| Until::after(patience));
+            late = !sleep(bell, heard, 1 << (place % RUNG), Some(until));
         }
     }
 
@@ -191,10 +191,8 @@ impl Handover {
 
     /// Waits until it is open for the first time; whether it is.
     pub(crate) fn opens_within(self, patience: Duration) -> bool {
-        let deadline = Deadline::after(patience);
-        while !self.is_open() && !deadline.passed() {
-            sleep(&self.all.phase, CLOSED, u32::MAX, Some(deadline.left()));
-        }
+        let until = Until::after(patience);
+        while !self.is_open() && sleep(&self.all.phase, CLOSED, u32::MAX, Some(&until)) {}
         self.is_open()
     }
 
@@ -280,15 +278,13 @@ impl Handover {
 
     /// For the one: sleeps until something is left, it is woken, or `limit` is over; whether it was that.
     pub(crate) fn sleep(self, limit: Option<Duration>) -> bool {
-        let deadline = limit.map(Deadline::after);
+        let until = limit.map(Until::after);
         let asleep = &self.all.asleep;
         asleep.store(1, SeqCst);
         let any = self.all.left.iter().any(|word| word.load(SeqCst) != 0);
-        if !any && !self.is_ending() {
-            sleep(asleep, 1, u32::MAX, limit);
-        }
+        let late = !any && !self.is_ending() && !sleep(asleep, 1, u32::MAX, until.as_ref());
         // Whoever woke it has noted that.
-        asleep.swap(0, SeqCst) == 1 && deadline.is_some_and(|deadline| deadline.passed())
+        asleep.swap(0, SeqCst) == 1 && late
     }
 }
 
@@ -321,29 +317,34 @@ impl Place {
     }
 }
 
-/// Sleeps on `word` while it is `value`, until one of `bits` is rung, `limit` is over, or a signal comes.
-fn sleep(word: &AtomicU32, value: u32, bits: u32, limit: Option<Duration>) {
-    // FUTEX_WAIT_BITSET takes the time at which it ends, by the clock that nobody sets.
-    let end = limit.and_then(|limit| {
-        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).ok()?;
-        let end = Duration::from(now) + limit;
-        Some(nix::sys::time::TimeSpec::from_duration(end))
-    });
-    let end = end
-        .as_ref()
-        .map_or(std::ptr::null(), |end| std::ptr::from_ref(end.as_ref()));
+/// A time by the clock that nobody sets, as futex(2) takes it: what is waited for often needs no clock to be read.
+struct Until(libc::timespec);
+
+impl Until {
+    fn after(span: Duration) -> Self {
+        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+        let end = Duration::from(now.unwrap_or(nix::sys::time::TimeSpec::new(0, 0))) + span;
+        Self(*nix::sys::time::TimeSpec::from_duration(end).as_ref())
+    }
+}
+
+/// Sleeps on `word` while it is `value`, until one of `bits` is rung, or a signal comes; `false` when it is later than
+/// `until`.
+fn sleep(word: &AtomicU32, value: u32, bits: u32, until: Option<&Until>) -> bool {
+    let until = until.map_or(std::ptr::null(), |until| &raw const until.0);
     // SAFETY: the word is mapped for good, and the time lives as long as the call; it touches no other memory.
-    unsafe {
+    let slept = unsafe {
         libc::syscall(
             libc::SYS_futex,
             word.as_ptr(),
             libc::FUTEX_WAIT_BITSET,
             value,
-            end,
+            until,
             std::ptr::null::<u32>(),
             bits,
         )
     };
+    slept == 0 || Errno::last() != Errno::ETIMEDOUT
 }
 
 /// Wakes all that sleep on `word` with one of `bits`.

@@ -53,7 +53,7 @@ fn append_groups(
         let fates = written.and_then(|written| {
             written.make_durable(spool)?;
             bell::ring(spool, written.to);
-            spool.kept.keep(written.open);
+            spool.kept.keep(Box::new(written.open));
             Ok(written.outcomes)
         });
         match fates {
@@ -130,12 +130,16 @@ fn write<'b>(
     is_alone: bool,
 ) -> Result<Written<'b>, StoreError> {
     let (name, path, stripe, known) = match spool.kept.take(group.to) {
-        Some(open) => (
-            open.name,
-            open.path,
-            open.stripe,
-            Some((open.file, open.left)),
-        ),
+        Some(open) => {
+            let OpenMailbox {
+                name,
+                path,
+                stripe,
+                file,
+                left,
+            } = *open;
+            (name, path, stripe, Some((file, left)))
+        }
         None => {
             let path = spool.mail().path_of(&Spool::place(group.to));
             (group.to.clone(), path, spool.stripe(group.to)?, None)

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use super::append::OpenMailbox;
+use super::layout::hash;
 use crate::name::Name;
 
 /// How many mailboxes a process keeps open at most.
@@ -17,13 +18,30 @@ const OTHERS: usize = 32;
 /// As many descriptors as are of use.
 pub(crate) const DESCRIPTORS: usize = OTHERS + FILES * (MOST_KEPT + MOST_AT_ONCE);
 
-/// The mailboxes that this process has appended to lately, the one that was used last at the end. Empty when it
-/// forks: a lock that is taken through an inherited descriptor is the parent's as well.
+/// The mailboxes that this process has appended to lately. Empty when it forks: a lock that is taken through an
+/// inherited descriptor is the parent's as well.
 #[derive(Debug)]
 pub(super) struct Kept {
-    open: Mutex<Vec<OpenMailbox>>,
+    open: Mutex<Open>,
     most: usize,
     at_once: usize,
+}
+
+/// Those that are open.
+#[derive(Debug, Default)]
+struct Open {
+    /// In no order, and small, as all of them are looked at for each message.
+    mailboxes: Vec<One>,
+    /// How often one was kept.
+    turns: u64,
+}
+
+#[derive(Debug)]
+struct One {
+    hash: u32,
+    /// When it was kept last, in turns.
+    turn: u64,
+    mailbox: Box<OpenMailbox>,
 }
 
 impl Kept {
@@ -44,20 +62,31 @@ impl Kept {
     }
 
     /// The mailbox of `name`, if it was kept.
-    pub(super) fn take(&self, name: &Name) -> Option<OpenMailbox> {
+    pub(super) fn take(&self, name: &Name) -> Option<Box<OpenMailbox>> {
         let mut open = self.open.lock().ok()?;
-        let at = open.iter().rposition(|mailbox| mailbox.name == *name)?;
-        Some(open.remove(at))
+        let hash = hash(name);
+        let is_it = |one: &One| one.hash == hash && one.mailbox.name == *name;
+        let at = open.mailboxes.iter().position(is_it)?;
+        Some(open.mailboxes.swap_remove(at).mailbox)
     }
 
     /// Keeps a mailbox for the next message to it, and closes the one that was not used for longest.
-    pub(super) fn keep(&self, mailbox: OpenMailbox) {
+    pub(super) fn keep(&self, mailbox: Box<OpenMailbox>) {
         let Ok(mut open) = self.open.lock() else {
             return;
         };
-        open.push(mailbox);
-        if open.len() > self.most {
-            open.remove(0);
+        open.turns += 1;
+        let one = One {
+            hash: hash(&mailbox.name),
+            turn: open.turns,
+            mailbox,
+        };
+        open.mailboxes.push(one);
+        if open.mailboxes.len() > self.most {
+            let mailboxes = open.mailboxes.iter().enumerate();
+            if let Some((oldest, _)) = mailboxes.min_by_key(|(_, one)| one.turn) {
+                open.mailboxes.swap_remove(oldest);
+            }
         }
     }
 }

@@ -298,7 +298,8 @@ impl Spool {
     }
 }
 
-fn hash(name: &Name) -> u32 {
+/// The hash that chooses where a mailbox is, and its lock.
+pub(super) fn hash(name: &Name) -> u32 {
     crc32fast::hash(name.as_bytes())
 }
 
