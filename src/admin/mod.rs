@@ -116,11 +116,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
 
 /// The commands for which there must be a spool.
 fn with_spool(cli: &Cli, path: &Path, command: &Command) -> Result<(), Failure> {
-    let look = || Ok::<_, Failure>(Spool::look_at(path)?);
-    // To change something there.
-    let own = || {
+    // What a daemon that was killed has left in the journal is settled by whoever comes first: so always as the owner.
+    let look = || {
         become_owner(path)?;
-        look()
+        Ok::<_, Failure>(Spool::look_at(path)?)
     };
     // A daemon that runs is refused the spool meanwhile, and refuses it to us.
     let alone = || Ok::<_, Failure>(Spool::open(path, Limits::default())?);
@@ -131,12 +130,12 @@ fn with_spool(cli: &Cli, path: &Path, command: &Command) -> Result<(), Failure> 
         Command::History { name } => history::print(&look()?, name),
         Command::Expire => {
             let limits = cli.limits()?;
-            let mut spool = own()?;
+            let mut spool = look()?;
             spool.set_limits(limits);
             expire(&spool)
         }
         Command::Release { name } => {
-            if own()?.release(name)? {
+            if look()?.release(name)? {
                 Ok(())
             } else {
                 Err(Failure::NotClaimed(name.clone()))
@@ -150,7 +149,7 @@ fn with_spool(cli: &Cli, path: &Path, command: &Command) -> Result<(), Failure> 
             repair: true,
             names,
         } => {
-            own()?;
+            look()?;
             let (spool, _lock) = alone()?;
             check::repair(&spool, names)
         }

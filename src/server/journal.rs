@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::logging;
 use crate::store::spool::Spool;
+use crate::sys::clock::Deadline;
 use crate::sys::handover::Handover;
 use crate::sys::process::{self, Other, Pid, Side};
 use crate::sys::signal::Blocked;
@@ -48,6 +49,8 @@ impl Writer {
                     if !handover.opens_within(START) {
                         process::kill(pid);
                         process::wait(pid);
+                        // It may have opened just now.
+                        handover.close();
                         return Err(io::Error::other("it has not got ready"));
                     }
                     Ok(Self { pid, handover })
@@ -71,17 +74,30 @@ impl Writer {
         self.pid == pid
     }
 
-    /// Lets it empty the journal and end, when nobody leaves anything any more. It has at least a few seconds, and as much
-    /// as is `left`.
-    pub(super) fn end(self, left: Duration) {
-        let number = u32::try_from(self.pid.number()).unwrap_or(0);
-        let other = Other::of(number);
-        self.handover.ask_to_end();
-        let ended = other.is_ok_and(|other| other.ends_within(left.max(LAST)));
-        if !ended {
-            log::warn!("the journal is not empty yet: the next start goes on with that");
-            process::kill(self.pid);
+    /// The child in this place has been killed, perhaps while it waited.
+    pub(super) fn forget(&self, place: usize) {
+        self.handover.set_busy(place, false);
+    }
+
+    /// Lets it empty the journal and end, when nobody leaves anything any more: until `deadline`, or for a few seconds at
+    /// least. Or it ends at once, with what is in the journal left for the next start.
+    pub(super) fn end(self, deadline: Deadline, at_once: bool) {
+        let deadline = deadline.max(Deadline::after(LAST));
+        if !at_once {
+            self.handover.ask_to_end();
+            let number = u32::try_from(self.pid.number()).unwrap_or(0);
+            if let Ok(other) = Other::of(number) {
+                let mut ended = false;
+                // A signal ends a wait.
+                while !ended && !deadline.passed() {
+                    ended = other.ends_within(deadline.left());
+                }
+                if !ended {
+                    log::warn!("the journal is not emptied yet: the next start goes on with that");
+                }
+            }
         }
+        process::kill(self.pid);
         process::wait(self.pid);
     }
 }

@@ -326,14 +326,15 @@ impl Master {
             self.children.reap(&mut self.gate.penalties, &[]);
             again = self.signals.asked_to_end();
         }
-        match self.children.count() {
+        let unfinished = self.children.count();
+        self.children.kill(deadline, again);
+        match unfinished {
             0 => log::info!("ended"),
             n if again => {
                 log::warn!("a second signal: ended at once, with {n} requests unfinished")
             }
             n => log::warn!("ended, with {n} requests that did not finish in time"),
         }
-        self.children.kill(deadline);
         Ok(())
     }
 }

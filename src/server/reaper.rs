@@ -150,6 +150,9 @@ impl Children {
                 continue;
             };
             self.board.count(counter, 1);
+            if let Some(writer) = &self.helpers.writer {
+                writer.forget(child.slot);
+            }
             if !is_exempt(child.peer, exempt) {
                 let span = penalties.add(source, offence, Instant::now());
                 log::debug!("{}: refused for {} s", child.peer, span.as_secs());
@@ -175,8 +178,9 @@ impl Children {
         self.running.keys().copied().for_each(process::ask_to_end);
     }
 
-    /// Ends all at once, and then the helpers: what the writer of the journal has to do may take until `deadline`.
-    pub(super) fn kill(&mut self, deadline: Deadline) {
+    /// Ends all at once, and then the helpers: what the writer of the journal has to do may take until `deadline`, if it is
+    /// not to end `at_once` as well.
+    pub(super) fn kill(&mut self, deadline: Deadline, at_once: bool) {
         for &pid in self.running.keys() {
             process::kill(pid);
         }
@@ -185,7 +189,7 @@ impl Children {
             process::wait(keeper);
         }
         if let Some(writer) = self.helpers.writer.take() {
-            writer.end(deadline.left());
+            writer.end(deadline, at_once);
         }
     }
 }

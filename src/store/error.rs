@@ -64,6 +64,15 @@ pub(crate) enum StoreError {
 }
 
 impl StoreError {
+    /// Whether nothing can be written there, or no more.
+    pub(super) fn is_for_want_of_room(&self) -> bool {
+        match self {
+            Self::DiskFull(_) => true,
+            Self::System { source, .. } => source.kind() == io::ErrorKind::ReadOnlyFilesystem,
+            _ => false,
+        }
+    }
+
     /// Turns what the kernel said into a sentence: for `map_err`.
     pub(super) fn system(
         action: &'static str,

@@ -23,10 +23,13 @@ const WORDS: usize = 126;
 const RUNG: usize = 32;
 
 /// What the one does.
-const CLOSED: u32 = 0;
+const NEW: u32 = 0;
 const OPEN: u32 = 1;
 const PAUSED: u32 = 2;
 const ENDING: u32 = 3;
+const CLOSED: u32 = 4;
+/// After so long a wait the one is woken once more: whoever should have done that may have been killed.
+const SOON: Duration = Duration::from_millis(50);
 
 /// The shared memory. It stays for as long as one of the processes lives.
 #[derive(Clone, Copy, Debug)]
@@ -158,7 +161,7 @@ impl Handover {
         };
         let bell = &self.all.bells[bell];
         let mut until = None;
-        let mut late = false;
+        let (mut woken, mut late) = (false, false);
         loop {
             let heard = bell.load(SeqCst);
             if here.done.load(SeqCst) == number {
@@ -170,17 +173,31 @@ impl Handover {
             if late || self.all.phase.load(SeqCst) == CLOSED {
                 return Answer::Unknown;
             }
-            let until = until.get_or_insert_with(|| Until::after(patience));
-            late = !sleep(bell, heard, 1 << (place % RUNG), Some(until));
+            let end = until.get_or_insert_with(|| Until::after(SOON.min(patience)));
+            if sleep(bell, heard, 1 << (place % RUNG), Some(end)) {
+                continue;
+            }
+            late = woken;
+            if !woken {
+                self.wake_surely();
+                woken = true;
+                until = Some(Until::after(patience.saturating_sub(SOON)));
+            }
         }
     }
 
-    /// Wakes the one.
-    pub(crate) fn wake(self) {
+    /// Wakes the one, if it sleeps.
+    fn wake(self) {
         let asleep = &self.all.asleep;
         if asleep.load(SeqCst) == 1 && asleep.swap(0, SeqCst) == 1 {
             ring(asleep, u32::MAX);
         }
+    }
+
+    /// Wakes the one, also where somebody has noted that it is awake, and was killed before it was.
+    pub(crate) fn wake_surely(self) {
+        self.all.asleep.store(0, SeqCst);
+        ring(&self.all.asleep, u32::MAX);
     }
 
     /// For the one: from now on things can be left.
@@ -189,21 +206,23 @@ impl Handover {
         ring(&self.all.phase, u32::MAX);
     }
 
-    /// Waits until it is open for the first time; whether it is.
+    /// Waits until it is open for the first time, or closed; whether it is open.
     pub(crate) fn opens_within(self, patience: Duration) -> bool {
+        let phase = &self.all.phase;
         let until = Until::after(patience);
-        while !self.is_open() && sleep(&self.all.phase, CLOSED, u32::MAX, Some(&until)) {}
+        while phase.load(SeqCst) == NEW && sleep(phase, NEW, u32::MAX, Some(&until)) {}
         self.is_open()
     }
 
     /// For the one, or whoever knows that it has died: nothing can be left any more, and nobody waits.
     pub(crate) fn close(self) {
         self.all.phase.store(CLOSED, SeqCst);
+        ring(&self.all.phase, u32::MAX);
         for bell in &self.all.bells {
             bell.fetch_add(1, SeqCst);
             ring(bell, u32::MAX);
         }
-        self.wake();
+        self.wake_surely();
     }
 
     /// For the one: nothing can be left until it goes on.
@@ -229,7 +248,7 @@ impl Handover {
     /// Asks the one to deal with what was left, and to end.
     pub(crate) fn ask_to_end(self) {
         self.all.phase.store(ENDING, SeqCst);
-        self.wake();
+        self.wake_surely();
     }
 
     /// For the one: whether it was asked to end.
@@ -329,7 +348,7 @@ impl Until {
 }
 
 /// Sleeps on `word` while it is `value`, until one of `bits` is rung, or a signal comes; `false` when it is later than
-/// `until`.
+/// `until`, or sleeping is not possible.
 fn sleep(word: &AtomicU32, value: u32, bits: u32, until: Option<&Until>) -> bool {
     let until = until.map_or(std::ptr::null(), |until| &raw const until.0);
     // SAFETY: the word is mapped for good, and the time lives as long as the call; it touches no other memory.
@@ -344,7 +363,7 @@ fn sleep(word: &AtomicU32, value: u32, bits: u32, until: Option<&Until>) -> bool
             bits,
         )
     };
-    slept == 0 || Errno::last() != Errno::ETIMEDOUT
+    slept == 0 || matches!(Errno::last(), Errno::EAGAIN | Errno::EINTR)
 }
 
 /// Wakes all that sleep on `word` with one of `bits`.

@@ -183,7 +183,9 @@ fn write<'b>(
         end::fill_block(&mut bytes, from, facts.len);
         write_or_take_back(&file, &bytes, from, &path)?;
         len = len.max(from + bytes.len() as u64);
-        if is_alone && header.named {
+        // One that was there already may not be on the disk yet either.
+        let is_old = |outcome: &Outcome| outcome.as_ref().is_ok_and(|receipt| receipt.duplicate);
+        if is_alone && header.named && !outcomes.iter().any(is_old) {
             left = spool
                 .journal
                 .leave(group.to, header.epoch, from, &bytes[..records]);
@@ -326,8 +328,9 @@ fn write_or_take_back(
     path: &Path,
 ) -> Result<(), StoreError> {
     file::write_at(file, bytes, offset).map_err(|e| {
-        // If this fails as well, the next append mends the tail.
-        let _ = file::truncate(file, offset);
+        // If this fails as well, the next append mends the tail. What is cut off must not come back behind what is
+        // written there next.
+        let _ = file::truncate(file, offset).and_then(|()| file::sync(file));
         StoreError::system("write", path)(e)
     })
 }

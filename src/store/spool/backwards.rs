@@ -77,6 +77,11 @@ impl Backwards<'_> {
         Ok(head)
     }
 
+    /// Where the record of the last step begins.
+    pub(super) fn begins_at(&self) -> u64 {
+        self.at
+    }
+
     /// The sender of the record of the last step. Its bytes are in the buffer.
     pub(super) fn sender(&self, head: &Head) -> &[u8] {
         let from = usize::try_from(self.at - self.buffer_at)

@@ -170,6 +170,33 @@ fn forgotten(spool: &Spool, of: &Name, end: u64) -> Result<bool, StoreError> {
         .is_none_or(|header| header.kept_offset >= end))
 }
 
+/// Writes the mailbox of `of` anew if there are bad bytes before a record: those of a message that nobody accepted, before
+/// one that was in the journal already when the power was cut. One that is read-only stays as it is.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn close_gaps(spool: &Spool, of: &Name) -> Result<(), StoreError> {
+    let Some(view) = View::open(spool, of)? else {
+        return Ok(());
+    };
+    let Some(header) = view.header.filter(|_| view.writable) else {
+        return Ok(());
+    };
+    let mut walk = Walk::new(header.epoch, header.kept_offset, view.len);
+    let mut gap = false;
+    loop {
+        match walk
+            .step(&view.file)
+            .map_err(StoreError::system("read", &view.path))?
+        {
+            Step::Bad { .. } => gap = true,
+            Step::Record { .. } if gap => return repair(spool, of),
+            Step::Record { .. } => {}
+            Step::End => return Ok(()),
+        }
+    }
+}
+
 /// Writes the mailbox of `of` anew with what is valid in it.
 ///
 /// # Errors

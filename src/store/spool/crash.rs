@@ -379,7 +379,9 @@ fn fetch(spool: &Spool, of: &Name) -> Result<Fetched, String> {
 
 /// Whether the promises hold for the spool as it is found, after all that was `seen`.
 fn verify(spool: &Spool, seen: &[Seen]) -> Result<(), String> {
-    journal::recover(spool).map_err(|e| format!("recover: {e}"))?;
+    journal::Settling::begin(spool.journal.dir().expect("there"))
+        .and_then(|right| journal::recover(spool, &right))
+        .map_err(|e| format!("recover: {e}"))?;
     for name in ["bob", "carol"].map(n) {
         let found = fetch(spool, &name)?;
         is_consistent(&found, &name, seen)?;

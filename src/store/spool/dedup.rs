@@ -26,9 +26,60 @@ pub(super) fn find(
     let mut back = Backwards::new(file, header.epoch, header.ids_offset, tail.offset);
     for _ in 0..WINDOW {
         let Some(head) = back.step()? else { break };
-        if head.id == draft.id && back.sender(&head) == draft.from.as_bytes() {
+        if head.id != draft.id || back.sender(&head) != draft.from.as_bytes() {
+            continue;
+        }
+        // Of what has been read long ago the head is enough. What is to be read must be whole: a crash may have left a
+        // message that nobody accepted without its middle.
+        if back.begins_at() < header.kept_offset || back.record(&head)?.is_some() {
             return Ok(Some(head.seq));
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::message::{MessageId, Trust};
+    use crate::name::Name;
+    use crate::store::spool::{Limits, Spool};
+    use crate::store::{Delivery, Mail};
+
+    use super::*;
+
+    /// A power cut may take the middle of a message that nobody accepted, and leave both its ends.
+    #[test]
+    fn a_message_without_its_middle_is_none_that_was_stored() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("spool");
+        let (spool, _lock) = Spool::open(&path, Limits::default()).expect("a spool");
+        let name = |text: &str| Name::new(text.as_bytes()).expect("a name");
+        let (bob, al) = (name("bob"), name("al"));
+        let body = vec![b'x'; 3_000];
+        let store = || {
+            let draft = Draft {
+                id: MessageId([7; 16]),
+                from: &al,
+                trust: Trust::Open,
+                at: 1,
+                expires: None,
+                once: true,
+                body: &body,
+            };
+            let mut outcomes = spool.deliver(&[Delivery { to: &bob, draft }]);
+            outcomes.pop().expect("an outcome").expect("stored")
+        };
+        assert!(!store().duplicate);
+        assert!(store().duplicate, "it is whole");
+        let mailbox = path.join("mail").join(Spool::place(&bob));
+        let mut bytes = std::fs::read(&mailbox).expect("there");
+        let middle = bytes.len() / 2;
+        bytes[middle - 600..middle].fill(0);
+        std::fs::write(&mailbox, bytes).expect("written");
+        let receipt = store();
+        assert_eq!((receipt.seq, receipt.duplicate), (2, false));
+        assert!(store().duplicate, "the second is whole");
+        let mut lease = spool.fetch(&bob).expect("fetched").expect("there");
+        assert_eq!(lease.next().expect("readable").expect("one").seq, 2);
+    }
 }

@@ -20,7 +20,7 @@ use std::path::Path;
 
 use arrayvec::ArrayString;
 
-use super::journal::{self, Journal};
+use super::journal::{self, Journal, Settling};
 use super::kept::{self, Kept};
 use super::limits::Limits;
 use super::make::{self, LOCKS, SpoolLock};
@@ -30,6 +30,7 @@ use crate::store::StoreError;
 use crate::sys::clock;
 use crate::sys::dir::Dir;
 use crate::sys::handover::Handover;
+use crate::sys::lock::Locked;
 
 /// The name of a folder: two digits.
 pub(super) type Folder = ArrayString<2>;
@@ -93,6 +94,11 @@ impl Spool {
             .privacy()
             .map_err(StoreError::system("look at", path))?;
         privacy.map_err(|what| make::unusable(path, what))?;
+        // Before the spool is ours: whoever looks at it, and finds it ours, takes the mailboxes for whole.
+        let settling = match root.sub(journal::NAME) {
+            Ok(dir) => Some(Settling::begin(&dir)?),
+            Err(_) => None,
+        };
         let lock = make::own(&root)?;
         match &format {
             Some(format) => make::known(path, format)?,
@@ -105,11 +111,14 @@ impl Spool {
         }
         root.sync().map_err(StoreError::system("sync", path))?;
         let spool = Self::handles(&root, limits)?;
-        journal::recover(&spool)?;
+        if let Some(settling) = settling {
+            journal::recover(&spool, &settling)?;
+        }
         Ok((spool, lock))
     }
 
-    /// Opens the spool at `path` to look at it, whether or not a daemon works on it.
+    /// Opens the spool at `path` to look at it, whether or not a daemon works on it. What a daemon that did not come to
+    /// its end has left in the journal is brought to the mailboxes first, if nobody else works on it.
     ///
     /// # Errors
     /// When there is none, or it has another format, and those of the system.
@@ -120,13 +129,30 @@ impl Spool {
             None => return Err(make::unusable(path, "it has no file FORMAT".into())),
         }
         let spool = Self::handles(&root, Limits::default())?;
-        if journal::is_left(&spool)? {
-            // With a daemon, all of it is in the mailboxes as well. Without one it may not be.
-            if let Some(_lock) = make::own_if_free(&root)? {
-                journal::recover(&spool)?;
+        match spool.settle(&root) {
+            // Where nothing can be written, or there is no room, looking must do all the same.
+            Err(e) if e.is_for_want_of_room() => {
+                log::warn!("messages that are in the journal alone are not shown: {e}");
             }
+            settled => settled?,
         }
         Ok(spool)
+    }
+
+    fn settle(&self, root: &Dir) -> Result<(), StoreError> {
+        if !journal::is_left(self)? {
+            return Ok(());
+        }
+        let settling = Settling::begin(self.journal.dir()?)?;
+        let lock = root
+            .reopened()
+            .and_then(Locked::attempt)
+            .map_err(StoreError::system("lock", root.path()))?;
+        // With a daemon, all of it is in the mailboxes as well. Without one it may not be.
+        match lock {
+            Ok(_lock) => journal::recover(self, &settling),
+            Err(_) => Ok(()),
+        }
     }
 
     fn handles(root: &Dir, limits: Limits) -> Result<Self, StoreError> {

@@ -130,16 +130,6 @@ pub(super) fn own(root: &Dir) -> Result<SpoolLock, StoreError> {
     }
 }
 
-/// As [`own`]; `None` when somebody else has it.
-pub(super) fn own_if_free(root: &Dir) -> Result<Option<SpoolLock>, StoreError> {
-    let path = root.path_of(OWNER);
-    let claim = OwnerFile::claim_dir(root, OWNER);
-    match claim.map_err(StoreError::system("lock", &path))? {
-        Claim::Ours(owner) => Ok(Some(SpoolLock { _owner: owner })),
-        Claim::Theirs(_) => Ok(None),
-    }
-}
-
 /// Makes a spool of an empty directory. Whatever moment it is cut off at, it can be done again: FORMAT
 /// comes last.
 pub(super) fn make(root: &Dir) -> Result<(), StoreError> {

@@ -16,6 +16,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::path::{Path, PathBuf};
@@ -24,11 +25,13 @@ use std::time::Duration;
 
 use self::entry::Entry;
 use self::segments::{Log, SEGMENT};
+use super::check;
 use super::layout::Spool;
 use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::dir::Dir;
 use crate::sys::handover::{Answer, Handover};
+use crate::sys::lock::Locked;
 
 /// The name of its directory.
 pub(super) const NAME: &str = "journal";
@@ -161,8 +164,8 @@ impl Journal {
         self.dir.as_ref().map(|dir| dir.as_fd().as_raw_fd())
     }
 
-    /// The directory, for the process that writes the journal.
-    fn dir(&self) -> Result<&Dir, StoreError> {
+    /// The directory, for those who write the journal, or settle it.
+    pub(super) fn dir(&self) -> Result<&Dir, StoreError> {
         self.dir.as_ref().ok_or_else(|| StoreError::Spool {
             path: self.path.clone(),
             what: "there is no such directory".into(),
@@ -204,7 +207,8 @@ impl Journal {
         else {
             return false;
         };
-        log.empty(spool, full).expect("emptied");
+        log.empty(spool, full, settle::Trust::Cached)
+            .expect("emptied");
         log.emptied(full);
         true
     }
@@ -223,22 +227,54 @@ pub(super) fn write(spool: &Spool, handover: Handover) -> Result<(), StoreError>
     writer::run(spool, handover)
 }
 
+/// The right to settle what is left in a journal: whoever looks at the spool meanwhile waits for that.
+#[derive(Debug)]
+pub(super) struct Settling {
+    _lock: Locked,
+}
+
+impl Settling {
+    /// Waits for it in the directory of the journal, for half a minute at most.
+    ///
+    /// # Errors
+    /// Those of the system; that somebody else has it all the time.
+    pub(super) fn begin(dir: &Dir) -> Result<Self, StoreError> {
+        let path = dir.path().to_owned();
+        let lock = dir
+            .reopened()
+            .and_then(|dir| Locked::within(dir, LAST_WORDS))
+            .map_err(StoreError::system("lock", &path))?;
+        match lock {
+            Ok(lock) => Ok(Self { _lock: lock }),
+            Err(_) => Err(StoreError::Spool {
+                path,
+                what: "another process brings what is in the journal to the mailboxes; try again later"
+                    .into(),
+            }),
+        }
+    }
+}
+
 /// Settles what a daemon that did not come to its end has left in the journal. Nobody else may work on the spool.
 ///
 /// # Errors
 /// Those of the system. Then it is all still there.
-pub(super) fn recover(spool: &Spool) -> Result<(), StoreError> {
+pub(super) fn recover(spool: &Spool, _right: &Settling) -> Result<(), StoreError> {
     let Some(dir) = &spool.journal.dir else {
         return Ok(());
     };
+    let mut mended = BTreeSet::new();
     for name in segments::NAMES {
         let path = dir.path_of(name);
         let file = dir.file(name).map_err(StoreError::system("open", &path))?;
         let Some(file) = file else { continue };
         let segment = segments::own(file, LAST_WORDS).map_err(StoreError::system("lock", &path))?;
-        settle::recover(spool, segment.file(), &path)?;
+        mended.extend(settle::recover(spool, segment.file(), &path)?);
     }
-    Ok(())
+    // Only now, as what is written anew takes nothing from the journal any more.
+    mended
+        .iter()
+        .try_for_each(|name| check::close_gaps(spool, name))
 }
 
 /// Whether [`recover`] has something to do.

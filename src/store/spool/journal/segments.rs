@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use super::super::layout::Spool;
 use super::super::record::{checksum, u32_at};
-use super::settle;
+use super::settle::{self, Trust};
 use crate::store::StoreError;
 use crate::sys::dir::Dir;
 use crate::sys::file;
@@ -48,6 +48,7 @@ impl Batch {
         self.0.clear();
     }
 
+    /// Adds an entry.
     pub(super) fn push(&mut self, entry: &[u8]) {
         if self.0.is_empty() {
             self.0.resize(BATCH, 0);
@@ -170,9 +171,14 @@ impl Log {
     ///
     /// # Errors
     /// Those of the system. Then it is all still there.
-    pub(super) fn empty(&self, spool: &Spool, segment: usize) -> Result<(), StoreError> {
-        let path = || spool.journal.path().join(NAMES[segment]);
-        settle::settle(spool, self.segments[segment].file(), &path()).map(|_| ())
+    pub(super) fn empty(
+        &self,
+        spool: &Spool,
+        segment: usize,
+        trust: Trust,
+    ) -> Result<(), StoreError> {
+        let path = spool.journal.path().join(NAMES[segment]);
+        settle::settle(spool, self.segments[segment].file(), &path, trust)
     }
 
     /// Notes that a segment was emptied, by this process or one that it has forked.
@@ -184,10 +190,10 @@ impl Log {
     ///
     /// # Errors
     /// Those of the system. Then what has not been emptied is still there.
-    pub(super) fn finish(self, spool: &Spool) -> Result<(), StoreError> {
+    pub(super) fn finish(self, spool: &Spool, trust: Trust) -> Result<(), StoreError> {
         (0..self.used.len())
             .filter(|&segment| self.used[segment])
-            .try_for_each(|segment| self.empty(spool, segment))
+            .try_for_each(|segment| self.empty(spool, segment, trust))
     }
 }
 
@@ -251,11 +257,20 @@ pub(super) fn read(segment: &File) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// Hands each entry of a segment, as [`read`], to `each`, in the order in which they were written.
-pub(super) fn entries<'b>(segment: &'b [u8], mut each: impl FnMut(&'b [u8])) {
+/// Hands each entry of a segment, as [`read`], to `each`, in the order in which they were written. Whether the segment is
+/// damaged: each batch was on the disk before the next was written, so one that is not whole was the last.
+pub(super) fn entries<'b>(segment: &'b [u8], mut each: impl FnMut(&'b [u8])) -> bool {
     let run = u32_at(segment, 8);
     let mut at = HEADER;
-    while let Some(batch) = batch_at(segment, run, at) {
+    let mut is_damaged = false;
+    loop {
+        let Some(batch) = batch_at(segment, run, at) else {
+            match next_batch(segment, run, at) {
+                Some(next) => (at, is_damaged) = (next, true),
+                None => return is_damaged,
+            }
+            continue;
+        };
         let mut rest = &batch[BATCH..];
         while let Some((len, behind)) = rest.split_at_checked(4) {
             let len = u32_at(len, 0) as usize;
@@ -270,6 +285,14 @@ pub(super) fn entries<'b>(segment: &'b [u8], mut each: impl FnMut(&'b [u8])) {
         }
         at += batch.len();
     }
+}
+
+/// Where the next batch of this run begins behind `at`, if there is one.
+fn next_batch(segment: &[u8], run: u32, at: usize) -> Option<usize> {
+    let rest = segment.get(at + 1..)?;
+    memchr::memmem::find_iter(rest, &BATCH_MAGIC)
+        .map(|found| at + 1 + found)
+        .find(|&next| batch_at(segment, run, next).is_some())
 }
 
 fn batch_at(segment: &[u8], run: u32, at: usize) -> Option<&[u8]> {
@@ -312,9 +335,27 @@ mod tests {
     fn in_segment(file: &File) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
         if let Some(bytes) = read(file).expect("readable") {
-            entries(&bytes, |entry| all.push(entry.to_vec()));
+            assert!(!entries(&bytes, |entry| all.push(entry.to_vec())));
         }
         all
+    }
+
+    #[test]
+    fn one_that_is_not_whole_before_others_is_damage_and_costs_itself_alone() {
+        let (temp, mut log) = log();
+        assert!(written(&mut log, &[b"first"]));
+        let at = usize::try_from(log.at).expect("small");
+        assert!(written(&mut log, &[b"second"]));
+        assert!(written(&mut log, &[b"third", b"fourth"]));
+        let path = temp.path().join("0");
+        let mut bytes = std::fs::read(&path).expect("readable");
+        bytes[at + 20] ^= 1;
+        let mut all = Vec::new();
+        assert!(
+            entries(&bytes, |entry| all.push(entry.to_vec())),
+            "it is damaged"
+        );
+        assert_eq!(all, [&b"first"[..], b"third", b"fourth"]);
     }
 
     fn log() -> (tempfile::TempDir, Log) {

@@ -5,25 +5,82 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use super::super::append::{self, lock};
 use super::super::layout::Spool;
+use super::super::mailbox::Header;
 use super::super::repair;
-use super::entry::{Entry, whole_at};
+use super::super::walk::{Step, Walk};
+use super::entry::Entry;
 use super::segments;
 use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::clock::unix_millis;
 use crate::sys::file;
 
+/// How much what the kernel remembers of a mailbox can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Nobody but us has waited for the disk, or all who did have said what came of it.
+    Cached,
+    /// Somebody may have been told that the disk has failed, and may have died of something before that was noted.
+    Disk,
+}
+
 /// How much was settled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Settled {
     /// Entries that were there.
     pub(super) entries: usize,
     /// Those of them that had to be written to their mailboxes again.
     pub(super) written: usize,
+    /// The mailboxes that had to be written to.
+    pub(super) mended: Vec<Name>,
+    /// What could not be settled: it must stay in the journal.
+    pub(super) failed: Vec<(Name, StoreError)>,
+}
+
+/// What is in a segment, by mailbox.
+#[derive(Debug, Default)]
+struct Contents<'b> {
+    by_name: BTreeMap<&'b [u8], Vec<Entry<'b>>>,
+    /// Whether there is something that is no batch before one that is.
+    is_damaged: bool,
+}
+
+impl<'b> Contents<'b> {
+    fn of(segment: &'b [u8]) -> Self {
+        let mut by_name: BTreeMap<&[u8], Vec<Entry<'_>>> = BTreeMap::new();
+        let is_damaged = segments::entries(segment, |entry| {
+            if let Some(entry) = Entry::decode(entry) {
+                by_name.entry(entry.name).or_default().push(entry);
+            }
+        });
+        Self {
+            by_name,
+            is_damaged,
+        }
+    }
+
+    fn settle(&self, spool: &Spool, trust: Trust) -> Settled {
+        let mut settled = Settled::default();
+        for (name, entries) in &self.by_name {
+            // Checked when it was decoded.
+            let Ok(name) = Name::new(name) else { continue };
+            settled.entries += entries.len();
+            match settle_mailbox(spool, &name, entries, trust) {
+                Ok(0) => {}
+                Ok(written) => {
+                    settled.written += written;
+                    settled.mended.push(name);
+                }
+                Err(e) => settled.failed.push((name, e)),
+            }
+        }
+        settled
+    }
 }
 
 /// Brings all that is in a segment to the mailboxes, on the disk, and empties it. What has no place any more goes to
@@ -32,125 +89,173 @@ pub(super) struct Settled {
 /// # Errors
 /// Those of the system, of the first mailbox for which there was one; all others are settled. Then the segment is as it
 /// was.
-pub(super) fn settle(spool: &Spool, segment: &File, path: &Path) -> Result<Settled, StoreError> {
+pub(super) fn settle(
+    spool: &Spool,
+    segment: &File,
+    path: &Path,
+    trust: Trust,
+) -> Result<(), StoreError> {
     let Some(bytes) = segments::read(segment).map_err(StoreError::system("read", path))? else {
-        return Ok(Settled::default());
+        return Ok(());
     };
-    let mut by_name: BTreeMap<&[u8], Vec<Entry<'_>>> = BTreeMap::new();
-    segments::entries(&bytes, |entry| {
-        if let Some(entry) = Entry::decode(entry) {
-            by_name.entry(entry.name).or_default().push(entry);
-        }
-    });
-    let mut settled = Settled::default();
-    let mut failed = Ok(());
-    for (name, entries) in by_name {
-        // Checked when it was decoded.
-        let Ok(name) = Name::new(name) else { continue };
-        settled.entries += entries.len();
-        match settle_mailbox(spool, &name, &entries) {
-            Ok(Found::Place { written }) => settled.written += written,
-            Ok(Found::NoPlace(why)) => set_aside(spool, &name, &entries, why)?,
-            Err(e) => {
-                log::error!("what the journal has for the mailbox of {name} stays there: {e}");
-                failed = failed.and(Err(e));
-            }
-        }
+    let settled = Contents::of(&bytes).settle(spool, trust);
+    for (name, e) in &settled.failed {
+        log::error!("what the journal has for the mailbox of {name} stays there: {e}");
     }
-    failed?;
-    segments::clear(segment).map_err(StoreError::system("empty", path))?;
-    Ok(settled)
+    match settled.failed.into_iter().next() {
+        Some((_, e)) => Err(e),
+        None => segments::clear(segment).map_err(StoreError::system("empty", path)),
+    }
 }
 
-/// As [`settle`], for a journal that was left behind. What the disk refuses to take goes to quarantine as it is.
+/// As [`settle`], for a journal that was left behind, which nobody else works with. Of a mailbox that the disk has failed
+/// for good, what the journal has goes to quarantine. Returns the mailboxes that were written to.
 ///
 /// # Errors
-/// Those of the system, when the disk is full above all. Then the segment is as it was.
-pub(super) fn recover(spool: &Spool, segment: &File, path: &Path) -> Result<(), StoreError> {
-    match settle(spool, segment, path) {
-        Ok(Settled { entries: 0, .. }) => Ok(()),
-        Ok(settled) => {
-            log::info!(
-                "the journal {} was left with {} messages, {} of which were not in their mailboxes: now they are",
-                path.display(),
-                settled.entries,
-                settled.written
-            );
-            Ok(())
-        }
-        Err(e @ StoreError::DiskFull(_)) => Err(e),
-        Err(e) => {
-            let read = segments::read(segment).map_err(StoreError::system("read", path))?;
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let copy = format!("journal.{name}@{}", unix_millis());
-            keep(spool, &copy, &read.unwrap_or_default())?;
-            log::error!(
-                "{e}; all that the journal {} had is in {} as well: check the disk",
-                path.display(),
-                spool.quarantine.path_of(&copy).display()
-            );
-            segments::clear(segment).map_err(StoreError::system("empty", path))
-        }
-    }
-}
-
-/// What was found in a mailbox.
-enum Found {
-    /// What was not there is there now.
-    Place {
-        /// How many entries that were.
-        written: usize,
-    },
-    /// Something else. Why it cannot be written there.
-    NoPlace(&'static str),
-}
-
-fn settle_mailbox(spool: &Spool, name: &Name, entries: &[Entry<'_>]) -> Result<Found, StoreError> {
-    let place = Spool::place(name);
-    let path = spool.mail().path_of(&place);
-    let open = || {
-        let file = spool.mail().file(&place);
-        file.map_err(StoreError::system("open", &path))
+/// Those of the system: a disk that is full, above all. Then the segment is as it was.
+pub(super) fn recover(spool: &Spool, segment: &File, path: &Path) -> Result<Vec<Name>, StoreError> {
+    let Some(bytes) = segments::read(segment).map_err(StoreError::system("read", path))? else {
+        return Ok(Vec::new());
     };
-    let Some(mut file) = open()? else {
-        return Ok(Found::NoPlace("there is no such mailbox any more"));
-    };
-    let facts = file::facts(&file).map_err(StoreError::system("look at", &path))?;
-    if !facts.writable {
-        // The disk has failed: what the kernel remembers is not what is there.
-        file::forget_cached(&file)
-            .and_then(|()| file::make_writable(&file))
-            .map_err(StoreError::system("write anew to", &path))?;
-        file = open()?.unwrap_or(file);
+    let contents = Contents::of(&bytes);
+    if contents.is_damaged {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let copy = format!("journal.{name}@{}", unix_millis());
+        keep(spool, &copy, &bytes)?;
+        log::error!(
+            "the journal {} is damaged: some of what was accepted may be lost; what can be read is settled, and all of \
+             it is in {}",
+            path.display(),
+            spool.quarantine.path_of(&copy).display()
+        );
     }
-    let found = restore(spool, name, &file, &path, entries).and_then(|found| {
-        // Outside the lock, as nobody else has to wait for it.
-        append::sync(&file, &path).map(|()| found)
-    });
-    if !facts.writable {
-        // It stays so until somebody has looked at it.
-        file::make_read_only(&file).map_err(StoreError::system("chmod", &path))?;
+    let mut settled = contents.settle(spool, Trust::Disk);
+    if !settled.failed.is_empty() {
+        // The first time the kernel tells of what has failed before; what is written now may well get there.
+        let again = contents.settle(spool, Trust::Disk);
+        settled.failed = again.failed;
+        settled.written += again.written;
+        settled.mended.extend(again.mended);
     }
-    found
+    for (name, e) in settled.failed {
+        if !is_of_the_disk(&e) {
+            return Err(e);
+        }
+        let entries = contents.by_name.get(name.as_bytes());
+        let entries: Vec<_> = entries.into_iter().flatten().collect();
+        set_aside(spool, &name, &entries, &e.to_string())?;
+    }
+    segments::clear(segment).map_err(StoreError::system("empty", path))?;
+    if settled.entries > 0 {
+        log::info!(
+            "the journal {} was left with {} entries, {} of which were not in their mailboxes: now they are",
+            path.display(),
+            settled.entries,
+            settled.written
+        );
+    }
+    Ok(settled.mended)
 }
 
-/// Writes what is not there, as nobody appends.
-fn restore(
+/// Whether it is the disk that fails, under this mailbox; waiting, or making room, does not help.
+fn is_of_the_disk(error: &StoreError) -> bool {
+    match error {
+        StoreError::ReadOnly(_) => true,
+        StoreError::System { source, .. } => source.raw_os_error() == Some(libc::EIO),
+        _ => false,
+    }
+}
+
+/// Settles what a mailbox has in a segment; how much had to be written.
+fn settle_mailbox(
     spool: &Spool,
     name: &Name,
+    entries: &[Entry<'_>],
+    trust: Trust,
+) -> Result<usize, StoreError> {
+    let path = spool.mail().path_of(&Spool::place(name));
+    let all = || entries.iter().collect::<Vec<_>>();
+    let found = {
+        let _lock = lock(spool, name)?;
+        let Some(file) = open(spool, name, &path, trust)? else {
+            set_aside(spool, name, &all(), "there is no such mailbox any more")?;
+            return Ok(0);
+        };
+        let len = file::facts(&file)
+            .map_err(StoreError::system("look at", &path))?
+            .len;
+        match repair::header(&file, &path, len) {
+            Ok(Some(header)) => {
+                let (written, misplaced) = restore(&file, &path, &header, len, entries)?;
+                Ok((file, header, written, misplaced))
+            }
+            Ok(None) => Err("the mailbox is empty"),
+            Err(StoreError::Damaged { what, .. }) => Err(what),
+            Err(e) => return Err(e),
+        }
+    };
+    match found {
+        Ok((file, header, written, misplaced)) => {
+            // Outside the lock: nobody has to wait for the disk who does not want to.
+            append::sync(&file, &path)?;
+            if !header.named {
+                let folder = spool.folder(name)?;
+                folder
+                    .sync()
+                    .map_err(StoreError::system("sync", folder.path()))?;
+            }
+            if !misplaced.is_empty() {
+                set_aside(spool, name, &misplaced, "another message is in its place")?;
+            }
+            Ok(written)
+        }
+        Err(why) => {
+            set_aside(spool, name, &all(), why)?;
+            Ok(0)
+        }
+    }
+}
+
+/// Opens a mailbox to write to it, with its lock held, so that it shows what is to be trusted; `None` when there is none.
+fn open(spool: &Spool, name: &Name, path: &Path, trust: Trust) -> Result<Option<File>, StoreError> {
+    let open = || {
+        let file = spool.mail().file(&Spool::place(name));
+        file.map_err(StoreError::system("open", path))
+    };
+    let Some(file) = open()? else {
+        return Ok(None);
+    };
+    let facts = file::facts(&file).map_err(StoreError::system("look at", path))?;
+    if facts.writable && trust == Trust::Cached {
+        return Ok(Some(file));
+    }
+    let forget = StoreError::system("read anew", path);
+    if facts.writable {
+        append::sync(&file, path)?;
+        file::forget_cached(&file).map_err(forget)?;
+        return Ok(Some(file));
+    }
+    // The disk has failed: what the kernel remembers is not what is there. And it stays read-only for all others, until
+    // somebody has looked at it.
+    file::forget_cached(&file).map_err(forget)?;
+    file::make_writable(&file).map_err(StoreError::system("chmod", path))?;
+    let opened = open();
+    file::make_read_only(&file).map_err(StoreError::system("chmod", path))?;
+    opened
+}
+
+/// Writes what is not there, as nobody appends; how much that was, and what has another message in its place.
+fn restore<'e, 'b>(
     file: &File,
     path: &Path,
-    entries: &[Entry<'_>],
-) -> Result<Found, StoreError> {
-    let _lock = lock(spool, name)?;
-    let facts = file::facts(file).map_err(StoreError::system("look at", path))?;
-    let header = match repair::header(file, path, facts.len) {
-        Ok(Some(header)) => header,
-        Ok(None) => return Ok(Found::NoPlace("the mailbox is empty")),
-        Err(StoreError::Damaged { what, .. }) => return Ok(Found::NoPlace(what)),
-        Err(e) => return Err(e),
-    };
+    header: &Header,
+    len: u64,
+    entries: &'e [Entry<'b>],
+) -> Result<(usize, Vec<&'e Entry<'b>>), StoreError> {
+    let read = |e| StoreError::system("read", path)(e);
     let mut written = 0;
+    let mut misplaced = Vec::new();
+    let mut others = None;
     let mut there = Vec::new();
     // A mailbox that was written anew was so with all that was in it, on the disk. And what was acknowledged, and given
     // back, need not come again.
@@ -160,38 +265,70 @@ fn restore(
     for entry in entries {
         there.clear();
         there.resize(entry.records.len(), 0);
-        let n = file::read_at(file, &mut there, entry.offset)
-            .map_err(StoreError::system("read", path))?;
+        let n = file::read_at(file, &mut there, entry.offset).map_err(read)?;
         if there[..n] == *entry.records {
             continue;
         }
-        if whole_at(&there[..n], entry.epoch, entry.offset).is_some() {
-            return Ok(Found::NoPlace("another message is in its place"));
+        let others = match &others {
+            Some(others) => others,
+            None => others.insert(records(file, header, len).map_err(read)?),
+        };
+        if others
+            .iter()
+            .any(|&(from, to)| is_foreign(entry, &there, from, to))
+        {
+            misplaced.push(entry);
+            continue;
         }
         file::write_at(file, entry.records, entry.offset)
             .map_err(StoreError::system("write", path))?;
         written += 1;
     }
-    Ok(Found::Place { written })
+    Ok((written, misplaced))
+}
+
+/// Whether the record from `from` to `to` lies where this entry belongs, in whose place `there` is, and is none of its own.
+fn is_foreign(entry: &Entry<'_>, there: &[u8], from: u64, to: u64) -> bool {
+    if to <= entry.offset || entry.end() <= from {
+        return false;
+    }
+    let part = |bytes: &[u8]| {
+        let from = usize::try_from(from.checked_sub(entry.offset)?).ok()?;
+        let to = usize::try_from(to - entry.offset).ok()?;
+        bytes.get(from..to).map(<[u8]>::to_vec)
+    };
+    part(entry.records).is_none_or(|ours| part(there) != Some(ours))
+}
+
+/// Where the records of a mailbox begin and end.
+fn records(file: &File, header: &Header, len: u64) -> io::Result<Vec<(u64, u64)>> {
+    let mut all = Vec::new();
+    let mut walk = Walk::new(header.epoch, header.kept_offset, len);
+    loop {
+        match walk.step(file)? {
+            Step::Record { offset, end, .. } => all.push((offset, end)),
+            Step::Bad { .. } => {}
+            Step::End => return Ok(all),
+        }
+    }
 }
 
 /// Puts entries into quarantine: the records of each, one behind the other.
 fn set_aside(
     spool: &Spool,
     name: &Name,
-    entries: &[Entry<'_>],
+    entries: &[&Entry<'_>],
     why: &str,
 ) -> Result<(), StoreError> {
     let first = entries.first().map_or(0, |entry| entry.offset);
-    let copy = format!("{name}@{first}.journal");
+    let copy = format!("{name}@{first}.{}.journal", unix_millis());
     let records: Vec<u8> = entries
         .iter()
         .flat_map(|entry| entry.records.iter().copied())
         .collect();
     keep(spool, &copy, &records)?;
     log::error!(
-        "the journal has {} messages for {name} that cannot be put there: {why}; they are in {}",
-        entries.len(),
+        "the journal has something for the mailbox of {name} that cannot be put there: {why}; it is in {}",
         spool.quarantine.path_of(&copy).display()
     );
     Ok(())

@@ -1,6 +1,6 @@
 //! What is left in a journal, and mailboxes that are not what they were.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -8,11 +8,12 @@ use tempfile::TempDir;
 use super::super::Limits;
 use super::super::mailbox::Header;
 use super::super::make::SpoolLock;
-use super::recover;
+use super::{Settling, recover};
 use crate::message::{Draft, MessageId, Trust};
 use crate::name::Name;
 use crate::store::spool::Spool;
 use crate::store::{Care, Delivery, Mail, Survey};
+use crate::sys::tape::{self, Op};
 
 /// Room for all messages of a test.
 const SEGMENT: u64 = 64 * 1024;
@@ -25,6 +26,22 @@ struct Stage {
 
 fn n(text: &str) -> Name {
     Name::new(text.as_bytes()).expect("a name")
+}
+
+fn draft(body: &str, once: bool) -> Draft<'_> {
+    static FROM: std::sync::LazyLock<Name> = std::sync::LazyLock::new(|| n("al"));
+    let mut id = [0; 16];
+    let len = body.len().min(id.len());
+    id[..len].copy_from_slice(&body.as_bytes()[..len]);
+    Draft {
+        id: MessageId(id),
+        from: &FROM,
+        trust: Trust::Open,
+        at: 1,
+        expires: None,
+        once,
+        body: body.as_bytes(),
+    }
 }
 
 impl Stage {
@@ -52,18 +69,29 @@ impl Stage {
     }
 
     fn store(&self, body: &str) {
-        let (to, from) = (&n("bob"), &n("al"));
-        let draft = Draft {
-            id: MessageId::random().expect("an id"),
-            from,
-            trust: Trust::Open,
-            at: 1,
-            expires: None,
-            once: false,
-            body: body.as_bytes(),
-        };
-        let mut outcomes = self.spool.deliver(&[Delivery { to, draft }]);
-        outcomes.pop().expect("an outcome").expect("stored");
+        self.store_all(&[body], false);
+    }
+
+    /// Stores these together. When they are to be stored `once`, each has its text as its id.
+    fn store_all(&self, bodies: &[&str], once: bool) {
+        let to = &n("bob");
+        let batch: Vec<_> = bodies
+            .iter()
+            .map(|body| Delivery {
+                to,
+                draft: draft(body, once),
+            })
+            .collect();
+        for outcome in self.spool.deliver(&batch) {
+            outcome.expect("stored");
+        }
+    }
+
+    /// Where the records end.
+    fn end(&self) -> usize {
+        let bytes = self.bytes();
+        let last = bytes.iter().rposition(|&byte| byte != 0);
+        (1 + last.expect("something")).next_multiple_of(8)
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -77,7 +105,8 @@ impl Stage {
     /// As after a crash: nobody works on the spool, and the journal is as it was.
     fn recover(&self) {
         self.spool.journal.set_alone(None);
-        recover(&self.spool).expect("recovered");
+        let right = Settling::begin(self.spool.journal.dir().expect("there"));
+        recover(&self.spool, &right.expect("nobody else has it")).expect("recovered");
         assert!(
             !super::is_left(&self.spool).expect("readable"),
             "it is empty"
@@ -140,6 +169,44 @@ fn what_is_lost_is_written_again_in_its_order() {
     assert_eq!(stage.bytes(), before);
 }
 
+/// Several that come together are one entry, and the disk may have some of them.
+#[test]
+fn what_is_there_in_part_is_completed() {
+    for lost in [40, 150, 1_000] {
+        let stage = Stage::new();
+        let first = stage.end();
+        stage.store_all(&["second", "third"], false);
+        let whole = stage.bytes();
+        let mut part = whole.clone();
+        let from = stage.end().saturating_sub(lost).max(first);
+        part[from..].fill(0);
+        stage.set_bytes(&part);
+        stage.recover();
+        assert_eq!(stage.waiting(), ["first", "second", "third"], "{lost}");
+        assert!(stage.quarantine().is_empty());
+        assert_eq!(stage.bytes(), whole);
+    }
+}
+
+/// One of another connection that was cut off: it is in the mailbox, and perhaps not on the disk.
+#[test]
+fn what_comes_with_one_that_was_there_already_is_synced_with_it() {
+    let stage = Stage::new();
+    let is_used = || {
+        tape::start();
+        stage.store_all(&["again", "new"], true);
+        let mailbox = std::fs::metadata(stage.path()).expect("there").ino();
+        !tape::take().contains(&Op::Sync(mailbox))
+    };
+    assert!(is_used(), "both are new");
+    assert!(!is_used(), "both were there");
+    stage.store_all(&["again", "newer"], true);
+    tape::start();
+    stage.store_all(&["newer", "newest"], true);
+    let mailbox = std::fs::metadata(stage.path()).expect("there").ino();
+    assert!(tape::take().contains(&Op::Sync(mailbox)), "one was there");
+}
+
 /// One that was not accepted, and is lost, was written before one that was.
 #[test]
 fn what_comes_behind_a_gap_is_written_all_the_same() {
@@ -152,6 +219,11 @@ fn what_comes_behind_a_gap_is_written_all_the_same() {
     stage.set_bytes(&synced);
     stage.recover();
     assert_eq!(stage.waiting(), ["first", "third"]);
+    assert_eq!(
+        stage.spool.check(&n("bob")).expect("checked"),
+        [],
+        "no gap is left"
+    );
     stage.store("fourth");
     assert_eq!(stage.waiting(), ["first", "third", "fourth"]);
 }
@@ -163,11 +235,7 @@ fn a_torn_end_behind_it_is_mended_as_ever() {
     stage.store("second");
     let whole = stage.bytes();
     // Half of it has reached the disk, and behind it half of one that nobody accepted.
-    let end = 1 + whole
-        .iter()
-        .rposition(|&byte| byte != 0)
-        .expect("something");
-    let end = end.next_multiple_of(8);
+    let end = stage.end();
     torn.resize(whole.len().max(end + 64), 0);
     torn[end..end + 64].fill(0xaa);
     stage.set_bytes(&torn);
@@ -226,12 +294,7 @@ fn what_has_no_place_any_more_goes_to_quarantine() {
         ("another message in its place", |stage| {
             let others = stage.bytes();
             stage.spool.journal.set_alone(None);
-            let from = others
-                .iter()
-                .rposition(|&byte| byte != 0)
-                .expect("something");
-            let from =
-                (from + 1).next_multiple_of(8) - super::super::record::len_of(&draft("second"));
+            let from = stage.end() - super::super::record::len_of(&draft("second", false));
             let mut cut = others.clone();
             cut[from..].fill(0);
             stage.set_bytes(&cut);
@@ -253,19 +316,6 @@ fn what_has_no_place_any_more_goes_to_quarantine() {
         let kept = String::from_utf8_lossy(&kept.expect("there")).into_owned();
         assert!(kept.contains("second"), "{what}");
         assert_eq!(std::fs::read(stage.path()).ok(), before, "{what}");
-    }
-}
-
-fn draft(body: &str) -> Draft<'_> {
-    static FROM: std::sync::LazyLock<Name> = std::sync::LazyLock::new(|| n("al"));
-    Draft {
-        id: MessageId([0; 16]),
-        from: &FROM,
-        trust: Trust::Open,
-        at: 1,
-        expires: None,
-        once: false,
-        body: body.as_bytes(),
     }
 }
 

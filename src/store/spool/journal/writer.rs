@@ -6,6 +6,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
 use super::segments::{Batch, Log, SEGMENT};
+use super::settle::Trust;
 use crate::store::StoreError;
 use crate::store::spool::Spool;
 use crate::sys::clock::Deadline;
@@ -28,6 +29,7 @@ pub(super) fn run(spool: &Spool, handover: Handover) -> Result<(), StoreError> {
         log: None,
         emptier: None,
         not_before: Deadline::after(Duration::ZERO),
+        trust: Trust::Cached,
     };
     let result = writer.run();
     handover.close();
@@ -43,6 +45,8 @@ struct Writer<'s> {
     emptier: Option<Pid>,
     /// When that may be forked.
     not_before: Deadline,
+    /// Not any more once such a process was killed: it may have been told that the disk has failed.
+    trust: Trust,
 }
 
 impl Writer<'_> {
@@ -88,7 +92,7 @@ impl Writer<'_> {
         Ok(has_room)
     }
 
-    /// Makes the journal, if there is none and the disk has room for it, while nobody waits for that.
+    /// Makes the journal, if there is none and the disk has room for it, while hardly anybody waits for that.
     fn begin(&mut self) -> Result<(), StoreError> {
         if self.log.is_none() && self.spool.has_room_for(ROOM)? {
             self.log = Some(self.spool.journal.open_log()?);
@@ -148,12 +152,13 @@ impl Writer<'_> {
                 Ok(())
             }
             End::Status(_) => {
-                let why = io::Error::other("a mailbox could not be synced");
+                let why = io::Error::other("see above");
                 Err(StoreError::system("empty", self.spool.journal.path())(why))
             }
             End::Signal(_) => {
                 log::warn!("the process {pid} that empties the journal {end}; trying again");
                 self.not_before = Deadline::after(QUIET);
+                self.trust = Trust::Disk;
                 Ok(())
             }
         }
@@ -165,11 +170,13 @@ impl Writer<'_> {
             Ok(Side::Parent(pid)) => self.emptier = Some(pid),
             Ok(Side::Child) => {
                 let empty = || match &self.log {
-                    Some(log) => process::end_with(own) && said(log.empty(self.spool, segment)),
+                    Some(log) => {
+                        process::end_with(own) && said(log.empty(self.spool, segment, self.trust))
+                    }
                     None => false,
                 };
                 let emptied = panic::catch_unwind(AssertUnwindSafe(empty));
-                self.handover.wake();
+                self.handover.wake_surely();
                 process::exit_now(i32::from(!emptied.unwrap_or(false)))
             }
             Err(e) => {
@@ -183,9 +190,11 @@ impl Writer<'_> {
     fn end(&mut self) -> Result<(), StoreError> {
         if let Some(emptier) = self.emptier.take() {
             process::wait(emptier);
+            // However it has ended.
+            self.trust = Trust::Disk;
         }
         match self.log.take() {
-            Some(log) => log.finish(self.spool),
+            Some(log) => log.finish(self.spool, self.trust),
             None => Ok(()),
         }
     }
