@@ -31,7 +31,7 @@ impl Writer {
     /// had, children do without.
     pub(super) fn start(spool: &mut Spool) -> Option<Self> {
         let mut start = || {
-            let handover = spool.share_journal()?;
+            let handover = spool.share()?;
             let master = Pid::own();
             // What is typed at the terminal is for the master.
             let blocked = Blocked::all()?;

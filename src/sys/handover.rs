@@ -19,6 +19,8 @@ pub(crate) const PLACES: usize = 2_048;
 /// How many bytes a place has room for.
 pub(crate) const ROOM: usize = 8 * WORDS;
 const WORDS: usize = 126;
+/// How many words are for anything else.
+const WORDS_FOR_ALL: usize = 2;
 /// How many places a bell wakes, one by one: as many as a futex can tell apart.
 const RUNG: usize = 32;
 
@@ -49,6 +51,8 @@ struct Shared {
     left: [AtomicU64; PLACES / 64],
     /// A bit for each place: whether its process says that it is busy.
     busy: [AtomicU64; PLACES / 64],
+    /// For anything else that all agree upon.
+    words: [AtomicU64; WORDS_FOR_ALL],
     /// Counts how often they were rung.
     bells: [AtomicU32; PLACES / RUNG],
 }
@@ -105,6 +109,11 @@ impl Handover {
                 places: std::slice::from_raw_parts(first.as_ptr(), PLACES),
             }
         })
+    }
+
+    /// Words that are for anything else that all agree upon, 0 at first.
+    pub(crate) fn words(self) -> &'static [AtomicU64; WORDS_FOR_ALL] {
+        &self.all.words
     }
 
     /// Whether something can be left.

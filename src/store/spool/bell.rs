@@ -1,7 +1,7 @@
 //! Waking whoever watches a mailbox: a FIFO in the run directory, named as the mailbox.
 //!
-//! Whoever has stored a message opens the FIFO and writes a byte; where nobody watches there is none, or
-//! nobody has it open. A watcher that was killed leaves it behind, which harms nobody. (inotify(7) would do
+//! Whoever has stored a message opens the FIFO and writes a byte, unless nobody watches any mailbox; where nobody watches
+//! this one there is none, or nobody has it open. A watcher that was killed leaves it behind, which harms nobody. (inotify(7) would do
 //! without the help of the writer, but has 128 instances a user.)
 
 use std::fs::File;
@@ -9,6 +9,7 @@ use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
+use super::hints::Hints;
 use super::layout::Spool;
 use crate::name::Name;
 use crate::store::{Bell, StoreError};
@@ -25,6 +26,24 @@ pub(super) struct Fifo<'s> {
     dir: &'s Dir,
     name: Name,
     locked: Locked,
+    _watching: Watching<'s>,
+}
+
+/// One who watches, as long as this lives.
+#[derive(Debug)]
+struct Watching<'s>(&'s Hints);
+
+impl<'s> Watching<'s> {
+    fn begin(hints: &'s Hints) -> Self {
+        hints.watches(true);
+        Self(hints)
+    }
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        self.0.watches(false);
+    }
 }
 
 impl<'s> Fifo<'s> {
@@ -34,6 +53,7 @@ impl<'s> Fifo<'s> {
     /// [`StoreError::Busy`] while somebody else has it; those of the system.
     pub(super) fn open(spool: &'s Spool, name: &Name) -> Result<Self, StoreError> {
         let dir = &spool.run()?.watch;
+        let watching = Watching::begin(&spool.hints);
         let path = dir.path_of(name.as_str());
         let system = |e| StoreError::system("open", &path)(e);
         loop {
@@ -43,7 +63,12 @@ impl<'s> Fifo<'s> {
             // The watcher before us may have removed it while we waited.
             if file::facts(locked.file()).map_err(system)?.named {
                 let name = name.clone();
-                return Ok(Self { dir, name, locked });
+                return Ok(Self {
+                    dir,
+                    name,
+                    locked,
+                    _watching: watching,
+                });
             }
         }
     }
@@ -71,7 +96,7 @@ impl Bell for Fifo<'_> {
 
 /// Wakes whoever watches the mailbox of `name`.
 pub(super) fn ring(spool: &Spool, name: &Name) {
-    if let Ok(run) = spool.run() {
+    if let (true, Ok(run)) = (spool.hints.may_be_watched(), spool.run()) {
         run.watch.poke(name.as_str());
     }
 }

@@ -20,6 +20,7 @@ use std::path::Path;
 
 use arrayvec::ArrayString;
 
+use super::hints::Hints;
 use super::journal::{self, Journal, Settling};
 use super::kept::{self, Kept};
 use super::limits::Limits;
@@ -46,6 +47,7 @@ pub(crate) struct Spool {
     users: Dir,
     pub(super) quarantine: Dir,
     pub(super) journal: Journal,
+    pub(super) hints: Hints,
     run: Option<Run>,
     limits: Limits,
     /// Told of each request that fails for want of room.
@@ -166,6 +168,7 @@ impl Spool {
             users: sub("user")?,
             quarantine: sub("quarantine")?,
             journal: Journal::of(root)?,
+            hints: Hints::default(),
             run: None,
             limits,
             alarm: None,
@@ -239,13 +242,15 @@ impl Spool {
         dirs.iter().map(|dir| dir.as_fd().as_raw_fd()).collect()
     }
 
-    /// From now on there is to be somebody who writes the journal: a process that calls
-    /// [`write_journal`](Self::write_journal).
+    /// From now on there is memory that all share who are forked from this process, and there is to be somebody who writes
+    /// the journal: one of them, that calls [`write_journal`](Self::write_journal).
     ///
     /// # Errors
     /// Those of `mmap(2)`.
-    pub(crate) fn share_journal(&mut self) -> io::Result<Handover> {
-        self.journal.share()
+    pub(crate) fn share(&mut self) -> io::Result<Handover> {
+        let handover = self.journal.share()?;
+        self.hints.share(handover.words());
+        Ok(handover)
     }
 
     /// Writes the journal until it is asked to end. For one process that was forked from the one that opened the spool.

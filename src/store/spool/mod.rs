@@ -15,6 +15,7 @@ mod compact;
 mod dedup;
 mod end;
 mod fetch;
+mod hints;
 mod history;
 mod journal;
 mod kept;

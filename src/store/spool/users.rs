@@ -93,6 +93,7 @@ pub(super) fn claim(spool: &Spool, name: &Name, at: u64) -> Result<(), StoreErro
         return Ok(());
     }
     let claim = users.file_or_new(&place).map_err(write)?;
+    spool.hints.has_claimed();
     end_lease(spool, name)?;
     bell::ring(spool, name);
     file::write_at(&claim, encode(at).as_bytes(), 0)
@@ -128,11 +129,12 @@ fn is_whole(file: &std::fs::File) -> bool {
 /// Those of the system.
 pub(super) fn claimed(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
     let users = spool.user_dir();
-    let place = claim_place(name);
-    let found = users.file(&place);
-    Ok(found
-        .map_err(|e| StoreError::system("read", users.path_of(&place))(e))?
-        .is_some())
+    spool.hints.is_claimed(name, || {
+        let place = claim_place(name);
+        let found = users.file(&place);
+        let found = found.map_err(|e| StoreError::system("read", users.path_of(&place))(e))?;
+        Ok(found.is_some())
+    })
 }
 
 /// Ends a claim; `false` when there was none.
