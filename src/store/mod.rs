@@ -157,7 +157,7 @@ pub(crate) struct Trace {
     pub(crate) state: State,
 }
 
-/// Looking at mailboxes, for an operator. Changes nothing, and disturbs nobody.
+/// Looking at mailboxes, for an operator. Changes nothing that anybody sees, and disturbs nobody.
 pub(crate) trait Survey {
     /// The names of all mailboxes, sorted.
     ///

@@ -1,9 +1,9 @@
 //! The spool: mailboxes as append-only logs in a directory, guarded by lock files.
 //!
-//! Many processes work on it at once, and share nothing else. An append holds one of 4,096 lock files
-//! for microseconds (read the tail, one write) and waits for the disk outside of it, so that the file
-//! system commits many processes' messages together. A fetch holds a lock on the mailbox itself, the
-//! lease, so that two readers do not get the same messages.
+//! Many processes work on it at once. An append holds one of 4,096 lock files for microseconds (read the tail, one write)
+//! and waits for the disk outside of it: for its own mailbox, or, while many wait, for the journal that they share, which
+//! one process writes. A fetch holds a lock on the mailbox itself, the lease, so that two readers do not get the same
+//! messages.
 
 mod ack;
 mod append;

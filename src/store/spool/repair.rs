@@ -21,7 +21,7 @@ pub(super) struct Tail {
 }
 
 /// Cuts off what follows the last valid record of a mailbox that is `len` bytes long. What is cut off
-/// was accepted by nobody; it is kept in quarantine all the same, unless it is zeros. Bad bytes before
+/// was accepted by nobody, or the disk has failed; it is kept in quarantine all the same, unless it is zeros. Bad bytes before
 /// a valid record stay where they are, and readers pass over them. The stripe's lock must be held.
 ///
 /// # Errors
