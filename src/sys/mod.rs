@@ -12,6 +12,7 @@ pub(crate) mod clock;
 pub(crate) mod connect;
 pub(crate) mod dir;
 pub(crate) mod file;
+mod futex;
 pub(crate) mod handover;
 pub(crate) mod heap;
 pub(crate) mod lock;

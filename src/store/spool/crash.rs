@@ -5,24 +5,23 @@
 //! parts (by sectors of 512 bytes), in any order, with or without the file's new length; every name may be
 //! there or not. Each such state is laid out as a spool, and the store has to work with it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod disk;
+mod journaled;
+
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use self::disk::{Disk, Random, crash_states};
+use self::journaled::SEGMENT;
 use super::make::SpoolLock;
 use super::{Limits, Spool, journal};
 use crate::message::{Draft, MessageId, Trust};
 use crate::name::Name;
 use crate::store::{Care, Delivery, Mail, Survey};
 use crate::sys::tape::{self, Op};
-
-const SECTOR: usize = 512;
-/// With more writes than this pending at once, the states are drawn by chance.
-const EXHAUSTIVE: usize = 2;
-/// How many states are drawn then.
-const DRAWN: usize = 60;
 
 /// What somebody outside has seen happen.
 #[derive(Clone, Debug)]
@@ -42,20 +41,6 @@ struct Stage {
     _lock: SpoolLock,
     seen: Vec<Seen>,
     random: Random,
-}
-
-/// A small generator of numbers, so that a failure can be repeated by its seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        // Knuth's linear congruential generator, its upper half.
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).expect("31 bits") % n
-    }
 }
 
 fn n(text: &str) -> Name {
@@ -151,160 +136,6 @@ impl Stage {
         drop(lease);
         seen.into_iter().for_each(|seen| self.saw(seen));
     }
-}
-
-/// A disk: contents by inode, names by path. Directories are there from the beginning.
-#[derive(Clone, Debug, Default)]
-struct Disk {
-    contents: HashMap<u64, Vec<u8>>,
-    names: BTreeMap<PathBuf, u64>,
-}
-
-impl Disk {
-    /// The files that are below `path` now.
-    fn read(path: &Path) -> Self {
-        use std::os::unix::fs::MetadataExt;
-        let mut disk = Self::default();
-        for folder in ["mail", "quarantine", journal::NAME] {
-            let mut todo = vec![path.join(folder)];
-            while let Some(dir) = todo.pop() {
-                for entry in fs::read_dir(dir).expect("readable") {
-                    let path = entry.expect("an entry").path();
-                    if path.is_dir() {
-                        todo.push(path);
-                    } else {
-                        let number = fs::metadata(&path).expect("a file").ino();
-                        disk.contents
-                            .insert(number, fs::read(&path).expect("readable"));
-                        disk.names.insert(path, number);
-                    }
-                }
-            }
-        }
-        disk
-    }
-
-    fn apply(&mut self, op: &Op) {
-        match op {
-            Op::Create(path, number) => {
-                self.names.insert(path.clone(), *number);
-                self.contents.entry(*number).or_default();
-            }
-            Op::Write(number, offset, bytes) => self.write(*number, *offset, bytes, |_| true),
-            Op::Truncate(number, len) => {
-                let len = usize::try_from(*len).expect("small");
-                self.contents.entry(*number).or_default().resize(len, 0);
-            }
-            Op::Punch(number, from, to) => {
-                let content = self.contents.entry(*number).or_default();
-                let end = usize::try_from(*to).expect("small").min(content.len());
-                let from = usize::try_from(*from).expect("small").min(end);
-                content[from..end].fill(0);
-            }
-            Op::Rename(from, to) => {
-                if let Some(number) = self.names.remove(from) {
-                    self.names.insert(to.clone(), number);
-                }
-            }
-            Op::Remove(path) => drop(self.names.remove(path)),
-            Op::Sync(_) | Op::SyncDir(_) | Op::Note(_) => {}
-        }
-    }
-
-    /// Writes those sectors that `pick` chooses; the file is as long as if all were written.
-    fn write(&mut self, number: u64, offset: u64, bytes: &[u8], pick: impl Fn(usize) -> bool) {
-        let content = self.contents.entry(number).or_default();
-        let offset = usize::try_from(offset).expect("small");
-        if content.len() < offset + bytes.len() {
-            content.resize(offset + bytes.len(), 0);
-        }
-        for (at, byte) in bytes.iter().enumerate() {
-            if pick((offset + at) / SECTOR) {
-                content[offset + at] = *byte;
-            }
-        }
-    }
-
-    /// One of the ways in which a pending operation may have reached the disk.
-    fn apply_in_part(&mut self, op: &Op, way: usize) {
-        let Op::Write(number, offset, bytes) = op else {
-            if way > 0 {
-                self.apply(op);
-            }
-            return;
-        };
-        let first = usize::try_from(*offset).expect("small") / SECTOR;
-        let last = (usize::try_from(*offset).expect("small") + bytes.len()).div_ceil(SECTOR);
-        let middle = (first + last) / 2;
-        match way {
-            0 => {}
-            1 => self.apply(op),
-            2 => self.write(*number, *offset, bytes, |_| false),
-            3 => self.write(*number, *offset, bytes, |sector| sector < middle),
-            4 => self.write(*number, *offset, bytes, |sector| sector >= middle),
-            5 => self.write(*number, *offset, bytes, |sector| sector != first),
-            6 => self.write(*number, *offset, bytes, |sector| sector + 1 != last),
-            _ => self.write(*number, *offset, bytes, |sector| sector % 2 == 0),
-        }
-    }
-
-    /// Lays the disk out as files.
-    fn lay_out(&self, path: &Path) {
-        let wanted: HashSet<&PathBuf> = self.names.keys().collect();
-        for old in Self::read(path)
-            .names
-            .keys()
-            .filter(|old| !wanted.contains(old))
-        {
-            fs::remove_file(old).expect("removed");
-        }
-        for (path, number) in &self.names {
-            let content = self
-                .contents
-                .get(number)
-                .map(Vec::as_slice)
-                .unwrap_or_default();
-            // A file of its own, as after a boot: nobody has it open, nobody has locked it.
-            if path.exists() {
-                fs::remove_file(path).expect("removed");
-            }
-            fs::write(path, content).expect("written");
-        }
-    }
-}
-
-fn ways(op: &Op) -> usize {
-    if matches!(op, Op::Write(..)) { 8 } else { 2 }
-}
-
-/// All states in which `durable` may be found when `pending` were under way.
-fn crash_states(durable: &Disk, pending: &[&Op], random: &mut Random) -> Vec<Disk> {
-    let state = |choices: &[usize]| {
-        let mut disk = durable.clone();
-        for (op, way) in pending.iter().zip(choices) {
-            disk.apply_in_part(op, *way);
-        }
-        disk
-    };
-    let total: usize = pending.iter().map(|op| ways(op)).product();
-    if pending.len() <= EXHAUSTIVE + 1 && total <= 128 {
-        return (0..total)
-            .map(|mut index| {
-                let mut choices = Vec::new();
-                for op in pending {
-                    choices.push(index % ways(op));
-                    index /= ways(op);
-                }
-                state(&choices)
-            })
-            .collect();
-    }
-    let mut drawn: Vec<Disk> = [0, 1].map(|way| state(&vec![way; pending.len()])).into();
-    for _ in 0..DRAWN {
-        let choices: Vec<_> = pending.iter().map(|op| random.below(ways(op))).collect();
-        drawn.push(state(&choices));
-    }
-    drawn
 }
 
 /// Goes through every crash state after every operation; how many there were. Operations that `ignored`
@@ -543,80 +374,6 @@ fn every_crash_state_of_a_repair_keeps_the_promises() {
     let (before, ops) = repairs(&mut stage);
     let states = try_all(&mut stage, &before, &ops, |_| false).expect("the promises hold");
     report("a repair", states);
-}
-
-/// A few messages fill a segment.
-const SEGMENT: u64 = 4_096;
-
-/// Sends and reads, while each message that can be is durable in the journal alone at first.
-fn life_with_a_journal(stage: &mut Stage) -> (Disk, Vec<Op>) {
-    stage.spool.journal.set_alone(Some(SEGMENT));
-    let before = Disk::read(&stage.path);
-    tape::start();
-    // The first makes the mailbox, and is no matter of the journal.
-    stage.store(&[("bob", 1, 10)]);
-    stage.store(&[("bob", 2, 10)]);
-    stage.store(&[("carol", 3, 10)]);
-    stage.store(&[("bob", 4, 700)]);
-    stage.store(&[("carol", 5, 10)]);
-    // Too long, and to several: those sync.
-    stage.store(&[("bob", 6, 9_000)]);
-    stage.store(&[("bob", 7, 10)]);
-    stage.store(&[("bob", 8, 10), ("carol", 9, 10)]);
-    stage.store(&[("carol", 10, 600)]);
-    stage.fetch("bob", true);
-    let mut emptied = 0;
-    for id in 11..24 {
-        stage.store(&[(["bob", "carol"][usize::from(id) % 2], id, 500)]);
-        // While a segment is emptied, the other is filled, and may be full.
-        if id % 4 == 0 {
-            emptied += usize::from(stage.spool.journal.empty_alone(&stage.spool));
-        }
-    }
-    assert!(emptied >= 2, "both were: {emptied}");
-    stage.fetch("carol", true);
-    stage.store(&[("carol", 24, 10)]);
-    // What was acknowledged is given back.
-    stage.store(&[("carol", 25, 20_000)]);
-    stage.fetch("carol", true);
-    stage.store(&[("carol", 26, 10)]);
-    let ops = tape::take();
-    stage.spool.journal.set_alone(None);
-    (before, ops)
-}
-
-fn segments(disk: &Disk) -> Vec<u64> {
-    let is_segment = |(path, _): &(&PathBuf, &u64)| {
-        path.parent().and_then(Path::file_name) == Some(journal::NAME.as_ref())
-    };
-    let numbers = disk.names.iter().filter(is_segment);
-    numbers.map(|(_, number)| *number).collect()
-}
-
-#[test]
-fn every_crash_state_of_a_life_with_a_journal_keeps_the_promises() {
-    let mut stage = Stage::new(4);
-    let (before, ops) = life_with_a_journal(&mut stage);
-    let journal = segments(&before);
-    assert_eq!(journal.len(), 2);
-    let waits = |op: &&Op| matches!(op, Op::Sync(number) if journal.contains(number));
-    assert!(ops.iter().filter(waits).count() >= 15, "it was used");
-    let states = try_all(&mut stage, &before, &ops, |_| false).expect("the promises hold");
-    report("a life with a journal", states);
-}
-
-/// The negative controls: a journal that is not waited for, or emptied before the mailboxes are on the disk, is found out.
-#[test]
-fn a_journal_that_does_not_sync_is_found_out() {
-    for of_the_journal in [true, false] {
-        let mut stage = Stage::new(5);
-        let (before, ops) = life_with_a_journal(&mut stage);
-        let journal = segments(&before);
-        let skip =
-            |op: &Op| matches!(op, Op::Sync(number) if journal.contains(number) == of_the_journal);
-        let broken = try_all(&mut stage, &before, &ops, skip).expect_err("broken");
-        assert!(broken.contains("is lost"), "{of_the_journal}: {broken}");
-    }
 }
 
 /// The negative controls: a store that skips a sync is found out.

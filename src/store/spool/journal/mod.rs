@@ -287,7 +287,7 @@ pub(super) fn is_left(spool: &Spool) -> Result<bool, StoreError> {
     };
     for name in segments::NAMES {
         let read = || match dir.file(name)? {
-            Some(file) => segments::read(&file).map(|found| found.is_some()),
+            Some(file) => segments::is_used(&file),
             None => Ok(false),
         };
         if read().map_err(StoreError::system("read", dir.path_of(name)))? {

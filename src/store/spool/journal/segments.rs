@@ -238,16 +238,22 @@ fn header(run: u32) -> Vec<u8> {
     header
 }
 
+/// Whether something is in a segment.
+///
+/// # Errors
+/// Those of `pread(2)`.
+pub(super) fn is_used(segment: &File) -> io::Result<bool> {
+    let mut header = [0; HEADER];
+    let n = file::read_at(segment, &mut header, 0)?;
+    Ok(n == HEADER && header[..4] == MAGIC && checksum(&header[8..12], 0, 0) == u32_at(&header, 4))
+}
+
 /// What is in a segment, all of it; `None` when nothing is.
 ///
 /// # Errors
 /// Those of `pread(2)`.
 pub(super) fn read(segment: &File) -> io::Result<Option<Vec<u8>>> {
-    let mut header = [0; HEADER];
-    let n = file::read_at(segment, &mut header, 0)?;
-    let valid =
-        n == HEADER && header[..4] == MAGIC && checksum(&header[8..12], 0, 0) == u32_at(&header, 4);
-    if !valid {
+    if !is_used(segment)? {
         return Ok(None);
     }
     let len = usize::try_from(file::facts(segment)?.len).unwrap_or(0);
@@ -314,132 +320,4 @@ fn u32_len(len: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Room for a few batches.
-    const LEN: u64 = 4_096;
-
-    fn written(log: &mut Log, entries: &[&[u8]]) -> bool {
-        let mut batch = Batch::default();
-        for entry in entries {
-            batch.push(entry);
-        }
-        let has_room = log.has_room(&batch);
-        if has_room {
-            log.write(&mut batch).expect("written");
-        }
-        has_room
-    }
-
-    fn in_segment(file: &File) -> Vec<Vec<u8>> {
-        let mut all = Vec::new();
-        if let Some(bytes) = read(file).expect("readable") {
-            assert!(!entries(&bytes, |entry| all.push(entry.to_vec())));
-        }
-        all
-    }
-
-    #[test]
-    fn one_that_is_not_whole_before_others_is_damage_and_costs_itself_alone() {
-        let (temp, mut log) = log();
-        assert!(written(&mut log, &[b"first"]));
-        let at = usize::try_from(log.at).expect("small");
-        assert!(written(&mut log, &[b"second"]));
-        assert!(written(&mut log, &[b"third", b"fourth"]));
-        let path = temp.path().join("0");
-        let mut bytes = std::fs::read(&path).expect("readable");
-        bytes[at + 20] ^= 1;
-        let mut all = Vec::new();
-        assert!(
-            entries(&bytes, |entry| all.push(entry.to_vec())),
-            "it is damaged"
-        );
-        assert_eq!(all, [&b"first"[..], b"third", b"fourth"]);
-    }
-
-    fn log() -> (tempfile::TempDir, Log) {
-        let temp = tempfile::tempdir().expect("a directory");
-        let dir = Dir::open(temp.path()).expect("opened");
-        let log = Log::open(&dir, LEN).expect("made");
-        (temp, log)
-    }
-
-    #[test]
-    fn what_was_written_is_read_in_its_order() {
-        let (_temp, mut log) = log();
-        assert_eq!(in_segment(log.segments[0].file()), Vec::<Vec<u8>>::new());
-        assert!(written(&mut log, &[b"one", b"2", &[0; 9]]));
-        assert!(written(&mut log, &[b"four"]));
-        let expected: [&[u8]; 4] = [b"one", b"2", &[0; 9], b"four"];
-        assert_eq!(in_segment(log.segments[0].file()), expected);
-        assert!(log.any_used());
-        assert_eq!(log.full(), None, "it is filled still");
-    }
-
-    #[test]
-    fn segments_are_filled_in_turn_and_wait_until_they_are_emptied() {
-        let (_temp, mut log) = log();
-        let entry = [7; 900];
-        let fill = |log: &mut Log| {
-            let mut n = 0;
-            while written(log, &[&entry]) {
-                n += 1;
-            }
-            n
-        };
-        assert_eq!(fill(&mut log), 3);
-        assert!(log.turn().expect("turned"));
-        assert_eq!(log.full(), Some(0));
-        assert_eq!(fill(&mut log), 3);
-        assert!(!log.turn().expect("not turned"), "both are full");
-        assert_eq!(in_segment(log.segments[0].file()).len(), 3);
-        log.emptied(0);
-        assert!(log.turn().expect("turned"));
-        assert!(written(&mut log, &[b"new"]));
-        // What the filling before has left behind it does not count.
-        assert_eq!(in_segment(log.segments[0].file()), [b"new"]);
-        assert_eq!(in_segment(log.segments[1].file()).len(), 3);
-        clear(log.segments[1].file()).expect("cleared");
-        assert_eq!(in_segment(log.segments[1].file()).len(), 0);
-    }
-
-    #[test]
-    fn a_batch_that_is_not_whole_was_the_last_and_none() {
-        let (temp, mut log) = log();
-        assert!(written(&mut log, &[b"first"]));
-        let from = usize::try_from(log.at).expect("small");
-        assert!(written(&mut log, &[b"second", b"third"]));
-        let to = usize::try_from(log.at).expect("small");
-        let path = temp.path().join("0");
-        let whole = std::fs::read(&path).expect("readable");
-        for bit in from * 8..to * 8 {
-            let mut torn = whole.clone();
-            torn[bit / 8] ^= 1 << (bit % 8);
-            std::fs::write(&path, torn).expect("written");
-            let file = File::open(&path).expect("there");
-            assert_eq!(in_segment(&file), [b"first"], "bit {bit}");
-        }
-        // Without its header nothing of it counts.
-        for bit in (0..12 * 8).step_by(3) {
-            let mut torn = whole.clone();
-            torn[bit / 8] ^= 1 << (bit % 8);
-            std::fs::write(&path, torn).expect("written");
-            let file = File::open(&path).expect("there");
-            assert_eq!(in_segment(&file), Vec::<Vec<u8>>::new(), "bit {bit}");
-        }
-        for len in [0, 1, 511, 512, from, to - 1] {
-            std::fs::write(&path, &whole[..len]).expect("written");
-            let file = File::open(&path).expect("there");
-            assert!(in_segment(&file).len() <= 1, "{len} bytes");
-        }
-    }
-
-    #[test]
-    fn a_segment_has_one_writer() {
-        let (temp, _log) = log();
-        let file = File::open(temp.path().join("0")).expect("there");
-        let error = own(file, Duration::from_millis(1)).expect_err("taken");
-        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
-    }
-}
+mod tests;

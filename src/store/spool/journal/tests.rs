@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -333,4 +334,26 @@ fn a_mailbox_that_the_disk_has_failed_gets_what_the_journal_has_and_stays_read_o
         .expect("there")
         .permissions();
     assert_eq!(after.mode() & 0o777, 0o400);
+}
+
+/// The next daemon has begun, and is not done: what it has not settled yet would be missed.
+#[test]
+fn whoever_looks_at_a_spool_waits_for_whoever_settles_its_journal() {
+    let stage = Stage::new();
+    let synced = stage.bytes();
+    stage.store("second");
+    stage.set_bytes(&synced);
+    stage.spool.journal.set_alone(None);
+    let right = Settling::begin(stage.spool.journal.dir().expect("there")).expect("free");
+    let path = stage.dir.path().join("spool");
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || tell.send(Spool::look_at(&path).map(|_| ())));
+        let early = told.recv_timeout(Duration::from_millis(100));
+        assert!(early.is_err(), "it waits");
+        recover(&stage.spool, &right).expect("recovered");
+        drop(right);
+        told.recv().expect("told").expect("looked at");
+    });
+    assert_eq!(stage.waiting(), ["first", "second"]);
 }

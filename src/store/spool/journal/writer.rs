@@ -15,6 +15,8 @@ use crate::sys::process::{self, End, Pid, Side};
 
 /// After so long a time without anything to do it empties the journal, so that little has to be done after a crash.
 const QUIET: Duration = Duration::from_secs(1);
+/// How often it looks whether a segment is empty by now, when it has nothing else to do.
+const SHORT: Duration = Duration::from_millis(10);
 /// How much of the disk must be free beside what the limits ask for, so that there is a journal: many times its size.
 const ROOM: u64 = 16 * SEGMENT;
 
@@ -105,9 +107,13 @@ impl Writer<'_> {
     /// as full, and there may be room again where there was none.
     fn rest(&mut self) -> Result<(), StoreError> {
         let is_used = self.log.as_ref().is_some_and(Log::any_used);
-        let later = is_used || self.handover.is_paused();
-        let quiet = self.handover.sleep(later.then_some(QUIET));
-        if !quiet {
+        let limit = match self.emptier {
+            Some(_) => Some(SHORT),
+            None if is_used || self.handover.is_paused() => Some(QUIET),
+            None => None,
+        };
+        let quiet = self.handover.sleep(limit);
+        if self.emptier.is_some() || !quiet {
             return Ok(());
         }
         self.handover.go_on();
@@ -176,7 +182,6 @@ impl Writer<'_> {
                     None => false,
                 };
                 let emptied = panic::catch_unwind(AssertUnwindSafe(empty));
-                self.handover.wake_surely();
                 process::exit_now(i32::from(!emptied.unwrap_or(false)))
             }
             Err(e) => {

@@ -1,0 +1,182 @@
+//! The simulated disk itself: what is on it, and what a power cut may leave of what is on its way there.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::super::journal;
+use crate::sys::tape::Op;
+
+const SECTOR: usize = 512;
+/// With more writes than this pending at once, the states are drawn by chance.
+const EXHAUSTIVE: usize = 2;
+/// How many states are drawn then.
+const DRAWN: usize = 60;
+
+/// A small generator of numbers, so that a failure can be repeated by its seed.
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn below(&mut self, n: usize) -> usize {
+        // Knuth's linear congruential generator, its upper half.
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).expect("31 bits") % n
+    }
+}
+
+/// A disk: contents by inode, names by path. Directories are there from the beginning.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disk {
+    pub(super) contents: HashMap<u64, Vec<u8>>,
+    pub(super) names: BTreeMap<PathBuf, u64>,
+}
+
+impl Disk {
+    /// The files that are below `path` now.
+    pub(super) fn read(path: &Path) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        let mut disk = Self::default();
+        for folder in ["mail", "quarantine", journal::NAME] {
+            let mut todo = vec![path.join(folder)];
+            while let Some(dir) = todo.pop() {
+                for entry in fs::read_dir(dir).expect("readable") {
+                    let path = entry.expect("an entry").path();
+                    if path.is_dir() {
+                        todo.push(path);
+                    } else {
+                        let number = fs::metadata(&path).expect("a file").ino();
+                        disk.contents
+                            .insert(number, fs::read(&path).expect("readable"));
+                        disk.names.insert(path, number);
+                    }
+                }
+            }
+        }
+        disk
+    }
+
+    pub(super) fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Create(path, number) => {
+                self.names.insert(path.clone(), *number);
+                self.contents.entry(*number).or_default();
+            }
+            Op::Write(number, offset, bytes) => self.write(*number, *offset, bytes, |_| true),
+            Op::Truncate(number, len) => {
+                let len = usize::try_from(*len).expect("small");
+                self.contents.entry(*number).or_default().resize(len, 0);
+            }
+            Op::Punch(number, from, to) => {
+                let content = self.contents.entry(*number).or_default();
+                let end = usize::try_from(*to).expect("small").min(content.len());
+                let from = usize::try_from(*from).expect("small").min(end);
+                content[from..end].fill(0);
+            }
+            Op::Rename(from, to) => {
+                if let Some(number) = self.names.remove(from) {
+                    self.names.insert(to.clone(), number);
+                }
+            }
+            Op::Remove(path) => drop(self.names.remove(path)),
+            Op::Sync(_) | Op::SyncDir(_) | Op::Note(_) => {}
+        }
+    }
+
+    /// Writes those sectors that `pick` chooses; the file is as long as if all were written.
+    fn write(&mut self, number: u64, offset: u64, bytes: &[u8], pick: impl Fn(usize) -> bool) {
+        let content = self.contents.entry(number).or_default();
+        let offset = usize::try_from(offset).expect("small");
+        if content.len() < offset + bytes.len() {
+            content.resize(offset + bytes.len(), 0);
+        }
+        for (at, byte) in bytes.iter().enumerate() {
+            if pick((offset + at) / SECTOR) {
+                content[offset + at] = *byte;
+            }
+        }
+    }
+
+    /// One of the ways in which a pending operation may have reached the disk.
+    fn apply_in_part(&mut self, op: &Op, way: usize) {
+        let Op::Write(number, offset, bytes) = op else {
+            if way > 0 {
+                self.apply(op);
+            }
+            return;
+        };
+        let first = usize::try_from(*offset).expect("small") / SECTOR;
+        let last = (usize::try_from(*offset).expect("small") + bytes.len()).div_ceil(SECTOR);
+        let middle = (first + last) / 2;
+        match way {
+            0 => {}
+            1 => self.apply(op),
+            2 => self.write(*number, *offset, bytes, |_| false),
+            3 => self.write(*number, *offset, bytes, |sector| sector < middle),
+            4 => self.write(*number, *offset, bytes, |sector| sector >= middle),
+            5 => self.write(*number, *offset, bytes, |sector| sector != first),
+            6 => self.write(*number, *offset, bytes, |sector| sector + 1 != last),
+            _ => self.write(*number, *offset, bytes, |sector| sector % 2 == 0),
+        }
+    }
+
+    /// Lays the disk out as files.
+    pub(super) fn lay_out(&self, path: &Path) {
+        let wanted: HashSet<&PathBuf> = self.names.keys().collect();
+        for old in Self::read(path)
+            .names
+            .keys()
+            .filter(|old| !wanted.contains(old))
+        {
+            fs::remove_file(old).expect("removed");
+        }
+        for (path, number) in &self.names {
+            let content = self
+                .contents
+                .get(number)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            // A file of its own, as after a boot: nobody has it open, nobody has locked it.
+            if path.exists() {
+                fs::remove_file(path).expect("removed");
+            }
+            fs::write(path, content).expect("written");
+        }
+    }
+}
+
+fn ways(op: &Op) -> usize {
+    if matches!(op, Op::Write(..)) { 8 } else { 2 }
+}
+
+/// All states in which `durable` may be found when `pending` were under way.
+pub(super) fn crash_states(durable: &Disk, pending: &[&Op], random: &mut Random) -> Vec<Disk> {
+    let state = |choices: &[usize]| {
+        let mut disk = durable.clone();
+        for (op, way) in pending.iter().zip(choices) {
+            disk.apply_in_part(op, *way);
+        }
+        disk
+    };
+    let total: usize = pending.iter().map(|op| ways(op)).product();
+    if pending.len() <= EXHAUSTIVE + 1 && total <= 128 {
+        return (0..total)
+            .map(|mut index| {
+                let mut choices = Vec::new();
+                for op in pending {
+                    choices.push(index % ways(op));
+                    index /= ways(op);
+                }
+                state(&choices)
+            })
+            .collect();
+    }
+    let mut drawn: Vec<Disk> = [0, 1].map(|way| state(&vec![way; pending.len()])).into();
+    for _ in 0..DRAWN {
+        let choices: Vec<_> = pending.iter().map(|op| random.below(ways(op))).collect();
+        drawn.push(state(&choices));
+    }
+    drawn
+}
