@@ -90,23 +90,27 @@ fn is_left(spool: &Path) -> bool {
 }
 
 fn exported(spool: &Path) -> Vec<String> {
+    exported_and_said(spool).0
+}
+
+/// What is in the spool, and what droplinectl has told of it.
+fn exported_and_said(spool: &Path) -> (Vec<String>, String) {
     let output = program("droplinectl")
         .arg("--spool")
         .arg(spool)
         .arg("export")
         .output()
         .expect("run");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
     let text = String::from_utf8(output.stdout).expect("text");
     let body = |line: &str| {
         let rest = line.split_once("\"body\":\"")?.1;
         Some(rest.split_once('"')?.0.to_owned())
     };
-    text.lines()
-        .filter_map(body)
-        .filter(|body| body.starts_with('s'))
-        .collect()
+    let bodies = text.lines().filter_map(body);
+    let sent = bodies.filter(|body| body.starts_with('s'));
+    (sent.collect(), said)
 }
 
 fn kill(pid: &str) {
@@ -125,7 +129,7 @@ fn many_sessions_share_it_and_it_is_empty_at_the_end() {
     let accepted = Accepted::default();
     accepted.send_beside(&daemon, || {
         accepted.more(200);
-        assert!(is_left(&daemon.spool()), "it is used");
+        wait_until("it is used", || is_left(&daemon.spool()));
     });
     // Whoever reads is shown all at once, and a daemon that has nothing to do empties it.
     wait_until("it is emptied", || !is_left(&daemon.spool()));
@@ -146,6 +150,7 @@ fn cut_off(accepted: &Accepted) -> tempfile::TempDir {
     let daemon = Daemon::start();
     daemon.store("bob", "al", "the first makes the mailbox");
     accepted.send_beside(&daemon, || {
+        wait_until("it is used", || is_left(&daemon.spool()));
         accepted.more(300);
         let group = Pid::from_raw(i32::try_from(daemon.pid()).expect("a pid"));
         killpg(group, Signal::SIGKILL).expect("killed");
@@ -214,7 +219,12 @@ fn whoever_looks_at_the_spool_first_finds_it_all() {
     let accepted = Accepted::default();
     let dir = cut_off(&accepted);
     let spool = dir.path().join("spool");
-    accepted.are_all_in(&exported(&spool));
+    let (found, said) = exported_and_said(&spool);
+    accepted.are_all_in(&found);
+    assert!(
+        said.contains("were not in their mailboxes: now they are"),
+        "{said}"
+    );
     assert!(!is_left(&spool));
     // Now there is nothing to do for the daemon.
     let daemon = Daemon::in_dir(dir, "", &[]);
@@ -244,7 +254,7 @@ fn when_its_writer_is_killed_each_syncs_by_itself() {
     daemon.store("bob", "al", "the first makes the mailbox");
     let accepted = Accepted::default();
     accepted.send_beside(&daemon, || {
-        accepted.more(100);
+        wait_until("it is used", || is_left(&daemon.spool()));
         let writer = daemon.writer().expect("it runs");
         kill(&writer);
         daemon.logged("the writer of the journal (process");
@@ -270,7 +280,7 @@ fn when_the_disk_fails_under_it_nothing_is_lost() {
         daemon.store("bob", "al", "the first makes the mailbox");
         let accepted = Accepted::default();
         let attached = accepted.send_beside(&daemon, || {
-            accepted.more(100);
+            wait_until("it is used", || is_left(&daemon.spool()));
             let writer = daemon.writer().expect("it runs");
             let inject = format!("inject={call}:error=EIO");
             let trace = format!("trace={call}");
@@ -310,8 +320,10 @@ fn a_journal_of_nonsense_costs_nothing() {
         let daemon = Daemon::in_dir(dir, "", &[]);
         daemon.store("bob", "al", "hi");
         let accepted = Accepted::default();
-        accepted.send_beside(&daemon, || accepted.more(100));
-        assert!(is_left(&daemon.spool()), "it is used");
+        accepted.send_beside(&daemon, || {
+            accepted.more(100);
+            wait_until("it is used", || is_left(&daemon.spool()));
+        });
         let found = Session::of(&daemon, "bob").read_all();
         let found: Vec<_> = found.into_iter().map(|(_, body)| body).collect();
         accepted.are_all_in(&found);

@@ -87,6 +87,9 @@ pub fn main() -> ExitCode {
                 .map_or(ExitCode::from(exit::CANNOT_WRITE), |()| status.into());
         }
     };
+    if log::set_logger(&Told).is_ok() {
+        log::set_max_level(log::LevelFilter::Info);
+    }
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -94,6 +97,23 @@ pub fn main() -> ExitCode {
             failure.exit_status().into()
         }
     }
+}
+
+/// What the store has to tell, as in the daemon's log.
+struct Told;
+
+impl log::Log for Told {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Info
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            say(&format!("droplinectl: {}", record.args()));
+        }
+    }
+
+    fn flush(&self) {}
 }
 
 /// Says something to the operator, on standard error. Where that is closed, nobody listens.
