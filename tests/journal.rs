@@ -158,14 +158,20 @@ fn cut_off(accepted: &Accepted) -> tempfile::TempDir {
     let dir = daemon.kill();
     let spool = dir.path().join("spool");
     let mut mailbox = fs::read(spool.join(BOB)).expect("there");
-    let mut taken = 0;
+    let (mut taken, mut batches) = (0, 0);
     for segment in [segment(&spool, 0), segment(&spool, 1)] {
-        for (offset, len) in in_segment(&fs::read(segment).expect("there")) {
+        let bytes = fs::read(segment).expect("there");
+        batches += memchr::memmem::find_iter(&bytes, b"DlB\x01").count();
+        for (offset, len) in in_segment(&bytes) {
             mailbox[offset..offset + len].fill(0);
             taken += 1;
         }
     }
     assert!(taken > 100, "{taken}");
+    assert!(
+        taken >= 2 * batches,
+        "{taken} in {batches}: one wait is for several"
+    );
     fs::write(spool.join(BOB), mailbox).expect("written");
     dir
 }
