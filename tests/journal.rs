@@ -113,9 +113,8 @@ fn exported_and_said(spool: &Path) -> (Vec<String>, String) {
     (sent.collect(), said)
 }
 
-fn kill(pid: &str) {
-    let killed = Command::new("kill").args(["-KILL", pid]).status();
-    assert!(killed.expect("kill").success());
+fn kill_with(pid: Pid, signal: Signal) {
+    nix::sys::signal::kill(pid, signal).expect("signalled");
 }
 
 #[test]
@@ -262,7 +261,8 @@ fn when_its_writer_is_killed_each_syncs_by_itself() {
     accepted.send_beside(&daemon, || {
         wait_until("it is used", || is_left(&daemon.spool()));
         let writer = daemon.writer().expect("it runs");
-        kill(&writer);
+        let pid = Pid::from_raw(writer.parse().expect("a number"));
+        kill_with(pid, Signal::SIGKILL);
         daemon.logged("the writer of the journal (process");
         accepted.more(200);
         assert_eq!(daemon.writer(), None);
@@ -273,6 +273,32 @@ fn when_its_writer_is_killed_each_syncs_by_itself() {
     let daemon = Daemon::in_dir(dir, "", &[]);
     assert!(daemon.writer().is_some());
     accepted.are_all_in(&exported(&daemon.spool()));
+}
+
+#[test]
+fn while_its_writer_hangs_each_waits_once_and_then_syncs_by_itself() {
+    let daemon = Daemon::start();
+    daemon.store("bob", "al", "the first makes the mailbox");
+    let accepted = Accepted::default();
+    accepted.send_beside(&daemon, || {
+        wait_until("it is used", || is_left(&daemon.spool()));
+        let writer = daemon.writer().expect("it runs");
+        let writer = Pid::from_raw(writer.parse().expect("a number"));
+        kill_with(writer, Signal::SIGSTOP);
+        // Each has at most one message in it; then they go on without it.
+        accepted.more(20 * SESSIONS);
+        kill_with(writer, Signal::SIGCONT);
+        let before = fs::metadata(segment(&daemon.spool(), 0)).expect("there");
+        wait_until("it is used again", || {
+            accepted.more(1);
+            let now = fs::metadata(segment(&daemon.spool(), 0)).expect("there");
+            let other = fs::metadata(segment(&daemon.spool(), 1)).expect("there");
+            let before = before.modified().expect("known");
+            now.modified().expect("known") > before || other.modified().expect("known") > before
+        });
+    });
+    let dir = daemon.kill_family();
+    accepted.are_all_in(&exported(&dir.path().join("spool")));
 }
 
 #[test]

@@ -235,7 +235,7 @@ impl Handover {
         self.wake_surely();
     }
 
-    /// For the one: nothing can be left until it goes on.
+    /// For the one, or whoever has waited for it for too long: nothing can be left until it goes on.
     pub(crate) fn pause(self) {
         self.turn(OPEN, PAUSED);
     }

@@ -153,10 +153,15 @@ impl Journal {
         if left.place == NOWHERE {
             return true;
         }
-        let answer = self
-            .handover
-            .map(|handover| handover.wait_for(left.place, left.number, PATIENCE));
-        answer == Some(Answer::Done)
+        let Some(handover) = self.handover else {
+            return false;
+        };
+        let kept = handover.wait_for(left.place, left.number, PATIENCE) == Answer::Done;
+        if !kept {
+            // If it does not answer, nobody else has to find that out. Once it does, it goes on by itself.
+            handover.pause();
+        }
+        kept
     }
 
     /// That of the directory.
