@@ -39,7 +39,7 @@ impl Store {
     /// # Errors
     /// When there is none.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        Ok(Self(Spool::look_at(path)?))
+        Ok(Self(Spool::look_at(path)?.0))
     }
 
     /// Appends `count` messages of this body to a mailbox as one batch, durably.

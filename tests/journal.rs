@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::support::ledger::End;
+use crate::support::mount::Mount;
 use crate::support::session::Session;
 use crate::support::{Daemon, program, skip, trace, wait_until};
 
@@ -235,6 +236,62 @@ fn whoever_looks_at_the_spool_first_finds_it_all() {
     let daemon = Daemon::in_dir(dir, "", &[]);
     daemon.store("bob", "al", "it goes on");
     assert!(!daemon.log().contains("the journal"), "{}", daemon.log());
+}
+
+#[test]
+fn a_journal_whose_header_is_damaged_is_read_all_the_same() {
+    let accepted = Accepted::default();
+    let dir = cut_off(&accepted);
+    let spool = dir.path().join("spool");
+    for number in 0..2 {
+        let mut bytes = fs::read(segment(&spool, number)).expect("there");
+        if bytes[0] != 0 {
+            bytes[5] ^= 1;
+        }
+        fs::write(segment(&spool, number), bytes).expect("written");
+    }
+    let daemon = Daemon::in_dir(dir, "", &[]);
+    daemon.logged("is damaged: some of what was accepted may be lost");
+    accepted.are_all_in(&exported(&daemon.spool()));
+    let kept = fs::read_dir(daemon.spool().join("quarantine")).expect("there");
+    assert!(kept.count() > 0, "the whole of it is kept");
+}
+
+#[test]
+fn where_nothing_can_be_written_what_is_printed_is_not_said_to_be_all() {
+    let Some(mount) = Mount::ext4("a journal on a read-only file system") else {
+        return;
+    };
+    let spool = mount.path().join("spool");
+    let accepted = Accepted::default();
+    let dir = tempfile::tempdir().expect("a directory");
+    let daemon = Daemon::with_spool(dir, &spool, "min_free_bytes = 0\nmin_free_inodes = 0", &[]);
+    daemon.store("bob", "al", "the first makes the mailbox");
+    accepted.send_beside(&daemon, || {
+        wait_until("it is used", || is_left(&spool));
+        let group = Pid::from_raw(i32::try_from(daemon.pid()).expect("a pid"));
+        killpg(group, Signal::SIGKILL).expect("killed");
+    });
+    drop(daemon.kill());
+    wait_until("it is unmounted", || mount.unmount());
+    assert!(mount.mount(&["-o", "loop,ro"], &mount.image()));
+    for command in ["queue", "export", "check"] {
+        let output = program("droplinectl")
+            .arg("--spool")
+            .arg(&spool)
+            .arg(command)
+            .output();
+        let output = output.expect("run");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command}: {said}");
+        assert!(
+            said.contains("this is not all: ") && said.contains("read-only"),
+            "{command}: {said}"
+        );
+    }
+    wait_until("it is unmounted", || mount.unmount());
+    assert!(mount.mount(&["-o", "loop"], &mount.image()));
+    accepted.are_all_in(&exported(&spool));
 }
 
 #[test]

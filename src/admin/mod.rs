@@ -14,6 +14,7 @@ mod queue;
 mod time;
 mod users;
 
+use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -57,6 +58,9 @@ enum Failure {
     Config(#[from] ConfigError),
     #[error("cannot become the owner of {0}, to whom all in it must belong: {1}")]
     Owner(PathBuf, io::Error),
+    /// There is more than was printed.
+    #[error("this is not all: {0}")]
+    Missing(StoreError),
     /// Each finding has a line of its own.
     #[error("{} finding{}", .0, if *.0 == 1 { "" } else { "s" })]
     Findings(usize),
@@ -70,7 +74,7 @@ impl Failure {
             Self::NoMailbox(_) | Self::NotClaimed(_) => exit::NO_USER,
             Self::Output(_) => exit::CANNOT_WRITE,
             Self::Import(_) => exit::BAD_DATA,
-            Self::Findings(_) => exit::FINDINGS,
+            Self::Findings(_) | Self::Missing(_) => exit::FINDINGS,
         }
     }
 }
@@ -137,13 +141,16 @@ fn run(cli: &Cli) -> Result<(), Failure> {
 /// The commands for which there must be a spool.
 fn with_spool(cli: &Cli, path: &Path, command: &Command) -> Result<(), Failure> {
     // What a daemon that was killed has left in the journal is settled by whoever comes first: so always as the owner.
+    let missing = Cell::new(None);
     let look = || {
         become_owner(path)?;
-        Ok::<_, Failure>(Spool::look_at(path)?)
+        let (spool, more) = Spool::look_at(path)?;
+        missing.set(more);
+        Ok::<_, Failure>(spool)
     };
     // A daemon that runs is refused the spool meanwhile, and refuses it to us.
     let alone = || Ok::<_, Failure>(Spool::open(path, Limits::default())?);
-    match command {
+    let done = match command {
         Command::Status { .. } | Command::Top { .. } | Command::Metrics => Ok(()),
         Command::Users => users::print(&look()?),
         Command::Queue { name } => queue::print(&look()?, name.as_ref()),
@@ -174,11 +181,18 @@ fn with_spool(cli: &Cli, path: &Path, command: &Command) -> Result<(), Failure> 
             check::repair(&spool, names)
         }
         Command::Export => export::export(&look()?),
-        Command::Import { missing } => {
+        Command::Import {
+            missing: only_missing,
+        } => {
             become_owner(path)?;
             let (spool, _lock) = alone()?;
-            Ok(import::import(&spool, io::stdin().lock(), *missing)?)
+            Ok(import::import(&spool, io::stdin().lock(), *only_missing)?)
         }
+    };
+    match missing.take() {
+        // What was printed is not all.
+        Some(e) => done.and(Err(Failure::Missing(e))),
+        None => done,
     }
 }
 

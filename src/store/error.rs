@@ -51,6 +51,14 @@ pub(crate) enum StoreError {
         /// What is wrong with it, and what to do.
         what: String,
     },
+    /// What a daemon that was killed has left in the journal cannot be put into the mailboxes now.
+    #[error("messages that were accepted are in the journal {path} alone: {why}")]
+    InJournal {
+        /// The journal.
+        path: PathBuf,
+        /// Why they stay there, and what to do.
+        why: &'static str,
+    },
     /// A system call failed.
     #[error("cannot {action} {path}: {source}")]
     System {
@@ -64,15 +72,6 @@ pub(crate) enum StoreError {
 }
 
 impl StoreError {
-    /// Whether nothing can be written there, or no more.
-    pub(super) fn is_for_want_of_room(&self) -> bool {
-        match self {
-            Self::DiskFull(_) => true,
-            Self::System { source, .. } => source.kind() == io::ErrorKind::ReadOnlyFilesystem,
-            _ => false,
-        }
-    }
-
     /// Turns what the kernel said into a sentence: for `map_err`.
     pub(super) fn system(
         action: &'static str,
@@ -113,6 +112,10 @@ impl Clone for StoreError {
             Self::Spool { path, what } => Self::Spool {
                 path: path.clone(),
                 what: what.clone(),
+            },
+            Self::InJournal { path, why } => Self::InJournal {
+                path: path.clone(),
+                why,
             },
             Self::System {
                 action,

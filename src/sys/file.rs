@@ -214,6 +214,15 @@ pub(crate) fn free(file: impl AsFd) -> io::Result<Free> {
     })
 }
 
+/// Whether the file system that `file` is in is mounted read-only.
+///
+/// # Errors
+/// Those of `fstatvfs(3)`.
+pub(crate) fn is_read_only(file: impl AsFd) -> io::Result<bool> {
+    let stat = nix::sys::statvfs::fstatvfs(file)?;
+    Ok(stat.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY))
+}
+
 /// Cuts `file` to `len` bytes.
 ///
 /// # Errors

@@ -280,6 +280,7 @@ fn reason(error: &StoreError) -> Option<(Code, &'static str)> {
         ),
         StoreError::Damaged { .. }
         | StoreError::Exists(_)
+        | StoreError::InJournal { .. }
         | StoreError::Order { .. }
         | StoreError::Spool { .. }
         | StoreError::System { .. } => return None,

@@ -30,6 +30,7 @@ use crate::name::{MAX_NAME, Name};
 use crate::store::StoreError;
 use crate::sys::clock;
 use crate::sys::dir::Dir;
+use crate::sys::file;
 use crate::sys::handover::Handover;
 use crate::sys::lock::Locked;
 
@@ -120,11 +121,12 @@ impl Spool {
     }
 
     /// Opens the spool at `path` to look at it, whether or not a daemon works on it. What a daemon that did not come to
-    /// its end has left in the journal is brought to the mailboxes first, if nobody else works on it.
+    /// its end has left in the journal is brought to the mailboxes first, if nobody else works on it. With it comes why
+    /// that cannot be, for want of room or of the right to write: then there is more than is seen.
     ///
     /// # Errors
     /// When there is none, or it has another format, and those of the system.
-    pub(crate) fn look_at(path: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn look_at(path: &Path) -> Result<(Self, Option<StoreError>), StoreError> {
         let root = Dir::open(path).map_err(StoreError::system("open the spool", path))?;
         match make::read_format(&root)? {
             Some(format) => make::known(path, &format)?,
@@ -132,13 +134,11 @@ impl Spool {
         }
         let spool = Self::handles(&root, Limits::default())?;
         match spool.settle(&root) {
-            // Where nothing can be written, or there is no room, looking must do all the same.
-            Err(e) if e.is_for_want_of_room() => {
-                log::warn!("messages that are in the journal alone are not shown: {e}");
-            }
-            settled => settled?,
+            Ok(()) => Ok((spool, None)),
+            // Looking must do all the same.
+            Err(e @ StoreError::InJournal { .. }) => Ok((spool, Some(e))),
+            Err(e) => Err(e),
         }
-        Ok(spool)
     }
 
     fn settle(&self, root: &Dir) -> Result<(), StoreError> {
@@ -151,10 +151,17 @@ impl Spool {
             .and_then(Locked::attempt)
             .map_err(StoreError::system("lock", root.path()))?;
         // With a daemon, all of it is in the mailboxes as well. Without one it may not be.
-        match lock {
-            Ok(_lock) => journal::recover(self, &settling),
-            Err(_) => Ok(()),
+        if lock.is_err() {
+            return Ok(());
         }
+        let path = root.path();
+        if file::is_read_only(root).map_err(StoreError::system("look at", path))? {
+            return Err(StoreError::InJournal {
+                path: self.journal.path().to_owned(),
+                why: "the file system is mounted read-only; mount it for writing",
+            });
+        }
+        journal::recover(self, &settling)
     }
 
     fn handles(root: &Dir, limits: Limits) -> Result<Self, StoreError> {

@@ -140,7 +140,7 @@ fn messages_wait_in_order_until_they_are_acknowledged() {
 fn several_who_keep_a_mailbox_open_do_not_get_into_each_others_way() {
     let f = Fixture::new();
     let others: Vec<_> = (0..3)
-        .map(|_| Spool::look_at(&f.path()).expect("the spool"))
+        .map(|_| Spool::look_at(&f.path()).expect("the spool").0)
         .collect();
     let mut expected = 0;
     for round in 0..30 {
@@ -266,7 +266,7 @@ fn a_mailbox_grows_by_blocks_and_few_appends_make_it_longer() {
     let mut lengths = std::collections::BTreeSet::new();
     for round in 0..100 {
         // By processes that know what was there before, and by such that do not.
-        let other = Spool::look_at(&f.path()).expect("the same spool");
+        let other = Spool::look_at(&f.path()).expect("the same spool").0;
         let spool = if round % 3 == 0 { &other } else { &f.spool };
         store(spool, "bob", &[b'x'; 100], None).expect("stored");
         let len = std::fs::metadata(f.mailbox("bob"))
@@ -306,7 +306,7 @@ fn a_torn_tail_of_any_length_is_mended_before_the_next_append() {
         std::fs::write(f.mailbox("bob"), &torn).expect("written");
         assert_eq!(f.fetch("bob", None), [(1, b"one".to_vec())], "cut at {cut}");
         // As after a crash: by a process that does not know what was there before.
-        let after = Spool::look_at(&f.path()).expect("the same spool");
+        let after = Spool::look_at(&f.path()).expect("the same spool").0;
         let seq = store(&after, "bob", b"new", None).expect("stored");
         assert_eq!(seq, 2, "cut at {cut}");
         assert_eq!(
@@ -433,7 +433,7 @@ fn many_writers_and_a_reader_lose_and_double_nothing() {
 #[test]
 fn a_writer_that_comes_back_late_does_not_write_into_what_was_given_back() {
     let f = Fixture::new();
-    let others = Spool::look_at(&f.path()).expect("the same spool");
+    let others = Spool::look_at(&f.path()).expect("the same spool").0;
     // The ends of the first messages of the late one lie everywhere in a block, on its boundary, too.
     for late in 1..=45 {
         let name = format!("bob{late}");
@@ -482,7 +482,7 @@ fn an_operator_sees_what_waits() {
     f.store("alice", b"one");
     f.fetch("bob", Some(1));
     f.fetch("alice", Some(1));
-    let spool = Spool::look_at(&f.path()).expect("beside the daemon");
+    let spool = Spool::look_at(&f.path()).expect("beside the daemon").0;
     assert_eq!(spool.mailboxes().expect("listed"), [n("alice"), n("bob")]);
     let queue = |name| spool.queue(&n(name)).expect("readable");
     let bob = queue("bob").expect("a mailbox");

@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::{Outcome, Talk, reason};
 use crate::name::Name;
 use crate::server::connection::{MOST_READ, Pace, Received};
+use crate::server::scoreboard::Counter;
 use crate::store::{Bell, StoreError, Waiting};
 use crate::sys::clock::Deadline;
 use crate::wire::session::{Code, Line, Parsed, Request, decode_request};
@@ -276,6 +277,7 @@ impl Session<'_, '_> {
             Some((code, text)) => self.error(code, text),
             None => {
                 log::error!("{}: {what}: {error}", self.talk.peer);
+                self.talk.ticket.count(Counter::Failed, 1);
                 self.error(Code::Internal, "the server has failed; its log says why");
             }
         }

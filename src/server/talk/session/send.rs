@@ -100,7 +100,9 @@ impl Session<'_, '_> {
                         .count(Counter::StoredBytes, body.len() as u64);
                     encode_stored(&mut self.out, *id, to, receipt.seq);
                 }
-                Some(Err(e)) => self.fail(&format!("store {to} from {from}"), &e),
+                Some(Err(e)) => {
+                    self.fail(&format!("store {to} from {}", self.talk.marked(&from)), &e)
+                }
                 // The store has an outcome for each.
                 None => self.error(Code::Internal, "the server has failed; its log says why"),
             }

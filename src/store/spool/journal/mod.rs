@@ -274,12 +274,24 @@ pub(super) fn recover(spool: &Spool, _right: &Settling) -> Result<(), StoreError
         let file = dir.file(name).map_err(StoreError::system("open", &path))?;
         let Some(file) = file else { continue };
         let segment = segments::own(file, LAST_WORDS).map_err(StoreError::system("lock", &path))?;
-        mended.extend(settle::recover(spool, segment.file(), &path)?);
+        let settled = settle::recover(spool, segment.file(), &path);
+        mended.extend(settled.map_err(|e| explained(&path, e))?);
     }
     // Only now, as what is written anew takes nothing from the journal any more.
     mended
         .iter()
         .try_for_each(|name| check::close_gaps(spool, name))
+}
+
+/// What a full disk means here.
+fn explained(path: &Path, e: StoreError) -> StoreError {
+    match e {
+        StoreError::DiskFull(_) => StoreError::InJournal {
+            path: path.to_owned(),
+            why: "the disk has no room to put them into their mailboxes; make room there",
+        },
+        e => e,
+    }
 }
 
 /// Whether [`recover`] has something to do.

@@ -4,10 +4,13 @@
 //! ```text
 //! a segment                     a batch                               in it, for each entry
 //! 0    magic     u32            0   magic     u32                     0  length  u32
-//! 4    checksum  u32, of 8..12  4   checksum  u32, of all behind it   4  the entry
+//! 4    checksum  u32, of 8..16  4   checksum  u32, of all behind it   4  the entry
 //! 8    run       u32            8   length    u32, of all behind 16
-//! 512  batches                  12  zero      u32
+//! 12   length    u32, of it     12  run       u32
+//! 512  batches
 //! ```
+//!
+//! One that is empty has zeros in the place of its header, and of the head of its first batch.
 //!
 //! A batch is one write and one fdatasync(2), of a file that has its length and its blocks already, so that nothing else
 //! has to be written for it. The checksums are seeded with the run, a random number of each filling, and the place: what
@@ -64,6 +67,7 @@ impl Batch {
         let len = u32_len(self.0.len() - BATCH);
         self.0[..4].copy_from_slice(&BATCH_MAGIC);
         self.0[8..12].copy_from_slice(&len.to_le_bytes());
+        self.0[12..16].copy_from_slice(&run.to_le_bytes());
         let sum = checksum(&self.0[8..], run, at);
         self.0[4..8].copy_from_slice(&sum.to_le_bytes());
         &self.0
@@ -145,7 +149,7 @@ impl Log {
         // Before it is there: what fails may be there all the same.
         self.used[self.now] = true;
         if self.at == 0 {
-            let mut first = header(self.run);
+            let mut first = header(self.run, self.len);
             self.at = first.len() as u64;
             first.extend_from_slice(batch.sealed(self.run, self.at));
             file::write_at(file, &first, 0)?;
@@ -225,27 +229,29 @@ fn fill(file: &File, len: u64) -> io::Result<()> {
 /// # Errors
 /// Those of `pwrite(2)` and `fdatasync(2)`.
 pub(super) fn clear(segment: &File) -> io::Result<()> {
-    file::write_at(segment, &[0; HEADER], 0)?;
+    file::write_at(segment, &[0; HEADER + BATCH], 0)?;
     file::sync(segment)
 }
 
-fn header(run: u32) -> Vec<u8> {
+fn header(run: u32, len: u64) -> Vec<u8> {
     let mut header = vec![0; HEADER];
     header[..4].copy_from_slice(&MAGIC);
     header[8..12].copy_from_slice(&run.to_le_bytes());
-    let sum = checksum(&header[8..12], 0, 0);
+    header[12..16].copy_from_slice(&u32::try_from(len).unwrap_or(0).to_le_bytes());
+    let sum = checksum(&header[8..16], 0, 0);
     header[4..8].copy_from_slice(&sum.to_le_bytes());
     header
 }
 
-/// Whether something is in a segment.
+/// Whether something is in a segment, or it is damaged.
 ///
 /// # Errors
 /// Those of `pread(2)`.
 pub(super) fn is_used(segment: &File) -> io::Result<bool> {
-    let mut header = [0; HEADER];
-    let n = file::read_at(segment, &mut header, 0)?;
-    Ok(n == HEADER && header[..4] == MAGIC && checksum(&header[8..12], 0, 0) == u32_at(&header, 4))
+    let mut first = [0; HEADER + BATCH];
+    let n = file::read_at(segment, &mut first, 0)?;
+    let part = |from: usize, to: usize| first[from.min(n)..to.min(n)].iter().any(|&byte| byte != 0);
+    Ok(part(0, HEADER) || part(HEADER, HEADER + BATCH))
 }
 
 /// What is in a segment, all of it; `None` when nothing is.
@@ -263,18 +269,42 @@ pub(super) fn read(segment: &File) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// What the header of a segment says: its run, and its length. `None` when it is none.
+fn decode_header(segment: &[u8]) -> Option<(u32, usize)> {
+    let header: &[u8; 16] = segment.first_chunk()?;
+    let valid = header[..4] == MAGIC && checksum(&header[8..], 0, 0) == u32_at(header, 4);
+    valid.then(|| (u32_at(header, 8), u32_at(header, 12) as usize))
+}
+
 /// Hands each entry of a segment, as [`read`], to `each`, in the order in which they were written. Whether the segment is
-/// damaged: each batch was on the disk before the next was written, so one that is not whole was the last.
+/// damaged: each batch was on the disk before the next was written, so one that is not whole was the last. What is left of
+/// one that was being emptied when the power was cut is no damage, and is handed out as well.
 pub(super) fn entries<'b>(segment: &'b [u8], mut each: impl FnMut(&'b [u8])) -> bool {
-    let run = u32_at(segment, 8);
+    let header = decode_header(segment);
+    let is_zero = |from: usize, len: usize| {
+        let part = segment.iter().skip(from).take(len);
+        part.copied().all(|byte| byte == 0)
+    };
+    // Without a header the run is that of the first batch: that one is of the last filling in any case.
+    let run = header.map(|(run, _)| run).or_else(|| {
+        let first = segment.get(HEADER + 12..HEADER + BATCH)?;
+        Some(u32_at(first, 0))
+    });
+    let Some(run) = run else {
+        return !is_zero(0, segment.len());
+    };
+    let mut is_damaged = match header {
+        Some((_, len)) => segment.len() < len,
+        None => !is_zero(0, HEADER),
+    };
     let mut at = HEADER;
-    let mut is_damaged = false;
     loop {
         let Some(batch) = batch_at(segment, run, at) else {
-            match next_batch(segment, run, at) {
-                Some(next) => (at, is_damaged) = (next, true),
-                None => return is_damaged,
-            }
+            let Some(next) = next_batch(segment, run, at) else {
+                return is_damaged;
+            };
+            is_damaged |= at != HEADER || !is_zero(at, BATCH);
+            at = next;
             continue;
         };
         let mut rest = &batch[BATCH..];

@@ -36,6 +36,8 @@ pub(super) struct Settled {
     pub(super) entries: usize,
     /// Those of them that had to be written to their mailboxes again.
     pub(super) written: usize,
+    /// Those that have no place in their mailboxes any more, and are in quarantine.
+    pub(super) set_aside: usize,
     /// The mailboxes that had to be written to.
     pub(super) mended: Vec<Name>,
     /// What could not be settled: it must stay in the journal.
@@ -71,10 +73,10 @@ impl<'b> Contents<'b> {
             let Ok(name) = Name::new(name) else { continue };
             settled.entries += entries.len();
             match settle_mailbox(spool, &name, entries, trust) {
-                Ok(0) => {}
-                Ok(written) => {
+                Ok((written, set_aside)) => {
+                    settled.set_aside += set_aside;
                     settled.written += written;
-                    settled.mended.push(name);
+                    settled.mended.extend((written > 0).then_some(name));
                 }
                 Err(e) => settled.failed.push((name, e)),
             }
@@ -98,7 +100,15 @@ pub(super) fn settle(
     let Some(bytes) = segments::read(segment).map_err(StoreError::system("read", path))? else {
         return Ok(());
     };
-    let settled = Contents::of(&bytes).settle(spool, trust);
+    let contents = Contents::of(&bytes);
+    let settled = contents.settle(spool, trust);
+    if contents.is_damaged {
+        return Err(StoreError::Damaged {
+            path: path.to_owned(),
+            offset: 0,
+            what: "somebody else has written to it",
+        });
+    }
     for (name, e) in &settled.failed {
         log::error!("what the journal has for the mailbox of {name} stays there: {e}");
     }
@@ -135,6 +145,7 @@ pub(super) fn recover(spool: &Spool, segment: &File, path: &Path) -> Result<Vec<
         let again = contents.settle(spool, Trust::Disk);
         settled.failed = again.failed;
         settled.written += again.written;
+        settled.set_aside += again.set_aside;
         settled.mended.extend(again.mended);
     }
     for (name, e) in settled.failed {
@@ -144,14 +155,17 @@ pub(super) fn recover(spool: &Spool, segment: &File, path: &Path) -> Result<Vec<
         let entries = contents.by_name.get(name.as_bytes());
         let entries: Vec<_> = entries.into_iter().flatten().collect();
         set_aside(spool, &name, &entries, &e.to_string())?;
+        settled.set_aside += entries.len();
     }
     segments::clear(segment).map_err(StoreError::system("empty", path))?;
     if settled.entries > 0 {
         log::info!(
-            "the journal {} was left with {} entries, {} of which were not in their mailboxes: now they are",
+            "the journal {} was left with {} entries, {} of which were not in their mailboxes: now they are; {} could not be \
+             put there",
             path.display(),
             settled.entries,
-            settled.written
+            settled.written,
+            settled.set_aside
         );
     }
     Ok(settled.mended)
@@ -166,20 +180,20 @@ fn is_of_the_disk(error: &StoreError) -> bool {
     }
 }
 
-/// Settles what a mailbox has in a segment; how much had to be written.
+/// Settles what a mailbox has in a segment; how much had to be written, and how much is in quarantine instead.
 fn settle_mailbox(
     spool: &Spool,
     name: &Name,
     entries: &[Entry<'_>],
     trust: Trust,
-) -> Result<usize, StoreError> {
+) -> Result<(usize, usize), StoreError> {
     let path = spool.mail().path_of(&Spool::place(name));
     let all = || entries.iter().collect::<Vec<_>>();
     let found = {
         let _lock = lock(spool, name)?;
         let Some(file) = open(spool, name, &path, trust)? else {
             set_aside(spool, name, &all(), "there is no such mailbox any more")?;
-            return Ok(0);
+            return Ok((0, entries.len()));
         };
         let len = file::facts(&file)
             .map_err(StoreError::system("look at", &path))?
@@ -207,11 +221,11 @@ fn settle_mailbox(
             if !misplaced.is_empty() {
                 set_aside(spool, name, &misplaced, "another message is in its place")?;
             }
-            Ok(written)
+            Ok((written, misplaced.len()))
         }
         Err(why) => {
             set_aside(spool, name, &all(), why)?;
-            Ok(0)
+            Ok((0, entries.len()))
         }
     }
 }

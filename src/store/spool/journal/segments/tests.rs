@@ -105,19 +105,44 @@ fn a_batch_that_is_not_whole_was_the_last_and_none() {
         let file = File::open(&path).expect("there");
         assert_eq!(in_segment(&file), [b"first"], "bit {bit}");
     }
-    // Without its header nothing of it counts.
-    for bit in (0..12 * 8).step_by(3) {
-        let mut torn = whole.clone();
-        torn[bit / 8] ^= 1 << (bit % 8);
-        std::fs::write(&path, torn).expect("written");
+    // One that was being emptied: it is handed out once more, and that is no damage.
+    for (zeros_from, zeros_to) in [(0, 512), (512, 528)] {
+        let mut part = whole.clone();
+        part[zeros_from..zeros_to].fill(0);
+        std::fs::write(&path, part).expect("written");
         let file = File::open(&path).expect("there");
-        assert_eq!(in_segment(&file), Vec::<Vec<u8>>::new(), "bit {bit}");
+        let found = in_segment(&file);
+        assert!(
+            found.ends_with(&[b"second".to_vec(), b"third".to_vec()]),
+            "{found:?}"
+        );
     }
-    for len in [0, 1, 511, 512, from, to - 1] {
-        std::fs::write(&path, &whole[..len]).expect("written");
-        let file = File::open(&path).expect("there");
-        assert!(in_segment(&file).len() <= 1, "{len} bytes");
+}
+
+#[test]
+fn without_its_header_or_its_end_it_is_damaged_and_what_is_there_counts() {
+    let (temp, mut log) = log();
+    assert!(written(&mut log, &[b"first"]));
+    let from = usize::try_from(log.at).expect("small");
+    assert!(written(&mut log, &[b"second"]));
+    let path = temp.path().join("0");
+    let whole = std::fs::read(&path).expect("readable");
+    let found = |bytes: &[u8]| {
+        let mut all = Vec::new();
+        let is_damaged = entries(bytes, |entry| all.push(entry.to_vec()));
+        (all, is_damaged)
+    };
+    let all = vec![b"first".to_vec(), b"second".to_vec()];
+    for bit in 0..16 * 8 {
+        let mut bad = whole.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(found(&bad), (all.clone(), true), "bit {bit}");
     }
+    assert_eq!(found(&whole[..from]), (all[..1].to_vec(), true));
+    for len in [1, 15, 16, 511, 512, 527] {
+        assert_eq!(found(&whole[..len]), (Vec::new(), true), "{len} bytes");
+    }
+    assert_eq!(found(&[]), (Vec::new(), false));
 }
 
 #[test]
