@@ -85,6 +85,8 @@ pub(crate) enum Answer {
     Done,
     /// It was not, or nobody knows.
     Unknown,
+    /// Nobody has said so in time.
+    Late,
 }
 
 impl Handover {
@@ -180,8 +182,11 @@ impl Handover {
                     _ => Answer::Unknown,
                 };
             }
-            if late || self.all.phase.load(SeqCst) == CLOSED {
+            if self.all.phase.load(SeqCst) == CLOSED {
                 return Answer::Unknown;
+            }
+            if late {
+                return Answer::Late;
             }
             let end = until.get_or_insert_with(|| Until::after(SOON.min(patience)));
             if sleep(bell, heard, 1 << (place % RUNG), Some(end)) {
@@ -238,6 +243,8 @@ impl Handover {
     /// For the one, or whoever has waited for it for too long: nothing can be left until it goes on.
     pub(crate) fn pause(self) {
         self.turn(OPEN, PAUSED);
+        // So that it finds out.
+        self.wake_surely();
     }
 
     /// For the one: things can be left again, if it was only pausing.
@@ -305,13 +312,15 @@ impl Handover {
         }
     }
 
-    /// For the one: sleeps until something is left, it is woken, or `limit` is over; whether it was that.
+    /// For the one: sleeps until something is left, it is woken, or `limit` is over; whether it was that. Without a limit it
+    /// does not sleep while it pauses.
     pub(crate) fn sleep(self, limit: Option<Duration>) -> bool {
         let until = limit.map(Until::after);
         let asleep = &self.all.asleep;
         asleep.store(1, SeqCst);
         let any = self.all.left.iter().any(|word| word.load(SeqCst) != 0);
-        let late = !any && !self.is_ending() && !sleep(asleep, 1, u32::MAX, until.as_ref());
+        let awake = any || self.is_ending() || (limit.is_none() && self.is_paused());
+        let late = !awake && !sleep(asleep, 1, u32::MAX, until.as_ref());
         // Whoever woke it has noted that.
         asleep.swap(0, SeqCst) == 1 && late
     }

@@ -69,7 +69,7 @@ fn nobody_waits_for_one_that_is_gone() {
     let number = handover.leave(3, &[&[1; ROOM]]).expect("room");
     assert_eq!(
         handover.wait_for(3, number, Duration::from_millis(1)),
-        Answer::Unknown,
+        Answer::Late,
         "in time"
     );
     std::thread::scope(|scope| {
@@ -92,7 +92,7 @@ fn an_answer_to_a_process_that_was_killed_is_none_to_the_next() {
     assert_ne!(killed, next);
     handover.answer(&taken, Answer::Done);
     let soon = Duration::from_millis(1);
-    assert_eq!(handover.wait_for(7, next, soon), Answer::Unknown);
+    assert_eq!(handover.wait_for(7, next, soon), Answer::Late);
     taken.clear();
     handover.take(&mut taken, |bytes| assert_eq!(bytes, b"next"));
     handover.answer(&taken, Answer::Done);
@@ -134,6 +134,15 @@ fn the_one_sleeps_until_it_is_asked() {
         handover.go_on();
         assert!(sleeps.join().expect("joined"));
     });
+    let handover = Handover::new().expect("mapped");
+    handover.open();
+    std::thread::scope(|scope| {
+        // Somebody pauses it, before or after it has gone to sleep without a limit.
+        let sleeps = scope.spawn(|| handover.sleep(None));
+        handover.pause();
+        assert!(!sleeps.join().expect("joined"));
+    });
+    handover.go_on();
     handover.leave(0, &[b"x"]);
     assert!(!handover.sleep(Some(PATIENCE)), "something is there");
 }

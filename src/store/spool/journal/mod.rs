@@ -156,12 +156,12 @@ impl Journal {
         let Some(handover) = self.handover else {
             return false;
         };
-        let kept = handover.wait_for(left.place, left.number, PATIENCE) == Answer::Done;
-        if !kept {
-            // If it does not answer, nobody else has to find that out. Once it does, it goes on by itself.
+        let answer = handover.wait_for(left.place, left.number, PATIENCE);
+        if answer == Answer::Late {
+            // Nobody else has to find that out. Once it answers, it goes on by itself.
             handover.pause();
         }
-        kept
+        answer == Answer::Done
     }
 
     /// That of the directory.
