@@ -183,15 +183,23 @@ pub(super) fn close_gaps(spool: &Spool, of: &Name) -> Result<(), StoreError> {
         return Ok(());
     };
     let mut walk = Walk::new(header.epoch, header.kept_offset, view.len);
-    let mut gap = false;
+    let mut gap = None;
     loop {
         match walk
             .step(&view.file)
             .map_err(StoreError::system("read", &view.path))?
         {
-            Step::Bad { .. } => gap = true,
-            Step::Record { .. } if gap => return repair(spool, of),
-            Step::Record { .. } => {}
+            Step::Bad { offset, end } => gap = gap.or(Some((offset, end))),
+            Step::Record { .. } => {
+                if let Some((from, to)) = gap {
+                    log::warn!(
+                        "mailbox {}: bytes {from} to {to} hold no message, as after a power cut; it is written anew, and \
+                         what is in them, unless it is zeros, goes to quarantine",
+                        view.path.display()
+                    );
+                    return repair(spool, of);
+                }
+            }
             Step::End => return Ok(()),
         }
     }
