@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use crate::support::ledger::End;
 use crate::support::mount::Mount;
 use crate::support::session::Session;
-use crate::support::{Daemon, program, skip, trace, wait_until};
+use crate::support::{Daemon, exported, program, skip, trace, wait_until};
 
 /// So many sessions send at once.
 const SESSIONS: usize = 12;
@@ -76,6 +76,18 @@ impl Accepted {
             events()
         })
     }
+
+    /// Sends beside `events`, which has a daemon whose journal is in use, and the process that writes it.
+    fn send_while_it_is_used<T>(&self, events: impl FnOnce(&Daemon, Pid) -> T) -> (Daemon, T) {
+        let daemon = Daemon::start();
+        daemon.store("bob", "al", "the first makes the mailbox");
+        let happened = self.send_beside(&daemon, || {
+            wait_until("it is used", || is_left(&daemon.spool()));
+            let writer = daemon.writer().expect("it runs");
+            events(&daemon, Pid::from_raw(writer.parse().expect("a number")))
+        });
+        (daemon, happened)
+    }
 }
 
 fn segment(spool: &Path, number: usize) -> PathBuf {
@@ -90,21 +102,13 @@ fn is_left(spool: &Path) -> bool {
     })
 }
 
-fn exported(spool: &Path) -> Vec<String> {
-    exported_and_said(spool).0
+fn sent(spool: &Path) -> Vec<String> {
+    sent_and_said(spool).0
 }
 
 /// What is in the spool, and what droplinectl has told of it.
-fn exported_and_said(spool: &Path) -> (Vec<String>, String) {
-    let output = program("droplinectl")
-        .arg("--spool")
-        .arg(spool)
-        .arg("export")
-        .output()
-        .expect("run");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
-    let text = String::from_utf8(output.stdout).expect("text");
+fn sent_and_said(spool: &Path) -> (Vec<String>, String) {
+    let (text, said) = exported(spool);
     let body = |line: &str| {
         let rest = line.split_once("\"body\":\"")?.1;
         Some(rest.split_once('"')?.0.to_owned())
@@ -142,7 +146,7 @@ fn many_sessions_share_it_and_it_is_empty_at_the_end() {
     assert!(daemon.ended().success());
     assert!(accepted.count() >= accepted_then + 100);
     assert!(!is_left(&daemon.spool()), "nothing is left behind");
-    accepted.are_all_in(&exported(&daemon.spool()));
+    accepted.are_all_in(&sent(&daemon.spool()));
 }
 
 /// Kills the daemon while many send, and takes from the mailbox what the journal has, as a power cut may.
@@ -225,7 +229,7 @@ fn whoever_looks_at_the_spool_first_finds_it_all() {
     let accepted = Accepted::default();
     let dir = cut_off(&accepted);
     let spool = dir.path().join("spool");
-    let (found, said) = exported_and_said(&spool);
+    let (found, said) = sent_and_said(&spool);
     accepted.are_all_in(&found);
     assert!(
         said.contains("were not in their mailboxes: now they are"),
@@ -252,7 +256,7 @@ fn a_journal_whose_header_is_damaged_is_read_all_the_same() {
     }
     let daemon = Daemon::in_dir(dir, "", &[]);
     daemon.logged("is damaged: some of what was accepted may be lost");
-    accepted.are_all_in(&exported(&daemon.spool()));
+    accepted.are_all_in(&sent(&daemon.spool()));
     let kept = fs::read_dir(daemon.spool().join("quarantine")).expect("there");
     assert!(kept.count() > 0, "the whole of it is kept");
 }
@@ -291,7 +295,7 @@ fn where_nothing_can_be_written_what_is_printed_is_not_said_to_be_all() {
     }
     wait_until("it is unmounted", || mount.unmount());
     assert!(mount.mount(&["-o", "loop"], &mount.image()));
-    accepted.are_all_in(&exported(&spool));
+    accepted.are_all_in(&sent(&spool));
 }
 
 #[test]
@@ -300,7 +304,7 @@ fn without_its_journal_a_power_cut_would_have_lost_messages() {
     let dir = cut_off(&accepted);
     let spool = dir.path().join("spool");
     fs::remove_dir_all(spool.join("journal")).expect("removed");
-    let found: BTreeSet<_> = exported(&spool).into_iter().collect();
+    let found: BTreeSet<_> = sent(&spool).into_iter().collect();
     let lost = accepted
         .0
         .lock()
@@ -312,14 +316,9 @@ fn without_its_journal_a_power_cut_would_have_lost_messages() {
 
 #[test]
 fn when_its_writer_is_killed_each_syncs_by_itself() {
-    let daemon = Daemon::start();
-    daemon.store("bob", "al", "the first makes the mailbox");
     let accepted = Accepted::default();
-    accepted.send_beside(&daemon, || {
-        wait_until("it is used", || is_left(&daemon.spool()));
-        let writer = daemon.writer().expect("it runs");
-        let pid = Pid::from_raw(writer.parse().expect("a number"));
-        kill_with(pid, Signal::SIGKILL);
+    let (daemon, ()) = accepted.send_while_it_is_used(|daemon, writer| {
+        kill_with(writer, Signal::SIGKILL);
         daemon.logged("the writer of the journal (process");
         accepted.more(200);
         assert_eq!(daemon.writer(), None);
@@ -329,18 +328,13 @@ fn when_its_writer_is_killed_each_syncs_by_itself() {
     assert!(is_left(&dir.path().join("spool")));
     let daemon = Daemon::in_dir(dir, "", &[]);
     assert!(daemon.writer().is_some());
-    accepted.are_all_in(&exported(&daemon.spool()));
+    accepted.are_all_in(&sent(&daemon.spool()));
 }
 
 #[test]
 fn while_its_writer_hangs_each_waits_once_and_then_syncs_by_itself() {
-    let daemon = Daemon::start();
-    daemon.store("bob", "al", "the first makes the mailbox");
     let accepted = Accepted::default();
-    accepted.send_beside(&daemon, || {
-        wait_until("it is used", || is_left(&daemon.spool()));
-        let writer = daemon.writer().expect("it runs");
-        let writer = Pid::from_raw(writer.parse().expect("a number"));
+    let (daemon, ()) = accepted.send_while_it_is_used(|daemon, writer| {
         kill_with(writer, Signal::SIGSTOP);
         // Each has at most one message in it; then they go on without it.
         accepted.more(20 * SESSIONS);
@@ -355,7 +349,7 @@ fn while_its_writer_hangs_each_waits_once_and_then_syncs_by_itself() {
         });
     });
     let dir = daemon.kill_family();
-    accepted.are_all_in(&exported(&dir.path().join("spool")));
+    accepted.are_all_in(&sent(&dir.path().join("spool")));
 }
 
 #[test]
@@ -365,16 +359,12 @@ fn when_the_disk_fails_under_it_nothing_is_lost() {
         return skip(test, "strace is not installed");
     }
     for call in ["fdatasync", "pwrite64"] {
-        let daemon = Daemon::start();
-        daemon.store("bob", "al", "the first makes the mailbox");
         let accepted = Accepted::default();
-        let attached = accepted.send_beside(&daemon, || {
-            wait_until("it is used", || is_left(&daemon.spool()));
-            let writer = daemon.writer().expect("it runs");
+        let (daemon, attached) = accepted.send_while_it_is_used(|daemon, writer| {
             let inject = format!("inject={call}:error=EIO");
             let trace = format!("trace={call}");
             let options = ["-e", &trace, "-e", &inject];
-            let pid = writer.parse().expect("a number");
+            let pid = u32::try_from(writer.as_raw()).expect("a number");
             let Some(mut strace) = trace::attach_to(pid, &options, Path::new("/dev/null")) else {
                 return false;
             };
@@ -389,7 +379,7 @@ fn when_the_disk_fails_under_it_nothing_is_lost() {
             return skip(test, "strace may not attach here");
         }
         let dir = daemon.kill_family();
-        accepted.are_all_in(&exported(&dir.path().join("spool")));
+        accepted.are_all_in(&sent(&dir.path().join("spool")));
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::session::{field, number};
-use crate::support::{Daemon, is_long, program, report, wait_until};
+use crate::support::{Daemon, exported, is_long, report, wait_until};
 
 const WRITERS: usize = 3;
 /// So many messages are on their way at once.
@@ -215,15 +215,9 @@ fn every_message_is_there_once_and_in_order_whatever_is_killed() {
         (daemon, sent)
     });
     assert_eq!(*world.strange.lock().expect("sound"), Vec::<String>::new());
-    let output = program("droplinectl")
-        .arg("--spool")
-        .arg(daemon.spool())
-        .arg("export")
-        .output()
-        .expect("run");
-    let exported = String::from_utf8(output.stdout).expect("text");
+    let (all, _) = exported(&daemon.spool());
     let mut found: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
-    for line in exported.lines() {
+    for line in all.lines() {
         let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
         let (Some(from), Some(body)) = (line["from"].as_str(), line["body"].as_str()) else {
             continue;

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
-use super::program;
+use super::exported;
 
 /// How many mailboxes are written to.
 const MAILBOXES: usize = 7;
@@ -135,22 +135,11 @@ impl Ledger {
 
     /// Compares with all that is in the spool, history included.
     pub(crate) fn compare(&self, spool: &Path) -> Verdict {
-        let output = program("droplinectl")
-            .arg("--spool")
-            .arg(spool)
-            .arg("export")
-            .output()
-            .expect("run");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let exported = String::from_utf8(output.stdout).expect("text");
+        let (all, _) = exported(spool);
         let mut found: BTreeMap<(String, String), usize> = BTreeMap::new();
         let mut last: HashMap<(String, String), String> = HashMap::new();
         let mut verdict = Verdict::default();
-        for line in exported.lines() {
+        for line in all.lines() {
             let (Some(mailbox), Some(from), Some(body)) = (
                 field(line, "mailbox"),
                 field(line, "from"),

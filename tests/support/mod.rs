@@ -24,7 +24,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-pub(crate) use self::operator::{counter, ctl, status};
+pub(crate) use self::operator::{counter, ctl, exported, status};
 
 /// How long anything may take before a test fails: far more than it takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,5 +1,6 @@
 //! What an operator sees of a daemon.
 
+use std::path::Path;
 use std::process::Output;
 
 use super::{Daemon, program};
@@ -12,6 +13,19 @@ pub(crate) fn ctl(daemon: &Daemon, args: &[&str]) -> Output {
         .args(args)
         .output()
         .expect("run")
+}
+
+/// All that is in a spool, a line a message, and what `droplinectl` has told of it.
+pub(crate) fn exported(spool: &Path) -> (String, String) {
+    let output = program("droplinectl")
+        .arg("--spool")
+        .arg(spool)
+        .arg("export")
+        .output()
+        .expect("run");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    (String::from_utf8(output.stdout).expect("text"), said)
 }
 
 /// The daemon's status.
