@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
-use crate::message::{Draft, MessageId, Trust};
+use crate::message::{Draft, Fields, MessageId, Trust};
 use crate::name::Name;
-use crate::store::spool::{Limits, Spool};
+use crate::store::Limits;
+use crate::store::spool::Spool;
 use crate::store::{Delivery, Mail as _, StoreError};
 use crate::sys::clock::unix_millis;
 
@@ -61,6 +62,7 @@ impl Store {
                 expires: None,
                 once: false,
                 body,
+                fields: Fields::default(),
             };
             batch.push(Delivery { to: &to, draft });
         }

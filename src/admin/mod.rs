@@ -24,7 +24,8 @@ use clap::Parser as _;
 use self::cli::{Cli, Command};
 use self::config::ConfigError;
 use crate::name::Name;
-use crate::store::spool::{Limits, Spool};
+use crate::store::Limits;
+use crate::store::spool::Spool;
 use crate::store::{Care as _, StoreError, Survey as _, Users as _};
 use crate::sys::{login, stdio};
 
@@ -177,7 +178,7 @@ fn with_spool(cli: &Cli, path: &Path, command: &Command) -> Result<(), Failure> 
             names,
         } => {
             look()?;
-            let (spool, _lock) = alone()?;
+            let spool = alone()?;
             check::repair(&spool, names)
         }
         Command::Export => export::export(&look()?),
@@ -185,7 +186,7 @@ fn with_spool(cli: &Cli, path: &Path, command: &Command) -> Result<(), Failure> 
             missing: only_missing,
         } => {
             become_owner(path)?;
-            let (spool, _lock) = alone()?;
+            let spool = alone()?;
             Ok(import::import(&spool, io::stdin().lock(), *only_missing)?)
         }
     };

@@ -241,7 +241,7 @@ fn serve(
         log::info!("ps will not show what children do: {e}");
     }
     let keeper = start_keeper(&listeners.all);
-    let (spool, _spool_lock) = Spool::open(&config.spool, config.limits)?;
+    let spool = Spool::open(&config.spool, config.limits)?;
     let mut spool = spool.with_run_dir(&config.run_dir)?;
     // Those of a child.
     let descriptors = DESCRIPTORS.min(process::most_descriptors()?);

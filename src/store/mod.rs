@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod limits;
 mod presence;
 pub(crate) mod spool;
 
@@ -17,6 +18,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 pub(crate) use self::error::StoreError;
+pub(crate) use self::limits::Limits;
 pub(crate) use self::presence::{Lease, Presence, Speaks};
 
 use crate::message::{Draft, Stored};

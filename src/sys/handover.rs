@@ -21,7 +21,7 @@ pub(crate) const PLACES: usize = 2_048;
 pub(crate) const ROOM: usize = 8 * WORDS;
 const WORDS: usize = 126;
 /// How many words are for anything else.
-const WORDS_FOR_ALL: usize = 2;
+const WORDS_FOR_ALL: usize = 6;
 /// How many places a bell wakes, one by one: as many as a futex can tell apart.
 const RUNG: usize = 32;
 

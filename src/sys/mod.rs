@@ -17,6 +17,8 @@ pub(crate) mod handover;
 pub(crate) mod heap;
 pub(crate) mod lock;
 pub(crate) mod login;
+#[cfg(test)]
+pub(crate) mod operation_log;
 pub(crate) mod peer;
 pub(crate) mod poll;
 pub(crate) mod process;
@@ -25,8 +27,6 @@ pub(crate) mod sandbox;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod stdio;
-#[cfg(test)]
-pub(crate) mod tape;
 pub(crate) mod terminal;
 pub(crate) mod title;
 

@@ -17,12 +17,13 @@ use tempfile::TempDir;
 use self::disk::{Disk, Random, crash_states};
 use self::journaled::SEGMENT;
 use self::promises::verify;
-use super::make::SpoolLock;
-use super::{Limits, Spool};
-use crate::message::{Draft, MessageId, Trust};
+use super::handle::Spool;
+use super::journal::tests::empty_full;
+use super::paths::place;
+use crate::message::{Draft, Fields, MessageId, Trust};
 use crate::name::Name;
-use crate::store::{Care, Delivery, Mail};
-use crate::sys::tape::{self, Op};
+use crate::store::{Care, Delivery, Limits, Mail};
+use crate::sys::operation_log::{self, Op};
 
 /// What somebody outside has seen happen.
 #[derive(Clone, Debug)]
@@ -39,7 +40,6 @@ struct Stage {
     _dir: TempDir,
     path: PathBuf,
     spool: Spool,
-    _lock: SpoolLock,
     seen: Vec<Seen>,
     random: Random,
 }
@@ -66,19 +66,18 @@ impl Stage {
             min_free_inodes: 0,
             ..Limits::default()
         };
-        let (spool, lock) = Spool::open(&path, limits).expect("a spool");
+        let spool = Spool::open(&path, limits).expect("a spool");
         Self {
             _dir: dir,
             path,
             spool,
-            _lock: lock,
             seen: Vec::new(),
             random: Random(seed),
         }
     }
 
     fn saw(&mut self, seen: Seen) {
-        tape::record(|| Op::Note(self.seen.len()));
+        operation_log::record(|| Op::Note(self.seen.len()));
         self.seen.push(seen);
     }
 
@@ -103,6 +102,7 @@ impl Stage {
                     expires: None,
                     once: true,
                     body,
+                    fields: Fields::default(),
                 },
             })
             .collect();
@@ -128,7 +128,7 @@ impl Stage {
         if let (true, Some((_, last))) = (ack, shown.last()) {
             seen.push(Seen::AckBegun(of.clone(), *last));
             for seen in seen.drain(..) {
-                tape::record(|| Op::Note(self.seen.len()));
+                operation_log::record(|| Op::Note(self.seen.len()));
                 self.seen.push(seen);
             }
             lease.acknowledge(*last).expect("acknowledged");
@@ -152,7 +152,7 @@ fn try_all(
 ) -> Result<usize, String> {
     let mut durable = durable.clone();
     let mut pending: Vec<&Op> = Vec::new();
-    // What happened before the tape was started is known from its beginning.
+    // What happened before the recording was started is known from its beginning.
     let noted = ops.iter().filter(|op| matches!(op, Op::Note(_))).count();
     let mut seen = stage.seen[..stage.seen.len() - noted].to_vec();
     let mut states = 0;
@@ -168,7 +168,7 @@ fn try_all(
             Op::SyncDir(dir) => settle(
                 &mut durable,
                 &mut pending,
-                |op| matches!(op, Op::Create(path, _) | Op::Rename(path, _) | Op::Remove(path) if path.parent() == Some(dir)),
+                |op| matches!(op, Op::MakeDir(path) | Op::Create(path, _) | Op::Rename(path, _) | Op::Remove(path) if path.parent() == Some(dir)),
             ),
             op => pending.push(op),
         }
@@ -211,7 +211,7 @@ fn report(what: &str, states: usize) {
 
 /// Sends, reads and acknowledges in all ways; what was done to files.
 fn life(stage: &mut Stage) -> Vec<Op> {
-    tape::start();
+    operation_log::start();
     stage.store(&[("bob", 1, 10)]);
     stage.store(&[("bob", 2, 3_000)]);
     stage.store(&[("bob", 3, 10), ("carol", 4, 700), ("bob", 5, 1)]);
@@ -228,31 +228,32 @@ fn life(stage: &mut Stage) -> Vec<Op> {
     stage.fetch("bob", true);
     stage.spool.expire(&n("bob")).expect("expired");
     stage.store(&[("bob", 10, 10)]);
-    tape::take()
+    operation_log::take()
 }
 
 /// A mailbox with a torn tail is mended by an append, and written anew.
 fn repairs(stage: &mut Stage) -> (Disk, Vec<Op>) {
     let bob = n("bob");
     stage.store(&[("bob", 1, 10), ("bob", 2, 600), ("carol", 3, 10)]);
-    let path = stage.path.join("mail").join(Spool::place(&bob));
+    let path = stage.path.join("mail").join(&*place(&bob));
     let mut torn = fs::read(&path).expect("readable");
     torn.extend_from_slice(&[0xaa; 1_000]);
     fs::write(&path, torn).expect("written");
     let before = Disk::read(&stage.path);
-    tape::start();
+    operation_log::start();
     stage.store(&[("bob", 4, 10)]);
     stage.spool.repair(&bob).expect("repaired");
     stage.fetch("bob", true);
     stage.store(&[("bob", 5, 10)]);
-    (before, tape::take())
+    (before, operation_log::take())
 }
 
 #[test]
 fn every_crash_state_of_a_life_keeps_the_promises() {
     let mut stage = Stage::new(1);
+    let before = Disk::read(&stage.path);
     let ops = life(&mut stage);
-    let states = try_all(&mut stage, &Disk::default(), &ops, |_| false).expect("the promises hold");
+    let states = try_all(&mut stage, &before, &ops, |_| false).expect("the promises hold");
     assert!(states > 400, "{states} states");
     report("a life", states);
 }
@@ -268,15 +269,21 @@ fn every_crash_state_of_a_repair_keeps_the_promises() {
 /// The negative controls: a store that skips a sync is found out.
 #[test]
 fn a_store_that_does_not_sync_is_found_out() {
-    for what in ["files", "directories"] {
+    for what in ["files", "directories", "the directory of the folders"] {
         let mut stage = Stage::new(3);
+        let before = Disk::read(&stage.path);
         let ops = life(&mut stage);
+        let mail = stage.path.join("mail");
         let skip = |op: &Op| match op {
             Op::Sync(_) => what == "files",
-            Op::SyncDir(_) => what == "directories",
+            Op::SyncDir(dir) => match what {
+                "directories" => *dir != mail,
+                "the directory of the folders" => *dir == mail,
+                _ => false,
+            },
             _ => false,
         };
-        let broken = try_all(&mut stage, &Disk::default(), &ops, skip).expect_err(what);
+        let broken = try_all(&mut stage, &before, &ops, skip).expect_err(what);
         assert!(broken.contains("is lost"), "{what}: {broken}");
     }
 }
@@ -295,14 +302,14 @@ fn crash_states_of_lives_by_chance() {
         stage
             .spool
             .journal
-            .set_alone(with_journal.then_some(SEGMENT));
+            .set_own_log(with_journal.then_some(SEGMENT));
         let before = Disk::read(&stage.path);
-        tape::start();
+        operation_log::start();
         let mut id = 0;
         for _ in 0..25 {
             let to = ["bob", "carol"][stage.random.below(2)];
             if stage.random.below(6) == 0 {
-                stage.spool.journal.empty_alone(&stage.spool);
+                empty_full(&stage.spool);
             }
             match stage.random.below(4) {
                 0 if stage
@@ -320,8 +327,8 @@ fn crash_states_of_lives_by_chance() {
                 }
             }
         }
-        let ops = tape::take();
-        stage.spool.journal.set_alone(None);
+        let ops = operation_log::take();
+        stage.spool.journal.set_own_log(None);
         let tried = try_all(&mut stage, &before, &ops, |_| false);
         total += tried.unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
     }

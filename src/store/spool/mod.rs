@@ -5,41 +5,40 @@
 //! one process writes. A fetch holds a lock on the mailbox itself, the lease, so that two readers do not get the same
 //! messages.
 
-mod ack;
+// In the order in which they build on each other.
+mod acknowledge;
 mod append;
-mod appender;
-mod backwards;
 mod bell;
+mod cache;
 mod check;
 mod compact;
 mod dedup;
-mod end;
+mod encode;
 mod fetch;
-mod hints;
+mod flags;
+mod format;
+mod handle;
 mod history;
 mod journal;
-mod kept;
-mod layout;
-mod limits;
+mod lock;
 mod mailbox;
-mod make;
+mod open;
+mod paths;
 mod presence;
-mod record;
 mod repair;
 mod retention;
+mod room;
 mod survey;
 mod sweep;
 mod users;
-mod walk;
 
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use kept::DESCRIPTORS;
-pub(crate) use layout::Spool;
-pub(crate) use limits::Limits;
+pub(crate) use cache::DESCRIPTORS;
+pub(crate) use handle::Spool;
 
 use crate::message::Stored;
 use crate::name::Name;
@@ -51,7 +50,7 @@ use crate::store::{
 impl Mail for Spool {
     fn deliver(&self, batch: &[Delivery<'_>]) -> Vec<Result<Receipt, StoreError>> {
         let receipts = append::append(self, batch).into_iter();
-        receipts.map(|receipt| self.heard(receipt)).collect()
+        receipts.map(|receipt| self.reported(receipt)).collect()
     }
 
     fn enter(&self, number: usize) {
@@ -112,7 +111,7 @@ impl Survey for Spool {
 
 impl Care for Spool {
     fn expire(&self, of: &Name) -> Result<u64, StoreError> {
-        fetch::Handout::lease(self, of)?.map_or(Ok(0), |lease| ack::expire(&lease))
+        fetch::Handout::lease(self, of)?.map_or(Ok(0), |lease| acknowledge::expire(&lease))
     }
 
     fn tidy(&self) -> Result<(), StoreError> {
@@ -130,7 +129,7 @@ impl Care for Spool {
 
 impl Users for Spool {
     fn register(&self, name: &Name, at: u64) -> Result<bool, StoreError> {
-        self.heard(users::register(self, name, at))
+        self.reported(users::register(self, name, at))
     }
 
     fn registered(&self, name: &Name) -> Result<Option<u64>, StoreError> {
@@ -173,7 +172,7 @@ impl Presence for Spool {
         lease: &Lease,
         may_replace: &dyn Fn(&Lease) -> bool,
     ) -> Result<bool, StoreError> {
-        self.heard(presence::take(self, name, lease, may_replace))
+        self.reported(presence::take(self, name, lease, may_replace))
     }
 
     fn lease(&self, name: &Name) -> Result<Option<Lease>, StoreError> {

@@ -4,28 +4,22 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::make::SpoolLock;
-use super::{Limits, Spool};
-use crate::message::{Draft, MessageId, Trust};
+use super::handle::Spool;
+use super::paths::place;
+use crate::message::{Draft, Fields, MessageId, Trust};
 use crate::name::Name;
-use crate::store::{Delivery, Mail, Receipt, StoreError};
+use crate::store::{Delivery, Limits, Mail, Receipt, StoreError};
 
 struct Fixture {
     dir: TempDir,
     spool: Spool,
-    _lock: SpoolLock,
 }
 
 impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let (spool, lock) =
-            Spool::open(&dir.path().join("spool"), Limits::default()).expect("a spool");
-        Self {
-            dir,
-            spool,
-            _lock: lock,
-        }
+        let spool = Spool::open(&dir.path().join("spool"), Limits::default()).expect("a spool");
+        Self { dir, spool }
     }
 
     fn path(&self) -> PathBuf {
@@ -33,7 +27,7 @@ impl Fixture {
     }
 
     fn mailbox(&self, name: &str) -> PathBuf {
-        self.path().join("mail").join(Spool::place(&n(name)))
+        self.path().join("mail").join(&*place(&n(name)))
     }
 
     fn store(&self, to: &str, body: &[u8]) -> u64 {
@@ -60,6 +54,7 @@ fn store(spool: &Spool, to: &str, body: &[u8], expires: Option<u64>) -> Result<u
         expires,
         once: false,
         body,
+        fields: Fields::default(),
     };
     let receipts = spool.deliver(&[Delivery { to, draft }]);
     receipts
@@ -167,10 +162,9 @@ fn a_spool_is_found_again_as_it_was() {
     let f = Fixture::new();
     f.store("bob", &vec![b'x'; 1 << 20]);
     f.store("bob", b"two");
-    let Fixture { dir, spool, _lock } = f;
-    drop((spool, _lock));
-    let (spool, _lock) =
-        Spool::open(&dir.path().join("spool"), Limits::default()).expect("the same spool");
+    let Fixture { dir, spool } = f;
+    drop(spool);
+    let spool = Spool::open(&dir.path().join("spool"), Limits::default()).expect("the same spool");
     let found = fetch(&spool, "bob", None);
     assert_eq!(
         found
@@ -209,8 +203,8 @@ fn what_is_no_spool_is_left_alone() {
 fn another_format_is_refused() {
     let f = Fixture::new();
     f.store("bob", b"one");
-    let Fixture { dir, spool, _lock } = f;
-    drop((spool, _lock));
+    let Fixture { dir, spool } = f;
+    drop(spool);
     let path = dir.path().join("spool");
     let format = path.join("FORMAT");
     let before = std::fs::read(&format).expect("a format");
@@ -452,6 +446,7 @@ fn a_writer_that_comes_back_late_does_not_write_into_what_was_given_back() {
                 expires: None,
                 once: false,
                 body: &body,
+                fields: Fields::default(),
             },
         });
         let receipts = others.deliver(&many.collect::<Vec<_>>());
@@ -506,6 +501,7 @@ fn store_once(spool: &Spool, to: &str, from: &str, id: u8, body: &[u8]) -> Recei
         expires: None,
         once: true,
         body,
+        fields: Fields::default(),
     };
     let to = &n(to);
     let outcomes = spool.deliver(&[Delivery { to, draft }]);
@@ -548,10 +544,10 @@ fn the_same_id_from_the_same_sender_is_stored_once() {
     for n in 0..4_000_u32 {
         f.store("bob", &n.to_le_bytes());
     }
-    let Fixture { dir, spool, _lock } = f;
-    drop((spool, _lock));
+    let Fixture { dir, spool } = f;
+    drop(spool);
     let path = dir.path().join("spool");
-    let (spool, _lock) = Spool::open(&path, Limits::default()).expect("the same spool");
+    let spool = Spool::open(&path, Limits::default()).expect("the same spool");
     assert_eq!(
         store_once(&spool, "bob", "al", 1, b"one"),
         known(1),
@@ -597,6 +593,7 @@ fn a_batch_is_delivered_in_its_order_and_doubled_ids_in_it_once() {
             expires: None,
             once: true,
             body: body.as_bytes(),
+            fields: Fields::default(),
         },
     });
     let outcomes = f
@@ -624,7 +621,7 @@ fn a_full_mailbox_refuses_and_takes_again_when_it_was_read() {
         quota_messages: 2,
         ..Limits::default()
     };
-    let (spool, lock) = Spool::open(&path, few).expect("a spool");
+    let spool = Spool::open(&path, few).expect("a spool");
     let full = |outcome| matches!(outcome, Err(StoreError::Quota(..)));
     store(&spool, "bob", b"one", None).expect("stored");
     store(&spool, "bob", b"two", None).expect("stored");
@@ -632,12 +629,12 @@ fn a_full_mailbox_refuses_and_takes_again_when_it_was_read() {
     store(&spool, "carol", b"one", None).expect("another mailbox");
     fetch(&spool, "bob", Some(1));
     assert_eq!(store(&spool, "bob", b"three", None).expect("stored"), 3);
-    drop((spool, lock));
+    drop(spool);
     let short = Limits {
         quota_bytes: 10_000,
         ..Limits::default()
     };
-    let (spool, _lock) = Spool::open(&path, short).expect("a spool");
+    let spool = Spool::open(&path, short).expect("a spool");
     assert!(full(store(&spool, "bob", &[b'x'; 10_000], None)));
     store(&spool, "bob", &[b'x'; 9_000], None).expect("stored");
     assert!(full(store(&spool, "bob", &[b'x'; 1_000], None)));
@@ -647,9 +644,9 @@ fn a_full_mailbox_refuses_and_takes_again_when_it_was_read() {
 fn a_nearly_full_disk_refuses_and_still_drains() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("spool");
-    let (spool, lock) = Spool::open(&path, Limits::default()).expect("a spool");
+    let spool = Spool::open(&path, Limits::default()).expect("a spool");
     store(&spool, "bob", b"one", None).expect("stored");
-    drop((spool, lock));
+    drop(spool);
     for limits in [
         Limits {
             min_free_bytes: u64::MAX,
@@ -660,7 +657,7 @@ fn a_nearly_full_disk_refuses_and_still_drains() {
             ..Limits::default()
         },
     ] {
-        let (spool, _lock) = Spool::open(&path, limits).expect("a spool");
+        let spool = Spool::open(&path, limits).expect("a spool");
         assert!(matches!(
             store(&spool, "bob", b"two", None),
             Err(StoreError::DiskFull(_))
@@ -671,7 +668,7 @@ fn a_nearly_full_disk_refuses_and_still_drains() {
         min_free_bytes: u64::MAX,
         ..Limits::default()
     };
-    let (spool, _lock) = Spool::open(&path, limits).expect("a spool");
+    let spool = Spool::open(&path, limits).expect("a spool");
     fetch(&spool, "bob", Some(1));
     assert_eq!(fetch(&spool, "bob", None), []);
 }
@@ -691,8 +688,8 @@ fn history_is_kept_and_then_its_space_is_given_back() {
         history_millis: u64::MAX,
         ..Limits::default()
     };
-    let (spool, _lock) = Spool::open(&path, limits).expect("a spool");
-    let mailbox = path.join("mail").join(Spool::place(&n("bob")));
+    let spool = Spool::open(&path, limits).expect("a spool");
+    let mailbox = path.join("mail").join(&*place(&n("bob")));
     // Long bodies: what is forgotten is given back but for its heads.
     store_once(&spool, "bob", "al", 1, &[b'x'; 60_000]);
     for _ in 0..200 {
@@ -722,6 +719,7 @@ fn history_is_kept_and_then_its_space_is_given_back() {
         expires: None,
         once: true,
         body,
+        fields: Fields::default(),
     };
     for round in 0..10 {
         let batch: Vec<_> = (0..1_000)
@@ -757,8 +755,8 @@ fn what_is_stale_is_forgotten_whatever_its_size() {
         history_millis: 1_000,
         ..Limits::default()
     };
-    let (spool, _lock) = Spool::open(&path, limits).expect("a spool");
-    let mailbox = path.join("mail").join(Spool::place(&n("bob")));
+    let spool = Spool::open(&path, limits).expect("a spool");
+    let mailbox = path.join("mail").join(&*place(&n("bob")));
     for _ in 0..20 {
         // Accepted in 1970, as the test's messages say.
         store(&spool, "bob", &[b'x'; 60_000], None).expect("stored");
@@ -810,8 +808,8 @@ fn ids_that_nobody_can_send_again_take_no_space() {
         history_bytes: 0,
         ..Limits::default()
     };
-    let (spool, _lock) = Spool::open(&path, limits).expect("a spool");
-    let mailbox = path.join("mail").join(Spool::place(&n("bob")));
+    let spool = Spool::open(&path, limits).expect("a spool");
+    let mailbox = path.join("mail").join(&*place(&n("bob")));
     for _ in 0..300 {
         store(&spool, "bob", &[b'x'; 1_000], None).expect("stored");
     }
@@ -859,7 +857,7 @@ fn of_many_who_register_a_name_one_is_the_first() {
 
 #[test]
 fn a_batch_to_one_mailbox_waits_for_the_disk_once() {
-    use crate::sys::tape;
+    use crate::sys::operation_log;
     let f = Fixture::new();
     f.store("bob", b"first");
     let (to, from) = (n("bob"), n("al"));
@@ -871,6 +869,7 @@ fn a_batch_to_one_mailbox_waits_for_the_disk_once() {
         expires: None,
         once: true,
         body: b"x",
+        fields: Fields::default(),
     };
     let batch: Vec<_> = (0..64)
         .map(|id| Delivery {
@@ -878,10 +877,18 @@ fn a_batch_to_one_mailbox_waits_for_the_disk_once() {
             draft: draft(id),
         })
         .collect();
-    tape::start();
+    operation_log::start();
     assert!(f.spool.deliver(&batch).iter().all(Result::is_ok));
-    let ops = tape::take();
-    let count = |which: fn(&tape::Op) -> bool| ops.iter().filter(|op| which(op)).count();
-    assert_eq!(count(|op| matches!(op, tape::Op::Write(..))), 1, "{ops:?}");
-    assert_eq!(count(|op| matches!(op, tape::Op::Sync(_))), 1, "{ops:?}");
+    let ops = operation_log::take();
+    let count = |which: fn(&operation_log::Op) -> bool| ops.iter().filter(|op| which(op)).count();
+    assert_eq!(
+        count(|op| matches!(op, operation_log::Op::Write(..))),
+        1,
+        "{ops:?}"
+    );
+    assert_eq!(
+        count(|op| matches!(op, operation_log::Op::Sync(_))),
+        1,
+        "{ops:?}"
+    );
 }

@@ -1,11 +1,10 @@
 //! The simulated disk itself: what is on it, and what a power cut may leave of what is on its way there.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::journal;
-use crate::sys::tape::Op;
+use crate::sys::operation_log::Op;
 
 const SECTOR: usize = 512;
 /// With more writes than this pending at once, the states are drawn by chance.
@@ -27,11 +26,12 @@ impl Random {
     }
 }
 
-/// A disk: contents by inode, names by path. Directories are there from the beginning.
+/// A disk: contents by inode, names by path.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
     pub(super) contents: HashMap<u64, Vec<u8>>,
     pub(super) names: BTreeMap<PathBuf, u64>,
+    dirs: BTreeSet<PathBuf>,
 }
 
 impl Disk {
@@ -39,27 +39,27 @@ impl Disk {
     pub(super) fn read(path: &Path) -> Self {
         use std::os::unix::fs::MetadataExt;
         let mut disk = Self::default();
-        for folder in ["mail", "quarantine", journal::NAME] {
-            let mut todo = vec![path.join(folder)];
-            while let Some(dir) = todo.pop() {
-                for entry in fs::read_dir(dir).expect("readable") {
-                    let path = entry.expect("an entry").path();
-                    if path.is_dir() {
-                        todo.push(path);
-                    } else {
-                        let number = fs::metadata(&path).expect("a file").ino();
-                        disk.contents
-                            .insert(number, fs::read(&path).expect("readable"));
-                        disk.names.insert(path, number);
-                    }
+        let mut todo = vec![path.to_owned()];
+        while let Some(dir) = todo.pop() {
+            for entry in fs::read_dir(&dir).expect("readable") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    todo.push(path);
+                } else {
+                    let number = fs::metadata(&path).expect("a file").ino();
+                    disk.contents
+                        .insert(number, fs::read(&path).expect("readable"));
+                    disk.names.insert(path, number);
                 }
             }
+            disk.dirs.insert(dir);
         }
         disk
     }
 
     pub(super) fn apply(&mut self, op: &Op) {
         match op {
+            Op::MakeDir(path) => drop(self.dirs.insert(path.clone())),
             Op::Create(path, number) => {
                 self.names.insert(path.clone(), *number);
                 self.contents.entry(*number).or_default();
@@ -124,15 +124,28 @@ impl Disk {
 
     /// Lays the disk out as files.
     pub(super) fn lay_out(&self, path: &Path) {
-        let wanted: HashSet<&PathBuf> = self.names.keys().collect();
-        for old in Self::read(path)
-            .names
-            .keys()
-            .filter(|old| !wanted.contains(old))
-        {
-            fs::remove_file(old).expect("removed");
+        let now = Self::read(path);
+        // A file is lost with its directory.
+        let is_there = |file: &Path| file.parent().is_some_and(|dir| self.dirs.contains(dir));
+        for old in now.names.keys() {
+            if !self.names.contains_key(old) || !is_there(old) {
+                fs::remove_file(old).expect("removed");
+            }
         }
-        for (path, number) in &self.names {
+        // Those in others come behind them, and go first.
+        for old in now
+            .dirs
+            .difference(&self.dirs)
+            .collect::<Vec<_>>()
+            .iter()
+            .rev()
+        {
+            fs::remove_dir(old).expect("removed");
+        }
+        for new in self.dirs.difference(&now.dirs) {
+            fs::create_dir(new).expect("made");
+        }
+        for (path, number) in self.names.iter().filter(|(path, _)| is_there(path)) {
             let content = self
                 .contents
                 .get(number)

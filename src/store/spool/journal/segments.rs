@@ -21,10 +21,7 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
-use super::super::layout::Spool;
-use super::super::record::{checksum, u32_at};
-use super::settle::{self, Trust};
-use crate::store::StoreError;
+use crate::store::spool::format::record::{checksum, u32_at};
 use crate::sys::dir::Dir;
 use crate::sys::file;
 use crate::sys::lock::Locked;
@@ -171,18 +168,9 @@ impl Log {
         self.used.contains(&true)
     }
 
-    /// Brings all that is in a segment to the mailboxes, on the disk, and empties it.
-    ///
-    /// # Errors
-    /// Those of the system. Then it is all still there.
-    pub(super) fn empty(
-        &self,
-        spool: &Spool,
-        segment: usize,
-        trust: Trust,
-    ) -> Result<(), StoreError> {
-        let path = spool.journal.path().join(NAMES[segment]);
-        settle::settle(spool, self.segments[segment].file(), &path, trust)
+    /// The file of a segment.
+    pub(super) fn file(&self, segment: usize) -> &File {
+        self.segments[segment].file()
     }
 
     /// Notes that a segment was emptied, by this process or one that it has forked.
@@ -190,14 +178,9 @@ impl Log {
         self.used[segment] = false;
     }
 
-    /// Empties all segments, and is of no use any more.
-    ///
-    /// # Errors
-    /// Those of the system. Then what has not been emptied is still there.
-    pub(super) fn finish(self, spool: &Spool, trust: Trust) -> Result<(), StoreError> {
-        (0..self.used.len())
-            .filter(|&segment| self.used[segment])
-            .try_for_each(|segment| self.empty(spool, segment, trust))
+    /// The segments that are not empty.
+    pub(super) fn used(&self) -> impl Iterator<Item = usize> {
+        (0..self.used.len()).filter(|&segment| self.used[segment])
     }
 }
 

@@ -5,10 +5,11 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
+use super::recovery::{self, PageCache};
 use super::segments::{Batch, Log, SEGMENT};
-use super::settle::Trust;
 use crate::store::StoreError;
-use crate::store::spool::Spool;
+use crate::store::spool::handle::Spool;
+use crate::store::spool::room;
 use crate::sys::clock::Deadline;
 use crate::sys::handover::{Answer, Handover};
 use crate::sys::process::{self, End, Pid, Side};
@@ -20,18 +21,25 @@ const SHORT: Duration = Duration::from_millis(10);
 /// How much of the disk must be free beside what the limits ask for, so that there is a journal: many times its size.
 const ROOM: u64 = 16 * SEGMENT;
 
-/// Writes the journal until it is asked to end, which it does with an empty one.
-///
-/// # Errors
-/// Those of the system. Then what is in the journal stays there, for the next start of the daemon.
-pub(super) fn run(spool: &Spool, handover: Handover) -> Result<(), StoreError> {
+impl Spool {
+    /// Writes the journal until it is asked to end, which it does with an empty one. For one process that was forked from
+    /// the one that opened the spool.
+    ///
+    /// # Errors
+    /// Those of the system. Then all go on without it, and what is in it stays there until the spool is opened again.
+    pub(crate) fn write_journal(&self, handover: Handover) -> Result<(), StoreError> {
+        run(self, handover)
+    }
+}
+
+fn run(spool: &Spool, handover: Handover) -> Result<(), StoreError> {
     let mut writer = Writer {
         spool,
         handover,
         log: None,
         emptier: None,
         not_before: Deadline::after(Duration::ZERO),
-        trust: Trust::Cached,
+        page_cache: PageCache::Trusted,
     };
     let result = writer.run();
     handover.close();
@@ -48,7 +56,7 @@ struct Writer<'s> {
     /// When that may be forked.
     not_before: Deadline,
     /// Not any more once such a process was killed: it may have been told that the disk has failed.
-    trust: Trust,
+    page_cache: PageCache,
 }
 
 impl Writer<'_> {
@@ -96,11 +104,18 @@ impl Writer<'_> {
 
     /// Makes the journal, if there is none and the disk has room for it, while hardly anybody waits for that.
     fn begin(&mut self) -> Result<(), StoreError> {
-        if self.log.is_none() && self.spool.has_room_for(ROOM)? {
-            self.log = Some(self.spool.journal.open_log()?);
+        if self.log.is_none() && room::for_bytes(&self.spool.paths.mail, &self.spool.limits, ROOM)?
+        {
+            self.log = Some(self.open_log()?);
             self.handover.go_on();
         }
         Ok(())
+    }
+
+    fn open_log(&self) -> Result<Log, StoreError> {
+        let journal = &self.spool.journal;
+        Log::open(journal.dir()?, SEGMENT)
+            .map_err(StoreError::system("make the journal in", journal.path()))
     }
 
     /// Sleeps until there is something to do. When there was nothing for a while, the segment that is filled is as good
@@ -164,7 +179,7 @@ impl Writer<'_> {
             End::Signal(_) => {
                 log::warn!("the process {pid} that empties the journal {end}; trying again");
                 self.not_before = Deadline::after(QUIET);
-                self.trust = Trust::Disk;
+                self.page_cache = PageCache::Suspect;
                 Ok(())
             }
         }
@@ -177,7 +192,8 @@ impl Writer<'_> {
             Ok(Side::Child) => {
                 let empty = || match &self.log {
                     Some(log) => {
-                        process::end_with(own) && said(log.empty(self.spool, segment, self.trust))
+                        process::end_with(own)
+                            && said(recovery::empty(self.spool, log, segment, self.page_cache))
                     }
                     None => false,
                 };
@@ -196,10 +212,12 @@ impl Writer<'_> {
         if let Some(emptier) = self.emptier.take() {
             process::wait(emptier);
             // However it has ended.
-            self.trust = Trust::Disk;
+            self.page_cache = PageCache::Suspect;
         }
         match self.log.take() {
-            Some(log) => log.finish(self.spool, self.trust),
+            Some(log) => log.used().try_for_each(|segment| {
+                recovery::empty(self.spool, &log, segment, self.page_cache)
+            }),
             None => Ok(()),
         }
     }

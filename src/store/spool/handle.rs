@@ -1,0 +1,119 @@
+//! The open spool: what every operation works with.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use super::cache::Cache;
+use super::flags::Flags;
+use super::journal::client::Journal;
+use super::lock::SpoolLock;
+use super::paths::Paths;
+use super::room;
+use crate::name::Name;
+use crate::store::{Limits, StoreError};
+use crate::sys::handover::Handover;
+
+/// A spool that is open. Open it once and fork: the directory handles may be shared, and every file is opened after the
+/// fork.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    pub(super) paths: Paths,
+    pub(super) limits: Limits,
+    /// The mailboxes that this process has appended to lately.
+    pub(super) cache: Cache,
+    pub(super) flags: Flags,
+    pub(super) journal: Journal,
+    /// Told of each request that fails for want of room.
+    pub(super) on_full: Option<OnFull>,
+    /// `None` in a process that looks at a spool which another one may work on.
+    pub(super) _lock: Option<SpoolLock>,
+}
+
+/// What is called when a disk is full.
+pub(super) struct OnFull(Box<dyn Fn(&StoreError) + Send + Sync>);
+
+impl std::fmt::Debug for OnFull {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnFull")
+    }
+}
+
+impl Spool {
+    /// The limits that hold now: on a disk that is nearly full, no history is kept.
+    pub(super) fn limits_now(&self) -> Limits {
+        room::limits_now(&self.paths.mail, &self.limits)
+    }
+
+    /// Returns `result`, and reports a full disk that it tells of.
+    pub(super) fn reported<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let (Err(e @ StoreError::DiskFull(_)), Some(on_full)) = (&result, &self.on_full) {
+            on_full.0(e);
+        }
+        result
+    }
+
+    /// Calls `report` for each request that fails for want of room on a disk.
+    pub(crate) fn alarm(&mut self, report: impl Fn(&StoreError) + Send + Sync + 'static) {
+        self.on_full = Some(OnFull(Box::new(report)));
+    }
+
+    /// Sizes the mailbox cache for this descriptor limit.
+    pub(crate) fn keep_within(&mut self, descriptors: usize) {
+        self.cache = Cache::within(descriptors);
+    }
+
+    /// Other limits from now on.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// The descriptors that a child needs, which closes all others.
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
+        self.paths.descriptors()
+    }
+
+    /// Maps the memory that is shared with all processes that are forked from this one. One of them has to write the
+    /// journal.
+    ///
+    /// # Errors
+    /// Those of `mmap(2)`.
+    pub(crate) fn share(&mut self) -> io::Result<Handover> {
+        let handover = self.journal.share()?;
+        self.flags.share(handover.words());
+        Ok(handover)
+    }
+
+    /// The descriptors that the writer of the journal needs.
+    pub(crate) fn descriptors_to_write(&self) -> Vec<RawFd> {
+        let mut all = self.descriptors();
+        all.extend(self.journal.descriptor());
+        all
+    }
+
+    /// Waits until the name of the mailbox of `name` is on the disk: the entry in its folder, and that of the folder.
+    ///
+    /// # Errors
+    /// Those of `fsync(2)`.
+    pub(super) fn sync_name(&self, name: &Name) -> Result<(), StoreError> {
+        let folder = self.paths.mailbox_folder(name)?;
+        folder
+            .sync()
+            .map_err(StoreError::system("sync", folder.path()))?;
+        self.flags.sync_folder_once(name, || {
+            let mail = &self.paths.mail;
+            mail.sync().map_err(StoreError::system("sync", mail.path()))
+        })
+    }
+
+    /// Removes the mailbox of `name`, which has no messages.
+    ///
+    /// # Errors
+    /// Those of `unlinkat(2)` and `fsync(2)`.
+    pub(super) fn remove_mailbox(&self, name: &Name) -> Result<(), StoreError> {
+        let folder = self.paths.mailbox_folder(name)?;
+        folder
+            .remove(name.as_str())
+            .and_then(|()| folder.sync())
+            .map_err(StoreError::system("remove", folder.path_of(name.as_str())))
+    }
+}
