@@ -46,8 +46,8 @@ use self::reaper::Helpers;
 use self::scoreboard::{Counter, Scoreboard};
 use self::signals::Signals;
 use crate::places::{Places, SOCKET};
-use crate::store::StoreError;
-use crate::store::spool::{DESCRIPTORS, Spool};
+use crate::store::spool::Spool;
+use crate::store::{Engine as _, StoreError};
 use crate::sys::clock::Deadline;
 use crate::sys::dir::Dir;
 use crate::sys::file;
@@ -244,14 +244,14 @@ fn serve(
     let spool = Spool::open(&config.spool, config.limits)?;
     let mut spool = spool.with_run_dir(&config.run_dir)?;
     // Those of a child.
-    let descriptors = DESCRIPTORS.min(process::most_descriptors()?);
-    spool.keep_within(descriptors);
+    let descriptors = spool.useful_descriptors().min(process::most_descriptors()?);
+    spool.set_descriptor_limit(descriptors);
     let own = Pid::own();
     child::warm_up();
     let keep = spool.descriptors();
     let board = Scoreboard::create(made.pid_file.dir())?;
     logging::count_lost_lines_in(board.lost_lines());
-    spool.alarm(move |e| board.complain_of_disk(e));
+    spool.on_disk_full(Box::new(move |e| board.complain_of_disk(e)));
     // It notes there which mailboxes it has open.
     let mut spool = heap::for_children(|| Box::new(spool));
     lay_sandbox(cli, places, &config)?;

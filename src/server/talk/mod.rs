@@ -255,9 +255,9 @@ fn break_as_asked(what: &str) {
 }
 
 fn new_id() -> Result<MessageId, StoreError> {
-    MessageId::random().map_err(|e| StoreError::System {
+    MessageId::random().map_err(|e| StoreError::Failed {
         action: "draw a random id from",
-        path: "the kernel".into(),
+        place: "the kernel".into(),
         source: e,
     })
 }
@@ -281,9 +281,9 @@ fn reason(error: &StoreError) -> Option<(Code, &'static str)> {
         ),
         StoreError::Damaged { .. }
         | StoreError::Exists(_)
-        | StoreError::InJournal { .. }
+        | StoreError::Unavailable { .. }
         | StoreError::Order { .. }
-        | StoreError::Spool { .. }
-        | StoreError::System { .. } => return None,
+        | StoreError::Unusable { .. }
+        | StoreError::Failed { .. } => return None,
     })
 }

@@ -70,17 +70,15 @@ fn header(lease: &Handout<'_>) -> Result<Header, StoreError> {
     let file = lease.file();
     let read = |e| StoreError::system("read", &lease.path)(e);
     if !file::facts(file).map_err(read)?.writable {
-        return Err(StoreError::ReadOnly(lease.path.clone()));
+        return Err(StoreError::read_only(&lease.path));
     }
     newest(lease)
 }
 
 fn newest(lease: &Handout<'_>) -> Result<Header, StoreError> {
     let header = repair::header(lease.file(), &lease.path, lease.end)?;
-    header.ok_or_else(|| StoreError::Damaged {
-        path: lease.path.clone(),
-        offset: 0,
-        what: "its messages are gone while they were read",
+    header.ok_or_else(|| {
+        StoreError::damaged(&lease.path, 0, "its messages are gone while they were read")
     })
 }
 

@@ -29,7 +29,10 @@ pub(super) fn layout(spool: &Spool) -> Result<Vec<Finding>, StoreError> {
                 Err(_) => "no mailbox",
             };
             findings.push(Finding {
-                path: dir.path_of(&String::from_utf8_lossy(&name)),
+                place: dir
+                    .path_of(&String::from_utf8_lossy(&name))
+                    .display()
+                    .to_string(),
                 offset: 0,
                 what: what.into(),
             });
@@ -73,7 +76,7 @@ pub(super) fn mailbox(spool: &Spool, of: &Name) -> Result<Vec<Finding>, StoreErr
     let mut findings = Vec::new();
     let mut find = |offset, what: String| {
         findings.push(Finding {
-            path: view.path.clone(),
+            place: view.path.display().to_string(),
             offset,
             what,
         })
@@ -242,7 +245,7 @@ impl<'s> Restore<'s> {
             });
         }
         if let Some(view) = View::open(spool, of)? {
-            return Err(StoreError::Exists(view.path));
+            return Err(StoreError::Exists(view.path.display().to_string()));
         }
         let mut writer = Writer::begin(spool, of)?;
         writer.kept_from_here();

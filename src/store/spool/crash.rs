@@ -8,6 +8,7 @@
 mod disk;
 mod journaled;
 mod promises;
+mod taken_over;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,14 +51,7 @@ fn n(text: &str) -> Name {
 
 impl Stage {
     fn new(seed: u64) -> Self {
-        // In memory where that can be had: thousands of states are laid out and synced.
-        let memory = Path::new("/dev/shm");
-        let dir = if memory.is_dir() {
-            tempfile::tempdir_in(memory)
-        } else {
-            tempfile::tempdir()
-        };
-        let dir = dir.expect("a directory");
+        let dir = fast_directory();
         let path = dir.path().join("spool");
         let limits = Limits {
             history_bytes: 20_000,
@@ -139,27 +133,25 @@ impl Stage {
     }
 }
 
-/// Goes through every crash state after every operation; how many there were. Operations that `ignored`
-/// picks are taken as if they had never been done, which is how it is seen that the checks can fail.
+/// Goes through every crash state after every operation; how many there were. Operations that `ignored` picks are taken
+/// as if they had never been done. `check` is told the state, and how many notes come before it.
 ///
 /// # Errors
 /// The first broken promise.
-fn try_all(
-    stage: &mut Stage,
+fn for_each_state(
     durable: &Disk,
     ops: &[Op],
+    random: &mut Random,
     ignored: impl Fn(&Op) -> bool,
+    mut check: impl FnMut(&Disk, usize) -> Result<(), String>,
 ) -> Result<usize, String> {
     let mut durable = durable.clone();
     let mut pending: Vec<&Op> = Vec::new();
-    // What happened before the recording was started is known from its beginning.
-    let noted = ops.iter().filter(|op| matches!(op, Op::Note(_))).count();
-    let mut seen = stage.seen[..stage.seen.len() - noted].to_vec();
-    let mut states = 0;
+    let (mut states, mut notes) = (0, 0);
     for (step, op) in ops.iter().enumerate() {
         match op {
             op if ignored(op) => {}
-            Op::Note(index) => seen.push(stage.seen[*index].clone()),
+            Op::Note(_) => notes += 1,
             Op::Sync(number) => settle(
                 &mut durable,
                 &mut pending,
@@ -172,10 +164,9 @@ fn try_all(
             ),
             op => pending.push(op),
         }
-        for disk in crash_states(&durable, &pending, &mut stage.random) {
-            disk.lay_out(&stage.path);
+        for disk in crash_states(&durable, &pending, random) {
             states += 1;
-            verify(&stage.spool, &seen).map_err(|broken| {
+            check(&disk, notes).map_err(|broken| {
                 format!(
                     "after operation {step}, {:.60}: {broken}",
                     format!("{op:?}")
@@ -186,6 +177,26 @@ fn try_all(
     Ok(states)
 }
 
+/// Whether the promises to all that was seen hold in every crash state.
+///
+/// # Errors
+/// The first broken promise.
+fn try_all(
+    stage: &mut Stage,
+    durable: &Disk,
+    ops: &[Op],
+    ignored: impl Fn(&Op) -> bool,
+) -> Result<usize, String> {
+    // What happened before the recording was started is known from its beginning.
+    let noted = ops.iter().filter(|op| matches!(op, Op::Note(_))).count();
+    let before = stage.seen.len() - noted;
+    let mut random = Random(stage.random.0);
+    for_each_state(durable, ops, &mut random, ignored, |disk, notes| {
+        disk.lay_out(&stage.path);
+        verify(&stage.spool, &stage.seen[..before + notes])
+    })
+}
+
 /// What was pending and is synced now is on the disk for good.
 fn settle(durable: &mut Disk, pending: &mut Vec<&Op>, synced: impl Fn(&Op) -> bool) {
     pending.retain(|op| {
@@ -194,6 +205,17 @@ fn settle(durable: &mut Disk, pending: &mut Vec<&Op>, synced: impl Fn(&Op) -> bo
         }
         !synced(op)
     });
+}
+
+/// A directory in memory where that can be had: thousands of states are laid out and synced.
+fn fast_directory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let dir = if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    };
+    dir.expect("a directory")
 }
 
 /// A line for the table that `scripts/test` prints at its end.

@@ -30,7 +30,7 @@ pub(crate) struct Spool {
 }
 
 /// What is called when a disk is full.
-pub(super) struct OnFull(Box<dyn Fn(&StoreError) + Send + Sync>);
+pub(super) struct OnFull(pub(super) Box<dyn Fn(&StoreError) + Send + Sync>);
 
 impl std::fmt::Debug for OnFull {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -52,26 +52,6 @@ impl Spool {
         result
     }
 
-    /// Calls `report` for each request that fails for want of room on a disk.
-    pub(crate) fn alarm(&mut self, report: impl Fn(&StoreError) + Send + Sync + 'static) {
-        self.on_full = Some(OnFull(Box::new(report)));
-    }
-
-    /// Sizes the mailbox cache for this descriptor limit.
-    pub(crate) fn keep_within(&mut self, descriptors: usize) {
-        self.cache = Cache::within(descriptors);
-    }
-
-    /// Other limits from now on.
-    pub(crate) fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
-    }
-
-    /// The descriptors that a child needs, which closes all others.
-    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
-        self.paths.descriptors()
-    }
-
     /// Maps the memory that is shared with all processes that are forked from this one. One of them has to write the
     /// journal.
     ///
@@ -85,7 +65,7 @@ impl Spool {
 
     /// The descriptors that the writer of the journal needs.
     pub(crate) fn descriptors_to_write(&self) -> Vec<RawFd> {
-        let mut all = self.descriptors();
+        let mut all = self.paths.descriptors();
         all.extend(self.journal.descriptor());
         all
     }

@@ -32,10 +32,10 @@ impl SpoolLock {
         let claim = OwnerFile::claim_dir(root, OWNER);
         match claim.map_err(StoreError::system("lock", root.path_of(OWNER)))? {
             Claim::Ours(owner) => Ok(Self { _owner: owner }),
-            Claim::Theirs(pid) => Err(StoreError::Spool {
-                path: root.path().to_owned(),
-                what: format!("process {pid} works on it already"),
-            }),
+            Claim::Theirs(pid) => Err(StoreError::no_spool(
+                root.path(),
+                format!("process {pid} works on it already"),
+            )),
         }
     }
 }

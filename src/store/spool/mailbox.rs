@@ -87,7 +87,7 @@ impl MailboxLog {
             facts = self.facts()?;
         }
         if !facts.writable {
-            return Err(StoreError::ReadOnly(self.path.clone()));
+            return Err(StoreError::read_only(&self.path));
         }
         let known = self.still_known(facts.len)?;
         if let Some(known) = known.filter(suffices) {
@@ -230,6 +230,6 @@ pub(super) fn sync(file: &File, path: &Path) -> Result<(), StoreError> {
         if let Err(e) = file::make_read_only(file) {
             log::error!("cannot make {} read-only: {e}", path.display());
         }
-        StoreError::ReadOnly(path.to_owned())
+        StoreError::read_only(path)
     })
 }

@@ -37,24 +37,23 @@ mod crash;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cache::DESCRIPTORS;
 pub(crate) use handle::Spool;
 
+use std::os::fd::RawFd;
+
+use self::cache::Cache;
+use self::handle::OnFull;
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{
-    Bell, Care, Delivery, Finding, Lease, Mail, Presence, Queue, Reading, Receipt, Restoring,
-    State, StoreError, Survey, Trace, User, Users, Waiting,
+    Bell, Care, Delivery, Engine, Finding, Lease, Limits, Mail, Presence, Queue, Reading, Receipt,
+    Restoring, State, Store, StoreError, Survey, Trace, User, Users, Waiting,
 };
 
 impl Mail for Spool {
     fn deliver(&self, batch: &[Delivery<'_>]) -> Vec<Result<Receipt, StoreError>> {
         let receipts = append::append(self, batch).into_iter();
         receipts.map(|receipt| self.reported(receipt)).collect()
-    }
-
-    fn enter(&self, number: usize) {
-        self.journal.enter(number);
     }
 
     fn fetch(&self, of: &Name) -> Result<Option<Box<dyn Waiting + '_>>, StoreError> {
@@ -80,6 +79,34 @@ impl Mail for Spool {
 
     fn bell(&self, of: &Name) -> Result<Box<dyn Bell + '_>, StoreError> {
         Ok(Box::new(bell::Fifo::open(self, of)?))
+    }
+}
+
+impl Store for Spool {
+    fn set_process_number(&self, number: usize) {
+        self.journal.set_place(number);
+    }
+}
+
+impl Engine for Spool {
+    fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    fn set_descriptor_limit(&mut self, descriptors: usize) {
+        self.cache = Cache::within(descriptors);
+    }
+
+    fn useful_descriptors(&self) -> usize {
+        cache::DESCRIPTORS
+    }
+
+    fn descriptors(&self) -> Vec<RawFd> {
+        self.paths.descriptors()
+    }
+
+    fn on_disk_full(&mut self, report: Box<dyn Fn(&StoreError) + Send + Sync>) {
+        self.on_full = Some(OnFull(report));
     }
 }
 

@@ -75,17 +75,20 @@ impl Spool {
     ///
     /// # Errors
     /// When there is none, or it has another format, and those of the system.
-    pub(crate) fn look_at(path: &Path) -> Result<(Self, Option<StoreError>), StoreError> {
+    pub(crate) fn look_at(
+        path: &Path,
+        limits: Limits,
+    ) -> Result<(Self, Option<StoreError>), StoreError> {
         let root = Dir::open(path).map_err(StoreError::system("open the spool", path))?;
         match read_format(&root)? {
             Some(format) => parse_format(path, &format)?,
             None => return Err(unusable(path, "it has no file FORMAT".into())),
         };
-        let spool = Self::handles(&root, Limits::default())?;
+        let spool = Self::handles(&root, limits)?;
         match spool.recover_unless_in_use(&root) {
             Ok(()) => Ok((spool, None)),
             // Looking must do all the same.
-            Err(e @ StoreError::InJournal { .. }) => Ok((spool, Some(e))),
+            Err(e @ StoreError::Unavailable { .. }) => Ok((spool, Some(e))),
             Err(e) => Err(e),
         }
     }
@@ -105,8 +108,8 @@ impl Spool {
         }
         let path = root.path();
         if file::is_read_only(root).map_err(StoreError::system("look at", path))? {
-            return Err(StoreError::InJournal {
-                path: self.journal.path().to_owned(),
+            return Err(StoreError::Unavailable {
+                place: format!("the journal {}", self.journal.path().display()),
                 why: "the file system is mounted read-only; mount it for writing",
             });
         }
@@ -162,10 +165,7 @@ fn parse_format(path: &Path, format: &str) -> Result<Version, StoreError> {
 }
 
 fn unusable(path: &Path, what: String) -> StoreError {
-    StoreError::Spool {
-        path: path.to_owned(),
-        what,
-    }
+    StoreError::no_spool(path, what)
 }
 
 /// Makes the directory, and those above it.

@@ -102,9 +102,8 @@ impl Paths {
     /// # Errors
     /// When the spool was opened without a run directory.
     pub(super) fn run(&self) -> Result<&Run, StoreError> {
-        self.run.as_ref().ok_or_else(|| StoreError::Spool {
-            path: self.mail.path().to_owned(),
-            what: "it was opened without a run directory".into(),
+        self.run.as_ref().ok_or_else(|| {
+            StoreError::no_spool(self.mail.path(), "it was opened without a run directory")
         })
     }
 
@@ -159,7 +158,7 @@ impl Paths {
         opened.map_err(|e| {
             let path = self.mailbox_path(name);
             match e.kind() {
-                io::ErrorKind::PermissionDenied => StoreError::ReadOnly(path),
+                io::ErrorKind::PermissionDenied => StoreError::read_only(path),
                 _ => StoreError::system("open", path)(e),
             }
         })

@@ -90,11 +90,11 @@ pub(super) fn header(file: &File, path: &Path, len: u64) -> Result<Option<Header
         return Ok(Some(header));
     }
     match rebuilt_header(file, path, len)? {
-        Some(_) if !Header::was_never_written(file).map_err(read)? => Err(StoreError::Damaged {
-            path: path.to_owned(),
-            offset: 0,
-            what: "both its headers are invalid, and it has messages",
-        }),
+        Some(_) if !Header::was_never_written(file).map_err(read)? => Err(StoreError::damaged(
+            path,
+            0,
+            "both its headers are invalid, and it has messages",
+        )),
         rebuilt => {
             if rebuilt.is_some() {
                 log::warn!(

@@ -33,7 +33,7 @@ pub(super) fn on_disk(dir: &Dir, limits: &Limits) -> Result<(), StoreError> {
         .inodes
         .is_some_and(|free| free < limits.min_free_inodes);
     if free.bytes < limits.min_free_bytes || few_inodes {
-        return Err(StoreError::DiskFull(dir.path().to_owned()));
+        return Err(StoreError::disk_full(dir.path()));
     }
     Ok(())
 }

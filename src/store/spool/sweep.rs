@@ -118,7 +118,7 @@ pub(super) fn room(spool: &Spool, run: &Run) -> Result<(), StoreError> {
         .inodes
         .is_some_and(|inodes| inodes < limits.min_free_inodes.min(free.all_inodes / PART));
     if free.bytes < least_bytes || few_inodes {
-        return Err(StoreError::DiskFull(path.to_owned()));
+        return Err(StoreError::disk_full(path));
     }
     Ok(())
 }
@@ -202,10 +202,7 @@ mod tests {
         take(&spool, "al", 60_000).expect("taken");
         let free = file::free(&spool.paths.run().expect("there").online).expect("known");
         let full = free.bytes < free.all_bytes / PART;
-        spool.set_limits(Limits {
-            min_free_bytes: u64::MAX,
-            ..Limits::default()
-        });
+        spool.limits.min_free_bytes = u64::MAX;
         // As much as the file system has in all is never asked for.
         let new = take(&spool, "bob", 60_000);
         assert_eq!(matches!(new, Err(StoreError::DiskFull(_))), full);

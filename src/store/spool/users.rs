@@ -61,11 +61,7 @@ pub(super) fn registered(spool: &Spool, name: &Name) -> Result<Option<u64>, Stor
     };
     match read(&file).map_err(StoreError::system("read", &path))? {
         Some(registered) => Ok(Some(registered)),
-        None => Err(StoreError::Damaged {
-            path,
-            offset: 0,
-            what: "it is no registration",
-        }),
+        None => Err(StoreError::damaged(path, 0, "it is no registration")),
     }
 }
 

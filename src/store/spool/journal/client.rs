@@ -80,8 +80,8 @@ impl Journal {
         Ok(handover)
     }
 
-    /// This process has a place of its own from now on.
-    pub(in crate::store::spool) fn enter(&self, place: usize) {
+    /// Gives this process a place of its own.
+    pub(in crate::store::spool) fn set_place(&self, place: usize) {
         self.place.store(place, Ordering::Relaxed);
     }
 
@@ -150,10 +150,9 @@ impl Journal {
 
     /// The directory, for those who write the journal, or settle it.
     pub(in crate::store::spool) fn dir(&self) -> Result<&Dir, StoreError> {
-        self.dir.as_ref().ok_or_else(|| StoreError::Spool {
-            path: self.path.clone(),
-            what: "there is no such directory".into(),
-        })
+        self.dir
+            .as_ref()
+            .ok_or_else(|| StoreError::no_spool(&self.path, "there is no such directory"))
     }
 
     /// Makes this process write the journal by itself, in segments of `len` bytes, or ends that.

@@ -105,11 +105,11 @@ fn settle(spool: &Spool, segment: &File, path: &Path, cache: PageCache) -> Resul
     let contents = Contents::of(&bytes);
     let settled = contents.settle(spool, cache);
     if contents.is_damaged {
-        return Err(StoreError::Damaged {
-            path: path.to_owned(),
-            offset: 0,
-            what: "somebody else has written to it",
-        });
+        return Err(StoreError::damaged(
+            path,
+            0,
+            "somebody else has written to it",
+        ));
     }
     for (name, e) in &settled.failed {
         log::error!("what the journal has for the mailbox of {name} stays there: {e}");
@@ -151,7 +151,7 @@ fn recover_segment(spool: &Spool, segment: &File, path: &Path) -> Result<Vec<Nam
         settled.mended.extend(again.mended);
     }
     for (name, e) in settled.failed {
-        if !is_of_the_disk(&e) {
+        if !&e.is_of_the_disk() {
             return Err(e);
         }
         let entries = contents.by_name.get(name.as_bytes());
@@ -192,11 +192,10 @@ impl RecoveryLock {
             .map_err(StoreError::system("lock", &path))?;
         match lock {
             Ok(lock) => Ok(Self { _lock: lock }),
-            Err(_) => Err(StoreError::Spool {
+            Err(_) => Err(StoreError::no_spool(
                 path,
-                what: "another process brings what is in the journal to the mailboxes; try again later"
-                    .into(),
-            }),
+                "another process brings what is in the journal to the mailboxes; try again later",
+            )),
         }
     }
 }
@@ -231,8 +230,8 @@ pub(in crate::store::spool) fn recover(
 /// What a full disk means here.
 fn explained(path: &Path, e: StoreError) -> StoreError {
     match e {
-        StoreError::DiskFull(_) => StoreError::InJournal {
-            path: path.to_owned(),
+        StoreError::DiskFull(_) => StoreError::Unavailable {
+            place: format!("the journal {}", path.display()),
             why: "the disk has no room to put them into their mailboxes; make room there",
         },
         e => e,
@@ -271,15 +270,6 @@ pub(super) fn empty(
 ) -> Result<(), StoreError> {
     let path = spool.journal.path().join(segments::NAMES[segment]);
     settle(spool, log.file(segment), &path, cache)
-}
-
-/// Whether it is the disk that fails, under this mailbox; waiting, or making room, does not help.
-fn is_of_the_disk(error: &StoreError) -> bool {
-    match error {
-        StoreError::ReadOnly(_) => true,
-        StoreError::System { source, .. } => source.raw_os_error() == Some(libc::EIO),
-        _ => false,
-    }
 }
 
 /// Settles what a mailbox has in a segment; how much had to be written, and how much is in quarantine instead.

@@ -358,7 +358,7 @@ fn whoever_looks_at_a_spool_waits_for_whoever_settles_its_journal() {
     let path = stage.dir.path().join("spool");
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        scope.spawn(move || tell.send(Spool::look_at(&path).map(|_| ())));
+        scope.spawn(move || tell.send(Spool::look_at(&path, Limits::default()).map(|_| ())));
         let early = told.recv_timeout(Duration::from_millis(100));
         assert!(early.is_err(), "it waits");
         recover(&stage.spool, &right).expect("recovered");
