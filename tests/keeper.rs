@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::support::others::public_dir;
 use crate::support::{Daemon, skip, wait_until};
 
 /// A login that is in nobody's /etc/passwd, one for whom getent hangs, and one whom it takes for somebody else.
@@ -33,9 +34,8 @@ fn daemon(test: &str, sources: &str, config: &str) -> Option<Daemon> {
         skip(test, "only root can show a daemon another getent");
         return None;
     }
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = public_dir();
     let open = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o755));
-    open(dir.path()).expect("set");
     let (getent, nsswitch) = (dir.path().join("getent"), dir.path().join("nsswitch.conf"));
     fs::write(&getent, GETENT).expect("written");
     open(&getent).expect("set");

@@ -6,6 +6,7 @@ pub(crate) mod menu;
 pub(crate) mod mount;
 pub(crate) mod namespace;
 mod operator;
+pub(crate) mod others;
 pub(crate) mod proxy;
 pub(crate) mod session;
 pub(crate) mod tmux;
