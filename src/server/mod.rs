@@ -186,8 +186,8 @@ impl Made {
     }
 }
 
-/// The order of start: the pid file and the listeners, with the rights that we were started with; then without
-/// them the spool; then the sandbox; and only then whoever waits is told.
+/// The order of start: the pid file and the bound sockets, with the rights that the daemon was started with; then without
+/// them the spool, the helper processes, and the sandbox. Only when it can serve, it listens, and says so.
 fn run(
     cli: &Cli,
     places: Option<&Places>,
@@ -232,7 +232,7 @@ fn serve(
     signals: Signals,
     made: &mut Made,
 ) -> Result<(), StartError> {
-    let listeners = listener::open(&config)?;
+    let listeners = listener::bind(&config)?;
     made.socket = !listeners.inherited;
     if let Some(account) = account {
         privileges::become_account(account)?;
@@ -260,6 +260,7 @@ fn serve(
         writer: Writer::start(&mut spool),
     };
     process::give_back_memory();
+    listener::listen(&listeners, &config)?;
     let master = Master::new(listeners.all, signals, board, helpers)
         .map_err(StartError::doing("count the threads of this process"))?;
     // Where the master's other things lie: each page that it writes to between two forks is copied.
