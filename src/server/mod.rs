@@ -10,7 +10,7 @@ mod config;
 mod connection;
 mod detach;
 mod gate;
-mod journal;
+mod helpers;
 mod limits;
 mod listener;
 mod logging;
@@ -23,6 +23,7 @@ mod reaper;
 mod scoreboard;
 mod signals;
 mod sources;
+mod supervisor;
 mod talk;
 mod who_may;
 
@@ -37,12 +38,10 @@ use self::child::Heritage;
 use self::cli::Cli;
 use self::config::{Config, LogTo, Sandbox};
 use self::detach::{Ready, Side};
-use self::journal::Writer;
 use self::listener::ListenError;
 use self::master::{Leave, Master};
 use self::pid_file::{PidFile, PidFileError};
 use self::privileges::PrivilegeError;
-use self::reaper::Helpers;
 use self::scoreboard::{Counter, Scoreboard};
 use self::signals::Signals;
 use crate::places::{Places, SOCKET};
@@ -52,9 +51,9 @@ use crate::sys::clock::Deadline;
 use crate::sys::dir::Dir;
 use crate::sys::file;
 use crate::sys::heap;
-use crate::sys::login::{self, Account};
+use crate::sys::login::Account;
 use crate::sys::process::{self, Pid};
-use crate::sys::sandbox::{self, Lacking};
+use crate::sys::sandbox::{self, Lacking, Rules};
 use crate::sys::signal;
 use crate::sys::socket::Listener;
 use crate::sys::title;
@@ -240,7 +239,6 @@ fn serve(
     if let Err(e) = title::prepare() {
         log::info!("ps will not show what children do: {e}");
     }
-    let keeper = start_keeper(&listeners.all);
     let (spool, _spool_lock) = Spool::open(&config.spool, config.limits)?;
     let mut spool = spool.with_run_dir(&config.run_dir)?;
     // Those of a child.
@@ -252,16 +250,13 @@ fn serve(
     let board = Scoreboard::create(made.pid_file.dir())?;
     logging::count_lost_lines_in(board.lost_lines());
     spool.alarm(move |e| board.complain_of_disk(e));
+    let supervisor = helpers::start(&mut spool, &listeners.all, &config);
     // It notes there which mailboxes it has open.
     let mut spool = heap::for_children(|| Box::new(spool));
     lay_sandbox(cli, places, &config)?;
-    let helpers = Helpers {
-        keeper,
-        writer: Writer::start(&mut spool),
-    };
     process::give_back_memory();
     listener::listen(&listeners, &config)?;
-    let master = Master::new(listeners.all, signals, board, helpers)
+    let master = Master::new(listeners.all, signals, board, supervisor)
         .map_err(StartError::doing("count the threads of this process"))?;
     // Where the master's other things lie: each page that it writes to between two forks is copied.
     let mut master = Box::new(master);
@@ -304,21 +299,6 @@ fn serve(
     }
 }
 
-/// Forks the keeper of logins, before the sandbox is laid and before there is anything that it must not have; its
-/// number, if this machine needs one. Only of whoever comes over the socket somebody asks for the login.
-fn start_keeper(listeners: &[Listener]) -> Option<Pid> {
-    let is_local = |listener: &Listener| matches!(listener, Listener::Unix(_));
-    if !listeners.iter().any(is_local) {
-        return None;
-    }
-    login::start_keeper("droplined: logins", logging::descriptor()).unwrap_or_else(|e| {
-        log::warn!(
-            "cannot start the keeper of logins: {e}; logins that are not in /etc/passwd are unknown"
-        );
-        None
-    })
-}
-
 /// Logins and the configuration, time zones, what the kernel says, and /dev/null.
 const READABLE: [&str; 4] = ["/etc", "/usr", "/proc", "/dev"];
 
@@ -333,8 +313,12 @@ fn lay_sandbox(cli: &Cli, places: Option<&Places>, config: &Config) -> Result<()
     let usual = places.map(|places| places.config.as_path());
     let files = [cli.config.as_deref(), usual];
     readable.extend(files.into_iter().flatten().filter_map(Path::parent));
-    let lacking = sandbox::lay(&writable, &readable);
-    for lack in lacking {
+    let rules = Rules {
+        writable: &writable,
+        readable: &readable,
+        programs: false,
+    };
+    for lack in sandbox::lay(rules) {
         if config.sandbox == Sandbox::Require {
             return Err(StartError::Sandbox(lack));
         }

@@ -33,7 +33,7 @@ store() {
     expect 'what a client is told' "$(cat "$dir/said")" 'Message accepted and stored:'
 }
 
-# childless - waits until nobody is served, and all children are reaped. The helpers stay.
+# childless - waits until no client is served, and all children are reaped. The supervisor stays.
 childless() {
     local i child children others
     for ((i = 0; i < 500; i++)); do
@@ -42,7 +42,7 @@ childless() {
         read -r -a children <"/proc/$daemon_pid/task/$daemon_pid/children" || true
         for child in "${children[@]}"; do
             # One that is gone meanwhile is as well.
-            grep -qaE '^droplined: (logins|journal)' "/proc/$child/cmdline" 2>/dev/null || others=1
+            grep -qa '^droplined: supervisor' "/proc/$child/cmdline" 2>/dev/null || others=1
         done
         [ -n "$others" ] || return 0
         sleep 0.01

@@ -96,8 +96,8 @@ struct Written<'b> {
     to: &'b Name,
     open: OpenMailbox,
     named: bool,
-    /// What was left to be written to the journal as well.
-    left: Option<journal::Left>,
+    /// What was submitted to the journal as well.
+    submitted: Option<journal::Submitted>,
     outcomes: Vec<Outcome>,
 }
 
@@ -176,7 +176,7 @@ fn write<'b>(
         mut bytes, tail, ..
     } = appender;
     let mut len = facts.len;
-    let mut left = None;
+    let mut submitted = None;
     let is_new = |outcome: &Outcome| outcome.as_ref().is_ok_and(|receipt| !receipt.duplicate);
     if outcomes.iter().any(is_new) {
         let records = bytes.len();
@@ -186,16 +186,16 @@ fn write<'b>(
         // One that was there already may not be on the disk yet either.
         let is_old = |outcome: &Outcome| outcome.as_ref().is_ok_and(|receipt| receipt.duplicate);
         if is_alone && header.named && !outcomes.iter().any(is_old) {
-            left = spool
+            submitted = spool
                 .journal
-                .leave(group.to, header.epoch, from, &bytes[..records]);
+                .submit(group.to, header.epoch, from, &bytes[..records]);
         }
     }
     drop(lock);
     Ok(Written {
         to: group.to,
         named: header.named,
-        left,
+        submitted,
         open: OpenMailbox {
             name,
             path,
@@ -338,7 +338,8 @@ fn write_or_take_back(
 impl Written<'_> {
     /// Waits for the disk.
     fn make_durable(&self, spool: &Spool) -> Result<(), StoreError> {
-        if self.left.is_some_and(|left| spool.journal.keeps(left)) {
+        let keeps = |submitted| spool.journal.keeps(submitted);
+        if self.submitted.is_some_and(keeps) {
             return Ok(());
         }
         sync(&self.open.file, &self.open.path)?;

@@ -31,8 +31,8 @@ use crate::store::StoreError;
 use crate::sys::clock;
 use crate::sys::dir::Dir;
 use crate::sys::file;
-use crate::sys::handover::Handover;
 use crate::sys::lock::Locked;
+use crate::sys::submission_queue::SubmissionQueue;
 
 /// The name of a folder: two digits.
 pub(super) type Folder = ArrayString<2>;
@@ -254,18 +254,20 @@ impl Spool {
     ///
     /// # Errors
     /// Those of `mmap(2)`.
-    pub(crate) fn share(&mut self) -> io::Result<Handover> {
-        let handover = self.journal.share()?;
-        self.hints.share(handover.words());
-        Ok(handover)
+    pub(crate) fn share(&mut self) -> io::Result<SubmissionQueue> {
+        let queue = self.journal.share()?;
+        self.hints.share(queue.words());
+        Ok(queue)
     }
 
-    /// Writes the journal until it is asked to end. For one process that was forked from the one that opened the spool.
+    /// Writes the journal until the queue is drained. What a writer before has left in the journal is brought to the
+    /// mailboxes first. For one process at a time that was forked from the one that opened the spool.
     ///
     /// # Errors
-    /// Those of the system. Then all go on without it, and what is in it stays there until the spool is opened again.
-    pub(crate) fn write_journal(&self, handover: Handover) -> Result<(), StoreError> {
-        journal::write(self, handover)
+    /// Those of the system. Then others append without the journal, and what is in it stays there until this is called
+    /// again, or the spool is opened again.
+    pub(crate) fn write_journal(&self, queue: SubmissionQueue) -> Result<(), StoreError> {
+        journal::write(self, queue)
     }
 
     /// Those that [`write_journal`](Self::write_journal) needs.

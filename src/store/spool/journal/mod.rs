@@ -30,19 +30,19 @@ use super::layout::Spool;
 use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::dir::Dir;
-use crate::sys::handover::{Answer, Handover};
 use crate::sys::lock::Locked;
+use crate::sys::submission_queue::{Completion, SubmissionQueue};
 
 /// The name of its directory.
 pub(super) const NAME: &str = "journal";
 /// So many must wait for the disk, this process among them.
 const CROWD: u32 = 3;
 /// How long a process waits for the journal before it syncs by itself.
-const PATIENCE: Duration = Duration::from_secs(5);
+const COMPLETION_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a start waits until the writer of a daemon that was killed is gone.
-const LAST_WORDS: Duration = Duration::from_secs(30);
-/// The place of a process that has none.
-const NOWHERE: usize = usize::MAX;
+const WRITER_EXIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The slot of a process that has none.
+const NO_SLOT: usize = usize::MAX;
 
 /// The journal of a spool, for those who append.
 #[derive(Debug)]
@@ -50,18 +50,18 @@ pub(super) struct Journal {
     /// `None` in a spool that is only looked at, and has none.
     dir: Option<Dir>,
     path: PathBuf,
-    handover: Option<Handover>,
-    /// That of this process.
-    place: AtomicUsize,
+    queue: Option<SubmissionQueue>,
+    /// The slot of this process in the queue.
+    slot: AtomicUsize,
     /// Written by this process itself, one entry at once, so that a test sees what is written when.
     #[cfg(test)]
     alone: std::sync::Mutex<Option<Log>>,
 }
 
-/// What was left to be written to the journal.
+/// A submission to the journal.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Left {
-    place: usize,
+pub(super) struct Submitted {
+    slot: usize,
     number: u32,
 }
 
@@ -80,8 +80,8 @@ impl Journal {
         Ok(Self {
             dir,
             path,
-            handover: None,
-            place: AtomicUsize::new(NOWHERE),
+            queue: None,
+            slot: AtomicUsize::new(NO_SLOT),
             #[cfg(test)]
             alone: std::sync::Mutex::default(),
         })
@@ -91,44 +91,44 @@ impl Journal {
         &self.path
     }
 
-    /// From now on there is somebody to write it: see [`Spool::write_journal`].
+    /// Makes the queue of its writer: see [`Spool::write_journal`].
     ///
     /// # Errors
     /// Those of `mmap(2)`.
-    pub(super) fn share(&mut self) -> io::Result<Handover> {
-        let handover = Handover::new()?;
-        self.handover = Some(handover);
-        Ok(handover)
+    pub(super) fn share(&mut self) -> io::Result<SubmissionQueue> {
+        let queue = SubmissionQueue::new()?;
+        self.queue = Some(queue);
+        Ok(queue)
     }
 
-    /// This process has a place of its own from now on.
-    pub(super) fn enter(&self, place: usize) {
-        self.place.store(place, Ordering::Relaxed);
+    /// This process has a slot of its own from now on.
+    pub(super) fn enter(&self, slot: usize) {
+        self.slot.store(slot, Ordering::Relaxed);
     }
 
-    fn place(&self) -> Option<(Handover, usize)> {
-        let place = self.place.load(Ordering::Relaxed);
-        self.handover
-            .filter(|_| place != NOWHERE)
-            .map(|handover| (handover, place))
+    fn slot(&self) -> Option<(SubmissionQueue, usize)> {
+        let slot = self.slot.load(Ordering::Relaxed);
+        self.queue
+            .filter(|_| slot != NO_SLOT)
+            .map(|queue| (queue, slot))
     }
 
     /// Notes whether this process waits for the disk.
     pub(super) fn set_waiting(&self, waiting: bool) {
-        if let Some((handover, place)) = self.place() {
-            handover.set_busy(place, waiting);
+        if let Some((queue, slot)) = self.slot() {
+            queue.set_busy(slot, waiting);
         }
     }
 
-    /// Leaves `records`, which were written to the mailbox of `name` at `offset`, to be written to the journal as well.
+    /// Submits `records`, which were written to the mailbox of `name` at `offset`, to be written to the journal as well.
     /// `None` when this process had better sync the mailbox.
-    pub(super) fn leave(
+    pub(super) fn submit(
         &self,
         name: &Name,
         epoch: u32,
         offset: u64,
         records: &[u8],
-    ) -> Option<Left> {
+    ) -> Option<Submitted> {
         let entry = Entry {
             name: name.as_bytes(),
             epoch,
@@ -136,32 +136,32 @@ impl Journal {
             records,
         };
         #[cfg(test)]
-        if let Some(left) = self.write_alone(&entry) {
-            return left;
+        if let Some(submitted) = self.write_alone(&entry) {
+            return submitted;
         }
-        let (handover, place) = self.place()?;
-        if !handover.is_open() || handover.busy() < CROWD {
+        let (queue, slot) = self.slot()?;
+        if !queue.is_open() || queue.busy() < CROWD {
             return None;
         }
-        let number = handover.leave(place, &[&entry.head(), entry.name, records])?;
-        Some(Left { place, number })
+        let number = queue.submit(slot, &[&entry.head(), entry.name, records])?;
+        Some(Submitted { slot, number })
     }
 
     /// Waits until it is in the journal, on the disk; whether it is.
-    pub(super) fn keeps(&self, left: Left) -> bool {
+    pub(super) fn keeps(&self, submitted: Submitted) -> bool {
         #[cfg(test)]
-        if left.place == NOWHERE {
+        if submitted.slot == NO_SLOT {
             return true;
         }
-        let Some(handover) = self.handover else {
+        let Some(queue) = self.queue else {
             return false;
         };
-        let answer = handover.wait_for(left.place, left.number, PATIENCE);
-        if answer == Answer::Late {
-            // Nobody else has to find that out. Once it answers, it goes on by itself.
-            handover.pause();
+        let completion = queue.wait(submitted.slot, submitted.number, COMPLETION_TIMEOUT);
+        if completion == Completion::TimedOut {
+            // So that no other process waits for the writer until it goes on.
+            queue.pause();
         }
-        answer == Answer::Done
+        completion == Completion::Done
     }
 
     /// That of the directory.
@@ -186,7 +186,7 @@ impl Journal {
 
     /// `None` when this process does not write by itself; `Some(None)` when there was no room.
     #[cfg(test)]
-    fn write_alone(&self, entry: &Entry<'_>) -> Option<Option<Left>> {
+    fn write_alone(&self, entry: &Entry<'_>) -> Option<Option<Submitted>> {
         let mut alone = self.alone.lock().expect("locked");
         let log = alone.as_mut()?;
         let mut batch = segments::Batch::default();
@@ -195,8 +195,8 @@ impl Journal {
             log.has_room(&batch) || (log.turn().expect("turned") && log.has_room(&batch));
         Some(has_room.then(|| {
             log.write(&mut batch).expect("written");
-            Left {
-                place: NOWHERE,
+            Submitted {
+                slot: NO_SLOT,
                 number: 0,
             }
         }))
@@ -228,8 +228,8 @@ impl Journal {
 ///
 /// # Errors
 /// Those of the system.
-pub(super) fn write(spool: &Spool, handover: Handover) -> Result<(), StoreError> {
-    writer::run(spool, handover)
+pub(super) fn write(spool: &Spool, queue: SubmissionQueue) -> Result<(), StoreError> {
+    writer::run(spool, queue)
 }
 
 /// The right to settle what is left in a journal: whoever looks at the spool meanwhile waits for that.
@@ -247,7 +247,7 @@ impl Settling {
         let path = dir.path().to_owned();
         let lock = dir
             .reopened()
-            .and_then(|dir| Locked::within(dir, LAST_WORDS))
+            .and_then(|dir| Locked::within(dir, WRITER_EXIT_TIMEOUT))
             .map_err(StoreError::system("lock", &path))?;
         match lock {
             Ok(lock) => Ok(Self { _lock: lock }),
@@ -269,14 +269,11 @@ pub(super) fn recover(spool: &Spool, _right: &Settling) -> Result<(), StoreError
         return Ok(());
     };
     let mut mended = BTreeSet::new();
-    for name in segments::NAMES {
-        let path = dir.path_of(name);
-        let file = dir.file(name).map_err(StoreError::system("open", &path))?;
-        let Some(file) = file else { continue };
-        let segment = segments::own(file, LAST_WORDS).map_err(StoreError::system("lock", &path))?;
-        let settled = settle::recover(spool, segment.file(), &path);
-        mended.extend(settled.map_err(|e| explained(&path, e))?);
-    }
+    segments::each_left(dir, WRITER_EXIT_TIMEOUT, |segment, path| {
+        let settled = settle::recover(spool, segment, path);
+        mended.extend(settled.map_err(|e| explained(path, e))?);
+        Ok(())
+    })?;
     // Only now, as what is written anew takes nothing from the journal any more.
     mended
         .iter()

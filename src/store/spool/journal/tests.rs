@@ -336,6 +336,29 @@ fn a_mailbox_that_the_disk_has_failed_gets_what_the_journal_has_and_stays_read_o
     assert_eq!(after.mode() & 0o777, 0o400);
 }
 
+/// The one before, or the process that emptied a segment for it, may have died after the disk has failed.
+#[test]
+fn a_writer_begins_with_what_the_one_before_has_left() {
+    for mode in [0o600, 0o400] {
+        let mut stage = Stage::new();
+        let synced = stage.bytes();
+        stage.store("second");
+        stage.store("third");
+        stage.set_bytes(&synced);
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(stage.path(), permissions).expect("set");
+        stage.spool.journal.set_alone(None);
+        let queue = stage.spool.share().expect("mapped");
+        queue.drain();
+        stage.spool.write_journal(queue).expect("ended");
+        assert!(!super::is_left(&stage.spool).expect("readable"));
+        assert_eq!(stage.waiting(), ["first", "second", "third"]);
+        let after = std::fs::metadata(stage.path()).expect("there");
+        assert_eq!(after.permissions().mode() & 0o777, mode);
+        assert!(stage.quarantine().is_empty());
+    }
+}
+
 /// The next daemon has begun, and is not done: what it has not settled yet would be missed.
 #[test]
 fn whoever_looks_at_a_spool_waits_for_whoever_settles_its_journal() {
