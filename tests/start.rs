@@ -1,9 +1,10 @@
 //! Starts that fail, and what they leave: nothing; and configurations that are no files.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -89,6 +90,36 @@ fn a_start_that_fails_leaves_nothing() {
         assert!(said(&output).contains(word), "{}", said(&output));
         assert_eq!(left(dir.path()), [""; 0], "{word}");
     }
+}
+
+#[test]
+fn before_a_daemon_can_serve_it_refuses_connections() {
+    let dir = Daemon::start().kill_family();
+    // Whoever has this lock works on the journal: the start waits for it.
+    let journal = fs::File::open(dir.path().join("spool/journal")).expect("there");
+    journal.lock().expect("locked");
+    let free = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let port = free.local_addr().expect("an address").port();
+    drop(free);
+    let socket = dir.path().join("run/dropline.sock");
+    fs::remove_file(&socket).expect("that of the one before");
+    let flags = ["-p".to_owned(), port.to_string()];
+    let starts = std::thread::spawn(move || {
+        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+        Daemon::in_dir(dir, "", &flags)
+    });
+    wait_until("its sockets are bound", || socket.exists());
+    let refused = |what: &str, connected: std::io::Result<()>| {
+        let error = connected.expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{what}");
+    };
+    refused("TCP", TcpStream::connect(("127.0.0.1", port)).map(drop));
+    refused("Unix", UnixStream::connect(&socket).map(drop));
+    assert!(!starts.is_finished());
+    drop(journal);
+    let daemon = starts.join().expect("started");
+    daemon.store("bob", "al", "hi");
+    UnixStream::connect(&socket).expect("it listens");
 }
 
 #[test]

@@ -12,12 +12,13 @@
 mod error;
 mod limits;
 mod presence;
-pub(crate) mod spool;
+mod spool;
 
 #[cfg(test)]
 #[path = "../../tests/store_contract/mod.rs"]
 mod contract;
 
+use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::path::Path;
 
@@ -27,6 +28,8 @@ pub(crate) use self::presence::{Lease, Presence, Speaks};
 
 use crate::message::{Draft, Stored};
 use crate::name::Name;
+use crate::sys::heap;
+use crate::sys::submission_queue::SubmissionQueue;
 
 /// A message on its way into a mailbox.
 #[derive(Clone, Copy, Debug)]
@@ -276,8 +279,36 @@ pub(crate) trait Engine: Store + Care {
     /// The descriptors that a child needs. It closes all others.
     fn descriptors(&self) -> Vec<RawFd>;
 
+    /// Prepares the helper process of this engine, for all processes that are forked from now on; `None` for an engine
+    /// that needs none.
+    ///
+    /// # Errors
+    /// Those of `mmap(2)`. Without the helper the children do its work themselves.
+    fn prepare_helper(&mut self) -> io::Result<Option<Helper>>;
+
+    /// Does what the helper process is for, until the queue is drained. For one process at a time.
+    ///
+    /// # Errors
+    /// Those of the system. It can be started again.
+    fn run_helper(&self, queue: SubmissionQueue) -> Result<(), StoreError>;
+
     /// Calls `report` for each request that fails for want of room on a disk.
     fn on_disk_full(&mut self, report: Box<dyn Fn(&StoreError) + Send + Sync>);
+}
+
+/// The process that an engine needs beside the children.
+#[derive(Debug)]
+pub(crate) struct Helper {
+    /// What the log calls it.
+    pub(crate) name: &'static str,
+    /// The title of its process.
+    pub(crate) title: &'static str,
+    /// What the children do while it does not run, for the log.
+    pub(crate) meanwhile: &'static str,
+    /// The descriptors that it needs.
+    pub(crate) descriptors: Vec<RawFd>,
+    /// Where the children submit work to it.
+    pub(crate) queue: SubmissionQueue,
 }
 
 /// What a store is opened with.
@@ -297,11 +328,12 @@ pub(crate) struct Settings<'a> {
 /// # Errors
 /// When another process works on it; when it has another format, or belongs to another user; those of the system.
 pub(crate) fn open(settings: &Settings<'_>) -> Result<Box<dyn Engine>, StoreError> {
-    let spool = spool::Spool::open(settings.spool, settings.limits)?;
-    Ok(match settings.run_dir {
-        Some(run_dir) => Box::new(spool.with_run_dir(run_dir)?),
-        None => Box::new(spool),
-    })
+    let mut spool = spool::Spool::open(settings.spool, settings.limits)?;
+    if let Some(run_dir) = settings.run_dir {
+        spool = spool.with_run_dir(run_dir)?;
+    }
+    // Each child writes to it, and notes there which mailboxes it has open.
+    Ok(heap::for_children(|| Box::new(spool)))
 }
 
 /// Opens the store to look at it, whether or not a daemon works on it. With it comes why some of what was accepted cannot

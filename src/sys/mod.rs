@@ -13,8 +13,8 @@ pub(crate) mod connect;
 pub(crate) mod dir;
 pub(crate) mod file;
 mod futex;
-pub(crate) mod handover;
 pub(crate) mod heap;
+pub(crate) mod helper;
 pub(crate) mod lock;
 pub(crate) mod login;
 #[cfg(test)]
@@ -27,6 +27,7 @@ pub(crate) mod sandbox;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod stdio;
+pub(crate) mod submission_queue;
 pub(crate) mod terminal;
 pub(crate) mod title;
 

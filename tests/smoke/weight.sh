@@ -33,7 +33,7 @@ store() {
     expect 'what a client is told' "$(cat "$dir/said")" 'Message accepted and stored:'
 }
 
-# childless - waits until all children that serve a client are reaped. The helpers stay.
+# childless - waits until all children that serve a client are reaped. The supervisor stays.
 childless() {
     eventually 10 has_no_child || {
         echo 'a child does not end' >&2
@@ -46,7 +46,7 @@ has_no_child() {
     read -r -a children <"/proc/$daemon_pid/task/$daemon_pid/children" || true
     for child in "${children[@]}"; do
         # One that is gone meanwhile is as well.
-        grep -qaE '^droplined: (logins|journal)' "/proc/$child/cmdline" 2>/dev/null || return 1
+        grep -qaE '^droplined: supervisor' "/proc/$child/cmdline" 2>/dev/null || return 1
     done
 }
 

@@ -11,7 +11,8 @@ use std::os::unix::net::UnixStream;
 
 use super::listener::{COUNT, COUNTS, FOR, Listener, MAIL, TROUBLE};
 use crate::name::Name;
-use crate::sys::process::{self, Pid, Side};
+use crate::sys::helper::Helper;
+use crate::sys::process::{self, Pid};
 use crate::sys::stdio;
 
 /// One that listens, and those that take its place.
@@ -45,14 +46,14 @@ impl Listeners {
             return Err(io::Error::other("the menu has threads already"));
         }
         let address = socket.local_addr()?;
-        let menu = Pid::own();
         let mut waiting = Vec::with_capacity(LISTENERS);
         for _ in 0..LISTENERS {
             let (ours, theirs) = UnixStream::pair()?;
-            match process::fork()? {
-                Side::Parent(pid) => waiting.push((pid, ours)),
-                Side::Child => process::exit_now(live(socket, &theirs, menu)),
-            }
+            let keep = [socket.as_raw_fd(), theirs.as_raw_fd()];
+            let pid = Helper::new()
+                .keeping(keep)
+                .fork(|| live(socket, &theirs).is_ok())?;
+            waiting.push((pid, ours));
         }
         Ok(Self { waiting, address })
     }
@@ -74,22 +75,11 @@ impl Listeners {
     }
 }
 
-/// The life of a listener, in its own process; returns its exit status.
-fn live(socket: &UdpSocket, menu: &UnixStream, parent: Pid) -> i32 {
-    let keep = || -> io::Result<Listener> {
-        stdio::let_go()?;
-        process::leave_group()?;
-        let (socket, menu) = (socket.try_clone()?, menu.try_clone()?);
-        process::close_all_but(&mut [socket.as_raw_fd(), menu.as_raw_fd()]);
-        Listener::new(socket, menu)
-    };
-    if !process::end_with(parent) {
-        return 0;
-    }
-    match keep().and_then(Listener::run) {
-        Ok(()) => 0,
-        Err(_) => 1,
-    }
+/// The life of a listener, in its own process.
+fn live(socket: &UdpSocket, menu: &UnixStream) -> io::Result<()> {
+    stdio::let_go()?;
+    process::leave_group()?;
+    Listener::new(socket.try_clone()?, menu.try_clone()?)?.run()
 }
 
 /// The listener that listens.

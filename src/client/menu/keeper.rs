@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::farewell::PASTE_OFF;
 use crate::client::view;
-use crate::sys::process::{self, Other, Side};
-use crate::sys::signal::{Blocked, SIGKILL, SIGTERM};
+use crate::sys::helper::Helper;
+use crate::sys::process::{self, PidFd};
+use crate::sys::signal::{SIGKILL, SIGTERM};
 use crate::sys::terminal::Mode;
 
 /// The menu's side of the keeper, which sees it vanish with the menu.
@@ -29,23 +30,18 @@ impl Keeper {
         }
         let mode = Mode::of_input()?;
         let (ours, theirs) = UnixStream::pair()?;
-        match process::fork()? {
-            Side::Parent(_) => {
-                view::tell_of_pagers(ours.try_clone()?);
-                Ok(Self { _menu: ours })
-            }
-            Side::Child => {
-                // By what ends, or stops, the menu it is not to be ended, nor for what it does to a terminal
-                // that has passed on to a shell.
-                if let Ok(blocked) = Blocked::all() {
-                    blocked.for_good();
-                    let _ = process::leave_group();
-                    process::close_all_but(&mut [theirs.as_raw_fd()]);
-                    keep(theirs, &mode);
-                }
-                process::exit_now(0)
-            }
-        }
+        // What ends, or stops, the menu does not end it; and what it does to a terminal that has passed on to a shell does
+        // not stop it.
+        let guard = Helper::new()
+            .keeping([theirs.as_raw_fd()])
+            .outliving_its_parent();
+        guard.fork(|| {
+            let _ = process::leave_group();
+            keep(theirs, &mode);
+            true
+        })?;
+        view::tell_of_pagers(ours.try_clone()?);
+        Ok(Self { _menu: ours })
     }
 }
 
@@ -57,7 +53,7 @@ fn keep(mut menu: UnixStream, mode: &Mode) {
     while menu.read_exact(&mut number).is_ok() {
         pager = match u32::from_ne_bytes(number) {
             0 => None,
-            number => Other::of(number).ok(),
+            number => PidFd::of(number).ok(),
         };
     }
     if let Some(pager) = pager.filter(|pager| !pager.ends_within(Duration::ZERO)) {
@@ -75,7 +71,7 @@ fn keep(mut menu: UnixStream, mode: &Mode) {
 }
 
 /// Ends a pager, which may take some time to give the screen back.
-fn end(pager: &Other) {
+fn end(pager: &PidFd) {
     if pager.signal(SIGTERM).is_ok() && !pager.ends_within(view::LAST_PAGE) {
         let _ = pager.signal(SIGKILL);
         pager.ends_within(view::LAST_PAGE);

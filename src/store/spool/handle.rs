@@ -1,8 +1,5 @@
 //! The open spool: what every operation works with.
 
-use std::io;
-use std::os::fd::RawFd;
-
 use super::cache::Cache;
 use super::flags::Flags;
 use super::journal::client::Journal;
@@ -11,7 +8,6 @@ use super::paths::Paths;
 use super::room;
 use crate::name::Name;
 use crate::store::{Limits, StoreError};
-use crate::sys::handover::Handover;
 
 /// A spool that is open. Open it once and fork: the directory handles may be shared, and every file is opened after the
 /// fork.
@@ -50,24 +46,6 @@ impl Spool {
             on_full.0(e);
         }
         result
-    }
-
-    /// Maps the memory that is shared with all processes that are forked from this one. One of them has to write the
-    /// journal.
-    ///
-    /// # Errors
-    /// Those of `mmap(2)`.
-    pub(crate) fn share(&mut self) -> io::Result<Handover> {
-        let handover = self.journal.share()?;
-        self.flags.share(handover.words());
-        Ok(handover)
-    }
-
-    /// The descriptors that the writer of the journal needs.
-    pub(crate) fn descriptors_to_write(&self) -> Vec<RawFd> {
-        let mut all = self.paths.descriptors();
-        all.extend(self.journal.descriptor());
-        all
     }
 
     /// Waits until the name of the mailbox of `name` is on the disk: the entry in its folder, and that of the folder.

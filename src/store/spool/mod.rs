@@ -37,8 +37,9 @@ mod crash;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use handle::Spool;
+pub(super) use handle::Spool;
 
+use std::io;
 use std::os::fd::RawFd;
 
 use self::cache::Cache;
@@ -46,9 +47,10 @@ use self::handle::OnFull;
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{
-    Bell, Care, Delivery, Engine, Finding, Lease, Limits, Mail, Presence, Queue, Reading, Receipt,
-    Restoring, State, Store, StoreError, Survey, Trace, User, Users, Waiting,
+    Bell, Care, Delivery, Engine, Finding, Helper, Lease, Limits, Mail, Presence, Queue, Reading,
+    Receipt, Restoring, State, Store, StoreError, Survey, Trace, User, Users, Waiting,
 };
+use crate::sys::submission_queue::SubmissionQueue;
 
 impl Mail for Spool {
     fn deliver(&self, batch: &[Delivery<'_>]) -> Vec<Result<Receipt, StoreError>> {
@@ -84,7 +86,7 @@ impl Mail for Spool {
 
 impl Store for Spool {
     fn set_process_number(&self, number: usize) {
-        self.journal.set_place(number);
+        self.journal.set_slot(number);
     }
 }
 
@@ -103,6 +105,24 @@ impl Engine for Spool {
 
     fn descriptors(&self) -> Vec<RawFd> {
         self.paths.descriptors()
+    }
+
+    fn prepare_helper(&mut self) -> io::Result<Option<Helper>> {
+        let queue = self.journal.share()?;
+        self.flags.share(queue.words());
+        let mut descriptors = self.paths.descriptors();
+        descriptors.extend(self.journal.descriptor());
+        Ok(Some(Helper {
+            name: "the writer of the journal",
+            title: "droplined: journal",
+            meanwhile: "each child syncs its mailbox by itself",
+            descriptors,
+            queue,
+        }))
+    }
+
+    fn run_helper(&self, queue: SubmissionQueue) -> Result<(), StoreError> {
+        journal::writer::run(self, queue)
     }
 
     fn on_disk_full(&mut self, report: Box<dyn Fn(&StoreError) + Send + Sync>) {

@@ -14,14 +14,14 @@ use crate::name::Name;
 use crate::store::StoreError;
 use crate::store::spool::paths::JOURNAL;
 use crate::sys::dir::Dir;
-use crate::sys::handover::{Answer, Handover};
+use crate::sys::submission_queue::{Completion, SubmissionQueue};
 
 /// How many processes must wait for the disk, this one among them, before the journal is used.
 const CROWD: u32 = 3;
 /// How long a process waits for the journal before it syncs by itself.
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// The place of a process that has none.
-const NOWHERE: usize = usize::MAX;
+const COMPLETION_TIMEOUT: Duration = Duration::from_secs(5);
+/// The slot of a process that has none.
+const NO_SLOT: usize = usize::MAX;
 
 /// The journal of a spool, for those who append.
 #[derive(Debug)]
@@ -29,9 +29,9 @@ pub(in crate::store::spool) struct Journal {
     /// `None` in a spool that is only looked at, and has none.
     dir: Option<Dir>,
     path: PathBuf,
-    handover: Option<Handover>,
+    queue: Option<SubmissionQueue>,
     /// That of this process.
-    place: AtomicUsize,
+    slot: AtomicUsize,
     /// Written by this process itself, an entry at a time: a test sees what is written when.
     #[cfg(test)]
     own_log: std::sync::Mutex<Option<Log>>,
@@ -40,7 +40,7 @@ pub(in crate::store::spool) struct Journal {
 /// What was given to the writer of the journal.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store::spool) struct Submission {
-    place: usize,
+    slot: usize,
     number: u32,
 }
 
@@ -59,8 +59,8 @@ impl Journal {
         Ok(Self {
             dir,
             path,
-            handover: None,
-            place: AtomicUsize::new(NOWHERE),
+            queue: None,
+            slot: AtomicUsize::new(NO_SLOT),
             #[cfg(test)]
             own_log: std::sync::Mutex::default(),
         })
@@ -74,28 +74,28 @@ impl Journal {
     ///
     /// # Errors
     /// Those of `mmap(2)`.
-    pub(in crate::store::spool) fn share(&mut self) -> io::Result<Handover> {
-        let handover = Handover::new()?;
-        self.handover = Some(handover);
-        Ok(handover)
+    pub(in crate::store::spool) fn share(&mut self) -> io::Result<SubmissionQueue> {
+        let queue = SubmissionQueue::new()?;
+        self.queue = Some(queue);
+        Ok(queue)
     }
 
-    /// Gives this process a place of its own.
-    pub(in crate::store::spool) fn set_place(&self, place: usize) {
-        self.place.store(place, Ordering::Relaxed);
+    /// Gives this process a slot of its own in the queue.
+    pub(in crate::store::spool) fn set_slot(&self, slot: usize) {
+        self.slot.store(slot, Ordering::Relaxed);
     }
 
-    fn place(&self) -> Option<(Handover, usize)> {
-        let place = self.place.load(Ordering::Relaxed);
-        self.handover
-            .filter(|_| place != NOWHERE)
-            .map(|handover| (handover, place))
+    fn slot(&self) -> Option<(SubmissionQueue, usize)> {
+        let slot = self.slot.load(Ordering::Relaxed);
+        self.queue
+            .filter(|_| slot != NO_SLOT)
+            .map(|queue| (queue, slot))
     }
 
     /// Notes whether this process waits for the disk.
     pub(in crate::store::spool) fn set_waiting(&self, waiting: bool) {
-        if let Some((handover, place)) = self.place() {
-            handover.set_busy(place, waiting);
+        if let Some((queue, slot)) = self.slot() {
+            queue.set_busy(slot, waiting);
         }
     }
 
@@ -118,29 +118,29 @@ impl Journal {
         if let Some(submission) = self.write_to_own_log(&entry) {
             return submission;
         }
-        let (handover, place) = self.place()?;
-        if !handover.is_open() || handover.busy() < CROWD {
+        let (queue, slot) = self.slot()?;
+        if !queue.is_open() || queue.busy() < CROWD {
             return None;
         }
-        let number = handover.leave(place, &[&entry.head(), entry.name, records])?;
-        Some(Submission { place, number })
+        let number = queue.submit(slot, &[&entry.head(), entry.name, records])?;
+        Some(Submission { slot, number })
     }
 
     /// Waits until a submission is in the journal, on the disk; whether it is.
     pub(in crate::store::spool) fn keeps(&self, submission: Submission) -> bool {
         #[cfg(test)]
-        if submission.place == NOWHERE {
+        if submission.slot == NO_SLOT {
             return true;
         }
-        let Some(handover) = self.handover else {
+        let Some(queue) = self.queue else {
             return false;
         };
-        let answer = handover.wait_for(submission.place, submission.number, TIMEOUT);
-        if answer == Answer::Late {
+        let completion = queue.wait(submission.slot, submission.number, COMPLETION_TIMEOUT);
+        if completion == Completion::TimedOut {
             // Spares the other processes the same wait. The writer goes on by itself once it answers.
-            handover.pause();
+            queue.pause();
         }
-        answer == Answer::Done
+        completion == Completion::Done
     }
 
     /// That of the directory.
@@ -179,7 +179,7 @@ impl Journal {
             has_room.then(|| {
                 log.write(&mut batch).expect("written");
                 Submission {
-                    place: NOWHERE,
+                    slot: NO_SLOT,
                     number: 0,
                 }
             })

@@ -98,7 +98,12 @@ impl<'b> Contents<'b> {
 /// # Errors
 /// Those of the system, of the first mailbox for which there was one; all others are settled. Then the segment is as it
 /// was.
-fn settle(spool: &Spool, segment: &File, path: &Path, cache: PageCache) -> Result<(), StoreError> {
+pub(super) fn settle(
+    spool: &Spool,
+    segment: &File,
+    path: &Path,
+    cache: PageCache,
+) -> Result<(), StoreError> {
     let Some(bytes) = segments::read(segment).map_err(StoreError::system("read", path))? else {
         return Ok(());
     };
@@ -212,15 +217,11 @@ pub(in crate::store::spool) fn recover(
         return Ok(());
     };
     let mut mended = BTreeSet::new();
-    for name in segments::NAMES {
-        let path = dir.path_of(name);
-        let file = dir.file(name).map_err(StoreError::system("open", &path))?;
-        let Some(file) = file else { continue };
-        let segment =
-            segments::own(file, START_TIMEOUT).map_err(StoreError::system("lock", &path))?;
-        let settled = recover_segment(spool, segment.file(), &path);
-        mended.extend(settled.map_err(|e| explained(&path, e))?);
-    }
+    segments::each_left(dir, START_TIMEOUT, |segment, path| {
+        let settled = recover_segment(spool, segment, path);
+        mended.extend(settled.map_err(|e| explained(path, e))?);
+        Ok(())
+    })?;
     // Only now, as what is written anew takes nothing from the journal any more.
     mended
         .iter()

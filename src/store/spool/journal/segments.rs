@@ -19,8 +19,10 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
+use crate::store::StoreError;
 use crate::store::spool::format::record::{checksum, u32_at};
 use crate::sys::dir::Dir;
 use crate::sys::file;
@@ -29,8 +31,8 @@ use crate::sys::random;
 
 /// How long a segment is, in bytes.
 pub(super) const SEGMENT: u64 = 4 << 20;
-/// How long whoever writes it waits for somebody else who has it.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the writer waits for the lock of a segment.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Their names.
 pub(super) const NAMES: [&str; 2] = ["0", "1"];
 const MAGIC: [u8; 4] = *b"DlJ\x01";
@@ -91,7 +93,7 @@ impl Log {
     /// Those of the system.
     pub(super) fn open(dir: &Dir, len: u64) -> io::Result<Self> {
         let open = |name| {
-            let segment = own(dir.file_or_new(name)?, PATIENCE)?;
+            let segment = own(dir.file_or_new(name)?, LOCK_TIMEOUT)?;
             let file = segment.file();
             if file::facts(file)?.len != len {
                 fill(file, len)?;
@@ -184,12 +186,32 @@ impl Log {
     }
 }
 
+/// Calls `each` for the segments that an earlier process has made, with their paths, once no process writes to them any
+/// more.
+///
+/// # Errors
+/// Those of the system, and of `each`; that another process has a segment open to write for as long as `limit`.
+pub(super) fn each_left(
+    dir: &Dir,
+    limit: Duration,
+    mut each: impl FnMut(&File, &Path) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    for name in NAMES {
+        let path = dir.path_of(name);
+        let file = dir.file(name).map_err(StoreError::system("open", &path))?;
+        let Some(file) = file else { continue };
+        let segment = own(file, limit).map_err(StoreError::system("lock", &path))?;
+        each(segment.file(), &path)?;
+    }
+    Ok(())
+}
+
 /// The segment that is this process's alone from now on.
 ///
 /// # Errors
-/// Those of `flock(2)`; that another process has it, and has had it for as long as `patience`.
-pub(super) fn own(segment: File, patience: Duration) -> io::Result<Locked> {
-    Locked::within(segment, patience)?.map_err(|_| {
+/// Those of `flock(2)`; that another process has it, and has had it for as long as `limit`.
+fn own(segment: File, limit: Duration) -> io::Result<Locked> {
+    Locked::within(segment, limit)?.map_err(|_| {
         let what = "a process of a daemon that has ended still writes to it";
         io::Error::new(io::ErrorKind::ResourceBusy, what)
     })

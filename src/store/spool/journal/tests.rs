@@ -13,7 +13,7 @@ use crate::store::spool::format::header::Header;
 use crate::store::spool::format::record;
 use crate::store::spool::handle::Spool;
 use crate::store::spool::paths::place;
-use crate::store::{Care, Delivery, Limits, Mail, Survey};
+use crate::store::{Care, Delivery, Engine as _, Limits, Mail, Survey};
 use crate::sys::operation_log::{self, Op};
 
 /// Room for all messages of a test.
@@ -344,6 +344,30 @@ fn a_mailbox_that_the_disk_has_failed_gets_what_the_journal_has_and_stays_read_o
         .expect("there")
         .permissions();
     assert_eq!(after.mode() & 0o777, 0o400);
+}
+
+/// The one before, or the process that emptied a segment for it, may have died after the disk has failed.
+#[test]
+fn a_writer_begins_with_what_the_one_before_has_left() {
+    for mode in [0o600, 0o400] {
+        let mut stage = Stage::new();
+        let synced = stage.bytes();
+        stage.store("second");
+        stage.store("third");
+        stage.set_bytes(&synced);
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(stage.path(), permissions).expect("set");
+        stage.spool.journal.set_own_log(None);
+        let helper = stage.spool.prepare_helper().expect("mapped");
+        let queue = helper.expect("one").queue;
+        queue.drain();
+        super::writer::run(&stage.spool, queue).expect("ended");
+        assert!(!recovery::is_needed(&stage.spool).expect("readable"));
+        assert_eq!(stage.waiting(), ["first", "second", "third"]);
+        let after = std::fs::metadata(stage.path()).expect("there");
+        assert_eq!(after.permissions().mode() & 0o777, mode);
+        assert!(stage.quarantine().is_empty());
+    }
 }
 
 /// The next daemon has begun, and is not done: what it has not settled yet would be missed.
