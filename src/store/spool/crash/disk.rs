@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::sys::operation_log::Op;
@@ -35,25 +36,18 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// The files that are below `path` now.
+    /// The files and directories that are below `path` now.
     pub(super) fn read(path: &Path) -> Self {
         use std::os::unix::fs::MetadataExt;
         let mut disk = Self::default();
-        let mut todo = vec![path.to_owned()];
-        while let Some(dir) = todo.pop() {
-            for entry in fs::read_dir(&dir).expect("readable") {
-                let path = entry.expect("an entry").path();
-                if path.is_dir() {
-                    todo.push(path);
-                } else {
-                    let number = fs::metadata(&path).expect("a file").ino();
-                    disk.contents
-                        .insert(number, fs::read(&path).expect("readable"));
-                    disk.names.insert(path, number);
-                }
-            }
-            disk.dirs.insert(dir);
+        let (files, dirs) = list(path);
+        for file in files {
+            let number = fs::metadata(&file).expect("a file").ino();
+            let content = fs::read(&file).expect("readable");
+            disk.contents.insert(number, content);
+            disk.names.insert(file, number);
         }
+        disk.dirs = dirs;
         disk
     }
 
@@ -124,25 +118,18 @@ impl Disk {
 
     /// Lays the disk out as files.
     pub(super) fn lay_out(&self, path: &Path) {
-        let now = Self::read(path);
+        let (files, dirs) = list(path);
         // A file is lost with its directory.
         let is_there = |file: &Path| file.parent().is_some_and(|dir| self.dirs.contains(dir));
-        for old in now.names.keys() {
-            if !self.names.contains_key(old) || !is_there(old) {
-                fs::remove_file(old).expect("removed");
-            }
+        // Each is made anew, as after a boot: no process has it open, or has locked it.
+        for old in files {
+            fs::remove_file(old).expect("removed");
         }
         // Those in others come behind them, and go first.
-        for old in now
-            .dirs
-            .difference(&self.dirs)
-            .collect::<Vec<_>>()
-            .iter()
-            .rev()
-        {
+        for old in dirs.difference(&self.dirs).collect::<Vec<_>>().iter().rev() {
             fs::remove_dir(old).expect("removed");
         }
-        for new in self.dirs.difference(&now.dirs) {
+        for new in self.dirs.difference(&dirs) {
             fs::create_dir(new).expect("made");
         }
         for (path, number) in self.names.iter().filter(|(path, _)| is_there(path)) {
@@ -151,13 +138,32 @@ impl Disk {
                 .get(number)
                 .map(Vec::as_slice)
                 .unwrap_or_default();
-            // A file of its own, as after a boot: nobody has it open, nobody has locked it.
-            if path.exists() {
-                fs::remove_file(path).expect("removed");
-            }
-            fs::write(path, content).expect("written");
+            let written = content.iter().rposition(|&byte| byte != 0);
+            let written = written.map_or(0, |last| last + 1);
+            let file = fs::File::create(path).expect("made");
+            file.write_all_at(&content[..written], 0).expect("written");
+            // The zeros behind it take no time.
+            file.set_len(content.len() as u64).expect("written");
         }
     }
+}
+
+/// The files and the directories below `path`, and `path` itself.
+fn list(path: &Path) -> (Vec<PathBuf>, BTreeSet<PathBuf>) {
+    let (mut files, mut dirs) = (Vec::new(), BTreeSet::new());
+    let mut todo = vec![path.to_owned()];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(&dir).expect("readable") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                todo.push(path);
+            } else {
+                files.push(path);
+            }
+        }
+        dirs.insert(dir);
+    }
+    (files, dirs)
 }
 
 fn ways(op: &Op) -> usize {
