@@ -13,6 +13,36 @@ pub(crate) const DEFAULT_MAX_BODY: usize = 65_536;
 /// What `max_body` can be set to at most, in bytes.
 pub(crate) const LARGEST_MAX_BODY: usize = 1 << 20;
 
+/// Which instant messages a client understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    /// The old text form.
+    Text,
+    /// Our datagrams, which are acknowledged.
+    Datagram,
+}
+
+impl fmt::Display for Speaks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Datagram => "datagram",
+        })
+    }
+}
+
+impl FromStr for Speaks {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "text" => Ok(Self::Text),
+            "datagram" => Ok(Self::Datagram),
+            _ => Err(()),
+        }
+    }
+}
+
 /// 128 bits that tell one message from all others. The same id from the same sender is the same
 /// message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

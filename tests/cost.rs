@@ -160,7 +160,7 @@ fn a_request_takes_few_instructions() {
         "valgrind",
         "--quiet",
         "--tool=callgrind",
-        "--toggle-collect=dropline::server::child::Heritage::serve",
+        "--toggle-collect=dropline::server::child::ChildContext::serve",
         &out,
     ];
     let config = "sandbox = \"off\"\nchild_memory = 17179869184\n";

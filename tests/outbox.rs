@@ -1,6 +1,7 @@
 //! The outbox: what the server could not take is sent later, once, whatever happens meanwhile.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 use std::sync::Mutex;
@@ -204,6 +205,45 @@ fn a_full_mailbox_holds_up_nobody_else() {
         files(&daemon) == 0
     });
     assert_eq!(daemon.fetch("bob").len(), 1);
+}
+
+#[test]
+fn in_the_line_dialect_a_full_mailbox_and_an_unknown_refusal_lose_nothing() {
+    let daemon = Daemon::with("quota_messages = 1\n", &[]);
+    let send = ["--dialect", "line", "-u", "al", "send", "bob", "hi"];
+    assert_eq!(run(&daemon, &send).0, Some(0));
+    let (status, _, err) = run(&daemon, &send);
+    assert_eq!(status, Some(75), "{err}");
+    assert!(err.contains("The mailbox is full"), "{err}");
+    assert_eq!(files(&daemon), 1);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let other = listener.local_addr().expect("an address").to_string();
+    let other_server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        stream.read_exact(&mut [0; 16]).expect("a request");
+        stream
+            .write_all(b"Message declined. Come back on Monday\n")
+            .expect("sent");
+    });
+    let mut client = daemon.client();
+    let state = daemon.path().join("other");
+    client
+        .env("DROPLINE_STATE_DIR", &state)
+        .args(["-d", &other]);
+    let output = client
+        .args(send)
+        .stdin(Stdio::null())
+        .output()
+        .expect("run");
+    other_server.join().expect("ended");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{err}");
+    assert!(err.contains("Come back on Monday"), "{err}");
+    assert!(
+        !files_below(&state.join("outbox"))
+            .expect("an outbox")
+            .is_empty()
+    );
 }
 
 #[test]

@@ -24,9 +24,9 @@ pub(super) const GARBAGE: i32 = 65;
 /// That of one whose client took too long (EX_TEMPFAIL).
 pub(super) const TIMED_OUT: i32 = 75;
 
-/// Whom a child is there for.
+/// A connection that was accepted, for the child that serves it.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct Accepted {
     /// The connection.
     pub(super) stream: Stream,
     /// Where it comes from.
@@ -39,8 +39,8 @@ pub(super) struct Client {
     pub(super) in_a_hurry: bool,
 }
 
-/// What each child has from its master.
-pub(super) struct Heritage<'a> {
+/// What each child needs of its master.
+pub(super) struct ChildContext<'a> {
     /// The master.
     pub(super) master: Pid,
     /// The scoreboard.
@@ -55,53 +55,53 @@ pub(super) struct Heritage<'a> {
     pub(super) store: &'a dyn Store,
 }
 
-impl Heritage<'_> {
-    /// Serves a client, in a child that was just forked.
-    pub(super) fn serve(&self, client: Client) -> ! {
-        // A panic here ends this child and nobody else.
+impl ChildContext<'_> {
+    /// Serves a connection, in a child that was just forked.
+    pub(super) fn serve(&self, accepted: Accepted) -> ! {
+        // A panic here ends this child alone.
         let served = panic::catch_unwind(AssertUnwindSafe(|| {
-            if client.in_a_hurry {
+            if accepted.in_a_hurry {
                 let config = self.config.clone().in_a_hurry();
-                self.talk(client, &config)
+                self.talk(accepted, &config)
             } else {
-                self.talk(client, self.config)
+                self.talk(accepted, self.config)
             }
         }));
         process::exit_now(served.unwrap_or(FAILED))
     }
 
     /// From the fork to the exit status.
-    fn talk(&self, client: Client, config: &Config) -> i32 {
-        let Client {
-            stream,
+    fn talk(&self, accepted: Accepted, config: &Config) -> i32 {
+        let Accepted {
+            mut stream,
             peer,
             blocked,
             slot,
             ..
-        } = client;
+        } = accepted;
         let mut keep = self.keep.to_vec();
         keep.extend([stream.as_fd().as_raw_fd(), logging::descriptor()]);
-        // Of whoever comes from elsewhere, nobody asks for the login.
+        // TCP clients need no login lookup.
         let is_local = matches!(peer, Peer::Local { .. });
         keep.extend(login::descriptor().filter(|_| is_local));
         process::close_all_but(&mut keep);
         // Ctrl-C in a terminal goes to every process of the daemon; a child finishes its request. The
         // parent's handlers never run here, as all signals stay blocked.
         blocked.for_good();
-        let whence = peer.to_string();
-        let ticket = self.board.ticket(slot);
-        ticket.take(&whence);
+        let origin = peer.to_string();
+        let status = self.board.child(slot);
+        status.take(&origin);
         self.store.set_process_number(slot);
         let inbox = Inbox::of(&[Signal::SIGINT, Signal::SIGTERM]);
         if let Err(e) = process::limit(config.child_memory, self.descriptors as u64) {
-            log::error!("cannot limit what a child may use, to serve {whence}: {e}");
+            log::error!("cannot limit what a child may use, to serve {origin}: {e}");
             return FAILED;
         }
         if !process::end_with(self.master) {
             return 0;
         }
-        let connection = Connection::new(stream, inbox);
-        match talk::talk(connection, peer, whence, ticket, config, self.store) {
+        let connection = Connection::new(&mut stream, inbox);
+        match talk::serve(connection, peer, origin, status, config, self.store) {
             Ended::Well => 0,
             Ended::Garbage => GARBAGE,
             Ended::Slow => TIMED_OUT,

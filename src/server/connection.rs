@@ -1,14 +1,14 @@
 //! One client's connection, as its child sees it: every wait has a deadline, and ends early when the
 //! daemon is told to end.
 
-use std::io::{self, Write as _};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use super::transport::{Fate, Transport};
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{self, Want};
 use crate::sys::signal::Inbox;
-use crate::sys::socket::{self, Fate, Stream};
 
 /// How much is read with one call where one request is expected: a line, in few pages of memory.
 const FIRST_READ: usize = 1_536;
@@ -51,8 +51,8 @@ impl Pace {
 
 /// A connection.
 #[derive(Debug)]
-pub(super) struct Connection {
-    stream: Stream,
+pub(super) struct Connection<'t> {
+    transport: &'t mut dyn Transport,
     inbox: Inbox,
     /// How much is read with one call.
     room: usize,
@@ -79,11 +79,11 @@ pub(super) enum Received {
     Bell,
 }
 
-impl Connection {
-    /// The connection on a non-blocking socket; `inbox` has a signal when the daemon ends.
-    pub(super) fn new(stream: Stream, inbox: Inbox) -> Self {
+impl<'t> Connection<'t> {
+    /// The connection over this transport; `inbox` has a signal when the daemon ends.
+    pub(super) fn new(transport: &'t mut dyn Transport, inbox: Inbox) -> Self {
         Self {
-            stream,
+            transport,
             inbox,
             room: FIRST_READ,
             drained: false,
@@ -118,9 +118,9 @@ impl Connection {
         loop {
             // Where nothing was left the last time, nothing is expected to be there yet.
             if !std::mem::take(&mut self.drained) || limit.is_zero() {
-                // Whoever has said much is likely to say more.
+                // A client that has said much is likely to say more.
                 let room = self.room.max(buffer.len().min(MOST_READ));
-                match self.stream.read_onto(buffer, room) {
+                match self.transport.read_onto(buffer, room) {
                     Ok(0) => {
                         self.ended = true;
                         return Ok(Received::End);
@@ -146,6 +146,11 @@ impl Connection {
         }
     }
 
+    /// Whether a client that falls silent may have ended its request by that.
+    pub(super) fn silence_ends_request(&self) -> bool {
+        self.transport.silence_ends_request()
+    }
+
     /// Expects many requests: what has come is read with one call.
     pub(super) fn expect_many(&mut self) {
         self.room = MOST_READ;
@@ -156,7 +161,7 @@ impl Connection {
     /// # Errors
     /// When the kernel does not take that.
     pub(super) fn send_at_once(&self) -> io::Result<()> {
-        socket::send_at_once(&self.stream)
+        self.transport.send_at_once()
     }
 
     /// Gives the client up when its kernel does not acknowledge anything for so long.
@@ -164,7 +169,7 @@ impl Connection {
     /// # Errors
     /// When the kernel does not take that.
     pub(super) fn give_up_after(&self, limit: Duration) -> io::Result<()> {
-        socket::give_up_after(&self.stream, limit)
+        self.transport.give_up_after(limit)
     }
 
     /// Sends all of `bytes`.
@@ -172,7 +177,7 @@ impl Connection {
     /// # Errors
     /// When the connection is broken; `TimedOut` when the client does not read, or too slowly.
     pub(super) fn send(&mut self, bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
-        self.send_by(|mut stream, bytes| stream.write(bytes), bytes, pace)
+        self.send_all(bytes, pace, false)
     }
 
     /// The same, when [`finish`](Self::finish) follows at once: to the client it is one packet with the end, and not two
@@ -181,18 +186,13 @@ impl Connection {
     /// # Errors
     /// The same.
     pub(super) fn send_last(&mut self, bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
-        self.send_by(Stream::write_last, bytes, pace)
+        self.send_all(bytes, pace, true)
     }
 
-    fn send_by(
-        &mut self,
-        write: impl Fn(&Stream, &[u8]) -> io::Result<usize>,
-        mut bytes: &[u8],
-        pace: &mut Pace,
-    ) -> io::Result<()> {
+    fn send_all(&mut self, mut bytes: &[u8], pace: &mut Pace, is_last: bool) -> io::Result<()> {
         let mut deadline = pace.deadline();
         while !bytes.is_empty() {
-            match write(&self.stream, bytes) {
+            match self.transport.write(bytes, is_last) {
                 Ok(n) => {
                     bytes = &bytes[n..];
                     deadline = pace.took(n);
@@ -222,7 +222,7 @@ impl Connection {
         while !self.ended && total < MOST_DISCARDED {
             if wait && std::mem::take(&mut is_open) {
                 // So that a client that reads until the end of the stream sees it, and the answer before it.
-                let _ = self.stream.end_writing();
+                let _ = self.transport.end_writing();
             }
             let limit = if wait {
                 deadline.left()
@@ -238,22 +238,20 @@ impl Connection {
         }
         if is_open {
             // Now, and not only when the log is written.
-            let _ = self.stream.end_writing();
+            let _ = self.transport.end_writing();
         }
     }
 
-    /// Ends our side and waits until it is known whether the client has got everything. That is so when
-    /// it ends its side and its kernel has acknowledged all that we sent, our end included, without a
-    /// reset: the kernel of a client that closes with something unread, or dies so, resets the connection.
-    ///
-    /// (A client that had ended its side before says nothing by that; for it, what its kernel has
-    /// acknowledged is all that can be known.)
+    /// Ends our side and waits until it is known whether the client has received everything: it ends its side, and
+    /// the transport says that all was acknowledged, our end included. (The kernel of a client that closes with something
+    /// unread, or dies so, resets a plain connection. A client that had ended its side before says nothing by that; for
+    /// it, the acknowledgement is all that can be known.)
     pub(super) fn delivered(&mut self, limit: Duration) -> bool {
         self.is_delivered(Deadline::after(limit)).unwrap_or(false)
     }
 
     fn is_delivered(&mut self, deadline: Deadline) -> io::Result<bool> {
-        self.stream.end_writing()?;
+        self.transport.end_writing()?;
         let mut dropped = Vec::new();
         let mut total = 0;
         while !self.ended {
@@ -271,7 +269,7 @@ impl Connection {
         }
         let mut pause = Duration::from_micros(100);
         loop {
-            match socket::fate(&self.stream)? {
+            match self.transport.fate()? {
                 Fate::Acknowledged => return Ok(true),
                 Fate::Lost => return Ok(false),
                 Fate::Pending if deadline.passed() => return Ok(false),
@@ -283,7 +281,7 @@ impl Connection {
     }
 
     fn wait_despite_ending(&self, deadline: Deadline) -> io::Result<()> {
-        poll::wait(&[(self.stream.as_fd(), Want::Read)], Some(deadline.left())).map(drop)
+        poll::wait(&[(self.transport.fd(), Want::Read)], Some(deadline.left())).map(drop)
     }
 
     /// Waits for the client, the daemon's end, or the bell; whether it was the bell alone.
@@ -293,11 +291,11 @@ impl Connection {
         deadline: Deadline,
         bell: Option<BorrowedFd<'_>>,
     ) -> io::Result<bool> {
-        let stream = (self.stream.as_fd(), want);
+        let client = (self.transport.fd(), want);
         if self.ending {
-            return poll::wait(&[stream], Some(deadline.left())).map(|_| false);
+            return poll::wait(&[client], Some(deadline.left())).map(|_| false);
         }
-        let mut fds = vec![stream, (self.inbox.fd()?, Want::Read)];
+        let mut fds = vec![client, (self.inbox.fd()?, Want::Read)];
         fds.extend(bell.map(|bell| (bell, Want::Read)));
         let ready = poll::wait(&fds, Some(deadline.left()))?;
         if ready.has(1) {

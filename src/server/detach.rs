@@ -39,8 +39,8 @@ pub(super) enum DetachError {
 pub(super) struct Ready(Option<PipeWriter>);
 
 impl Ready {
-    /// Nobody waits.
-    pub(super) fn nobody() -> Self {
+    /// No command waits.
+    pub(super) fn none() -> Self {
         Self(None)
     }
 
@@ -79,7 +79,7 @@ pub(super) fn detach(ready_fd: Option<RawFd>) -> Side {
         }
         Outcome::Child(Ok(_)) => {
             drop(reader);
-            // What else whoever called us had open is not ours to keep.
+            // Other descriptors that the caller had open are closed.
             let mut keep = vec![writer.as_raw_fd()];
             keep.extend(ready_fd);
             close_all_but(&mut keep);

@@ -9,27 +9,26 @@ use super::sources::{Penalties, Source, is_exempt};
 use crate::sys::peer::Peer;
 use crate::sys::random;
 use crate::sys::socket::Stream;
+use crate::wire::line::{Declined, Refusal};
 
-/// Why a connection is refused.
+/// Why a connection does not get a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum Barred {
     /// Its source has as many connections as one may have.
     Source,
-    /// There are many that have not asked for anything yet, and it was drawn by lot.
-    Early,
+    /// There are many that have not completed a request, and it was drawn by lot.
+    Crowd,
     /// Its source is penalized.
     Penalty,
 }
 
-impl Refusal {
+impl Barred {
     /// What the client is told.
-    pub(super) fn line(self) -> &'static [u8] {
+    pub(super) fn refusal(self) -> Refusal {
         match self {
-            Self::Source => b"Message declined. Too many connections from your address\n",
-            Self::Early => b"Message declined. Too many connections, try again later\n",
-            Self::Penalty => {
-                b"Message declined. Too many useless connections from your address, try again later\n"
-            }
+            Self::Source => Refusal::SourceLimit,
+            Self::Crowd => Refusal::Crowd,
+            Self::Penalty => Refusal::Penalty,
         }
     }
 
@@ -37,7 +36,7 @@ impl Refusal {
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Source => "it has as many connections as children_per_source allows",
-            Self::Early => "too many connections have not asked for anything (early_drop)",
+            Self::Crowd => "too many connections have not asked for anything (early_drop)",
             Self::Penalty => "it timed out, or spoke no dialect, too often",
         }
     }
@@ -46,7 +45,7 @@ impl Refusal {
     pub(super) fn counter(self) -> Counter {
         match self {
             Self::Source => Counter::RefusedSource,
-            Self::Early => Counter::RefusedEarly,
+            Self::Crowd => Counter::RefusedEarly,
             Self::Penalty => Counter::RefusedPenalty,
         }
     }
@@ -69,13 +68,13 @@ impl Gate {
         peer: Peer,
         children: &Children,
         config: &Config,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Barred> {
         let source = Source::of(peer);
         if self.penalties.hit(source, Instant::now()) && !is_exempt(peer, &config.penalty_exempt) {
-            return Err(Refusal::Penalty);
+            return Err(Barred::Penalty);
         }
         if children.of(source) >= config.children_per_source {
-            return Err(Refusal::Source);
+            return Err(Barred::Source);
         }
         if let Peer::Local { uid, .. } = peer {
             // No crowd keeps out those who come over the socket, and none of them takes all that is left; root can
@@ -83,37 +82,37 @@ impl Gate {
             let share = (config.reserve() / 4).max(1);
             let is_full = children.count() >= config.max_children;
             return if is_full && uid != 0 && children.of(source) >= share {
-                Err(Refusal::Source)
+                Err(Barred::Source)
             } else {
                 Ok(())
             };
         }
         if children.count() >= config.max_children {
-            return Err(Refusal::Early);
+            return Err(Barred::Crowd);
         }
         if children.count() >= config.early_drop {
-            let percent = percent(children.unproved(), config.early_drop, config.max_children);
+            let percent = percent(children.unserved(), config.early_drop, config.max_children);
             if self.lot.draw() % 100 < percent {
-                return Err(Refusal::Early);
+                return Err(Barred::Crowd);
             }
         }
         Ok(())
     }
 }
 
-/// How many of a hundred connections are refused while `unproved` children have not completed a request: from
+/// How many of a hundred connections are refused while `unserved` children have not completed a request: from
 /// `first` on 30, and rising to all at `all`.
-fn percent(unproved: usize, first: usize, all: usize) -> u64 {
-    if unproved < first {
+fn percent(unserved: usize, first: usize, all: usize) -> u64 {
+    if unserved < first {
         return 0;
     }
-    if unproved >= all || first >= all {
+    if unserved >= all || first >= all {
         return 100;
     }
-    30 + (70 * (unproved - first) / (all - first)) as u64
+    30 + (70 * (unserved - first) / (all - first)) as u64
 }
 
-/// Numbers that nobody outside can foresee well enough to pass more often than others (xorshift64).
+/// Numbers that a client cannot foresee well enough to pass more often than others (xorshift64).
 #[derive(Debug)]
 struct Lot(u64);
 
@@ -135,9 +134,9 @@ impl Lot {
     }
 }
 
-/// Says a line without waiting for anything. What the client has said is read first, as far as it is
+/// Says why a connection is refused, without waiting for anything. What the client has said is read first, as far as it is
 /// there: closing a connection with unread input would reset it and destroy the line on its way.
-pub(super) fn refuse(mut stream: &Stream, line: &[u8]) {
+pub(super) fn refuse(mut stream: &Stream, refusal: Refusal) {
     use std::io::{Read as _, Write as _};
     let mut said = [0; 4096];
     for _ in 0..16 {
@@ -146,7 +145,7 @@ pub(super) fn refuse(mut stream: &Stream, line: &[u8]) {
         }
     }
     // Best effort by intention: there is no process to wait for this client.
-    let _ = stream.write_all(line);
+    let _ = stream.write_all(Declined::from(refusal).reply().as_bytes());
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ pub(super) fn listen(listeners: &Listeners, config: &Config) -> Result<(), Liste
     Ok(())
 }
 
-/// Removes the socket in the run directory, which must be our own: nobody answers there any more.
+/// Removes the socket in the run directory, which must be our own: it is not answered any more.
 pub(super) fn remove_socket(config: &Config) {
     let path = config.run_dir.join(SOCKET);
     match std::fs::remove_file(&path) {

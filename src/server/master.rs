@@ -4,12 +4,12 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::child::{Client, Heritage};
+use super::child::{Accepted, ChildContext};
 use super::config::Config;
-use super::gate::{Gate, Refusal, refuse};
-use super::limits::{Pause, Reserve};
+use super::gate::{Barred, Gate, refuse};
 use super::logging::{AUTH, AtMostOften};
 use super::reaper::Children;
+use super::reserve::{Pause, Reserve};
 use super::scoreboard::{Counter, Scoreboard};
 use super::signals::Signals;
 use super::supervisor::Supervisor;
@@ -20,6 +20,7 @@ use crate::sys::poll::{self, Want};
 use crate::sys::process::{self, Fork};
 use crate::sys::signal::{Blocked, SIGHUP, SIGUSR1};
 use crate::sys::socket::{self, Listener, Stream};
+use crate::wire::line::Refusal;
 
 /// How many connections are accepted before the signals are looked at again.
 const ACCEPTS_A_WAKE: usize = 64;
@@ -103,12 +104,12 @@ impl Master {
         })
     }
 
-    /// Accepts and forks until a signal ends it. Each child serves its client with this `heritage`, and never
+    /// Accepts and forks until a signal ends it. Each child serves its client with this `context`, and never
     /// comes back, so that nothing that is the master's is dropped in it.
     ///
     /// # Errors
     /// When waiting itself fails, which nothing that a client does can bring about.
-    pub(super) fn run(&mut self, config: &Config, heritage: &Heritage<'_>) -> io::Result<Leave> {
+    pub(super) fn run(&mut self, config: &Config, context: &ChildContext<'_>) -> io::Result<Leave> {
         loop {
             let mut pause = self.pause.left();
             // While most of them do not say what they want, the queue must not wait for them.
@@ -116,7 +117,7 @@ impl Master {
             self.tell_when_full(config);
             if self.children.count() >= config.early_drop {
                 self.evict(config);
-                // Nobody wakes us when there is somebody to evict later.
+                // No descriptor tells when there is a connection to evict.
                 pause = Some(pause.unwrap_or(EVICT_EVERY).min(EVICT_EVERY));
             }
             let mut fds = Vec::with_capacity(SIGNALS + self.listeners.len());
@@ -149,7 +150,7 @@ impl Master {
             }
             for (at, &index) in polled.iter().enumerate() {
                 if ready.has(at + SIGNALS) {
-                    self.accept_from(index, config, heritage)?;
+                    self.accept_from(index, config, context)?;
                 }
             }
         }
@@ -185,7 +186,7 @@ impl Master {
 
     /// Whether there are many that have not completed a request.
     fn is_crowd(&self, config: &Config) -> bool {
-        self.children.count() >= config.early_drop && self.children.unproved() >= config.early_drop
+        self.children.count() >= config.early_drop && self.children.unserved() >= config.early_drop
     }
 
     /// Makes room when there is a crowd that does not say what it wants.
@@ -213,7 +214,7 @@ impl Master {
         &mut self,
         index: usize,
         config: &Config,
-        heritage: &Heritage<'_>,
+        context: &ChildContext<'_>,
     ) -> io::Result<()> {
         for _ in 0..ACCEPTS_A_WAKE {
             // A fork may have failed just now.
@@ -226,8 +227,8 @@ impl Master {
                     self.board.count(Counter::Connections, 1);
                     let may = self.gate.may_pass(peer, &self.children, config);
                     match may {
-                        Ok(()) => self.fork_for(stream, peer, config, heritage)?,
-                        Err(refusal) => self.turn_away(&stream, peer, refusal),
+                        Ok(()) => self.fork_for(stream, peer, config, context)?,
+                        Err(barred) => self.turn_away(&stream, peer, barred),
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
@@ -246,10 +247,10 @@ impl Master {
         Ok(())
     }
 
-    fn turn_away(&mut self, stream: &Stream, peer: Peer, refusal: Refusal) {
-        self.board.count(refusal.counter(), 1);
-        refuse(stream, refusal.line());
-        let reason = refusal.reason();
+    fn turn_away(&mut self, stream: &Stream, peer: Peer, barred: Barred) {
+        self.board.count(barred.counter(), 1);
+        refuse(stream, barred.refusal());
+        let reason = barred.reason();
         self.refusals.warn(
             AUTH,
             format_args!("a connection from {peer} is refused: {reason}"),
@@ -263,7 +264,7 @@ impl Master {
         stream: Stream,
         peer: Peer,
         config: &Config,
-        heritage: &Heritage<'_>,
+        context: &ChildContext<'_>,
     ) -> io::Result<()> {
         let slot = self.children.next_slot();
         let in_a_hurry = self.children.count() >= config.max_children / 2;
@@ -272,7 +273,7 @@ impl Master {
         match process::fork() {
             Ok(Fork::Child) => {
                 heap::use_childs();
-                heritage.serve(Client {
+                context.serve(Accepted {
                     stream,
                     peer,
                     blocked,
@@ -290,10 +291,7 @@ impl Master {
                     DAEMON,
                     format_args!("cannot fork a child for {peer}: {e}; trying again"),
                 );
-                refuse(
-                    &stream,
-                    b"Message declined. The server is out of processes, try again later\n",
-                );
+                refuse(&stream, Refusal::NoProcess);
                 self.pause.begin();
             }
         }

@@ -1,7 +1,7 @@
 //! The daemon.
 //!
 //! A connection's way through it is one line, with no way back: `master` (accept, fork) -> `child` ->
-//! `talk` (which dialect, which request, `who_may`, the store, the reply) -> `_exit` -> `reaper`.
+//! `talk` (which dialect, which request, `principal`, the store, the reply) -> `_exit` -> `reaper`.
 #![forbid(unsafe_code)]
 
 mod child;
@@ -11,21 +11,21 @@ mod connection;
 mod detach;
 mod gate;
 mod helpers;
-mod limits;
 mod listener;
 mod logging;
 mod master;
 mod notify;
 mod pid_file;
-mod presence;
+mod principal;
 mod privileges;
 mod reaper;
+mod reserve;
 mod scoreboard;
 mod signals;
 mod sources;
 mod supervisor;
 mod talk;
-mod who_may;
+mod transport;
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
-use self::child::Heritage;
+use self::child::ChildContext;
 use self::cli::Cli;
 use self::config::{Config, LogTo, Sandbox};
 use self::detach::{Ready, Side};
@@ -107,7 +107,7 @@ pub fn main() -> ExitCode {
             config.syslog_socket.display()
         );
     }
-    let mut ready = Ready::nobody();
+    let mut ready = Ready::none();
     if cli.daemon {
         logging::leave_standard_error();
         match detach::detach(cli.ready_fd) {
@@ -263,7 +263,7 @@ fn serve(
     ready.listens();
     notify::ready("serving");
     loop {
-        let heritage = Heritage {
+        let context = ChildContext {
             master: own,
             board,
             config: &config,
@@ -271,7 +271,7 @@ fn serve(
             keep: &keep,
             store: &*store,
         };
-        match master.run(&config, &heritage)? {
+        match master.run(&config, &context)? {
             Leave::Reload => {
                 notify::reloading();
                 match reload(cli, places, &config) {

@@ -31,7 +31,7 @@ pub(super) enum PidFileError {
     System(PathBuf, io::Error),
 }
 
-/// Why nobody should trust what is in this directory; `None` when all is well.
+/// Why the files of this directory cannot be trusted; `None` when they can.
 fn distrust(dir: &Dir, uid: u32) -> io::Result<Option<String>> {
     let (owner, mode) = dir.owner_and_mode()?;
     Ok(if owner != uid && owner != 0 && owner != Dir::own_user() {
@@ -47,8 +47,8 @@ fn distrust(dir: &Dir, uid: u32) -> io::Result<Option<String>> {
     })
 }
 
-/// Makes the run directory, if it is not there: everybody may enter it, for the socket and the scoreboard are in it,
-/// whatever the umask says.
+/// Makes the run directory, if it is not there. All users may enter it, for the socket and the scoreboard are in it; the
+/// umask does not change that.
 fn make(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     if dir.is_dir() {

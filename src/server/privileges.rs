@@ -1,4 +1,4 @@
-//! Becoming nobody in particular: what needs root is done first, and then cannot be done any more.
+//! Giving up the rights of root, after what needs them is done.
 
 use std::io;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::sys::login::{self, Account};
 /// Whom a daemon that root has started becomes, where nothing else is configured and there is such an account.
 const DEFAULT_USER: &str = "dropline";
 
-/// Why the daemon does not become somebody else.
+/// Why the daemon does not become the configured account.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PrivilegeError {
     /// There is no such account.
@@ -64,7 +64,7 @@ pub(super) fn make_dir(path: &Path, mode: u32, account: &Account) -> Result<(), 
             std::fs::create_dir_all(above)?;
         }
         std::fs::DirBuilder::new().mode(mode).create(path)?;
-        // The umask has had its say in that.
+        // mkdir(2) applied the umask; set the mode explicitly.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         std::os::unix::fs::chown(path, Some(account.uid()), Some(account.gid()))
     };

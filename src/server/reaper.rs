@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::child::{GARBAGE, TIMED_OUT};
-use super::scoreboard::{Counter, Scoreboard, is_proved};
+use super::scoreboard::{Counter, Scoreboard, is_served};
 use super::sources::{Offence, Penalties, Source, is_exempt};
 use super::supervisor::Supervisor;
 use crate::sys::clock::Deadline;
@@ -81,10 +81,10 @@ impl Children {
         self.sources.get(&source).copied().unwrap_or(0)
     }
 
-    /// How many serve a client that has not said what it wants, or does not read it.
-    pub(super) fn unproved(&self) -> usize {
-        let unproved = |child: &&Child| !is_proved(self.board.slot(child.slot));
-        self.running.values().filter(unproved).count()
+    /// How many serve a client that has not completed a request.
+    pub(super) fn unserved(&self) -> usize {
+        let unserved = |child: &&Child| !is_served(self.board.slot(child.slot));
+        self.running.values().filter(unserved).count()
     }
 
     /// Ends those that wait for such a client for as long as `limit`: there is a crowd, and honest clients need
@@ -92,7 +92,7 @@ impl Children {
     pub(super) fn evict(&mut self, limit: Duration) -> usize {
         let mut count = 0;
         for (pid, child) in &mut self.running {
-            let waits = !child.evicted && !is_proved(self.board.slot(child.slot));
+            let waits = !child.evicted && !is_served(self.board.slot(child.slot));
             if waits && child.begun.elapsed() >= limit {
                 child.evicted = true;
                 process::kill(*pid);
@@ -103,7 +103,7 @@ impl Children {
     }
 
     /// Takes in all that have ended, logs those that did not end well, and notes what their clients have done. A
-    /// process that is not ours (one that whoever started us had forked before) is passed over.
+    /// process that is not ours (one that was forked before this program was started) is passed over.
     pub(super) fn reap(&mut self, penalties: &mut Penalties, exempt: &[ipnet::IpNet]) {
         while let Some((pid, end)) = process::reap() {
             let Some(child) = self.running.remove(&pid) else {

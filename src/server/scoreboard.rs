@@ -1,4 +1,4 @@
-//! What the daemon does now, and has done: counted where everybody can look, without asking it.
+//! What the daemon does now, and has done: counted in a file that other programs read without asking it.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -84,9 +84,9 @@ const NAMES: [(Counter, &str); 21] = [
     (Counter::DiskFull, "disk_full"),
 ];
 
-/// The words that the master and its children share, by number: how many lost lines nobody has told of.
+/// The words that the master and its children share, by number: how many lost lines are not in the log yet.
 const LOST: usize = 0;
-/// When somebody complained last of a full disk, of the clock that nobody can set; and how often nobody has since.
+/// When the last complaint of a full disk was logged, by the clock that cannot be set, and how many were not since.
 const COMPLAINED: usize = 1;
 const UNSAID: usize = 2;
 /// How often such a complaint is made at most, in milliseconds.
@@ -124,7 +124,7 @@ impl Scoreboard {
         self.0.add(what as usize, n);
     }
 
-    /// Where lines are counted that syslogd did not take, until somebody can tell of them; and those of all time.
+    /// Where lines are counted that syslogd did not take, until the log tells of them; and those of all time.
     pub(super) fn lost_lines(self) -> [&'static AtomicU64; 2] {
         [
             self.0.shared(LOST),
@@ -158,9 +158,9 @@ impl Scoreboard {
         self.0.slot(index)
     }
 
-    /// What a child gets.
-    pub(super) fn ticket(self, slot: usize) -> Ticket {
-        Ticket {
+    /// Where the child with this slot says what it does.
+    pub(super) fn child(self, slot: usize) -> ChildStatus {
+        ChildStatus {
             board: self,
             slot: self.0.slot(slot),
         }
@@ -177,12 +177,12 @@ impl Scoreboard {
     }
 }
 
-/// The phase of a child whose client has said what it wants, and read what it got.
-const PROVED: u64 = 1;
+/// The phase of a child whose client has completed a request.
+const SERVED: u64 = 1;
 
-/// Whether the client of the child with this slot has shown that it means well.
-pub(super) fn is_proved(slot: Slot) -> bool {
-    slot.phase() == PROVED
+/// Whether the client of the child with this slot has completed a request.
+pub(super) fn is_served(slot: Slot) -> bool {
+    slot.phase() == SERVED
 }
 
 /// How the title of a child begins.
@@ -190,12 +190,12 @@ const TITLE: &str = "droplined: ";
 
 /// The place of one child on the scoreboard.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ticket {
+pub(super) struct ChildStatus {
     board: Scoreboard,
     slot: Slot,
 }
 
-impl Ticket {
+impl ChildStatus {
     /// The calling child serves `peer` from now on.
     pub(super) fn take(self, peer: &str) {
         self.slot.take(peer);
@@ -208,10 +208,10 @@ impl Ticket {
         title::set(&[TITLE, peer, " ", what]);
     }
 
-    /// The client has said what it wants, or read what it got: from now on the disk is waited for, and not the
-    /// client.
-    pub(super) fn proved(self) {
-        self.slot.set_phase(PROVED);
+    /// The client has completed a request, or has read the reply: from now on the child waits for the disk, and not for
+    /// the client.
+    pub(super) fn served(self) {
+        self.slot.set_phase(SERVED);
     }
 
     /// Counts.

@@ -14,7 +14,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// They are trapped from now on: to be called before anybody can know that there is a master, so that none of them
+    /// They are trapped from now on: to be called before other processes can know of the master, so that none of them
     /// ends it.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Where connections come from, counted: no source gets more than its share, and whoever wastes our time waits.
+//! Where connections come from, counted: no source gets more than its share, and one that wastes time is penalized.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

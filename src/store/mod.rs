@@ -24,7 +24,7 @@ use std::path::Path;
 
 pub(crate) use self::error::StoreError;
 pub(crate) use self::limits::Limits;
-pub(crate) use self::presence::{Lease, Presence, Speaks};
+pub(crate) use self::presence::{Lease, Presence};
 
 use crate::message::{Draft, Stored};
 use crate::name::Name;

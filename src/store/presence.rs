@@ -1,10 +1,9 @@
 //! Who is online: the interface.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
 
 use super::StoreError;
+use crate::message::Speaks;
 use crate::name::Name;
 
 /// Who is online, and where: leases that end by themselves, and with a reboot.
@@ -57,34 +56,4 @@ pub(crate) struct Lease {
     ///
     /// [`boot_millis`]: crate::sys::clock::boot_millis
     pub(crate) until: u64,
-}
-
-/// Which instant messages a client understands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Speaks {
-    /// The old text form.
-    Text,
-    /// Our datagrams, which are acknowledged.
-    Datagram,
-}
-
-impl fmt::Display for Speaks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Text => "text",
-            Self::Datagram => "datagram",
-        })
-    }
-}
-
-impl FromStr for Speaks {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "text" => Ok(Self::Text),
-            "datagram" => Ok(Self::Datagram),
-            _ => Err(()),
-        }
-    }
 }

@@ -15,6 +15,7 @@
 //! The text form is that of an older client, which knows neither ids nor acknowledgements:
 //! `SENDER (Instat Msg)>`, a newline, the text, a newline and a NUL. (The misspelling is its own.)
 
+use super::framed::{INSTANT_MARK, MESSAGE_MARK};
 use crate::message::MessageId;
 use crate::name::{Name, NameError};
 
@@ -26,10 +27,6 @@ pub(crate) const MOST_TEXT_BYTES: usize = 1_023;
 const MAGIC: [u8; 4] = [0x00, 0x44, 0x4c, 0x31];
 const MESSAGE: u8 = 1;
 const ACK: u8 = 2;
-/// What ends the first line of a text datagram.
-const TEXT_MARK: &[u8] = b" (Instat Msg)>";
-/// What ends the first line of a message that the older client left at its server.
-const OFFLINE_MARK: &[u8] = b" (msg offline)>";
 
 /// What a datagram says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,7 +146,7 @@ fn decode_text(bytes: &[u8]) -> Result<Datagram<'_>, Malformed> {
     let text = &bytes[..end];
     let line = memchr::memchr(b'\n', text).ok_or(Malformed::Form)?;
     let from = text[..line]
-        .strip_suffix(TEXT_MARK)
+        .strip_suffix(INSTANT_MARK)
         .ok_or(Malformed::Form)?;
     let from = Name::new(from)?;
     let body = &text[line + 1..];
@@ -223,7 +220,7 @@ pub(crate) fn encode_text(from: &Name, body: &[u8]) -> Result<Vec<u8>, Unfit> {
     if body.len() > MOST_TEXT_BYTES {
         return Err(Unfit::TooLong);
     }
-    let mut bytes = [from.as_bytes(), TEXT_MARK, b"\n"].concat();
+    let mut bytes = [from.as_bytes(), INSTANT_MARK, b"\n"].concat();
     for line in body.split(|&b| b == b'\n') {
         if looks_like_header(line) {
             bytes.push(b'\t');
@@ -241,7 +238,7 @@ pub(crate) fn encode_text(from: &Name, body: &[u8]) -> Result<Vec<u8>, Unfit> {
 /// Whether a reader of the text form could take this line for a header.
 fn looks_like_header(line: &[u8]) -> bool {
     let line = line.trim_ascii_end();
-    !line.starts_with(b"\t") && (line.ends_with(TEXT_MARK) || line.ends_with(OFFLINE_MARK))
+    !line.starts_with(b"\t") && (line.ends_with(INSTANT_MARK) || line.ends_with(MESSAGE_MARK))
 }
 
 #[cfg(test)]

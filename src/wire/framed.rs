@@ -32,12 +32,17 @@ pub(crate) const NO_MESSAGES: &[u8] = b"407";
 
 /// Begins the list of clients.
 pub(crate) const LIST: &[u8] = b"Client Status List:\n";
-/// Comes in its place when nobody is registered.
+/// Comes in its place when no name is registered.
 pub(crate) const NOBODY: &[u8] = b"There is no registered client\n";
 
-const OFFLINE: &[u8] = b" (msg offline)>";
-/// The misspelling is the protocol's own.
-const INSTANT: &[u8] = b" (Instat Msg)>";
+/// Ends a line of the list that is about an online client, or an offline one.
+const ONLINE: &str = " (online)";
+const OFFLINE: &str = " (offline)";
+
+/// Ends the first line of a message that was left at the server, behind the sender.
+pub(super) const MESSAGE_MARK: &[u8] = b" (msg offline)>";
+/// The same of an instant message. The misspelling is the protocol's own.
+pub(super) const INSTANT_MARK: &[u8] = b" (Instat Msg)>";
 
 /// How a client writes the length of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,15 +64,23 @@ pub(crate) enum Frame<'a> {
     Malformed(&'static str),
 }
 
+/// How many bytes follow this length, the NUL included, and how it was written; `None` for no length.
+pub(crate) fn decode_length(length: [u8; LENGTH]) -> Option<(usize, Order)> {
+    let (bytes, order) = match length {
+        [hi, lo, 0, 0] => ([hi, lo], Order::Little),
+        [0, 0, hi, lo] => ([hi, lo], Order::Big),
+        _ => return None,
+    };
+    Some((u16::from_be_bytes(bytes).into(), order))
+}
+
 /// What `received` begins with. All frames of one client are in one `order`; `None` before its first one.
 pub(crate) fn decode_frame(received: &[u8], order: Option<Order>) -> Frame<'_> {
-    let Some((length, rest)) = received.split_first_chunk::<LENGTH>() else {
+    let Some((length, rest)) = received.split_first_chunk() else {
         return Frame::Incomplete;
     };
-    let (len, this) = match *length {
-        [hi, lo, 0, 0] => (u16::from_be_bytes([hi, lo]), Order::Little),
-        [0, 0, hi, lo] => (u16::from_be_bytes([hi, lo]), Order::Big),
-        _ => return Frame::Malformed("the length of a frame is 1 to 65535"),
+    let Some((len, this)) = decode_length(*length) else {
+        return Frame::Malformed("the length of a frame is 1 to 65535");
     };
     if len == 0 {
         return Frame::Malformed("a frame is empty");
@@ -75,11 +88,11 @@ pub(crate) fn decode_frame(received: &[u8], order: Option<Order>) -> Frame<'_> {
     if order.is_some_and(|order| order != this) {
         return Frame::Malformed("the lengths of two frames are written in different orders");
     }
-    let Some(text) = rest.get(..usize::from(len)) else {
+    let Some(text) = rest.get(..len) else {
         return Frame::Incomplete;
     };
     match text.split_last() {
-        Some((0, text)) => Frame::Whole(text, LENGTH + usize::from(len), this),
+        Some((0, text)) => Frame::Whole(text, LENGTH + len, this),
         _ => Frame::Malformed("a frame does not end with a NUL"),
     }
 }
@@ -110,7 +123,7 @@ pub(crate) enum Command {
     Quit,
     /// To be forgotten.
     Deregister,
-    /// Where somebody is, or to keep a message for them.
+    /// Where a name is online, or to keep a message for it.
     Send,
 }
 
@@ -139,10 +152,43 @@ impl Command {
     }
 }
 
-/// Whether a name can be registered in this dialect: 3 to 15 bytes out of `A-Z a-z 0-9 _ -`.
+/// What a name must be to be registered in this dialect, for people.
+pub(crate) const REGISTRABLE: &str = "3 to 15 bytes out of A-Z a-z 0-9 _ -";
+
+/// Whether a name can be registered in this dialect: it is [`REGISTRABLE`].
 pub(crate) fn is_registrable(name: &Name) -> bool {
-    let bytes = name.as_bytes();
-    (3..=15).contains(&bytes.len()) && !bytes.contains(&b'.')
+    let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (3..=15).contains(&name.as_bytes().len()) && name.as_bytes().iter().all(is_allowed)
+}
+
+/// The list of clients, as far as it goes into one frame.
+pub(crate) fn encode_list(names: &[Name], is_online: impl Fn(&Name) -> bool) -> Vec<u8> {
+    if names.is_empty() {
+        return NOBODY.to_vec();
+    }
+    /// Room for the line about those who did not fit.
+    const ROOM: usize = 64;
+    let mut text = LIST.to_vec();
+    for (index, name) in names.iter().enumerate() {
+        let state = if is_online(name) { ONLINE } else { OFFLINE };
+        let line = format!("{name}{state}\n");
+        if text.len() + line.len() + ROOM > MAX_TEXT {
+            let more = names.len() - index;
+            text.extend_from_slice(format!("... and {more} more\n").as_bytes());
+            break;
+        }
+        text.extend_from_slice(line.as_bytes());
+    }
+    text
+}
+
+/// The name that a line of the list is about, and whether it is online; `None` for a line that is about no name.
+pub(crate) fn decode_listed(line: &[u8]) -> Option<(Name, bool)> {
+    let (name, is_online) = match line.strip_suffix(ONLINE.as_bytes()) {
+        Some(name) => (name, true),
+        None => (line.strip_suffix(OFFLINE.as_bytes())?, false),
+    };
+    Some((Name::new(name).ok()?, is_online))
 }
 
 /// The address in a frame `IP PORT`.
@@ -160,7 +206,7 @@ pub(crate) fn encode_address(address: SocketAddr) -> Vec<u8> {
 /// A message for the server to keep, as its sender's client writes it.
 pub(crate) fn encode_message(out: &mut Vec<u8>, from: &Name, body: &[u8]) {
     out.extend_from_slice(from.as_bytes());
-    out.extend_from_slice(OFFLINE);
+    out.extend_from_slice(MESSAGE_MARK);
     out.push(b'\n');
     out.extend_from_slice(body);
     out.push(b'\n');
@@ -182,8 +228,8 @@ pub(crate) fn decode_message(text: &[u8]) -> (Option<Name>, &[u8]) {
 /// Whose message begins with this line, if it is the head of one.
 fn sender(line: &[u8]) -> Option<Name> {
     let name = line
-        .strip_suffix(OFFLINE)
-        .or_else(|| line.strip_suffix(INSTANT))?;
+        .strip_suffix(MESSAGE_MARK)
+        .or_else(|| line.strip_suffix(INSTANT_MARK))?;
     Name::new(name).ok()
 }
 
@@ -191,7 +237,7 @@ fn sender(line: &[u8]) -> Option<Name> {
 /// like the head of another message is indented by a tab, and so forges none.
 pub(crate) fn encode_delivery(out: &mut Vec<u8>, from: &Name, body: &[u8]) {
     out.extend_from_slice(from.as_bytes());
-    out.extend_from_slice(OFFLINE);
+    out.extend_from_slice(MESSAGE_MARK);
     for line in body.split(|&byte| byte == b'\n') {
         out.push(b'\n');
         if sender(line).is_some() {
@@ -220,150 +266,4 @@ pub(crate) fn decode_delivered(line: &[u8]) -> Delivered<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::{any, prop, proptest};
-
-    use super::*;
-
-    fn n(text: &str) -> Name {
-        text.parse().expect("a name")
-    }
-
-    #[test]
-    fn frames_in_both_orders() {
-        let little = b"\x00\x0a\x00\x00!register\0more";
-        let big = b"\x00\x00\x00\x0a!register\0";
-        assert_eq!(
-            decode_frame(little, None),
-            Frame::Whole(b"!register", 14, Order::Little)
-        );
-        assert_eq!(
-            decode_frame(big, None),
-            Frame::Whole(b"!register", 14, Order::Big)
-        );
-        assert!(matches!(
-            decode_frame(big, Some(Order::Little)),
-            Frame::Malformed(_)
-        ));
-        for wrong in [
-            &b"\0\0\0\0"[..],
-            b"\x01\x01\x01\x01",
-            b"\0\x01\x01\0",
-            b"\0\x02\0\0ab",
-        ] {
-            assert!(
-                matches!(decode_frame(wrong, None), Frame::Malformed(_)),
-                "{wrong:?}"
-            );
-        }
-        assert_eq!(decode_frame(b"\0\x02\0\0a", None), Frame::Incomplete);
-        let mut out = Vec::new();
-        encode_frame(&mut out, &vec![b'x'; MAX_TEXT], Order::Little);
-        assert_eq!(out.len(), 4 + 65_535);
-        encode_frame(&mut out, &vec![b'x'; MAX_TEXT + 1], Order::Little);
-        assert_eq!(out.len(), 4 + 65_535, "nothing is cut");
-    }
-
-    #[test]
-    fn addresses_and_names() {
-        let address = decode_address(b"10.0.0.5 8283").expect("an address");
-        assert_eq!(encode_address(address), b"10.0.0.5 8283");
-        assert_eq!(
-            decode_address(b"::1 80\n"),
-            Some("[::1]:80".parse().expect("one"))
-        );
-        for wrong in [
-            &b""[..],
-            b"10.0.0.5",
-            b"10.0.0.5 0",
-            b"10.0.0.5 65536",
-            b"x 1",
-            b"1.2.3.4 1 2",
-            b"\xff 1",
-        ] {
-            assert_eq!(decode_address(wrong), None, "{wrong:?}");
-        }
-        for (name, may) in [
-            ("bob", true),
-            ("b-o_B9", true),
-            ("bo", false),
-            ("b.ob", false),
-            ("x234567890123456", false),
-        ] {
-            assert_eq!(is_registrable(&n(name)), may, "{name}");
-        }
-    }
-
-    #[test]
-    fn the_sender_is_taken_from_the_text_and_put_back() {
-        let text = b"alice (msg offline)>\nhello\nyou\n";
-        assert_eq!(decode_message(text), (Some(n("alice")), &b"hello\nyou"[..]));
-        let mut out = Vec::new();
-        encode_delivery(&mut out, &n("alice"), b"hello\nyou");
-        assert_eq!(out, text);
-        assert_eq!(decode_message(b"no head\n"), (None, &b"no head"[..]));
-        assert_eq!(decode_message(b"a/b (msg offline)>\nx\n").0, None);
-        assert_eq!(
-            decode_message(b"al (Instat Msg)>\nx\n"),
-            (Some(n("al")), &b"x"[..])
-        );
-        assert_eq!(decode_message(b""), (None, &b""[..]));
-    }
-
-    #[test]
-    fn a_message_forges_no_other_and_drives_no_terminal() {
-        let mut out = Vec::new();
-        encode_delivery(&mut out, &n("eve"), b"x\x1b[2J\nbob (msg offline)>\nlies\0");
-        assert_eq!(
-            out,
-            b"eve (msg offline)>\nx\\x1b[2J\n\tbob (msg offline)>\nlies\\x00\n"
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn a_frame_is_read_as_it_was_written(
-            text in prop::collection::vec(any::<u8>(), 0..600),
-            next in prop::collection::vec(any::<u8>(), 0..9),
-            big: bool,
-        ) {
-            let order = if big { Order::Big } else { Order::Little };
-            let mut out = Vec::new();
-            encode_frame(&mut out, &text, order);
-            let len = out.len();
-            for cut in 0..len {
-                assert_eq!(decode_frame(&out[..cut], Some(order)), Frame::Incomplete);
-            }
-            out.extend(next);
-            assert_eq!(decode_frame(&out, Some(order)), Frame::Whole(&text, len, order));
-        }
-
-        #[test]
-        fn a_kept_message_is_read_as_it_was_written(
-            from in "[A-Za-z0-9_][A-Za-z0-9._-]{0,49}",
-            body in prop::collection::vec(any::<u8>(), 0..200),
-        ) {
-            let mut out = Vec::new();
-            encode_message(&mut out, &n(&from), &body);
-            assert_eq!(decode_message(&out), (Some(n(&from)), body.as_slice()));
-        }
-
-        #[test]
-        fn a_queue_is_its_messages(bodies in prop::collection::vec("[a-z\\n]{1,20}(\\neve \\(msg offline\\)>)?", 1..5)) {
-            let mut out = Vec::new();
-            for body in &bodies {
-                encode_delivery(&mut out, &n("al"), body.as_bytes());
-            }
-            let heads = out.split(|&b| b == b'\n').filter(|line| matches!(decode_delivered(line), Delivered::From(_)));
-            assert_eq!(heads.count(), bodies.len());
-        }
-
-        #[test]
-        fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = decode_frame(&bytes, None);
-            let _ = decode_message(&bytes);
-            let _ = decode_address(&bytes);
-            let _ = decode_delivered(&bytes);
-        }
-    }
-}
+mod tests;

@@ -4,8 +4,11 @@
 //! included. A request is `store;RECIPIENT;SENDER;MESSAGE` or `fetch;RECIPIENT`, up to a newline, the end
 //! of the stream, or a silence.
 
-use std::fmt;
+mod refusal;
 
+#[cfg(test)]
+pub(crate) use self::refusal::every_refusal;
+pub(crate) use self::refusal::{DECLINED, Declined, Refusal, decode_refusal};
 use super::visible;
 use crate::name::{Name, NameError};
 
@@ -19,8 +22,6 @@ pub(crate) const NO_MORE: &[u8] = b"NO MORE MESSAGES";
 pub(crate) const NO_SUCH_NAME: &[u8] = b"There is no such name";
 /// Says that the server has failed, and not the client, without a newline.
 pub(crate) const INTERNAL_ERROR: &[u8] = b"Internal error";
-/// Begins each refusal that the first server did not know; the rest of the line is for a person.
-pub(crate) const DECLINED: &[u8] = b"Message declined. ";
 
 /// What a request may have beside its message, in bytes: the verb, two names, three semicolons and the
 /// end of the line, with some room, so that a name that is too long is told as such.
@@ -28,7 +29,7 @@ pub(crate) const MOST_OVERHEAD: usize = 256;
 
 /// What a client asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Request<'a> {
+pub(crate) enum LineRequest<'a> {
     /// Keep a message.
     Store {
         /// Whose mailbox it goes to.
@@ -43,48 +44,6 @@ pub(crate) enum Request<'a> {
         /// Whose mailbox.
         of: Name,
     },
-}
-
-/// Why a request is refused; as `Display`, the reply to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// Nothing but separators.
-    NoVerb,
-    /// A verb that is neither `store` nor `fetch`.
-    BadVerb,
-    /// No recipient.
-    NoRecipient,
-    /// A store without a sender.
-    NoSender,
-    /// A store without a message.
-    NoMessage,
-    /// The recipient is not a name.
-    Recipient(NameError),
-    /// The sender is not a name.
-    Sender(NameError),
-    /// The message has more bytes than this.
-    TooLong(usize),
-    /// Anything else, in one line for a person to read.
-    Other(String),
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoVerb => f.write_str("No verb\n"),
-            Self::BadVerb => f.write_str("Message declined. Bad verb\n"),
-            Self::NoRecipient => f.write_str("No reciever\n"),
-            Self::NoSender => f.write_str("No sender\n"),
-            Self::NoMessage => f.write_str("No message\n"),
-            Self::Recipient(e) => writeln!(f, "Message declined. The recipient is not a name: {e}"),
-            Self::Sender(e) => writeln!(f, "Message declined. The sender is not a name: {e}"),
-            Self::TooLong(most) => writeln!(
-                f,
-                "Message declined. The message is too long: at most {most} bytes are allowed"
-            ),
-            Self::Other(reason) => writeln!(f, "Message declined. {reason}"),
-        }
-    }
 }
 
 /// The first request in `received`, without the newline (and a carriage return) at its end; `None`
@@ -107,32 +66,32 @@ fn without_return(line: &[u8]) -> &[u8] {
 ///
 /// # Errors
 /// What the client is to be told. The first thing wrong is told, from the left.
-pub(crate) fn parse(line: &[u8], max_body: usize) -> Result<Request<'_>, Refusal> {
+pub(crate) fn parse(line: &[u8], max_body: usize) -> Result<LineRequest<'_>, Declined> {
     if line.iter().all(|&b| b == b';') {
-        return Err(Refusal::NoVerb);
+        return Err(Refusal::NoVerb.into());
     }
     let (verb, rest) = field(line);
     match verb {
         b"store" => {
             let (to, rest) = field(rest.unwrap_or_default());
-            let to = name(to, Refusal::NoRecipient, Refusal::Recipient)?;
+            let to = name(to, Refusal::NoRecipient, Refusal::BadRecipient)?;
             let (from, body) = field(rest.unwrap_or_default());
-            let from = name(from, Refusal::NoSender, Refusal::Sender)?;
+            let from = name(from, Refusal::NoSender, Refusal::BadSender)?;
             let body = body.unwrap_or_default();
             if body.is_empty() {
-                return Err(Refusal::NoMessage);
+                return Err(Refusal::NoMessage.into());
             }
             if body.len() > max_body {
-                return Err(Refusal::TooLong(max_body));
+                return Err(Declined::with(Refusal::TooLong, max_body));
             }
-            Ok(Request::Store { to, from, body })
+            Ok(LineRequest::Store { to, from, body })
         }
         b"fetch" => {
             let (of, _) = field(rest.unwrap_or_default());
-            let of = name(of, Refusal::NoRecipient, Refusal::Recipient)?;
-            Ok(Request::Fetch { of })
+            let of = name(of, Refusal::NoRecipient, Refusal::BadRecipient)?;
+            Ok(LineRequest::Fetch { of })
         }
-        _ => Err(Refusal::BadVerb),
+        _ => Err(Refusal::BadVerb.into()),
     }
 }
 
@@ -144,14 +103,10 @@ fn field(line: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-fn name(
-    bytes: &[u8],
-    absent: Refusal,
-    wrong: impl FnOnce(NameError) -> Refusal,
-) -> Result<Name, Refusal> {
+fn name(bytes: &[u8], absent: Refusal, wrong: Refusal) -> Result<Name, Declined> {
     Name::new(bytes).map_err(|e| match e {
-        NameError::Empty => absent,
-        e => wrong(e),
+        NameError::Empty => absent.into(),
+        e => Declined::with(wrong, e),
     })
 }
 
@@ -239,141 +194,4 @@ pub(crate) fn decode_fetched<'a>(line: &'a [u8], of: &Name) -> Fetched<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::{any, prop, proptest};
-
-    use super::*;
-
-    fn n(text: &str) -> Name {
-        Name::new(text.as_bytes()).expect("a name")
-    }
-
-    fn refused(line: &[u8]) -> String {
-        parse(line, 10).expect_err("a refusal").to_string()
-    }
-
-    #[test]
-    fn requests_are_read() {
-        let store = |body| Request::Store {
-            to: n("Kyriakos"),
-            from: n("george"),
-            body,
-        };
-        assert_eq!(parse(b"store;Kyriakos;george;hi", 10), Ok(store(b"hi")));
-        assert_eq!(
-            parse(b"store;Kyriakos;george;;a;b;", 10),
-            Ok(store(b";a;b;"))
-        );
-        assert_eq!(
-            parse(b"store;Kyriakos;george;\xff\0\r", 10),
-            Ok(store(b"\xff\0\r"))
-        );
-        assert_eq!(parse(b"fetch;bob", 10), Ok(Request::Fetch { of: n("bob") }));
-        assert_eq!(
-            parse(b"fetch;bob;and;more", 10),
-            Ok(Request::Fetch { of: n("bob") })
-        );
-    }
-
-    #[test]
-    fn refusals_are_the_bytes_of_the_table() {
-        for line in [&b""[..], b";", b";;;;"] {
-            assert_eq!(refused(line), "No verb\n");
-        }
-        for line in [
-            &b"STORE;a;b;c"[..],
-            b"fetchx;a",
-            b" fetch;a",
-            b";fetch;a",
-            b"\0\xff",
-            b"list",
-        ] {
-            assert_eq!(refused(line), "Message declined. Bad verb\n");
-        }
-        for line in [
-            &b"store"[..],
-            b"store;",
-            b"store;;a;b",
-            b"fetch",
-            b"fetch;",
-            b"fetch;;",
-        ] {
-            assert_eq!(refused(line), "No reciever\n");
-        }
-        for line in [&b"store;a"[..], b"store;a;", b"store;a;;b"] {
-            assert_eq!(refused(line), "No sender\n");
-        }
-        for line in [&b"store;a;b"[..], b"store;a;b;"] {
-            assert_eq!(refused(line), "No message\n");
-        }
-        assert!(refused(b"store;../x;b;c").starts_with("Message declined. The recipient is not"));
-        assert!(refused(b"store;x;-b;c").starts_with("Message declined. The sender is not"));
-        assert_eq!(
-            refused(b"store;x;b;12345678901"),
-            "Message declined. The message is too long: at most 10 bytes are allowed\n"
-        );
-    }
-
-    #[test]
-    fn a_line_ends_at_its_newline() {
-        assert_eq!(
-            first_line(b"fetch;bob\nmore"),
-            Some((&b"fetch;bob"[..], 10))
-        );
-        assert_eq!(first_line(b"fetch;bob\r\n"), Some((&b"fetch;bob"[..], 11)));
-        assert_eq!(first_line(b"fetch;bob"), None);
-        assert_eq!(last_line(b"fetch;bob\r"), b"fetch;bob");
-    }
-
-    #[test]
-    fn a_message_drives_no_terminal_and_forges_no_other() {
-        let mut reply = Vec::new();
-        let body = "one\n\tb;root;x\u{1b}[2J\u{9b}\u{7f}\r\tü".as_bytes();
-        encode_message(
-            &mut reply,
-            &n("b"),
-            &n("a"),
-            &[body, b"\x9b\xe9\xa0"].concat(),
-        );
-        let text = b"b;a;one\n\t\tb;root;x\\x1b[2J\\xc2\\x9b\\x7f\\x0d\t\xc3\xbc\\x9b\xe9\xa0\n";
-        assert_eq!(reply, text);
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_encoded_is_parsed_again(
-            to in "[A-Za-z0-9_][A-Za-z0-9._-]{0,49}",
-            from in "[A-Za-z0-9_][A-Za-z0-9._-]{0,49}",
-            body in prop::collection::vec(any::<u8>(), 0..300),
-        ) {
-            let (to, from) = (n(&to), n(&from));
-            match encode_store(&to, &from, &body) {
-                Ok(request) => {
-                    let (line, end) = first_line(&request).expect("a line");
-                    assert_eq!(end, request.len());
-                    assert_eq!(parse(line, 300), Ok(Request::Store { to, from, body: &body }));
-                }
-                Err(_) => assert!(body.is_empty() || body.contains(&b'\n') || body.ends_with(b"\r")),
-            }
-        }
-
-        #[test]
-        fn a_fetched_message_is_lines_of_its_own(body in prop::collection::vec(any::<u8>(), 1..300)) {
-            let (to, from) = (n("bob"), n("al"));
-            let mut reply = Vec::new();
-            encode_message(&mut reply, &to, &from, &body);
-            let mut lines = reply.strip_suffix(b"\n").expect("a newline").split(|&b| b == b'\n');
-            let first = lines.next().expect("a first line");
-            assert!(matches!(decode_fetched(first, &to), Fetched::Message { from: b"al", .. }));
-            assert!(lines.all(|line| matches!(decode_fetched(line, &to), Fetched::More(_))));
-            assert!(!reply.iter().any(|b| *b < 0x20 && !b"\n\t".contains(b)));
-        }
-
-        #[test]
-        fn no_bytes_make_the_parser_panic(line in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse(&line, 100);
-            let _ = first_line(&line);
-            let _ = decode_fetched(&line, &n("bob"));
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,6 @@
 //! Which dialect a client speaks, told from what it says first.
 
-/// What the session dialect begins with.
-const HELLO: &[u8] = b"HELLO dropline/";
+use super::session::OPENING;
 
 /// A dialect of the one TCP port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +22,8 @@ pub(crate) fn sniff(first: &[u8]) -> Option<Dialect> {
         [] => None,
         [0x00, ..] => Some(Dialect::Framed),
         [0x16, ..] => Some(Dialect::Tls),
-        _ if first.starts_with(HELLO) => Some(Dialect::Session),
-        _ if HELLO.starts_with(first) => None,
+        _ if first.starts_with(OPENING) => Some(Dialect::Session),
+        _ if OPENING.starts_with(first) => None,
         _ => Some(Dialect::Line),
     }
 }

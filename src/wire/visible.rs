@@ -1,4 +1,4 @@
-//! Text from somebody else for dialects whose clients print it as it is: it must not drive the terminal.
+//! A sender's text for dialects whose clients print it as it is: it must not drive the terminal.
 
 /// Appends `body`, with control characters other than tab and newline made visible as `\xNN`, and `indent`
 /// after each newline.

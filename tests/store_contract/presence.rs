@@ -1,7 +1,8 @@
 //! Who is online.
 
 use super::{Subject, n};
-use crate::store::{Lease, Speaks};
+use crate::message::Speaks;
+use crate::store::Lease;
 use crate::sys::clock::boot_millis;
 
 fn lease(token: u64, millis: u64) -> Lease {

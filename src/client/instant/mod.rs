@@ -10,7 +10,8 @@ pub(super) use self::sender::END as LONGEST;
 pub(super) use self::source::{Source, SourceError};
 pub(super) use self::standby::{Awake, Listeners, News};
 
-use super::link::{Dialect, Link, LinkError, Offered, Peer, Speaks};
+use super::link::{Dialect, Link, LinkError, Offered, Peer};
+use crate::message::Speaks;
 use crate::wire::datagram::{self, Letter, Unfit};
 
 /// How a message went.

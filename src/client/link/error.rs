@@ -4,6 +4,7 @@ use std::io;
 
 use super::Server;
 use crate::name::Name;
+use crate::wire::code::Code;
 use crate::wire::line::Unsayable;
 
 /// Why a request was not done.
@@ -60,7 +61,8 @@ pub(in crate::client) enum LinkError {
     Unfit(&'static str),
     /// Nobody can have that name in the framed dialect.
     #[error(
-        "{0} cannot be a name in the framed dialect: there it has 3 to 15 characters out of A-Z a-z 0-9 _ -"
+        "{0} cannot be a name in the framed dialect: there it has {rule}",
+        rule = crate::wire::framed::REGISTRABLE
     )]
     NoFramedName(Name),
     /// The server tells nobody of messages of others, nor whether there are any.
@@ -83,6 +85,18 @@ pub(in crate::client) enum LinkError {
 }
 
 impl LinkError {
+    /// What a refusal of the server means: its kind decides, in each dialect, and not its sentence.
+    pub(super) fn refused(code: Code, sentence: &str) -> Self {
+        let sentence = sentence.to_owned();
+        match code {
+            Code::UnknownUser => Self::UnknownUser(sentence),
+            Code::Denied => Self::Denied(sentence),
+            Code::TooLong => Self::TooLong(sentence),
+            code if code.later_helps() => Self::Later(sentence),
+            _ => Self::Refused(sentence),
+        }
+    }
+
     /// Whether whoever should read what we print has gone away.
     pub(in crate::client) fn is_closed_pipe(&self) -> bool {
         match self {

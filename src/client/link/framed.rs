@@ -7,7 +7,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::server::{Patience, Server};
-use super::{LinkError, Offered, Peer, Person, Piece, Sink, Speaks};
+use super::{LinkError, Offered, Peer, Person, Piece, Sink};
+use crate::message::Speaks;
 use crate::name::Name;
 use crate::sys::socket::Stream;
 use crate::wire::datagram::Letter;
@@ -69,14 +70,12 @@ impl<'s> Conversation<'s> {
         self.read_exact(first)?;
         // A server writes the length at once.
         self.read_exact(rest).map_err(|_| self.strange())?;
-        // The server answers in the order in which it was asked: the little-endian one.
-        let len = match length {
-            [hi, lo, 0, 0] => usize::from(u16::from_be_bytes([hi, lo])),
-            _ => 0,
+        // The server answers in the order in which it was asked.
+        let len = match framed::decode_length(length) {
+            Some((len, Order::Little)) => len.checked_sub(1),
+            _ => None,
         };
-        let len = len
-            .checked_sub(1)
-            .ok_or_else(|| LinkError::NotAServer(self.server.clone()))?;
+        let len = len.ok_or_else(|| self.strange())?;
         let mut text = vec![0; len];
         self.read_exact(&mut text)?;
         Ok(text)
@@ -283,16 +282,12 @@ pub(super) fn who(server: &Server, patience: Patience) -> Result<Vec<Person>, Li
     let list = list
         .strip_prefix(framed::LIST)
         .ok_or_else(|| talk.strange())?;
-    Ok(list.split(|&b| b == b'\n').filter_map(person).collect())
-}
-
-fn person(line: &[u8]) -> Option<Person> {
-    let (name, online) = match line.strip_suffix(b" (online)") {
-        Some(name) => (name, true),
-        None => (line.strip_suffix(b" (offline)")?, false),
-    };
-    let name = Name::new(name).ok()?;
-    Some(Person { name, online })
+    let people = list
+        .split(|&b| b == b'\n')
+        .filter_map(framed::decode_listed);
+    Ok(people
+        .map(|(name, online)| Person { name, online })
+        .collect())
 }
 
 /// The name is offline.

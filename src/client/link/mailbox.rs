@@ -3,14 +3,14 @@
 use std::io;
 use std::time::Duration;
 
-use super::session::{Session, refused};
+use super::session::Session;
 use super::{Link, LinkError, Piece, Sink};
 use crate::client::note::Note;
 use crate::name::Name;
-use crate::wire::session::{Answer, Fields, Request};
+use crate::wire::session::{Answer, AnswerFields, PING_INTERVAL, Request};
 
-/// How long a server that is watched may be silent: it says every 30 s that it lives.
-const SILENCE: Duration = Duration::from_secs(75);
+/// How long a server that is watched may be silent: two and a half of the intervals at which it says that it lives.
+const SILENCE: Duration = Duration::from_secs(PING_INTERVAL.as_secs() * 5 / 2);
 
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Session<'_> {
     /// Asks how many messages wait.
     fn count(&mut self) -> Result<u64, LinkError> {
         self.say(&Request::Fetch { max: 0, peek: true })?;
-        self.messages(&mut |_| Ok(()), |end| end.number("waiting").unwrap_or(0))
+        self.messages(&mut |_| Ok(()), |end| end.waiting())
     }
 
     /// Shows what waits, until nobody wants to see it any more.
@@ -92,7 +92,7 @@ impl Session<'_> {
     fn messages<T>(
         &mut self,
         take: &mut dyn FnMut(&Note<'_>) -> io::Result<()>,
-        end: impl Fn(Fields<'_>) -> T,
+        end: impl Fn(AnswerFields<'_>) -> T,
     ) -> Result<T, LinkError> {
         loop {
             let strange = LinkError::NotAServer(self.server.clone());
@@ -103,7 +103,7 @@ impl Session<'_> {
                 }
                 Answer::End(fields) => Ok(Some(end(fields))),
                 Answer::Ping => Ok(None),
-                Answer::Err(code, text) => Err(refused(code, text)),
+                Answer::Err(code, text) => Err(LinkError::refused(code, text)),
                 Answer::Ok(_) | Answer::User(_) => Err(strange),
             })?;
             if let Some(ended) = ended {
@@ -130,7 +130,7 @@ impl Session<'_> {
                 }
                 // Of our acknowledgements.
                 Answer::Ok(_) | Answer::Ping => Ok(None),
-                Answer::Err(code, text) => Err(refused(code, text)),
+                Answer::Err(code, text) => Err(LinkError::refused(code, text)),
                 Answer::End(_) | Answer::User(_) => Err(strange),
             })?;
             match taken {
@@ -245,7 +245,7 @@ impl Link {
                         goes_on = goes_on && take(note);
                         Ok(())
                     },
-                    |end| end.number("more").unwrap_or(0) > 0,
+                    |end| end.more(),
                 )?;
                 if !goes_on || !more || last.is_none() {
                     return Ok(());

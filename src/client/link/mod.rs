@@ -21,7 +21,7 @@ use self::server::Patience;
 pub(super) use self::server::Server;
 use self::session::Session;
 use super::note::Note;
-use crate::message::MessageId;
+use crate::message::{MessageId, Speaks};
 use crate::name::Name;
 use crate::wire::datagram::Letter;
 
@@ -90,15 +90,6 @@ pub(super) trait Sink {
     /// # Errors
     /// Then they stay waiting.
     fn finish(&mut self, ids: &[MessageId]) -> io::Result<()>;
-}
-
-/// Which instant messages somebody understands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Speaks {
-    /// Ours, which are acknowledged.
-    Datagram,
-    /// The old text form.
-    Text,
 }
 
 /// Where somebody can be reached at once.

@@ -162,7 +162,7 @@ impl Server {
             line::RETRIEVING,
             line::NO_MORE,
             line::NO_SUCH_NAME,
-            line::DECLINED,
+            line::DECLINED.as_bytes(),
             line::INTERNAL_ERROR,
             b"OK ",
             b"ERR ",
@@ -186,22 +186,9 @@ impl Server {
         if reply == line::INTERNAL_ERROR {
             return LinkError::ServerFailed(self.clone());
         }
-        let text = String::from_utf8_lossy(reply);
-        let known = ["No verb", "No reciever", "No sender", "No message"];
-        if let Some(reason) = reply.strip_prefix(line::DECLINED) {
-            let reason = String::from_utf8_lossy(reason).trim_end().to_owned();
-            // This dialect has no codes: only what is said.
-            if reason.starts_with("Not allowed") {
-                LinkError::Denied(reason)
-            } else if reason.contains("try again") || reason.starts_with("Too many connections") {
-                LinkError::Later(reason)
-            } else {
-                LinkError::Refused(reason)
-            }
-        } else if known.contains(&text.trim_end()) {
-            LinkError::Refused(text.trim_end().to_owned())
-        } else {
-            LinkError::NotAServer(self.clone())
+        match line::decode_refusal(reply) {
+            Some((code, sentence)) => LinkError::refused(code, &sentence),
+            None => LinkError::NotAServer(self.clone()),
         }
     }
 }
@@ -296,11 +283,25 @@ mod tests {
                 "{garbage:?}: {cut}"
             );
         }
+        // Nothing was accepted, and what else it would have said is not known.
         let said = server.cut_off(b"Message declined. Not allowed", server.ended());
-        assert!(matches!(said, LinkError::Denied(_)), "{said}");
+        assert!(matches!(said, LinkError::Later(_)), "{said}");
         let many = b"Message declined. Too many connections from your address\n";
         let said = server.understand(many);
         assert!(matches!(said, LinkError::Later(_)), "{said}");
+    }
+
+    #[test]
+    fn what_a_refusal_means_does_not_depend_on_its_sentence() {
+        let server: Server = "127.0.0.1:9".parse().expect("a server");
+        for declined in line::every_refusal() {
+            let means = server.understand(declined.reply().as_bytes());
+            let later = matches!(means, LinkError::Later(_));
+            assert_eq!(later, declined.code().later_helps(), "{means}");
+        }
+        let full = line::Declined::from(line::Refusal::MailboxFull).reply();
+        let means = server.understand(full.as_bytes());
+        assert!(matches!(means, LinkError::Later(_)), "{means}");
     }
 
     #[test]

@@ -5,13 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::server::{Patience, Server};
-use super::{LinkError, Peer, Person, Piece, Sink, Speaks};
+use super::{LinkError, Peer, Person, Piece, Sink};
 use crate::client::note::Note;
 use crate::name::Name;
 use crate::sys::socket::Stream;
 use crate::wire::datagram::Letter;
-use crate::wire::line;
-use crate::wire::session::{Answer, Code, Fields, Request, VERSION, decode_answer, encode_request};
+use crate::wire::line::{Declined, Refusal};
+use crate::wire::session::{
+    Answer, AnswerFields, Location, Request, VERSION, decode_answer, encode_request,
+};
 
 /// How many names are asked for at a time.
 const NAMES: u64 = 1_000;
@@ -93,7 +95,7 @@ impl<'s> Session<'s> {
     /// What it means that something else came than an answer, or nothing more (`broken`): servers that know only the
     /// line dialect, and those that are too busy to find out what we speak, answer in that one.
     fn not_in_session(&self, broken: Option<LinkError>) -> LinkError {
-        let bad_verb = line::Refusal::BadVerb.to_string();
+        let bad_verb = Declined::from(Refusal::BadVerb).reply();
         if self.received == bad_verb.as_bytes() {
             return LinkError::NoSession(self.server.clone());
         }
@@ -112,13 +114,13 @@ impl<'s> Session<'s> {
     /// As [`done`](Self::done), and takes from it what it says.
     pub(super) fn fields<T>(
         &mut self,
-        take: impl FnOnce(Fields<'_>) -> Option<T>,
+        take: impl FnOnce(AnswerFields<'_>) -> Option<T>,
     ) -> Result<T, LinkError> {
         let strange = || LinkError::NotAServer(self.server.clone());
         let strange = strange();
         self.next(|answer| match answer {
             Answer::Ok(fields) => take(fields).ok_or(strange),
-            Answer::Err(code, text) => Err(refused(code, text)),
+            Answer::Err(code, text) => Err(LinkError::refused(code, text)),
             _ => Err(strange),
         })
     }
@@ -161,9 +163,9 @@ impl<'s> Session<'s> {
                         last = Some(message.seq);
                         Ok(None)
                     }
-                    Answer::End(fields) => Ok(Some(fields.number("more").unwrap_or(0) > 0)),
+                    Answer::End(fields) => Ok(Some(fields.more())),
                     Answer::Ping => Ok(None),
-                    Answer::Err(code, text) => Err(refused(code, text)),
+                    Answer::Err(code, text) => Err(LinkError::refused(code, text)),
                     Answer::Ok(_) | Answer::User(_) => Err(strange),
                 })?;
                 if let Some(more) = end {
@@ -211,17 +213,8 @@ impl<'s> Session<'s> {
     pub(super) fn lookup(&mut self, name: &Name) -> Result<Option<Peer>, LinkError> {
         self.say(&Request::Lookup(name.clone()))?;
         self.fields(|fields| {
-            if fields.number("online") != Some(1) {
-                return Some(None);
-            }
-            let ip: IpAddr = fields.get("addr")?.parse().ok()?;
-            let port = u16::try_from(fields.number("port")?).ok()?;
-            let speaks = match fields.get("speaks") {
-                Some("text") => Speaks::Text,
-                _ => Speaks::Datagram,
-            };
-            let address = SocketAddr::new(ip, port);
-            Some(Some(Peer { address, speaks }))
+            let location = fields.location()?;
+            Some(location.map(|Location { address, speaks }| Peer { address, speaks }))
         })
     }
 
@@ -236,14 +229,13 @@ impl<'s> Session<'s> {
                 let strange = LinkError::NotAServer(self.server.clone());
                 let end = self.next(|answer| match answer {
                     Answer::User(fields) => {
-                        let name = fields.name("name").ok_or(strange)?;
-                        let online = fields.number("online") == Some(1);
+                        let (name, online) = fields.user().ok_or(strange)?;
                         people.push(Person { name, online });
                         Ok(None)
                     }
-                    Answer::End(fields) => Ok(Some(fields.number("more").unwrap_or(0) > 0)),
+                    Answer::End(fields) => Ok(Some(fields.more())),
                     Answer::Ping => Ok(None),
-                    Answer::Err(code, text) => Err(refused(code, text)),
+                    Answer::Err(code, text) => Err(LinkError::refused(code, text)),
                     Answer::Ok(_) | Answer::Message(_) => Err(strange),
                 })?;
                 if let Some(more) = end {
@@ -254,23 +246,5 @@ impl<'s> Session<'s> {
                 return Ok(people);
             }
         }
-    }
-}
-
-pub(super) fn refused(code: Option<Code>, text: &str) -> LinkError {
-    match code {
-        Some(Code::UnknownUser) => LinkError::UnknownUser(text.to_owned()),
-        Some(Code::Denied) => LinkError::Denied(text.to_owned()),
-        Some(Code::TooLong) => LinkError::TooLong(text.to_owned()),
-        Some(
-            Code::Quota
-            | Code::DiskFull
-            | Code::Busy
-            | Code::TooMany
-            | Code::Timeout
-            | Code::Shutdown
-            | Code::Internal,
-        ) => LinkError::Later(text.to_owned()),
-        _ => LinkError::Refused(text.to_owned()),
     }
 }

@@ -1,6 +1,7 @@
 //! The log: one line an event, written with one call, on standard error or to syslog.
 
 mod syslog;
+mod text;
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -14,14 +15,12 @@ use std::time::{Duration, Instant};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use self::syslog::Syslog;
+pub(super) use self::text::AUTH;
+use self::text::OneLine;
 use crate::sys::file;
 use crate::sys::heap;
 use crate::sys::process::Pid;
 use crate::sys::stdio;
-
-/// The target of records about who was refused, or took too long: all that is held against somebody. Syslog has a
-/// facility of its own for them.
-pub(super) const AUTH: &str = "auth";
 
 struct Sink;
 
@@ -56,7 +55,7 @@ impl Log for Sink {
         let _ = write!(line, "{now:.3} droplined[{}]: {level}", Pid::own());
         let _ = write!(OneLine(&mut line), "{}", record.args());
         line.push('\n');
-        // Where standard error is closed, or nobody reads it, there is nobody to tell: the service goes on.
+        // Where standard error is closed or not read, the line is lost: the service goes on.
         let _ = match own().as_mut() {
             Some(own) => own.write_all(line.as_bytes()),
             None => stdio::write_to_standard_error(line.as_bytes()),
@@ -64,27 +63,6 @@ impl Log for Sink {
     }
 
     fn flush(&self) {}
-}
-
-/// Writes text with its control characters made visible, so that nothing a client says forges a log line.
-struct OneLine<'a>(&'a mut String);
-
-impl std::fmt::Write for OneLine<'_> {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        // Mostly it is plain.
-        if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-            self.0.push_str(text);
-            return Ok(());
-        }
-        for c in text.chars() {
-            if c.is_control() {
-                self.0.extend(c.escape_default());
-            } else {
-                self.0.push(c);
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Logs to standard error from now on; with `verbose`, more.
@@ -118,7 +96,7 @@ pub(super) fn to_syslog(path: &Path) {
     std::hint::black_box(jiff::Zoned::now());
 }
 
-/// Counts lines that syslogd does not take there from now on: those that nobody was told of, and all.
+/// Counts lines that syslogd does not take there from now on: those that are not in the log yet, and all.
 pub(super) fn count_lost_lines_in(shared: [&'static AtomicU64; 2]) {
     if let Some(syslog) = SYSLOG.get() {
         syslog.count_in(shared);
@@ -159,18 +137,5 @@ impl AtMostOften {
             last: Some(Instant::now()),
             unsaid: 0,
         };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_forges_a_line() {
-        let mut text = String::new();
-        let written = OneLine(&mut text).write_str("a\nb\r\u{1b}[2J\u{9b}ü");
-        assert_eq!(written, Ok(()));
-        assert_eq!(text, "a\\nb\\r\\u{1b}[2J\\u{9b}ü");
     }
 }

@@ -14,24 +14,24 @@ use std::sync::{Mutex, OnceLock};
 use log::{Level, Record};
 use syslog::{Facility, LogFormat, Logger, Severity};
 
-use super::{AUTH, OneLine};
+use super::text::{AUTH, OneLine};
 use crate::sys::process::Pid;
 
-/// The longest line, in bytes: syslogd takes 8 KiB, and nobody reads more.
+/// The longest line, in bytes: syslogd takes 8 KiB, and a person reads less.
 const LONGEST: usize = 2_048;
 
 /// The way to syslogd.
 #[derive(Debug)]
 pub(super) struct Syslog {
     transport: Mutex<Transport>,
-    /// How many lines were not taken, and nobody was told of, before there was a scoreboard.
+    /// How many lines were not taken, and are not in the log yet, before there was a scoreboard.
     early: AtomicU64,
     /// The same on the scoreboard, for this process, its parent and all children; and how many there were in all.
     shared: OnceLock<[&'static AtomicU64; 2]>,
 }
 
 impl Syslog {
-    /// Connects to the socket at `path`. When nobody listens there now, somebody may later.
+    /// Connects to the socket at `path`. syslogd may be started later.
     pub(super) fn open(path: &Path) -> Self {
         let mut transport = Transport {
             path: path.to_owned(),
@@ -45,8 +45,8 @@ impl Syslog {
         }
     }
 
-    /// Counts lost lines there from now on, where other processes see them: whoever gets through to syslogd next tells
-    /// of all of them.
+    /// Counts lost lines there from now on, where other processes see them: the process that gets through to syslogd next
+    /// tells of all of them.
     pub(super) fn count_in(&self, shared: [&'static AtomicU64; 2]) {
         if self.shared.set(shared).is_ok() {
             self.lose(self.early.swap(0, Ordering::Relaxed));

@@ -3,25 +3,26 @@
 use std::io;
 use std::time::Duration;
 
-use super::{Outcome, Talk, reason};
+use super::conversation::{Conversation, GATHER};
+use super::outcome::{Outcome, Stop, doing};
 use crate::name::Name;
 use crate::server::connection::{Pace, Received};
+use crate::server::principal::{Act, Refused};
 use crate::server::scoreboard::Counter;
-use crate::server::who_may::Denied;
-use crate::store::{StoreError, Waiting};
-use crate::wire::line::{self as wire, Refusal, Request};
+use crate::store::Waiting;
+use crate::wire::line::{self as wire, LineRequest, Refusal};
 
-/// How many bytes of messages are gathered before they are sent.
-const GATHER: usize = 32 * 1024;
-
-/// How long nothing must come after `received` for it to be a whole request without a newline: the old
-/// client sends none, and waits for the reply.
+/// How long the client must say nothing for its request to be whole without a newline: the old client sends
+/// none, and waits for the reply.
 ///
 /// What is longer than one packet may have lost another one on its way, which takes the kernels some
 /// 200 ms to mend: it gets more time, so that no message is cut.
-pub(super) fn silence(received: &[u8]) -> Duration {
+pub(super) fn silence(talk: &Conversation<'_>) -> Duration {
     const ONE_PACKET: usize = 1_200;
-    let millis = if received.len() <= ONE_PACKET {
+    if !talk.connection.silence_ends_request() {
+        return talk.deadline.left();
+    }
+    let millis = if talk.received.len() <= ONE_PACKET {
         150
     } else {
         1_000
@@ -29,216 +30,217 @@ pub(super) fn silence(received: &[u8]) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// A request as it came in, and where in the bytes it ends.
-struct Line {
+/// A request as it came in.
+#[derive(Clone, Copy)]
+struct RequestLine {
+    /// Where in the bytes it ends.
     len: usize,
     /// Whether the client may be in the middle of saying more.
     more_comes: bool,
 }
 
-impl Talk<'_> {
-    /// Serves a client of the line dialect that has said something.
-    pub(super) fn line(&mut self) -> io::Result<Outcome> {
-        self.ticket.count(Counter::Line, 1);
-        let Some(line) = self.read_line()? else {
-            return self.too_slow();
-        };
-        let received = std::mem::take(&mut self.received);
-        let request = wire::parse(&received[..line.len], self.config.max_body);
-        let may = self.standing.may_come();
-        let request = may
-            .map_err(|denied| Refusal::Other(denied.to_string()))
-            .and(request);
-        match request {
-            Ok(Request::Store { to, from, body }) => match self.may_be(&from) {
-                Ok(Ok(())) => self.store(&to, &from, body, line.more_comes),
-                Ok(Err(denied)) => self.deny(&denied, line.more_comes),
-                Err(e) => self.fail(&e, &format!("store {to}"), line.more_comes),
-            },
-            Ok(Request::Fetch { of }) => {
-                drop(received);
-                match self.may_be(&of) {
-                    Ok(Ok(())) => self.fetch(&of, line.more_comes),
-                    Ok(Err(denied)) => self.deny(&denied, line.more_comes),
-                    Err(e) => self.fail(&e, &format!("fetch {of}"), line.more_comes),
-                }
-            }
-            Err(refusal) => {
-                let outcome = self.refuse(&refusal, line.more_comes)?;
-                Ok(match (refusal, outcome) {
-                    (Refusal::BadVerb | Refusal::NoVerb, Outcome::Refused(why)) => {
-                        Outcome::Garbage(why)
-                    }
-                    (_, outcome) => outcome,
-                })
-            }
-        }
+/// Serves a client of the line dialect that has said something.
+pub(super) fn serve(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
+    talk.status.count(Counter::Line, 1);
+    let Some(line) = read_line(talk)? else {
+        return too_slow(talk);
+    };
+    let more = line.more_comes;
+    match answer(talk, line) {
+        Ok(outcome) | Err(Stop::Ended(outcome)) => Ok(outcome),
+        Err(Stop::Broken(e)) => Err(e),
+        Err(Stop::Refused(what, refused)) => refuse(talk, &what, &refused, more),
     }
+}
 
-    /// Reads up to the end of the request; `None` when it does not come in time.
-    fn read_line(&mut self) -> io::Result<Option<Line>> {
-        let most = self.config.max_body + wire::MOST_OVERHEAD;
-        loop {
-            if let Some((line, next)) = wire::first_line(&self.received) {
-                let more_comes = next < self.received.len();
-                return Ok(Some(Line {
-                    len: line.len(),
-                    more_comes,
+/// Reads up to the end of the request; `None` when it does not come in time.
+fn read_line(talk: &mut Conversation<'_>) -> io::Result<Option<RequestLine>> {
+    let most = talk.config.max_body + wire::MOST_OVERHEAD;
+    loop {
+        if let Some((line, next)) = wire::first_line(&talk.received) {
+            let more_comes = next < talk.received.len();
+            return Ok(Some(RequestLine {
+                len: line.len(),
+                more_comes,
+            }));
+        }
+        if talk.received.len() > most {
+            // It is too long: its head tells how to say so.
+            return Ok(Some(RequestLine {
+                len: talk.received.len(),
+                more_comes: true,
+            }));
+        }
+        if talk.deadline.passed() {
+            return Ok(None);
+        }
+        let limit = silence(talk).min(talk.deadline.left());
+        match talk.connection.receive(&mut talk.received, limit)? {
+            Received::Bytes | Received::Bell => {}
+            Received::Silence if talk.deadline.passed() => return Ok(None),
+            Received::End | Received::Silence | Received::Ending => {
+                let len = wire::last_line(&talk.received).len();
+                return Ok(Some(RequestLine {
+                    len,
+                    more_comes: false,
                 }));
             }
-            if self.received.len() > most {
-                // Whatever it is, it is too long: what stands at its head tells how to say so.
-                return Ok(Some(Line {
-                    len: self.received.len(),
-                    more_comes: true,
-                }));
-            }
-            if self.deadline.passed() {
-                return Ok(None);
-            }
-            let limit = silence(&self.received).min(self.deadline.left());
-            match self.connection.receive(&mut self.received, limit)? {
-                Received::Bytes | Received::Bell => {}
-                Received::Silence if self.deadline.passed() => return Ok(None),
-                Received::End | Received::Silence | Received::Ending => {
-                    let len = wire::last_line(&self.received).len();
-                    return Ok(Some(Line {
-                        len,
-                        more_comes: false,
-                    }));
-                }
-            }
         }
     }
+}
 
-    fn store(&mut self, to: &Name, from: &Name, body: &[u8], more: bool) -> io::Result<Outcome> {
-        self.doing(&format!("store {to}"));
-        self.ticket.proved();
-        let stored = self.deliver(to, from, body);
-        match stored {
-            Ok(receipt) => {
-                self.reply(wire::ACCEPTED, more)?;
-                let (bytes, seq) = (body.len(), receipt.seq);
-                let from = self.marked(from);
-                Ok(Outcome::Done(format!(
-                    "store {to}/{seq} from {from}, {bytes} bytes: accepted"
-                )))
-            }
-            Err(e) => self.fail(&e, &format!("store {to} from {}", self.marked(from)), more),
+fn answer(talk: &mut Conversation<'_>, line: RequestLine) -> Result<Outcome, Stop> {
+    let more = line.more_comes;
+    let received = std::mem::take(&mut talk.received);
+    talk.may(Act::Ask).map_err(doing(|| "a request"))?;
+    match wire::parse(&received[..line.len], talk.config.max_body) {
+        Ok(LineRequest::Store { to, from, body }) => {
+            talk.may(Act::As(&from))
+                .map_err(doing(|| format!("store {to}")))?;
+            store(talk, &to, &from, body, more)
+        }
+        Ok(LineRequest::Fetch { of }) => {
+            drop(received);
+            talk.may(Act::As(&of))
+                .map_err(doing(|| format!("fetch {of}")))?;
+            fetch(talk, &of, more)
+        }
+        Err(declined) => {
+            let is_garbage = matches!(declined.why, Refusal::NoVerb | Refusal::BadVerb);
+            let why = say(talk, &declined, more)?;
+            Ok(if is_garbage {
+                Outcome::Garbage(why)
+            } else {
+                Outcome::Refused(why)
+            })
         }
     }
+}
 
-    fn fetch(&mut self, of: &Name, more: bool) -> io::Result<Outcome> {
-        self.doing(&format!("fetch {}", self.marked(of)));
-        let store = self.store;
-        let mut waiting = match store.fetch(of) {
-            Ok(Some(waiting)) => waiting,
-            Ok(None) => {
-                self.reply(&[wire::RETRIEVING, wire::NO_SUCH_NAME].concat(), more)?;
-                return Ok(Outcome::Done(format!("fetch {of}: no such name")));
-            }
-            Err(e) => return self.fail(&e, &format!("fetch {of}"), more),
-        };
-        // We may have waited for another reader.
-        match self.may_still_be(of) {
-            Ok(Ok(())) => {}
-            Ok(Err(denied)) => return self.deny(&denied, more),
-            Err(e) => return self.fail(&e, &format!("fetch {of}"), more),
+fn store(
+    talk: &mut Conversation<'_>,
+    to: &Name,
+    from: &Name,
+    body: &[u8],
+    more: bool,
+) -> Result<Outcome, Stop> {
+    talk.doing(&format!("store {to}"));
+    talk.status.served();
+    let receipt = talk
+        .deliver(to, from, body)
+        .map_err(doing(|| format!("store {to} from {}", talk.marked(from))))?;
+    talk.reply(wire::ACCEPTED, more)?;
+    let (bytes, seq) = (body.len(), receipt.seq);
+    let from = talk.marked(from);
+    Ok(Outcome::Done(format!(
+        "store {to}/{seq} from {from}, {bytes} bytes: accepted"
+    )))
+}
+
+fn fetch(talk: &mut Conversation<'_>, of: &Name, more: bool) -> Result<Outcome, Stop> {
+    talk.doing(&format!("fetch {}", talk.marked(of)));
+    let what = || format!("fetch {of}");
+    let store = talk.store;
+    let Some(mut waiting) = store.fetch(of).map_err(doing(what))? else {
+        talk.reply(&[wire::RETRIEVING, wire::NO_SUCH_NAME].concat(), more)?;
+        return Ok(Outcome::Done(format!("fetch {of}: no such name")));
+    };
+    // We may have waited for another reader.
+    talk.may(Act::StillAs(of)).map_err(doing(what))?;
+    let Sent { count, last } =
+        send_waiting(talk, of, waiting.as_mut()).map_err(|stop| match stop {
+            Stop::Broken(e) => Stop::Ended(not_delivered(of, &e)),
+            stop => stop,
+        })?;
+    let Some(last) = last else {
+        talk.connection.finish(more);
+        return Ok(Outcome::Done(format!("fetch {of}: 0 messages")));
+    };
+    if !talk.connection.delivered(talk.config.delivery_timeout) {
+        let what = format!("fetch {of}: {count} messages not delivered, they stay waiting");
+        return Ok(Outcome::Broken(what));
+    }
+    talk.status.served();
+    // If the name has another owner by now, what that owner has not seen stays.
+    if let Err(Refused::Denied(denied)) = talk.may(Act::StillAs(of)) {
+        let what = format!("fetch {of}: {count} messages stay waiting: {denied}");
+        return Ok(Outcome::Refused(what));
+    }
+    Ok(match waiting.acknowledge(last) {
+        Ok(()) => {
+            talk.status.count(Counter::Delivered, count);
+            Outcome::Done(format!("fetch {of}: {count} messages delivered"))
         }
-        let sent = self.send_waiting(of, waiting.as_mut());
-        let (count, last) = match sent {
-            Ok(Ok(sent)) => sent,
-            Ok(Err(e)) => return self.fail(&e, &format!("fetch {of}"), more),
-            Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-                return Ok(Outcome::Slow(format!(
-                    "fetch {of}: not delivered: the client did not read in time"
-                )));
-            }
-            Err(e) => return Ok(Outcome::Broken(format!("fetch {of}: not delivered: {e}"))),
-        };
-        let Some(last) = last else {
-            self.connection.finish(more);
-            return Ok(Outcome::Done(format!("fetch {of}: 0 messages")));
-        };
-        if !self.connection.delivered(self.config.delivery_timeout) {
-            let what = format!("fetch {of}: {count} messages not delivered, they stay waiting");
-            return Ok(Outcome::Broken(what));
+        Err(e) => Outcome::Failed(format!("fetch {of}: delivered, but not noted: {e}")),
+    })
+}
+
+fn not_delivered(of: &Name, error: &io::Error) -> Outcome {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Outcome::Slow(format!(
+            "fetch {of}: not delivered: the client did not read in time"
+        )),
+        _ => Outcome::Broken(format!("fetch {of}: not delivered: {error}")),
+    }
+}
+
+/// What was sent in reply to a fetch.
+struct Sent {
+    /// How many messages.
+    count: u64,
+    /// The number of the last of them.
+    last: Option<u64>,
+}
+
+/// Sends the whole reply to a fetch.
+fn send_waiting(
+    talk: &mut Conversation<'_>,
+    of: &Name,
+    waiting: &mut dyn Waiting,
+) -> Result<Sent, Stop> {
+    let mut pace = Pace::new(talk.config.request_timeout);
+    let mut reply = wire::RETRIEVING.to_vec();
+    let (mut count, mut last) = (0, None);
+    while let Some(message) = waiting.next().map_err(doing(|| format!("fetch {of}")))? {
+        wire::encode_message(&mut reply, of, &message.from, message.body);
+        count += 1;
+        last = Some(message.seq);
+        if reply.len() >= GATHER {
+            talk.connection.send(&reply, &mut pace)?;
+            reply.clear();
         }
-        self.ticket.proved();
-        // What its owner has not seen stays, if that is another one by now.
-        if let Ok(Err(denied)) = self.may_still_be(of) {
-            let what = format!("fetch {of}: {count} messages stay waiting: {denied}");
-            return Ok(Outcome::Refused(what));
-        }
-        match waiting.acknowledge(last) {
-            Ok(()) => {
-                self.ticket.count(Counter::Delivered, count);
-                Ok(Outcome::Done(format!(
-                    "fetch {of}: {count} messages delivered"
-                )))
-            }
-            Err(e) => Ok(Outcome::Failed(format!(
-                "fetch {of}: delivered, but not noted: {e}"
-            ))),
-        }
     }
+    reply.extend_from_slice(wire::NO_MORE);
+    talk.connection.send(&reply, &mut pace)?;
+    Ok(Sent { count, last })
+}
 
-    /// Sends the whole reply to a fetch; how many messages that were, and the number of the last.
-    fn send_waiting(
-        &mut self,
-        of: &Name,
-        waiting: &mut dyn Waiting,
-    ) -> io::Result<Result<(u64, Option<u64>), StoreError>> {
-        let mut pace = Pace::new(self.config.request_timeout);
-        let mut reply = wire::RETRIEVING.to_vec();
-        let (mut count, mut last) = (0, None);
-        loop {
-            match waiting.next() {
-                Ok(Some(message)) => {
-                    wire::encode_message(&mut reply, of, &message.from, message.body);
-                    count += 1;
-                    last = Some(message.seq);
-                }
-                Ok(None) => break,
-                Err(e) => return Ok(Err(e)),
-            }
-            if reply.len() >= GATHER {
-                self.connection.send(&reply, &mut pace)?;
-                reply.clear();
-            }
-        }
-        reply.extend_from_slice(wire::NO_MORE);
-        self.connection.send(&reply, &mut pace)?;
-        Ok(Ok((count, last)))
-    }
+/// Says why not, and closes; what was said, for the log.
+fn say(talk: &mut Conversation<'_>, declined: &wire::Declined, more: bool) -> io::Result<String> {
+    let reply = declined.reply();
+    talk.reply(reply.as_bytes(), more)?;
+    Ok(reply.trim_end().to_owned())
+}
 
-    fn refuse(&mut self, refusal: &Refusal, more: bool) -> io::Result<Outcome> {
-        let reply = refusal.to_string();
-        self.reply(reply.as_bytes(), more)?;
-        Ok(Outcome::Refused(reply.trim_end().to_owned()))
-    }
+/// Tells a client why its request was not done: what it can do something about in words, the rest to the log.
+fn refuse(
+    talk: &mut Conversation<'_>,
+    what: &str,
+    refused: &Refused,
+    more: bool,
+) -> io::Result<Outcome> {
+    let Some(declined) = refused.declined() else {
+        talk.reply(wire::INTERNAL_ERROR, more)?;
+        return Ok(Outcome::Failed(format!("{what}: {refused}")));
+    };
+    let said = say(talk, &declined, more)?;
+    Ok(Outcome::Refused(match refused {
+        Refused::Denied(_) => said,
+        refused => format!("{what}: {refused}"),
+    }))
+}
 
-    fn deny(&mut self, denied: &Denied, more: bool) -> io::Result<Outcome> {
-        self.refuse(&Refusal::Other(denied.to_string()), more)
-    }
-
-    /// Tells a client what the store did not do: what it can do something about in words, the rest to
-    /// the log.
-    fn fail(&mut self, error: &StoreError, what: &str, more: bool) -> io::Result<Outcome> {
-        let Some((_, reason)) = reason(error) else {
-            self.reply(wire::INTERNAL_ERROR, more)?;
-            return Ok(Outcome::Failed(format!("{what}: {error}")));
-        };
-        self.refuse(&Refusal::Other(reason.into()), more)
-            .map(|_| Outcome::Refused(format!("{what}: {error}")))
-    }
-
-    /// Ends the connection of a client that has not said its request in time.
-    pub(super) fn too_slow(&mut self) -> io::Result<Outcome> {
-        let refusal = Refusal::Other("Timeout: the request did not come in time".into());
-        self.refuse(&refusal, true).map(|outcome| match outcome {
-            Outcome::Refused(why) => Outcome::Slow(why),
-            outcome => outcome,
-        })
-    }
+/// Ends the connection of a client that has not said its request in time.
+pub(super) fn too_slow(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
+    say(talk, &Refusal::Timeout.into(), true).map(Outcome::Slow)
 }

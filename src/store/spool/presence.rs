@@ -139,7 +139,7 @@ fn replace(dir: &Dir, name: &Name, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Speaks;
+    use crate::message::Speaks;
     use crate::store::spool::paths::Run;
     use crate::sys::clock::boot_millis;
 

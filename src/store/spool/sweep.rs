@@ -126,7 +126,8 @@ pub(super) fn room(spool: &Spool, run: &Run) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Lease, Limits, Presence as _, Speaks};
+    use crate::message::Speaks;
+    use crate::store::{Lease, Limits, Presence as _};
 
     fn spool(dir: &std::path::Path, limits: Limits) -> Spool {
         std::fs::create_dir(dir.join("run")).expect("made");

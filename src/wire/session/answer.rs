@@ -1,19 +1,25 @@
 //! What a server answers in a session.
 
 use std::fmt::{self, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use super::{Code, first_line};
-use crate::message::{LARGEST_MAX_BODY, MessageId, Trust};
+use super::fields::{AnswerFields, MAX_LINE, first_line};
+use crate::message::{LARGEST_MAX_BODY, MessageId, Speaks, Trust};
 use crate::name::Name;
+use crate::wire::code::Code;
+
+/// How often a client that watches, and gets nothing, is told `PING`.
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A line on its way to the client.
 #[derive(Debug)]
-pub(crate) struct Line<'o> {
+pub(crate) struct AnswerLine<'o> {
     out: &'o mut Vec<u8>,
     text: String,
 }
 
-impl<'o> Line<'o> {
+impl<'o> AnswerLine<'o> {
     /// A line that begins with this word.
     pub(crate) fn begin(out: &'o mut Vec<u8>, word: &str) -> Self {
         Self {
@@ -38,7 +44,7 @@ impl<'o> Line<'o> {
     pub(crate) fn end(self) {
         // What came from outside is quoted in some errors: it must not break the line, or grow it too long.
         let text = self.text.replace(char::is_control, "?");
-        let longest = text.len().min(super::MAX_LINE - 1);
+        let longest = text.len().min(MAX_LINE - 1);
         let most = (0..=longest).rev().find(|at| text.is_char_boundary(*at));
         let most = most.unwrap_or_default();
         self.out.extend_from_slice(&text.as_bytes()[..most]);
@@ -74,7 +80,7 @@ pub(crate) fn encode_stored(out: &mut Vec<u8>, id: MessageId, to: &Name, seq: u6
     out.push(b'\n');
 }
 
-/// Appends a message to an answer. Not by [`Line`]: there are millions of them, and nothing in them can break a line.
+/// Appends a message to an answer. Not by [`AnswerLine`]: there are millions of them, and nothing in them can break a line.
 pub(crate) fn encode_message(out: &mut Vec<u8>, message: &Message<'_>) {
     const MOST_FIELDS: usize = 256;
     let mut number = itoa::Buffer::new();
@@ -96,51 +102,103 @@ pub(crate) fn encode_message(out: &mut Vec<u8>, message: &Message<'_>) {
     out.push(b'\n');
 }
 
+/// Where a name is online.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Location {
+    /// The UDP address that instant messages go to.
+    pub(crate) address: SocketAddr,
+    /// Which of them are understood there.
+    pub(crate) speaks: Speaks,
+}
+
+/// Appends the answer to `LOOKUP` of `name`; without a location, the name is offline.
+pub(crate) fn encode_location(out: &mut Vec<u8>, name: &Name, location: Option<Location>) {
+    let line = AnswerLine::begin(out, "OK").field("name", name);
+    match location {
+        Some(Location { address, speaks }) => line
+            .field("online", 1)
+            .field("addr", address.ip())
+            .field("port", address.port())
+            .field("speaks", speaks)
+            .end(),
+        None => line.field("online", 0).end(),
+    }
+}
+
+/// Appends a line about a registered name; times are in milliseconds since 1970, and a name without `online_since` is
+/// offline.
+pub(crate) fn encode_user(out: &mut Vec<u8>, name: &Name, since: u64, online_since: Option<u64>) {
+    let line = AnswerLine::begin(out, "USER")
+        .field("name", name)
+        .field("online", u8::from(online_since.is_some()))
+        .field("since", since);
+    match online_since {
+        Some(online_since) => line.field("online-since", online_since).end(),
+        None => line.end(),
+    }
+}
+
+/// Appends the end of `n` messages or users: whether there are more, and how many messages wait, where that is known.
+pub(crate) fn encode_end(out: &mut Vec<u8>, n: u64, more: bool, waiting: Option<u64>) {
+    let line = AnswerLine::begin(out, "END")
+        .field("n", n)
+        .field("more", u8::from(more));
+    match waiting {
+        Some(waiting) => line.field("waiting", waiting).end(),
+        None => line.end(),
+    }
+}
+
+impl AnswerFields<'_> {
+    /// What the answer to `LOOKUP` says: `Some(None)` when the name is offline, `None` when this is no such answer.
+    pub(crate) fn location(self) -> Option<Option<Location>> {
+        if !self.is_online() {
+            return Some(None);
+        }
+        let ip: IpAddr = self.get("addr")?.parse().ok()?;
+        let port = u16::try_from(self.number("port")?).ok()?;
+        let speaks = self.get("speaks").and_then(|speaks| speaks.parse().ok());
+        Some(Some(Location {
+            address: SocketAddr::new(ip, port),
+            speaks: speaks.unwrap_or(Speaks::Datagram),
+        }))
+    }
+
+    /// The name that a `USER` line is about, and whether it is online.
+    pub(crate) fn user(self) -> Option<(Name, bool)> {
+        Some((self.name("name")?, self.is_online()))
+    }
+
+    /// Whether there is more behind an `END`.
+    pub(crate) fn more(self) -> bool {
+        self.number("more").unwrap_or(0) > 0
+    }
+
+    /// How many messages wait, says an `END`.
+    pub(crate) fn waiting(self) -> u64 {
+        self.number("waiting").unwrap_or(0)
+    }
+
+    fn is_online(self) -> bool {
+        self.number("online") == Some(1)
+    }
+}
+
 /// A piece of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer<'a> {
     /// It was done.
-    Ok(Fields<'a>),
-    /// It was not done: the code (`None` for one that this client does not know), and why.
-    Err(Option<Code>, &'a str),
+    Ok(AnswerFields<'a>),
+    /// It was not done: the kind of error, and why.
+    Err(Code, &'a str),
     /// A message.
     Message(Message<'a>),
-    /// Somebody who is registered.
-    User(Fields<'a>),
+    /// A registered name.
+    User(AnswerFields<'a>),
     /// The end of messages or users.
-    End(Fields<'a>),
+    End(AnswerFields<'a>),
     /// The server lives.
     Ping,
-}
-
-/// The `key=value` fields of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fields<'a>(&'a str);
-
-impl<'a> Fields<'a> {
-    /// The value of a field.
-    pub(crate) fn get(self, key: &str) -> Option<&'a str> {
-        self.0
-            .split(' ')
-            .filter_map(|field| field.split_once('='))
-            .find(|(this, _)| *this == key)
-            .map(|(_, value)| value)
-    }
-
-    /// The value of a field that is a number.
-    pub(crate) fn number(self, key: &str) -> Option<u64> {
-        self.get(key)?.parse().ok()
-    }
-
-    /// The value of a field that is a name.
-    pub(crate) fn name(self, key: &str) -> Option<Name> {
-        self.get(key)?.parse().ok()
-    }
-
-    /// Whether this word stands first.
-    pub(crate) fn begins_with(self, word: &str) -> bool {
-        self.0.split(' ').next() == Some(word)
-    }
 }
 
 /// What `received` begins with, and how many bytes that is; `None` while it is not whole.
@@ -153,12 +211,12 @@ pub(crate) fn decode_answer(received: &[u8]) -> Result<Option<(Answer<'_>, usize
     };
     let line = line?;
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-    let fields = Fields(rest);
+    let fields = AnswerFields(rest);
     let answer = match word {
         "OK" => Answer::Ok(fields),
         "ERR" => {
             let (code, text) = rest.split_once(' ').unwrap_or((rest, ""));
-            Answer::Err(code.parse().ok(), text)
+            Answer::Err(Code::from_word(code), text)
         }
         "USER" => Answer::User(fields),
         "END" => Answer::End(fields),
@@ -171,7 +229,7 @@ pub(crate) fn decode_answer(received: &[u8]) -> Result<Option<(Answer<'_>, usize
 
 fn message<'a>(
     received: &'a [u8],
-    fields: Fields<'a>,
+    fields: AnswerFields<'a>,
     end: usize,
 ) -> Result<Option<(Answer<'a>, usize)>, &'static str> {
     const WRONG: &str = "a MSG line is not whole";
@@ -211,11 +269,11 @@ mod tests {
     #[test]
     fn lines_are_written_and_read() {
         let mut out = Vec::new();
-        Line::begin(&mut out, "OK")
+        AnswerLine::begin(&mut out, "OK")
             .field("to", "bob")
             .field("seq", 17)
             .end();
-        Line::begin(&mut out, "ERR")
+        AnswerLine::begin(&mut out, "ERR")
             .word(Code::TooLong)
             .word("at most 3\nbytes")
             .end();
@@ -225,14 +283,48 @@ mod tests {
         };
         assert_eq!(fields.number("seq"), Some(17));
         assert_eq!(fields.get("none"), None);
-        let error = Answer::Err(Some(Code::TooLong), "at most 3?bytes");
+        let error = Answer::Err(Code::TooLong, "at most 3?bytes");
         assert_eq!(
             decode_answer(&out[len..]),
             Ok(Some((error, out.len() - len)))
         );
         let mut long = Vec::new();
-        Line::begin(&mut long, "ERR").word("ü".repeat(2_000)).end();
-        assert!(long.len() <= super::super::MAX_LINE && decode_answer(&long).is_ok());
+        AnswerLine::begin(&mut long, "ERR")
+            .word("ü".repeat(2_000))
+            .end();
+        assert!(long.len() <= MAX_LINE && decode_answer(&long).is_ok());
+    }
+
+    #[test]
+    fn what_is_told_of_names_is_read() {
+        let name: Name = "bob".parse().expect("a name");
+        let location = Some(Location {
+            address: "10.0.0.5:8283".parse().expect("an address"),
+            speaks: Speaks::Text,
+        });
+        for location in [location, None] {
+            let mut out = Vec::new();
+            encode_location(&mut out, &name, location);
+            let Ok(Some((Answer::Ok(fields), _))) = decode_answer(&out) else {
+                panic!("an answer");
+            };
+            assert_eq!(fields.location(), Some(location));
+        }
+        let mut out = Vec::new();
+        encode_user(&mut out, &name, 1, Some(2));
+        encode_end(&mut out, 1, true, Some(7));
+        assert_eq!(
+            out,
+            b"USER name=bob online=1 since=1 online-since=2\nEND n=1 more=1 waiting=7\n"
+        );
+        let Ok(Some((Answer::User(user), len))) = decode_answer(&out) else {
+            panic!("a user");
+        };
+        assert_eq!(user.user(), Some((name, true)));
+        let Ok(Some((Answer::End(end), _))) = decode_answer(&out[len..]) else {
+            panic!("the end");
+        };
+        assert!(end.more() && end.waiting() == 7);
     }
 
     #[test]

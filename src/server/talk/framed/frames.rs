@@ -2,61 +2,67 @@
 
 use std::io;
 
-use super::{Client, Stop};
 use crate::server::connection::{Pace, Received};
-use crate::server::talk::Outcome;
+use crate::server::talk::conversation::Conversation;
+use crate::server::talk::outcome::{Outcome, Stop};
 use crate::wire::framed::{self as wire, Frame, Order};
 
-/// What a client says, as it cannot say what we need.
-enum Said {
-    /// A frame.
-    Frame(Vec<u8>),
-    /// It has left, or was too slow, or what it says is no frame: how the connection ended.
-    Nothing(Outcome),
+/// A client of the framed dialect, and how it writes its frames.
+pub(super) struct Frames<'t, 'a> {
+    pub(super) talk: &'t mut Conversation<'a>,
+    order: Option<Order>,
 }
 
-impl Client<'_, '_> {
-    /// The next frame.
-    pub(super) fn frame(&mut self) -> Result<Vec<u8>, Stop> {
-        match self.read_frame()? {
-            Said::Frame(text) => Ok(text),
-            Said::Nothing(outcome) => Err(Stop::Client(outcome)),
-        }
+impl<'t, 'a> Frames<'t, 'a> {
+    /// The frames of a client that has said no whole one yet.
+    pub(super) fn new(talk: &'t mut Conversation<'a>) -> Self {
+        Self { talk, order: None }
     }
 
-    fn read_frame(&mut self) -> io::Result<Said> {
+    /// The next frame that the client says.
+    ///
+    /// # Errors
+    /// When it leaves, is too slow, or says something that is not a frame.
+    pub(super) fn hear(&mut self) -> Result<Vec<u8>, Stop> {
         let talk = &mut *self.talk;
-        let nothing = |how: &str| Ok(Said::Nothing(Outcome::Broken(how.into())));
+        let ended = |outcome| Err(Stop::Ended(outcome));
         loop {
             match wire::decode_frame(&talk.received, self.order) {
                 Frame::Whole(text, len, order) => {
                     let text = text.to_vec();
                     talk.received.drain(..len);
                     self.order = Some(order);
-                    return Ok(Said::Frame(text));
+                    return Ok(text);
                 }
                 Frame::Malformed(what) => {
                     let why = format!("not the framed dialect: {what}");
-                    return Ok(Said::Nothing(Outcome::Garbage(why)));
+                    return ended(Outcome::Garbage(why));
                 }
                 Frame::Incomplete => {}
             }
-            match talk
-                .connection
-                .receive(&mut talk.received, talk.deadline.left())?
-            {
+            let left = talk.deadline.left();
+            match talk.connection.receive(&mut talk.received, left)? {
                 Received::Bytes | Received::Bell => {}
-                Received::End => return nothing("the client left in the middle of a command"),
+                Received::End => {
+                    let how = "the client left in the middle of a command";
+                    return ended(Outcome::Broken(how.into()));
+                }
                 Received::Silence => {
                     let how = "the client did not go on in time";
-                    return Ok(Said::Nothing(Outcome::Slow(how.into())));
+                    return ended(Outcome::Slow(how.into()));
                 }
-                Received::Ending => return nothing("the daemon ends in the middle of a command"),
+                Received::Ending => {
+                    let how = "the daemon ends in the middle of a command";
+                    return ended(Outcome::Broken(how.into()));
+                }
             }
         }
     }
 
     /// Says one frame, in one write: the old client reads it with one read.
+    ///
+    /// # Errors
+    /// When the connection is broken, or the client does not read.
     pub(super) fn say(&mut self, text: &[u8]) -> io::Result<()> {
         let mut frame = Vec::with_capacity(text.len() + 5);
         wire::encode_frame(&mut frame, text, self.order.unwrap_or(Order::Little));

@@ -1,52 +1,35 @@
-//! `FETCH`, `ACK`, `WATCH`, `HISTORY`: reading one's own mailbox.
+//! `FETCH`, `ACK` and `HISTORY`: the client's own mailbox.
 
-use super::{GATHER, Handed, PING, Session, Stop, VANISHED, Watch};
+use super::state::{Leased, Session, SessionError};
 use crate::message::Stored;
 use crate::name::Name;
 use crate::server::connection::Pace;
 use crate::server::scoreboard::Counter;
+use crate::server::talk::conversation::GATHER;
 use crate::store::{Reading, State, StoreError, Waiting};
-use crate::sys::clock::Deadline;
-use crate::wire::session::{Code, Line, Message, encode_message};
-
-/// How many bytes are handed out to somebody who watches before it is looked at what they say.
-const PUSH: usize = 256 * 1024;
+use crate::wire::code::Code;
+use crate::wire::session::{Message, encode_end, encode_message};
 
 impl<'a> Session<'_, 'a> {
     /// Hands out what waits. It stays leased to this session until it is acknowledged, but for a peek.
-    pub(super) fn fetch(&mut self, max: u64, peek: bool) -> Result<(), Stop> {
-        let Some(name) = self.named() else {
-            return Ok(());
-        };
-        if self.watch.is_some() {
-            self.error(Code::Syntax, "not while WATCH goes on");
-            return Ok(());
-        }
+    pub(super) fn fetch(&mut self, max: u64, peek: bool) -> Result<(), SessionError> {
+        let name = self.named()?;
+        self.must_not_watch()?;
         let what = format!("fetch {name}");
         let store = self.talk.store;
         if peek {
-            return match store.peek(&name) {
-                Ok(mut found) => {
-                    let reading = found.as_deref_mut();
-                    self.hand_out(reading, max, &what).map(drop)
-                }
-                Err(e) => {
-                    self.fail(&what, &e);
-                    Ok(())
-                }
-            };
+            let mut found = store.peek(&name).map_err(|e| self.refuse(&what, e))?;
+            return self.hand_out(found.as_deref_mut(), max, &what).map(drop);
         }
         // What this session has leased before is handed out again.
-        self.handed = None;
+        self.leased = None;
         let found = store.fetch(&name);
         // We may have waited for another reader.
-        if !self.keeps(&name) {
-            return Ok(());
-        }
-        match found {
-            Ok(Some(mut waiting)) => {
+        self.keeps(&name)?;
+        match found.map_err(|e| self.refuse(&what, e))? {
+            Some(mut waiting) => {
                 if let Some((first, last)) = self.hand_out(Some(waiting.as_mut()), max, &what)? {
-                    self.handed = Some(Handed {
+                    self.leased = Some(Leased {
                         waiting,
                         last,
                         acked: first.saturating_sub(1),
@@ -54,11 +37,15 @@ impl<'a> Session<'_, 'a> {
                 }
                 Ok(())
             }
-            Ok(None) => self.hand_out::<dyn Waiting>(None, max, &what).map(drop),
-            Err(e) => {
-                self.fail(&what, &e);
-                Ok(())
-            }
+            None => self.hand_out::<dyn Waiting>(None, max, &what).map(drop),
+        }
+    }
+
+    /// Refuses what cannot be done beside a watch.
+    fn must_not_watch(&mut self) -> Result<(), SessionError> {
+        match self.watch {
+            Some(_) => Err(self.error(Code::Syntax, "not while WATCH goes on")),
+            None => Ok(()),
         }
     }
 
@@ -68,21 +55,15 @@ impl<'a> Session<'_, 'a> {
         reading: Option<&mut R>,
         max: u64,
         what: &str,
-    ) -> Result<Option<(u64, u64)>, Stop> {
-        let (mut n, mut range, mut more, mut waiting) = (0, None, 0, 0);
+    ) -> Result<Option<(u64, u64)>, SessionError> {
+        let (mut n, mut range, mut more, mut waiting) = (0, None, false, 0);
         let mut pace = Pace::new(self.talk.config.request_timeout);
         if let Some(reading) = reading {
-            waiting = match reading.waiting() {
-                Ok(waiting) => waiting,
-                Err(e) => {
-                    self.fail(what, &e);
-                    return Ok(None);
-                }
-            };
+            waiting = reading.waiting().map_err(|e| self.refuse(what, e))?;
             loop {
                 match reading.next() {
                     Ok(Some(_)) if n == max => {
-                        more = 1;
+                        more = true;
                         break;
                     }
                     Ok(Some(message)) => {
@@ -90,12 +71,13 @@ impl<'a> Session<'_, 'a> {
                         let first = range.map_or(message.seq, |(first, _)| first);
                         range = Some((first, message.seq));
                         self.shown = self.shown.max(message.seq);
-                        self.tally.handed += 1;
+                        self.tally.handed_out += 1;
                         encode_message(&mut self.out, &to_wire(&message));
                     }
                     Ok(None) => break,
                     Err(e) => {
-                        self.fail(what, &e);
+                        // What was handed out is leased all the same.
+                        self.refuse(what, e);
                         return Ok(range);
                     }
                 }
@@ -104,53 +86,49 @@ impl<'a> Session<'_, 'a> {
                 }
             }
         }
-        Line::begin(&mut self.out, "END")
-            .field("n", n)
-            .field("more", more)
-            .field("waiting", waiting)
-            .end();
+        encode_end(&mut self.out, n, more, Some(waiting));
         Ok(range)
     }
 
     /// Takes all messages up to number `seq` out of the queue, if they were handed out: to this session, or as a peek.
-    /// Of what only an earlier session was handed nothing is known: whoever may not have seen it fetches it again.
+    /// Of what only an earlier session was handed nothing is known: a client that may not have seen it fetches it again.
     /// What is acknowledged already may be acknowledged again, by a client that did not hear the answer.
-    pub(super) fn acknowledge(&mut self, seq: u64) {
-        let Some(name) = self.named() else { return };
-        let what = format!("acknowledge {name}/{seq}");
-        let done = match &mut self.handed {
-            Some(handed) if seq <= handed.last => handed.waiting.acknowledge(seq).map(|()| true),
+    pub(super) fn acknowledge(&mut self, seq: u64) -> Result<(), SessionError> {
+        let name = self.named()?;
+        let done = match &mut self.leased {
+            Some(leased) if seq <= leased.last => leased.waiting.acknowledge(seq).map(|()| true),
             Some(_) => Ok(false),
             None if seq <= self.shown => self.acknowledge_shown(&name, seq),
             None => self.is_read(&name, seq),
         };
-        match done {
+        let answered = match done {
             Ok(true) => {
                 self.count_delivered(seq);
-                Line::begin(&mut self.out, "OK").end();
+                self.ok()
             }
             Ok(false) => {
                 let text = format!("message {seq} was not handed out");
-                self.error(Code::Syntax, text);
+                Err(self.error(Code::Syntax, text))
             }
-            Err(e) => self.fail(&what, &e),
-        }
+            Err(e) => Err(self.refuse(&format!("acknowledge {name}/{seq}"), e)),
+        };
         // The lease is over when nothing is left to acknowledge.
-        let is_over = |handed: &Handed<'_>| seq >= handed.last;
-        if self.watch.is_none() && self.handed.as_ref().is_some_and(is_over) {
-            self.handed = None;
+        let is_over = |leased: &Leased<'_>| seq >= leased.last;
+        if self.watch.is_none() && self.leased.as_ref().is_some_and(is_over) {
+            self.leased = None;
         }
+        answered
     }
 
     /// Counts what was handed out and is acknowledged now, told from the numbers.
     fn count_delivered(&mut self, seq: u64) {
         let mut count = 1;
-        if let Some(handed) = &mut self.handed {
-            count = seq.saturating_sub(handed.acked);
-            handed.acked = handed.acked.max(seq);
+        if let Some(leased) = &mut self.leased {
+            count = seq.saturating_sub(leased.acked);
+            leased.acked = leased.acked.max(seq);
         }
         self.tally.acknowledged += count;
-        self.talk.ticket.count(Counter::Delivered, count);
+        self.talk.status.count(Counter::Delivered, count);
     }
 
     /// Acknowledges what this session has seen and has not leased; whether there is such a message.
@@ -178,19 +156,14 @@ impl<'a> Session<'_, 'a> {
     }
 
     /// Shows what was acknowledged, newest first.
-    pub(super) fn history(&mut self, before: Option<u64>, max: u64) -> Result<(), Stop> {
-        let Some(name) = self.named() else {
-            return Ok(());
-        };
-        if self.watch.is_some() {
-            self.error(Code::Syntax, "not while WATCH goes on");
-            return Ok(());
-        }
+    pub(super) fn history(&mut self, before: Option<u64>, max: u64) -> Result<(), SessionError> {
+        let name = self.named()?;
+        self.must_not_watch()?;
         let store = self.talk.store;
-        let (mut n, mut more, mut sent) = (0, 0, Ok(()));
+        let (mut n, mut more, mut sent) = (0, false, Ok(()));
         let shown = store.history(&name, before, &mut |message| {
             if n == max {
-                more = 1;
+                more = true;
                 return false;
             }
             n += 1;
@@ -201,142 +174,14 @@ impl<'a> Session<'_, 'a> {
             sent.is_ok()
         });
         sent?;
-        match shown {
-            Ok(()) => Line::begin(&mut self.out, "END")
-                .field("n", n)
-                .field("more", more)
-                .end(),
-            Err(e) => self.fail(&format!("history {name}"), &e),
-        }
+        shown.map_err(|e| self.refuse(&format!("history {name}"), e))?;
+        encode_end(&mut self.out, n, more, None);
         Ok(())
-    }
-
-    /// Hands out what waits, and what comes, from now on.
-    pub(super) fn begin_watch(&mut self) -> Result<(), Stop> {
-        let Some(name) = self.named() else {
-            return Ok(());
-        };
-        if self.watch.is_some() {
-            self.error(Code::Syntax, "WATCH goes on already");
-            return Ok(());
-        }
-        self.handed = None;
-        let store = self.talk.store;
-        // The bell first: a message that comes between the two is seen, and rings for nothing.
-        match store.bell(&name) {
-            Ok(bell) => {
-                self.watch = Some(Watch {
-                    bell,
-                    more: true,
-                    ping: Deadline::after(PING),
-                });
-                self.talk.connection.give_up_after(VANISHED)?;
-                self.doing("watch");
-            }
-            Err(e) => self.fail(&format!("watch {name}"), &e),
-        }
-        Ok(())
-    }
-
-    /// The bell has rung: there are messages.
-    pub(super) fn rang(&mut self) {
-        if let Some(watch) = &mut self.watch {
-            watch.bell.silence();
-            watch.more = true;
-        }
-    }
-
-    /// The client has just been told that we live.
-    pub(super) fn pinged(&mut self) {
-        if let Some(watch) = &mut self.watch {
-            watch.ping = Deadline::after(PING);
-        }
-    }
-
-    /// Hands out some of what has come to somebody who watches.
-    pub(super) fn push(&mut self) -> Result<(), Stop> {
-        let Some(name) = self.name.clone() else {
-            return Ok(());
-        };
-        if !self.watch.as_ref().is_some_and(|watch| watch.more) {
-            return self.let_go(&name);
-        }
-        let leased = self.leased(&name);
-        // What has come after a claim is its owner's: it is looked at after what there is to hand out.
-        self.let_go(&name)?;
-        let pushed = match leased {
-            Ok(Some(mut handed)) => {
-                let pushed = self.push_some(&mut handed);
-                self.handed = Some(handed);
-                pushed?
-            }
-            Ok(None) => Ok(false),
-            Err(e) => Err(e),
-        };
-        match pushed {
-            Ok(more) => {
-                if let Some(watch) = &mut self.watch {
-                    watch.more = more;
-                }
-            }
-            Err(e) => {
-                self.fail(&format!("watch {name}"), &e);
-                self.watch = None;
-                self.handed = None;
-            }
-        }
-        self.pinged();
-        Ok(())
-    }
-
-    /// The lease on the mailbox, with what has come since; `None` while there is no mailbox.
-    fn leased(&mut self, name: &Name) -> Result<Option<Handed<'a>>, StoreError> {
-        match self.handed.take() {
-            Some(mut handed) => {
-                handed.waiting.refresh()?;
-                Ok(Some(handed))
-            }
-            None => {
-                let waiting = self.talk.store.fetch(name)?;
-                Ok(waiting.map(|waiting| Handed {
-                    waiting,
-                    last: 0,
-                    acked: 0,
-                }))
-            }
-        }
-    }
-
-    /// Sends messages until there are no more, or it is time to hear what the client says; whether there may be
-    /// more.
-    fn push_some(&mut self, handed: &mut Handed<'_>) -> Result<Result<bool, StoreError>, Stop> {
-        let mut pushed = 0;
-        let mut pace = Pace::new(self.talk.config.request_timeout);
-        while pushed < PUSH {
-            match handed.waiting.next() {
-                Ok(Some(message)) => {
-                    if handed.last == 0 {
-                        handed.acked = message.seq.saturating_sub(1);
-                    }
-                    handed.last = message.seq;
-                    self.shown = self.shown.max(message.seq);
-                    self.tally.handed += 1;
-                    encode_message(&mut self.out, &to_wire(&message));
-                }
-                Ok(None) => return Ok(Ok(false)),
-                Err(e) => return Ok(Err(e)),
-            }
-            if self.out.len() >= GATHER {
-                pushed += self.out.len();
-                self.talk.connection.send(&self.out, &mut pace)?;
-                self.out.clear();
-            }
-        }
-        Ok(Ok(true))
     }
 }
 
-fn to_wire<'m>(message: &Stored<'m>) -> Message<'m> {
+/// A stored message, as it goes to the client.
+pub(super) fn to_wire<'m>(message: &Stored<'m>) -> Message<'m> {
     Message {
         seq: message.seq,
         id: message.id,

@@ -2,132 +2,119 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{GATHER, Session, Stop};
+use super::state::{Session, SessionError};
+use crate::message::Speaks;
 use crate::name::Name;
-use crate::server::presence;
-use crate::server::who_may::Denied;
-use crate::store::{Lease, Speaks, StoreError};
+use crate::server::principal::Refused;
+use crate::server::talk::conversation::GATHER;
+use crate::server::talk::lease;
+use crate::store::Lease;
 use crate::sys::clock::unix_millis;
-use crate::wire::session::{Code, Line};
+use crate::wire::code::Code;
+use crate::wire::session::{AnswerLine, Location, encode_end, encode_location, encode_user};
 
 impl Session<'_, '_> {
     /// Registers the name if need be, and notes where it is. A client that died, or was started anew, takes the
     /// place of its former self when it comes from the same address.
-    pub(super) fn online(&mut self, port: u16, addr: Option<IpAddr>) {
-        let Some(name) = self.named() else { return };
+    pub(super) fn online(&mut self, port: u16, addr: Option<IpAddr>) -> Result<(), SessionError> {
+        let name = self.named()?;
         let peer = self.talk.peer;
         let told = SocketAddr::new(addr.unwrap_or(peer.ip()), port);
-        let Some(address) = presence::seen(told, peer) else {
-            let text = format!(
-                "addr={} is not an address of the family that you connected with",
-                told.ip()
-            );
-            return self.error(Code::Syntax, text);
+        let Some(address) = lease::seen(told, peer) else {
+            let ip = told.ip();
+            let text = format!("addr={ip} is not an address of the family that you connected with");
+            return Err(self.error(Code::Syntax, text));
         };
-        match self.go_online(&name, address) {
-            Ok(Err(denied)) => self.deny(&denied),
-            Ok(Ok(Some(new))) => Line::begin(&mut self.out, "OK")
-                .field("lease", self.talk.config.lease.as_secs())
-                .field("new", u8::from(new))
-                .end(),
-            Ok(Ok(None)) => self.error(
-                Code::Busy,
-                format!("{name} is online at another address; it is free when that client leaves"),
-            ),
-            Err(e) => self.fail(&format!("online {name}"), &e),
-        }
+        let online = self.go_online(&name, address);
+        let Some(new) = online.map_err(|e| self.refuse(&format!("online {name}"), e))? else {
+            let text =
+                format!("{name} is online at another address; it is free when that client leaves");
+            return Err(self.error(Code::Busy, text));
+        };
+        AnswerLine::begin(&mut self.out, "OK")
+            .field("lease", self.talk.config.lease.as_secs())
+            .field("new", u8::from(new))
+            .end();
+        Ok(())
     }
 
-    /// Whether the name is a new one; `None` when somebody else has it.
-    fn go_online(
-        &self,
-        name: &Name,
-        address: SocketAddr,
-    ) -> Result<Result<Option<bool>, Denied>, StoreError> {
+    /// Whether the name is a new one; `None` when another client has it.
+    fn go_online(&self, name: &Name, address: SocketAddr) -> Result<Option<bool>, Refused> {
         let (store, by) = (self.talk.store, self.talk.peer.ip());
         let span = self.talk.config.lease;
-        let mut lease = presence::lease(Some(address), Speaks::Datagram, by, span)?;
+        let mut lease = lease::new(Some(address), Speaks::Datagram, by, span)?;
         let earlier = store.lease(name)?;
         if let Some(same) = earlier.filter(|other| other.address == lease.address) {
             lease.since = same.since;
         }
-        match self.talk.take(name, &lease, &|other| other.by == by)? {
-            Ok(true) => store.register(name, unix_millis()).map(|new| Ok(Some(new))),
-            Ok(false) => Ok(Ok(None)),
-            Err(denied) => Ok(Err(denied)),
+        if !self
+            .talk
+            .take_lease(name, &lease, &|other| other.by == by)?
+        {
+            return Ok(None);
         }
+        Ok(Some(store.register(name, unix_millis())?))
     }
 
     /// Keeps the lease.
-    pub(super) fn renew(&mut self) {
-        let Some(name) = self.named() else { return };
-        let (store, by) = (self.talk.store, self.talk.peer.ip());
-        let span = self.talk.config.lease;
-        let renewed = store.lease(&name).and_then(|lease| match lease {
-            Some(lease) if lease.by == by && lease.address.is_some() => {
-                let renewed = Lease {
-                    until: presence::until(span),
-                    ..lease
-                };
-                self.talk
-                    .take(&name, &renewed, &|other| other.token == lease.token)
-            }
-            _ => Ok(Ok(false)),
-        });
-        match renewed {
-            Err(e) => self.fail(&format!("renew {name}"), &e),
-            Ok(Err(denied)) => self.deny(&denied),
-            Ok(Ok(true)) => Line::begin(&mut self.out, "OK")
-                .field("lease", span.as_secs())
-                .end(),
-            Ok(Ok(false)) => {
-                let text = format!("{name} is not online from here: say ONLINE port=PORT");
-                self.error(Code::UnknownUser, text);
-            }
+    pub(super) fn renew(&mut self) -> Result<(), SessionError> {
+        let name = self.named()?;
+        let renewed = self.renewed(&name);
+        if !renewed.map_err(|e| self.refuse(&format!("renew {name}"), e))? {
+            let text = format!("{name} is not online from here: say ONLINE port=PORT");
+            return Err(self.error(Code::UnknownUser, text));
         }
+        AnswerLine::begin(&mut self.out, "OK")
+            .field("lease", self.talk.config.lease.as_secs())
+            .end();
+        Ok(())
+    }
+
+    /// Whether there was a lease of this client to renew.
+    fn renewed(&self, name: &Name) -> Result<bool, Refused> {
+        let by = self.talk.peer.ip();
+        let lease = self.talk.store.lease(name)?;
+        let Some(lease) = lease.filter(|lease| lease.by == by && lease.address.is_some()) else {
+            return Ok(false);
+        };
+        let renewed = Lease {
+            until: lease::until(self.talk.config.lease),
+            ..lease
+        };
+        let same = |other: &Lease| other.token == lease.token;
+        self.talk.take_lease(name, &renewed, &same)
     }
 
     /// Gives the lease back, if it was taken from the same address, and for that port.
-    pub(super) fn offline(&mut self, port: Option<u16>) {
-        let Some(name) = self.named() else { return };
+    pub(super) fn offline(&mut self, port: Option<u16>) -> Result<(), SessionError> {
+        let name = self.named()?;
         let by = self.talk.peer.ip();
         let given = self.talk.store.give_back(&name, &|lease| {
             let there = lease.address.map(|address| address.port());
             lease.by == by && port.is_none_or(|port| there == Some(port))
         });
-        match given {
-            Ok(_) => Line::begin(&mut self.out, "OK").end(),
-            Err(e) => self.fail(&format!("offline {name}"), &e),
-        }
+        given.map_err(|e| self.refuse(&format!("offline {name}"), e))?;
+        self.ok()
     }
 
     /// Forgets the name. What waits for it stays.
-    pub(super) fn deregister(&mut self) {
-        let Some(name) = self.named() else { return };
+    pub(super) fn deregister(&mut self) -> Result<(), SessionError> {
+        let name = self.named()?;
         let store = self.talk.store;
-        let done = store
+        let was = store
             .deregister(&name)
             .and_then(|was| store.give_back(&name, &|_| true).map(|_| was));
-        match done {
-            Ok(true) => Line::begin(&mut self.out, "OK").end(),
-            Ok(false) => self.error(Code::UnknownUser, format!("{name} is not registered")),
-            Err(e) => self.fail(&format!("deregister {name}"), &e),
+        if !was.map_err(|e| self.refuse(&format!("deregister {name}"), e))? {
+            return Err(self.error(Code::UnknownUser, format!("{name} is not registered")));
         }
+        self.ok()
     }
 
     /// Who is registered, and whether they are online.
-    pub(super) fn who(&mut self, after: Option<&Name>, max: u64) -> Result<(), Stop> {
+    pub(super) fn who(&mut self, after: Option<&Name>, max: u64) -> Result<(), SessionError> {
         let store = self.talk.store;
-        let found = store
-            .names()
-            .and_then(|names| store.online().map(|online| (names, online)));
-        let (names, online) = match found {
-            Ok(found) => found,
-            Err(e) => {
-                self.fail("who", &e);
-                return Ok(());
-            }
-        };
+        let names = store.names().map_err(|e| self.refuse("who", e))?;
+        let online = store.online().map_err(|e| self.refuse("who", e))?;
         let first = after.map_or(0, |after| names.partition_point(|name| name <= after));
         let rest = &names[first..];
         let shown = rest.len().min(usize::try_from(max).unwrap_or(usize::MAX));
@@ -145,47 +132,31 @@ impl Session<'_, '_> {
             n += 1;
             let lease = online.binary_search_by(|(other, _)| other.cmp(name));
             let lease = lease.ok().map(|at| online[at].1);
-            let mut line = Line::begin(&mut self.out, "USER")
-                .field("name", name)
-                .field("online", u8::from(lease.is_some()))
-                .field("since", since);
-            if let Some(lease) = lease {
-                line = line.field("online-since", lease.since);
-            }
-            line.end();
+            encode_user(&mut self.out, name, since, lease.map(|lease| lease.since));
             if self.out.len() >= GATHER {
                 self.flush()?;
             }
         }
-        Line::begin(&mut self.out, "END")
-            .field("n", n)
-            .field("more", u8::from(shown < rest.len()))
-            .end();
+        encode_end(&mut self.out, n, shown < rest.len(), None);
         Ok(())
     }
 
-    /// Where to send an instant message. Somebody whom this client cannot reach is offline to it.
-    pub(super) fn lookup(&mut self, name: &Name) {
+    /// Where to send an instant message. A client that this one cannot reach is offline to it.
+    pub(super) fn lookup(&mut self, name: &Name) -> Result<(), SessionError> {
         let store = self.talk.store;
         let found = store
             .registered(name)
             .and_then(|since| store.lease(name).map(|lease| (since, lease)));
-        let (since, lease) = match found {
-            Ok(found) => found,
-            Err(e) => return self.fail(&format!("lookup {name}"), &e),
-        };
+        let (since, lease) = found.map_err(|e| self.refuse(&format!("lookup {name}"), e))?;
         if since.is_none() {
-            return self.error(Code::UnknownUser, format!("{name} is not registered"));
+            return Err(self.error(Code::UnknownUser, format!("{name} is not registered")));
         }
-        let line = Line::begin(&mut self.out, "OK").field("name", name);
-        match (presence::reachable(lease.as_ref(), self.talk.peer), lease) {
-            (Some(address), Some(lease)) => line
-                .field("online", 1)
-                .field("addr", address.ip())
-                .field("port", address.port())
-                .field("speaks", lease.speaks)
-                .end(),
-            _ => line.field("online", 0).end(),
-        }
+        let reachable = lease::reachable(lease.as_ref(), self.talk.peer).zip(lease);
+        let location = reachable.map(|(address, lease)| Location {
+            address,
+            speaks: lease.speaks,
+        });
+        encode_location(&mut self.out, name, location);
+        Ok(())
     }
 }

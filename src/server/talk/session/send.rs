@@ -1,53 +1,65 @@
 //! `SEND`: messages on their way into mailboxes, and what became of earlier ones.
 
-use super::Session;
+use super::state::{Session, SessionError};
 use crate::message::{Draft, Fields, MessageId};
 use crate::name::Name;
-use crate::server::scoreboard::Counter;
-use crate::server::talk::new_id;
-use crate::store::{Delivery, State, StoreError};
+use crate::server::principal::Act;
+use crate::server::talk::conversation::new_id;
+use crate::store::{Delivery, State};
 use crate::sys::clock::unix_millis;
-use crate::wire::session::{Code, Line, encode_stored};
+use crate::wire::code::Code;
+use crate::wire::session::{AnswerLine, encode_stored};
 
 /// How many messages are stored at once at most.
 const MOST: usize = 256;
 
 /// Messages that are stored together.
 #[derive(Default)]
-pub(super) struct Batch<'r>(Vec<Letter<'r>>);
+pub(super) struct Batch<'r>(Vec<Outgoing<'r>>);
 
-struct Letter<'r> {
+struct Outgoing<'r> {
     to: Name,
-    id: Result<MessageId, StoreError>,
+    id: MessageId,
     once: bool,
     ttl: Option<u64>,
     body: &'r [u8],
 }
 
 impl Session<'_, '_> {
-    /// Adds a message to the batch; `false` in a session without a name, which has no sender.
-    pub(super) fn add<'r>(
+    /// Adds a message to the batch, which is stored when it is full; refuses it in a session without a name, which has no
+    /// sender.
+    pub(super) fn send<'r>(
         &mut self,
         batch: &mut Batch<'r>,
         to: Name,
         id: Option<MessageId>,
         ttl: Option<u64>,
         body: &'r [u8],
-    ) -> bool {
+    ) {
         if self.name.is_none() {
-            return false;
+            self.anonymous();
+            return;
         }
-        batch.0.push(Letter {
+        let once = id.is_some();
+        let id = match id.map_or_else(new_id, Ok) {
+            Ok(id) => id,
+            Err(e) => {
+                // The answers keep the order of the requests.
+                self.deliver(batch);
+                self.refuse(&format!("store {to}"), e);
+                return;
+            }
+        };
+        batch.0.push(Outgoing {
             to,
-            once: id.is_some(),
-            id: id.map_or_else(new_id, Ok),
+            id,
+            once,
             ttl,
             body,
         });
         if batch.0.len() >= MOST {
             self.deliver(batch);
         }
-        true
     }
 
     /// Stores what is in the batch, and answers.
@@ -55,82 +67,70 @@ impl Session<'_, '_> {
         let Some(from) = self.name.clone() else {
             return;
         };
-        let letters = std::mem::take(&mut batch.0);
-        if letters.is_empty() {
+        let messages = std::mem::take(&mut batch.0);
+        if messages.is_empty() {
             return;
         }
-        match self.talk.may_still_be(&from) {
-            Ok(Ok(())) => {}
-            Ok(Err(denied)) => return letters.iter().for_each(|_| self.deny(&denied)),
-            Err(e) => return letters.iter().for_each(|_| self.fail("who may", &e)),
+        if let Err(refused) = self.talk.may(Act::StillAs(&from)) {
+            for _ in messages {
+                self.tell("who may", &refused);
+            }
+            return;
         }
-        let (at, trust) = (unix_millis(), self.talk.standing.trust());
-        let deliveries: Vec<Delivery<'_>> = letters
+        let (at, trust) = (unix_millis(), self.talk.principal.trust());
+        let deliveries: Vec<Delivery<'_>> = messages
             .iter()
-            .filter_map(|letter| {
-                let draft = Draft {
-                    id: *letter.id.as_ref().ok()?,
+            .map(|message| Delivery {
+                to: &message.to,
+                draft: Draft {
+                    id: message.id,
                     from: &from,
                     trust,
                     at,
-                    expires: letter.ttl.map(|ttl| at.saturating_add(ttl * 1_000)),
-                    once: letter.once,
-                    body: letter.body,
+                    expires: message.ttl.map(|ttl| at.saturating_add(ttl * 1_000)),
+                    once: message.once,
+                    body: message.body,
                     fields: Fields::default(),
-                };
-                Some(Delivery {
-                    to: &letter.to,
-                    draft,
-                })
+                },
             })
             .collect();
-        let mut outcomes = self.talk.store.deliver(&deliveries).into_iter();
-        for Letter { to, id, body, .. } in &letters {
-            let outcome = match id {
-                Ok(id) => outcomes
-                    .next()
-                    .map(|outcome| outcome.map(|receipt| (id, receipt))),
-                Err(e) => Some(Err(e.clone())),
-            };
+        // The store has an outcome for each.
+        let outcomes = self.talk.store.deliver(&deliveries);
+        for (Outgoing { to, id, body, .. }, outcome) in messages.iter().zip(outcomes) {
             match outcome {
-                Some(Ok((id, receipt))) => {
+                Ok(receipt) => {
                     self.tally.sent += 1;
-                    self.talk.ticket.count(Counter::Stored, 1);
-                    self.talk
-                        .ticket
-                        .count(Counter::StoredBytes, body.len() as u64);
+                    self.talk.count_stored(body.len());
                     encode_stored(&mut self.out, *id, to, receipt.seq);
                 }
-                Some(Err(e)) => {
-                    self.fail(&format!("store {to} from {}", self.talk.marked(&from)), &e)
+                Err(e) => {
+                    let what = format!("store {to} from {}", self.talk.marked(&from));
+                    self.refuse(&what, e);
                 }
-                // The store has an outcome for each.
-                None => self.error(Code::Internal, "the server has failed; its log says why"),
             }
         }
     }
 
     /// What became of a message. Only its sender is told, and of one that is not known any more nothing.
-    pub(super) fn status(&mut self, to: &Name, seq: u64) {
-        let Some(name) = self.named() else { return };
-        match self.talk.store.trace(to, seq) {
-            Ok(Some(trace)) if trace.from == name => {
-                let over = trace.expires.filter(|at| *at <= unix_millis());
-                let (state, at) = match (trace.state, over) {
-                    (_, Some(at)) => ("expired", at),
-                    (State::Read, None) => ("read", trace.at),
-                    (State::Waiting, None) => ("waiting", trace.at),
-                };
-                Line::begin(&mut self.out, "OK")
-                    .field("state", state)
-                    .field("at", at)
-                    .end();
-            }
-            Ok(_) => self.error(
-                Code::Denied,
-                format!("there is no message {to}/{seq} of yours, or it is not known any more"),
-            ),
-            Err(e) => self.fail(&format!("status {to}/{seq}"), &e),
-        }
+    pub(super) fn status(&mut self, to: &Name, seq: u64) -> Result<(), SessionError> {
+        let name = self.named()?;
+        let trace = self.talk.store.trace(to, seq);
+        let trace = trace.map_err(|e| self.refuse(&format!("status {to}/{seq}"), e))?;
+        let Some(trace) = trace.filter(|trace| trace.from == name) else {
+            let text =
+                format!("there is no message {to}/{seq} of yours, or it is not known any more");
+            return Err(self.error(Code::Denied, text));
+        };
+        let over = trace.expires.filter(|at| *at <= unix_millis());
+        let (state, at) = match (trace.state, over) {
+            (_, Some(at)) => ("expired", at),
+            (State::Read, None) => ("read", trace.at),
+            (State::Waiting, None) => ("waiting", trace.at),
+        };
+        AnswerLine::begin(&mut self.out, "OK")
+            .field("state", state)
+            .field("at", at)
+            .end();
+        Ok(())
     }
 }

@@ -78,7 +78,7 @@ fn decode(text: &[u8], boot: &str) -> Option<Lease> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Speaks;
+    use crate::message::Speaks;
 
     fn a_lease() -> Lease {
         Lease {

@@ -1,9 +1,11 @@
-//! Who is online: how long, and at which address.
+//! Leases of names: how long a client is online, and at which address.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::store::{Lease, Speaks, StoreError};
+use crate::message::Speaks;
+use crate::server::principal::Refused;
+use crate::store::Lease;
 use crate::sys::clock::{boot_millis, unix_millis};
 use crate::sys::random;
 
@@ -11,18 +13,14 @@ use crate::sys::random;
 ///
 /// # Errors
 /// When the kernel has no random number.
-pub(super) fn lease(
+pub(super) fn new(
     address: Option<SocketAddr>,
     speaks: Speaks,
     by: IpAddr,
     span: Duration,
-) -> Result<Lease, StoreError> {
+) -> Result<Lease, Refused> {
     let mut token = [0; 8];
-    random::fill(&mut token).map_err(|e| StoreError::Failed {
-        action: "draw a random number from",
-        place: "the kernel".into(),
-        source: e,
-    })?;
+    random::fill(&mut token).map_err(Refused::Random)?;
     Ok(Lease {
         address,
         speaks,
@@ -53,8 +51,8 @@ pub(super) fn seen(told: SocketAddr, peer: SocketAddr) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, told.port()))
 }
 
-/// Where a client that comes from `peer` can send an instant message to whoever has this lease; `None` when
-/// nowhere: they are offline, of another family, or on the loopback of this machine while the client is not.
+/// Where a client that comes from `peer` can send an instant message to the holder of this lease; `None` when the holder
+/// is offline, of another family, or on the loopback of this machine while the client is not.
 pub(super) fn reachable(lease: Option<&Lease>, peer: SocketAddr) -> Option<SocketAddr> {
     let address = lease?.address?;
     let is_near = peer.ip().is_loopback() || !address.ip().is_loopback();
@@ -89,7 +87,7 @@ mod tests {
     #[test]
     fn only_who_can_be_reached_is_sent_to() {
         let at = |text| {
-            lease(
+            new(
                 Some(a(text)),
                 Speaks::Text,
                 a("10.0.0.5:1").ip(),
@@ -106,7 +104,7 @@ mod tests {
         assert_eq!(reachable(Some(&near), a("10.0.0.9:1")), None);
         assert_eq!(reachable(Some(&near), a("127.0.0.2:1")), near.address);
         assert_eq!(reachable(None, a("10.0.0.9:1")), None);
-        let reserved = lease(None, Speaks::Text, a("10.0.0.5:1").ip(), Duration::ZERO);
+        let reserved = new(None, Speaks::Text, a("10.0.0.5:1").ip(), Duration::ZERO);
         assert_eq!(reachable(reserved.as_ref().ok(), a("10.0.0.9:1")), None);
     }
 }

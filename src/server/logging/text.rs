@@ -1,0 +1,43 @@
+//! What the log has on standard error and in syslog alike.
+
+use std::fmt;
+
+/// The target of records about clients that were refused, or took too long: all that is held against a client. Syslog has
+/// a facility of its own for them.
+pub(in crate::server) const AUTH: &str = "auth";
+
+/// Writes text with its control characters made visible, so that nothing a client says forges a log line.
+pub(super) struct OneLine<'a>(pub(super) &'a mut String);
+
+impl fmt::Write for OneLine<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Mostly it is plain.
+        if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        for c in text.chars() {
+            if c.is_control() {
+                self.0.extend(c.escape_default());
+            } else {
+                self.0.push(c);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn nothing_forges_a_line() {
+        let mut text = String::new();
+        let written = OneLine(&mut text).write_str("a\nb\r\u{1b}[2J\u{9b}ü");
+        assert_eq!(written, Ok(()));
+        assert_eq!(text, "a\\nb\\r\\u{1b}[2J\\u{9b}ü");
+    }
+}

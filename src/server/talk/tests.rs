@@ -1,0 +1,182 @@
+//! Each dialect over a transport without a socket.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use clap::Parser as _;
+use tempfile::TempDir;
+
+use super::*;
+use crate::server::cli::Cli;
+use crate::server::scoreboard::Scoreboard;
+use crate::server::transport::{Fate, Transport};
+use crate::store::{self, Engine, Limits, Settings};
+use crate::sys::dir::Dir;
+use crate::sys::signal::Inbox;
+
+/// A transport without a socket, for tests: it has all that the client says from the beginning, and keeps what the client
+/// is told.
+#[derive(Debug)]
+struct Memory {
+    /// Always ready, as there is nothing to wait for.
+    ready: File,
+    said: VecDeque<u8>,
+    /// What the client was told.
+    told: Vec<u8>,
+    /// Whether our side has ended.
+    has_ended: bool,
+    /// What [`fate`](Transport::fate) says.
+    fate: Fate,
+}
+
+impl Memory {
+    /// A client that says this, ends its side, and receives everything.
+    fn saying(said: &[u8]) -> Self {
+        Self {
+            ready: File::open("/dev/null").expect("opened"),
+            said: said.iter().copied().collect(),
+            told: Vec::new(),
+            has_ended: false,
+            fate: Fate::Acknowledged,
+        }
+    }
+}
+
+impl Transport for Memory {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.ready.as_fd()
+    }
+
+    fn read_onto(&mut self, buffer: &mut Vec<u8>, room: usize) -> io::Result<usize> {
+        let n = room.min(self.said.len());
+        buffer.extend(self.said.drain(..n));
+        Ok(n)
+    }
+
+    fn write(&mut self, bytes: &[u8], _: bool) -> io::Result<usize> {
+        // In pieces, as a slow network takes them.
+        let n = bytes.len().min(7);
+        self.told.extend_from_slice(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn end_writing(&mut self) -> io::Result<()> {
+        self.has_ended = true;
+        Ok(())
+    }
+
+    fn fate(&mut self) -> io::Result<Fate> {
+        Ok(self.fate)
+    }
+
+    fn silence_ends_request(&self) -> bool {
+        true
+    }
+}
+
+/// A daemon without a process.
+struct Server {
+    dir: TempDir,
+    config: Config,
+    store: Box<dyn Engine>,
+}
+
+impl Server {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("droplined.toml");
+        std::fs::write(&path, "").expect("written");
+        let paths = ["config", "spool", "run-dir"].map(|key| match key {
+            "config" => format!("--config={}", path.display()),
+            key => format!("--{key}={}/{key}", dir.path().display()),
+        });
+        let flags = std::iter::once("droplined".to_owned()).chain(paths);
+        let cli = Cli::try_parse_from(flags).expect("flags");
+        let config = Config::load(&cli, None, std::time::Duration::ZERO).expect("valid");
+        let run = dir.path().join("run");
+        std::fs::create_dir(&run).expect("made");
+        let store = store::open(&Settings {
+            spool: &config.spool,
+            run_dir: Some(&run),
+            limits: Limits::default(),
+        });
+        let store = store.expect("opened");
+        Self { dir, config, store }
+    }
+
+    /// Serves a client of this machine that comes over TCP.
+    fn serve(&self, client: &mut Memory) -> Ended {
+        let run = Dir::open(self.dir.path()).expect("opened");
+        let board = Scoreboard::create(&run).expect("made");
+        let peer = Peer::Inet("127.0.0.1:9".parse().expect("an address"));
+        let connection = Connection::new(client, Inbox::of(&[]));
+        let status = board.child(0);
+        serve(
+            connection,
+            peer,
+            "test".into(),
+            status,
+            &self.config,
+            &*self.store,
+        )
+    }
+
+    /// What a client is told that says this.
+    fn told(&self, said: &[u8]) -> String {
+        let mut client = Memory::saying(said);
+        assert_eq!(self.serve(&mut client), Ended::Well);
+        assert!(client.has_ended, "{client:?}");
+        String::from_utf8_lossy(&client.told).into_owned()
+    }
+}
+
+#[test]
+fn the_line_dialect_runs_over_any_transport() {
+    let server = Server::new();
+    assert_eq!(
+        server.told(b"store;bob;al;hello\n"),
+        "Message accepted and stored:\n"
+    );
+    let waiting = "Retrieving messages...\nbob;al;hello\nNO MORE MESSAGES";
+    let mut lost = Memory::saying(b"fetch;bob\n");
+    lost.fate = Fate::Lost;
+    assert_eq!(server.serve(&mut lost), Ended::Well);
+    assert_eq!(lost.told, waiting.as_bytes());
+    assert_eq!(server.told(b"fetch;bob\n"), waiting, "it was not delivered");
+    assert_eq!(
+        server.told(b"fetch;bob\n"),
+        "Retrieving messages...\nNO MORE MESSAGES"
+    );
+    let mut garbage = Memory::saying(b"GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(server.serve(&mut garbage), Ended::Garbage);
+    assert_eq!(garbage.told, b"Message declined. Bad verb\n");
+}
+
+#[test]
+fn the_session_dialect_runs_over_any_transport() {
+    let server = Server::new();
+    let told = server.told(b"HELLO dropline/1 name=al\nSEND bob 5\nhello\nQUIT\n");
+    assert!(
+        told.starts_with("OK dropline/1 name=al trust=open "),
+        "{told}"
+    );
+    assert!(told.ends_with(" to=bob seq=1\nOK\n"), "{told}");
+    let told = server.told(b"HELLO dropline/1 name=bob\nFETCH\nACK 1\nFETCH\n");
+    assert!(
+        told.contains(" len=5\nhello\nEND n=1 more=0 waiting=1\nOK\nEND n=0"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_framed_dialect_runs_over_any_transport() {
+    let server = Server::new();
+    let said = b"\0\x0a\0\0!register\0\0\x04\0\0bob\0\0\x0f\0\x00127.0.0.1 8283\0";
+    assert_eq!(server.told(said), "\0\x04\0\x00400\0\0\x04\0\x00400\0");
+    let list = "Client Status List:\nbob (online)\n";
+    assert_eq!(
+        server.told(b"\0\x05\0\0!who\0"),
+        format!("\0\x22\0\0{list}\0")
+    );
+}

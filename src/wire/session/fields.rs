@@ -1,0 +1,165 @@
+//! Lines of the session dialect and their fields, as both sides write and read them.
+
+use std::fmt::{self, Write as _};
+
+use crate::name::Name;
+use crate::wire::code::Code;
+
+/// The most bytes that a line has, its newline included.
+pub(super) const MAX_LINE: usize = 1024;
+
+/// A line of the dialect, or why it is none.
+pub(super) type Text<'a> = Result<&'a str, &'static str>;
+
+/// The first line of `received`, without its newline (and a carriage return before it), and where what
+/// follows it begins; `None` while it is not whole.
+///
+/// # Errors
+/// When a line is longer than [`MAX_LINE`]: where the next one begins cannot be told.
+pub(super) fn first_line(received: &[u8]) -> Result<Option<(Text<'_>, usize)>, &'static str> {
+    let within = &received[..received.len().min(MAX_LINE)];
+    let Some(end) = memchr::memchr(b'\n', within) else {
+        return if received.len() < MAX_LINE {
+            Ok(None)
+        } else {
+            Err("a line has at most 1024 bytes")
+        };
+    };
+    let line = &received[..end];
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let text = match std::str::from_utf8(line) {
+        Ok(text) if !text.chars().any(char::is_control) => Ok(text),
+        _ => Err("a line is text without control characters"),
+    };
+    Ok(Some((text, end + 1)))
+}
+
+/// A request that is wrong: the kind of error, and the sentence for a person.
+pub(super) type Wrong = (Code, String);
+
+/// A request that is not one, for this reason.
+pub(super) fn syntax(text: impl Into<String>) -> Wrong {
+    (Code::Syntax, text.into())
+}
+
+/// The name that a field is.
+pub(super) fn name(text: &str) -> Result<Name, Wrong> {
+    text.parse()
+        .map_err(|e| (Code::Name, format!("'{text}' is not a name: {e}")))
+}
+
+/// The field that must stand first, and the options behind it.
+pub(super) fn argument<'l>(rest: &'l str, what: &str) -> Result<(&'l str, &'l str), Wrong> {
+    let (first, options) = rest.split_once(' ').unwrap_or((rest, ""));
+    if first.is_empty() {
+        return Err(syntax(format!("{what} is missing")));
+    }
+    Ok((first, options))
+}
+
+/// Whether these are options.
+pub(super) fn check(options: &str) -> Result<(), Wrong> {
+    option(options, "").map(drop)
+}
+
+/// The value of an option, if it is there; the last one if it is there twice.
+pub(super) fn option<'l>(options: &'l str, key: &str) -> Result<Option<&'l str>, Wrong> {
+    let mut found = None;
+    if options.is_empty() {
+        return Ok(found);
+    }
+    for field in options.split(' ') {
+        match field.split_once('=') {
+            Some((this, value)) if this == key => found = Some(value),
+            Some(_) => {}
+            None => return Err(syntax(format!("'{field}' is not an option: key=value"))),
+        }
+    }
+    Ok(found)
+}
+
+/// The value of an option that is a number.
+pub(super) fn number(options: &str, key: &str) -> Result<Option<u64>, Wrong> {
+    option(options, key)?.map(to_number).transpose()
+}
+
+/// The number that a field is.
+pub(super) fn to_number(text: &str) -> Result<u64, Wrong> {
+    // parse() alone would take a sign.
+    if text.bytes().all(|byte| byte.is_ascii_digit())
+        && let Ok(number) = text.parse()
+    {
+        return Ok(number);
+    }
+    Err(syntax(format!("'{text}' is not a number")))
+}
+
+/// The option `port`.
+pub(super) fn port(options: &str) -> Result<Option<u16>, Wrong> {
+    let Some(port) = number(options, "port")? else {
+        return Ok(None);
+    };
+    match u16::try_from(port) {
+        Ok(port) if port > 0 => Ok(Some(port)),
+        _ => Err(syntax("a port is 1 to 65535")),
+    }
+}
+
+/// Appends an option, if it has a value.
+pub(super) fn put<T: fmt::Display>(line: &mut String, key: &str, value: Option<&T>) {
+    if let Some(value) = value {
+        let _ = write!(line, " {key}={value}");
+    }
+}
+
+/// The `key=value` fields of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AnswerFields<'a>(pub(super) &'a str);
+
+impl<'a> AnswerFields<'a> {
+    /// The value of a field.
+    pub(crate) fn get(self, key: &str) -> Option<&'a str> {
+        self.0
+            .split(' ')
+            .filter_map(|field| field.split_once('='))
+            .find(|(this, _)| *this == key)
+            .map(|(_, value)| value)
+    }
+
+    /// The value of a field that is a number.
+    pub(crate) fn number(self, key: &str) -> Option<u64> {
+        self.get(key)?.parse().ok()
+    }
+
+    /// The value of a field that is a name.
+    pub(crate) fn name(self, key: &str) -> Option<Name> {
+        self.get(key)?.parse().ok()
+    }
+
+    /// Whether this word stands first.
+    pub(crate) fn begins_with(self, word: &str) -> bool {
+        self.0.split(' ').next() == Some(word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_an_end_and_a_limit() {
+        assert_eq!(first_line(b"QUIT"), Ok(None));
+        assert_eq!(first_line(b"QUIT\r\nmore"), Ok(Some((Ok("QUIT"), 6))));
+        assert!(first_line(&[b'x'; MAX_LINE]).is_err());
+        assert_eq!(first_line(&[b'x'; MAX_LINE - 1]), Ok(None));
+        let longest = [[b'x'; MAX_LINE - 1].as_slice(), b"\n"].concat();
+        assert!(matches!(first_line(&longest), Ok(Some((_, MAX_LINE)))));
+        for wrong in [&b"\xff\n"[..], b"a\0b\n", b"a\tb\n"] {
+            let end = wrong.len();
+            assert!(
+                matches!(first_line(wrong), Ok(Some((Err(_), at))) if at == end),
+                "{wrong:?}"
+            );
+        }
+    }
+}
