@@ -28,15 +28,30 @@ fn chance(below: u64) -> u64 {
     RandomState::new().hash_one(0) % below
 }
 
+/// Kills the writer of the journal in every other round, and in every fourth waits for the next one: the moment by chance
+/// comes before it, or while it brings to the mailboxes what is in the journal, or after.
+fn kill_writer(daemon: &Daemon, round: usize) {
+    let Some(writer) = daemon.writer().filter(|_| round % 2 == 1) else {
+        return;
+    };
+    let pid = nix::unistd::Pid::from_raw(writer.parse().expect("a number"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("killed");
+    if round % 4 == 3 {
+        let next = || daemon.writer().is_some_and(|next| next != writer);
+        wait_until("there is another writer", next);
+    }
+}
+
 #[test]
 fn kill_9_of_the_whole_family_at_any_moment_loses_nothing() {
     let rounds = if is_long() { 300 } else { 15 };
     let ledger = Ledger::default();
     let daemon = ledger.run(|| {
         let mut daemon = Daemon::with(KEEP_ALL, &[]);
-        for _ in 0..rounds {
+        for round in 0..rounds {
             ledger.port.store(daemon.port, Ordering::SeqCst);
             accepted(&ledger, 20);
+            kill_writer(&daemon, round);
             // Not at the moment of an answer, but anywhere.
             std::thread::sleep(Duration::from_micros(chance(20_000)));
             ledger.port.store(0, Ordering::SeqCst);
@@ -106,12 +121,13 @@ fn power_cuts(mount: &Mount, rounds: usize, env: &[(&str, &Path)]) -> (Verdict, 
     let ledger = Ledger::default();
     let mut from_journal = 0;
     ledger.run(|| {
-        for _ in 0..rounds {
+        for round in 0..rounds {
             let daemon = mount.daemon(env);
             from_journal += recovered(&daemon);
             ledger.dark.store(false, Ordering::SeqCst);
             ledger.port.store(daemon.port, Ordering::SeqCst);
             accepted(&ledger, 50);
+            kill_writer(&daemon, round);
             std::thread::sleep(Duration::from_micros(chance(50_000)));
             ledger.dark.store(true, Ordering::SeqCst);
             mount.cut_power();

@@ -317,7 +317,8 @@ fn lay_sandbox(cli: &Cli, places: Option<&Places>, config: &Config) -> Result<()
         readable: &readable,
         programs: false,
     };
-    for lack in sandbox::lay(rules) {
+    let lacking = sandbox::lay(rules).map_err(StartError::doing("lay the sandbox"))?;
+    for lack in lacking {
         if config.sandbox == Sandbox::Require {
             return Err(StartError::Sandbox(lack));
         }

@@ -161,10 +161,9 @@ impl<'t, 'a> Supervised<'t, 'a> {
         keep.extend(&task.descriptors);
         let work = || {
             // The master says what the kernel lacks.
-            if let Some(rules) = task.sandbox {
-                sandbox::lay(rules);
-            }
-            (task.work)()
+            let laid = task.sandbox.map_or(Ok(Vec::new()), sandbox::lay);
+            laid.map_err(Into::into)
+                .and_then(|_| (task.work)())
                 .inspect_err(|e| log::error!("{} cannot go on: {e}", task.name))
                 .is_ok()
         };

@@ -81,7 +81,12 @@ pub(crate) struct Rules<'a> {
 /// Lays the sandbox on this process and all that it forks from now on: no new privileges (prctl(2)); access to files by
 /// the rules (landlock(7)); and some system calls fail with EPERM (seccomp(2)). Returns what the kernel lacks; the rest
 /// is in force. A process in a sandbox can lay another one, which can only take more away.
-pub(crate) fn lay(rules: Rules<'_>) -> Vec<Lacking> {
+///
+/// # Errors
+/// EMFILE when this process can open too few files to lay it.
+pub(crate) fn lay(rules: Rules<'_>) -> io::Result<Vec<Lacking>> {
+    // The descriptors of the rules and of a path: a path that cannot be opened would be passed over.
+    drop(io::pipe()?);
     let mut lacking = Vec::new();
     let mut note = |what, done: Result<(), String>| {
         if let Err(why) = done {
@@ -94,7 +99,7 @@ pub(crate) fn lay(rules: Rules<'_>) -> Vec<Lacking> {
     );
     note("landlock", landlock(rules.writable, rules.readable));
     note("seccomp", seccomp(rules.programs));
-    lacking
+    Ok(lacking)
 }
 
 /// Lets this process, and all that it starts, gain no rights by what they start (prctl(2), PR_SET_NO_NEW_PRIVS).
@@ -163,13 +168,13 @@ mod tests {
             readable: &[Path::new("/")],
             programs: true,
         };
-        lay(rules);
+        lay(rules).expect("enough descriptors");
         let started = Command::new("/bin/true").status();
         assert!(started.expect("it may").success());
         let usr = [Path::new("/usr")];
         rules.readable = &usr;
         rules.programs = false;
-        let lacking = lay(rules);
+        let lacking = lay(rules).expect("enough descriptors");
         let has = |what| !lacking.iter().any(|lack| lack.what == what);
         assert!(has("no new privileges") && has("seccomp"), "{lacking:?}");
         fs::write(spool.join("f"), "as before").expect("what is needed can be done");
