@@ -23,7 +23,7 @@ const LONGEST: usize = 2_048;
 /// The way to syslogd.
 #[derive(Debug)]
 pub(super) struct Syslog {
-    transport: Mutex<Transport>,
+    transport: Mutex<LogSocket>,
     /// How many lines were not taken, and are not in the log yet, before there was a scoreboard.
     early: AtomicU64,
     /// The same on the scoreboard, for this process, its parent and all children; and how many there were in all.
@@ -33,7 +33,7 @@ pub(super) struct Syslog {
 impl Syslog {
     /// Connects to the socket at `path`. syslogd may be started later.
     pub(super) fn open(path: &Path) -> Self {
-        let mut transport = Transport {
+        let mut transport = LogSocket {
             path: path.to_owned(),
             socket: None,
         };
@@ -100,12 +100,12 @@ fn lost_lines(lost: u64) -> String {
 }
 
 #[derive(Debug)]
-struct Transport {
+struct LogSocket {
     path: PathBuf,
     socket: Option<UnixDatagram>,
 }
 
-impl Transport {
+impl LogSocket {
     fn connect(&mut self) {
         let open = || -> io::Result<UnixDatagram> {
             let socket = UnixDatagram::unbound()?;
@@ -129,7 +129,7 @@ impl Transport {
     }
 }
 
-impl Write for &mut Transport {
+impl Write for &mut LogSocket {
     /// One call is one datagram.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let sent = self.socket.as_ref().map(|socket| socket.send(line));

@@ -35,21 +35,21 @@ pub(super) fn first_line(received: &[u8]) -> Result<Option<(Text<'_>, usize)>, &
 }
 
 /// A request that is wrong: the kind of error, and the sentence for a person.
-pub(super) type Wrong = (Code, String);
+pub(super) type WrongRequest = (Code, String);
 
 /// A request that is not one, for this reason.
-pub(super) fn syntax(text: impl Into<String>) -> Wrong {
+pub(super) fn syntax(text: impl Into<String>) -> WrongRequest {
     (Code::Syntax, text.into())
 }
 
 /// The name that a field is.
-pub(super) fn name(text: &str) -> Result<Name, Wrong> {
+pub(super) fn name(text: &str) -> Result<Name, WrongRequest> {
     text.parse()
         .map_err(|e| (Code::Name, format!("'{text}' is not a name: {e}")))
 }
 
 /// The field that must stand first, and the options behind it.
-pub(super) fn argument<'l>(rest: &'l str, what: &str) -> Result<(&'l str, &'l str), Wrong> {
+pub(super) fn argument<'l>(rest: &'l str, what: &str) -> Result<(&'l str, &'l str), WrongRequest> {
     let (first, options) = rest.split_once(' ').unwrap_or((rest, ""));
     if first.is_empty() {
         return Err(syntax(format!("{what} is missing")));
@@ -58,12 +58,12 @@ pub(super) fn argument<'l>(rest: &'l str, what: &str) -> Result<(&'l str, &'l st
 }
 
 /// Whether these are options.
-pub(super) fn check(options: &str) -> Result<(), Wrong> {
+pub(super) fn check(options: &str) -> Result<(), WrongRequest> {
     option(options, "").map(drop)
 }
 
 /// The value of an option, if it is there; the last one if it is there twice.
-pub(super) fn option<'l>(options: &'l str, key: &str) -> Result<Option<&'l str>, Wrong> {
+pub(super) fn option<'l>(options: &'l str, key: &str) -> Result<Option<&'l str>, WrongRequest> {
     let mut found = None;
     if options.is_empty() {
         return Ok(found);
@@ -79,12 +79,12 @@ pub(super) fn option<'l>(options: &'l str, key: &str) -> Result<Option<&'l str>,
 }
 
 /// The value of an option that is a number.
-pub(super) fn number(options: &str, key: &str) -> Result<Option<u64>, Wrong> {
+pub(super) fn number(options: &str, key: &str) -> Result<Option<u64>, WrongRequest> {
     option(options, key)?.map(to_number).transpose()
 }
 
 /// The number that a field is.
-pub(super) fn to_number(text: &str) -> Result<u64, Wrong> {
+pub(super) fn to_number(text: &str) -> Result<u64, WrongRequest> {
     // parse() alone would take a sign.
     if text.bytes().all(|byte| byte.is_ascii_digit())
         && let Ok(number) = text.parse()
@@ -95,7 +95,7 @@ pub(super) fn to_number(text: &str) -> Result<u64, Wrong> {
 }
 
 /// The option `port`.
-pub(super) fn port(options: &str) -> Result<Option<u16>, Wrong> {
+pub(super) fn port(options: &str) -> Result<Option<u16>, WrongRequest> {
     let Some(port) = number(options, "port")? else {
         return Ok(None);
     };

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use super::fields::{
-    Wrong, argument, check, first_line, name, number, option, port, put, syntax, to_number,
+    WrongRequest, argument, check, first_line, name, number, option, port, put, syntax, to_number,
 };
 use crate::message::MessageId;
 use crate::name::Name;
@@ -128,7 +128,7 @@ pub(crate) fn decode_request(received: &[u8], max_body: usize) -> Parsed<'_> {
 }
 
 /// A request that is its line alone.
-fn simple(verb: &str, rest: &str) -> Result<Request<'static>, Wrong> {
+fn simple(verb: &str, rest: &str) -> Result<Request<'static>, WrongRequest> {
     Ok(match verb {
         "HELLO" => {
             let (version, options) = argument(rest, "the version, dropline/1")?;
@@ -198,7 +198,7 @@ fn send<'a>(received: &'a [u8], rest: &str, end: usize, max_body: usize) -> Pars
     }
     // The newline after the body.
     let next = end + len + 1;
-    let wrong = |(code, text): Wrong| Parsed::Wrong(code, text, next);
+    let wrong = |(code, text): WrongRequest| Parsed::Wrong(code, text, next);
     if len > max_body {
         let text = format!("the message is too long: at most {max_body} bytes are allowed");
         return wrong((Code::TooLong, text));
@@ -221,7 +221,7 @@ fn send<'a>(received: &'a [u8], rest: &str, end: usize, max_body: usize) -> Pars
 }
 
 /// Whom a message is for, its id, and for how long it is of use.
-fn head(to: &str, options: &str) -> Result<(Name, Option<MessageId>, Option<u64>), Wrong> {
+fn head(to: &str, options: &str) -> Result<(Name, Option<MessageId>, Option<u64>), WrongRequest> {
     let to = name(to)?;
     let id = option(options, "id")?
         .map(|text| {
@@ -236,7 +236,7 @@ fn head(to: &str, options: &str) -> Result<(Name, Option<MessageId>, Option<u64>
     Ok((to, id, ttl))
 }
 
-fn bare(rest: &str, request: Request<'static>) -> Result<Request<'static>, Wrong> {
+fn bare(rest: &str, request: Request<'static>) -> Result<Request<'static>, WrongRequest> {
     check(rest)?;
     Ok(request)
 }

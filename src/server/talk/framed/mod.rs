@@ -46,7 +46,7 @@ impl Frames<'_, '_> {
         let text = self.hear()?;
         self.talk
             .may(Act::Ask)
-            .map_err(doing(|| "a framed command"))?;
+            .map_err(|refused| Stop::Ended(Outcome::Refused(refused.to_string())))?;
         let Some(command) = Command::parse(&text) else {
             return Ok(Outcome::Garbage("no command of the framed dialect".into()));
         };
