@@ -6,8 +6,7 @@ use clap::CommandFactory as _;
 use clap::error::{ContextKind, ErrorKind};
 
 use super::cli::Cli;
-use super::failure::exit;
-use super::view;
+use super::{exit, view};
 
 /// Answers with the help that was asked for, or says what is wrong with the command line.
 pub(super) fn answer(mut error: clap::Error) -> ExitCode {
@@ -110,18 +109,6 @@ fn distance(one: &str, other: &str) -> usize {
     row[other.len()]
 }
 
-/// Whether this looks like an option, and not like a text.
-pub(super) fn is_like_an_option(word: &str) -> bool {
-    let letters = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
-    letters.is_some_and(|letters| {
-        letters.starts_with(|c: char| c.is_ascii_alphabetic())
-            && letters
-                .split('=')
-                .next()
-                .is_some_and(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,23 +121,5 @@ mod tests {
         assert_eq!(similar("bob"), None);
         assert_eq!(first_word(&["-u", "al", "-v", "sned", "bob"]), Some("sned"));
         assert_eq!(first_word(&["-v"]), None);
-    }
-
-    #[test]
-    fn options_look_like_options() {
-        for option in ["--tll", "--ttl=5", "-x", "--no-such"] {
-            assert!(is_like_an_option(option), "{option}");
-        }
-        for text in [
-            "-",
-            "--",
-            "-5",
-            "--- done ---",
-            "-x is an option",
-            "a",
-            "->",
-        ] {
-            assert!(!is_like_an_option(text), "{text}");
-        }
     }
 }

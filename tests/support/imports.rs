@@ -90,7 +90,7 @@ impl Imports {
                         }
                         "mod" => {
                             let name = tokens.next().map(|t| t.to_string()).unwrap_or_default();
-                            let path = [&module[..], &[name]].concat();
+                            let path = [module, &[name]].concat();
                             match tokens.next() {
                                 Some(TokenTree::Group(block)) => {
                                     self.read_module(file, &path, block.stream(), in_test);

@@ -4,25 +4,34 @@ use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::outbox::flush;
 use super::read::{ReadError, must_have_output};
-use crate::client::inbox::{Inbox, InboxError};
+use crate::client::inbox::{COMMAND_WAIT, Inbox, InboxError};
 use crate::client::link::{Link, LinkError, Verdict};
-use crate::client::note::Note;
+use crate::client::message_view::MessageView;
+use crate::client::outbox::flush;
 use crate::client::view::{self, Form, Printer};
 use crate::message::MessageId;
 use crate::name::Name;
+
+/// The command line of `follow`.
+#[derive(Debug, clap::Args)]
+pub(in crate::client) struct Args {
+    /// Run CMD for each message, with its text as standard input, instead of printing it
+    #[arg(long, value_name = "CMD")]
+    exec: Option<Exec>,
+    /// One JSON object a line
+    #[arg(long, conflicts_with = "exec")]
+    json: bool,
+}
 
 /// After which time one tries again, at first.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// After which time one tries again, at last.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How long another client of the same name may go on showing messages.
-const TURN: Duration = Duration::from_secs(10);
 
 /// A command with its arguments, for each message once.
 #[derive(Clone, Debug)]
-pub(in crate::client) struct Exec {
+struct Exec {
     program: String,
     arguments: Vec<String>,
 }
@@ -45,7 +54,7 @@ impl std::str::FromStr for Exec {
 
 impl Exec {
     /// Runs it with a message; why that did not work, if it did not.
-    fn run(&self, note: &Note<'_>) -> Result<(), String> {
+    fn run(&self, note: &MessageView<'_>) -> Result<(), String> {
         let number = |number: Option<u64>| number.map_or(String::new(), |n| n.to_string());
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
@@ -90,18 +99,13 @@ struct Follower<'f> {
 ///
 /// # Errors
 /// When it is of no use to go on: nothing can be printed, or the server does not allow it.
-pub(in crate::client) fn follow(
-    link: &Link,
-    of: &Name,
-    exec: Option<&Exec>,
-    form: Form,
-) -> Result<(), ReadError> {
+pub(super) fn follow(link: &Link, of: &Name, args: &Args) -> Result<(), ReadError> {
     must_have_output()?;
     let inbox = Inbox::open(of).inspect_err(|e| view::complain(e)).ok();
     let mut follower = Follower {
         of,
-        exec,
-        form,
+        exec: args.exec.as_ref(),
+        form: Form::json_if(args.json),
         inbox,
         pause: FIRST_PAUSE,
     };
@@ -147,14 +151,14 @@ impl Follower<'_> {
             None => Vec::new(),
         };
         for message in &waiting {
-            if self.handle(&Note::from(message), true)? == Verdict::Later {
+            if self.handle(&MessageView::from(message), true)? == Verdict::Later {
                 return Ok(Verdict::Later);
             }
         }
         Ok(Verdict::Done)
     }
 
-    fn take(&mut self, note: &Note<'_>) -> io::Result<Verdict> {
+    fn take(&mut self, note: &MessageView<'_>) -> io::Result<Verdict> {
         let verdict = self.handle(note, false)?;
         if verdict == Verdict::Done {
             self.pause = FIRST_PAUSE;
@@ -163,8 +167,8 @@ impl Follower<'_> {
     }
 
     /// Shows a message, unless somebody has; those of the inbox are known there.
-    fn handle(&mut self, note: &Note<'_>, from_inbox: bool) -> io::Result<Verdict> {
-        let _turn = match self.inbox.as_ref().map(|inbox| inbox.showing(TURN)) {
+    fn handle(&mut self, note: &MessageView<'_>, from_inbox: bool) -> io::Result<Verdict> {
+        let _turn = match self.inbox.as_ref().map(|inbox| inbox.showing(COMMAND_WAIT)) {
             Some(Ok(None)) => {
                 view::say(&format!(
                     "dropline: another client of {} is printing its messages just now",

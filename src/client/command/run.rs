@@ -1,5 +1,6 @@
 //! `dropline run`: runs a command, and tells somebody how it ended.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -12,12 +13,35 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::client::duration;
-use crate::client::failure::exit;
-use crate::client::view;
+use super::send::Recipients;
+use crate::client::submission::{Sent, Submitter, Way, outcome};
+use crate::client::{duration, exit, thread, view};
 use crate::sys::poll::{self, Want};
 use crate::sys::process;
 use crate::sys::signal::{SIGHUP, SIGINT, SIGTERM, Trap};
+
+/// The command line of `run`.
+#[derive(Debug, clap::Args)]
+pub(in crate::client) struct Args {
+    /// Who is told; several with commas between them
+    #[arg(value_name = "NAME")]
+    pub(super) to: Recipients,
+    /// The command and its arguments
+    #[arg(
+        value_name = "COMMAND",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(super) words: Vec<OsString>,
+}
+
+impl Args {
+    /// The first word of the command.
+    pub(super) fn first_word(&self) -> Option<Cow<'_, str>> {
+        self.words.first().map(|word| word.to_string_lossy())
+    }
+}
 
 /// How many of its last bytes of output are looked at.
 const TAIL_BYTES: usize = 4096;
@@ -30,15 +54,15 @@ const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// How a command went.
 #[derive(Debug)]
-pub(in crate::client) struct Report {
+pub(super) struct Report {
     /// What is told.
-    pub(in crate::client) text: Vec<u8>,
+    text: Vec<u8>,
     /// The exit status that a shell would have for it.
-    pub(in crate::client) status: u8,
+    status: u8,
 }
 
 /// Runs a command, whose output is shown as it comes.
-pub(in crate::client) fn run(words: &[OsString]) -> Report {
+pub(super) fn run(words: &[OsString]) -> Report {
     let name = words.iter().map(|word| word.to_string_lossy());
     let name = name.collect::<Vec<_>>().join(" ");
     let name: String = name.chars().take(MOST_NAME).collect();
@@ -104,6 +128,20 @@ pub(in crate::client) fn run(words: &[OsString]) -> Report {
     Report { text, status }
 }
 
+/// Tells each of `to` how a command went; returns its exit status. What went wrong is printed.
+pub(super) fn tell(submitter: &Submitter<'_>, to: &Recipients, report: &Report) -> u8 {
+    for name in &to.0 {
+        match submitter.send(name, &report.text, Way::Instant, None) {
+            Ok(Sent::Gone(_)) => {}
+            Ok(sent @ Sent::Queued(_)) => {
+                view::say(&format!("dropline: {}", outcome(name, &sent)));
+            }
+            Err(e) => view::complain(&e),
+        }
+    }
+    report.status
+}
+
 /// Passes on what asks this process to end, so that the command ends and its end is told. (Ctrl-C reaches it by
 /// itself.)
 /// Once it has ended, what is returned is to be set: then this process ends as well.
@@ -126,10 +164,7 @@ fn pass_on(child: &Child) -> io::Result<Arc<AtomicBool>> {
             }
         }
     };
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(wait)
-        .map(|_| ended)
+    thread::spawn("signals", wait).map(|_| ended)
 }
 
 /// Shows all that comes from `from`, on a thread of its own, and keeps the end of it.
@@ -157,10 +192,7 @@ fn show(
         // Whoever waits for it may have gone on.
         let _ = done.send(());
     };
-    std::thread::Builder::new()
-        .name("output".into())
-        .spawn(copy)
-        .map(drop)
+    thread::spawn("output", copy).map(drop)
 }
 
 fn describe(end: ExitStatus) -> String {

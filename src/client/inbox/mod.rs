@@ -7,7 +7,6 @@
 //! next.
 
 mod entry;
-mod renewal;
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::File;
@@ -15,21 +14,29 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(in crate::client) use entry::Received;
+pub(in crate::client) use self::entry::Received;
 
 use self::entry::{Entry, HEAD, Mark};
-use crate::client::state::{self, StateError};
+use crate::client::state_dir::{self, StateError};
 use crate::message::MessageId;
 use crate::name::Name;
 use crate::sys::dir::Dir;
 use crate::sys::file;
 use crate::sys::lock::{Held, Locked};
+use crate::sys::random;
 
 /// A log that is longer than this, in bytes, is written anew.
 const LONG: u64 = 4 << 20;
 /// How many bytes of messages may wait to be shown. More are not taken, nor acknowledged: their senders leave
 /// them at the server.
 const MOST_WAITING: usize = 8 << 20;
+
+/// How long a command waits while another client of the same name shows messages.
+pub(in crate::client) const COMMAND_WAIT: Duration = Duration::from_secs(10);
+/// How long the menu waits for that.
+pub(in crate::client) const MENU_WAIT: Duration = Duration::from_secs(2);
+/// How many ids of messages that were shown a log keeps that is written anew.
+const MOST_IDS: usize = 20_000;
 
 /// What went wrong with the inbox.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +80,7 @@ impl Inbox {
     /// # Errors
     /// When it cannot be made, read or locked.
     pub(in crate::client) fn open(user: &Name) -> Result<Self, InboxError> {
-        Self::open_in(state::directory("inbox")?, user)
+        Self::open_in(state_dir::directory("inbox")?, user)
     }
 
     fn open_in(dir: Dir, user: &Name) -> Result<Self, InboxError> {
@@ -292,6 +299,50 @@ impl Inbox {
         entries.into_iter().for_each(|entry| self.apply(entry));
         Ok(())
     }
+
+    /// Makes the file an empty inbox.
+    fn begin(&mut self) -> io::Result<()> {
+        self.mark = new_mark()?;
+        file::truncate(&self.file, 0)?;
+        file::write_at(&self.file, &entry::encode_head(self.mark), 0)?;
+        file::sync(&self.file)?;
+        self.dir.sync()
+    }
+
+    /// Writes the log anew, with what is still of use: what waits, and the newest ids.
+    fn rewrite(&mut self) -> io::Result<()> {
+        while self.shown.len() > MOST_IDS {
+            if let Some(id) = self.shown.pop_front() {
+                self.ids.remove(&id);
+            }
+        }
+        let mark = new_mark()?;
+        let mut bytes = entry::encode_head(mark);
+        for &id in &self.shown {
+            entry::encode(&mut bytes, mark, &Entry::Shown(id));
+        }
+        for message in &self.waiting {
+            entry::encode(&mut bytes, mark, &Entry::Received(message.clone()));
+        }
+        let new_name = format!(".{}.new", self.name);
+        let file = self.dir.file_or_new(&new_name)?;
+        file::truncate(&file, 0)?;
+        file::write_at(&file, &bytes, 0)?;
+        file::sync(&file)?;
+        self.dir.rename(&new_name, &self.name)?;
+        self.dir.sync()?;
+        self.file = file;
+        self.mark = mark;
+        self.unclean = false;
+        self.end = bytes.len() as u64;
+        Ok(())
+    }
+}
+
+fn new_mark() -> io::Result<Mark> {
+    let mut mark = Mark::default();
+    random::fill(&mut mark)?;
+    Ok(mark)
 }
 
 #[cfg(test)]

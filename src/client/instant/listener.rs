@@ -5,12 +5,12 @@
 //! NAME` and `count`, the listener says `mail`, `counts TEXT` and `trouble TEXT`. A menu that does not read
 //! holds up nothing: there is never more than a few lines on their way to it.
 
+use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 
-use super::counts::Counts;
 use crate::client::inbox::{Inbox, InboxError, Received};
 use crate::message::{MessageId, Trust};
 use crate::name::Name;
@@ -41,6 +41,41 @@ pub(super) const COUNT: &str = "count";
 struct Recipient {
     name: Name,
     inbox: Inbox,
+}
+
+/// Datagrams, by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    /// Messages that were taken in.
+    taken: u64,
+    /// Messages that had been taken in before, and were acknowledged again.
+    again: u64,
+    /// Dropped: neither form, or not whole.
+    junk: u64,
+    /// Dropped: longer than a datagram may be.
+    oversized: u64,
+    /// Dropped: for somebody else.
+    foreign: u64,
+    /// Dropped, and not acknowledged: the inbox did not take them.
+    refused: u64,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            taken,
+            again,
+            junk,
+            oversized,
+            foreign,
+            refused,
+        } = self;
+        write!(
+            f,
+            "{taken} new, {again} again; dropped: {junk} junk, {oversized} oversized, \
+             {foreign} foreign, {refused} refused"
+        )
+    }
 }
 
 /// A listener, in its own process.
@@ -254,5 +289,23 @@ impl Listener {
                 Err(_) => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_a_sentence() {
+        let counts = Counts {
+            taken: 1,
+            foreign: 2,
+            ..Counts::default()
+        };
+        assert_eq!(
+            counts.to_string(),
+            "1 new, 0 again; dropped: 0 junk, 0 oversized, 2 foreign, 0 refused"
+        );
     }
 }

@@ -1,14 +1,13 @@
 //! Instant messages: from client to client where that is possible, else through the server.
 
-mod counts;
 mod listener;
+mod listener_pool;
 mod sender;
 mod source;
-mod standby;
 
+pub(super) use self::listener_pool::{ListenerEvent, ListenerHandle, ListenerPool};
 pub(super) use self::sender::END as LONGEST;
 pub(super) use self::source::{Source, SourceError};
-pub(super) use self::standby::{Awake, Listeners, News};
 
 use super::link::{Dialect, Link, LinkError, Offered, Peer, Speaks};
 use crate::wire::datagram::{self, Letter, Unfit};

@@ -6,8 +6,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::server::{Patience, Server};
-use super::{LinkError, Offered, Peer, Person, Piece, Sink, Speaks};
+use super::server::Timeouts;
+use super::{LinkError, Offered, Peer, Person, Piece, Server, Sink, Speaks};
 use crate::name::Name;
 use crate::sys::socket::Stream;
 use crate::wire::datagram::Letter;
@@ -36,9 +36,9 @@ impl<'s> Conversation<'s> {
         server: &'s Server,
         command: Command,
         name: Option<&Name>,
-        patience: Patience,
+        timeouts: Timeouts,
     ) -> Result<Self, LinkError> {
-        let stream = server.ask(&frame(command.text()), patience)?;
+        let stream = server.ask(&frame(command.text()), timeouts)?;
         let mut conversation = Self { server, stream };
         if let Some(name) = name {
             conversation.say(name.as_bytes())?;
@@ -153,10 +153,10 @@ pub(super) fn register(
     name: &Name,
     at: SocketAddr,
     sink: &mut dyn Sink,
-    patience: Patience,
+    timeouts: Timeouts,
 ) -> Result<Registered, LinkError> {
     registrable(name)?;
-    let mut talk = Conversation::begin(server, Command::Register, Some(name), patience)?;
+    let mut talk = Conversation::begin(server, Command::Register, Some(name), timeouts)?;
     let code = talk.answer()?;
     if code == framed::IS_ONLINE {
         return Ok(Registered::Taken);
@@ -193,10 +193,10 @@ pub(super) fn fetch(
     server: &Server,
     of: &Name,
     sink: &mut dyn Sink,
-    patience: Patience,
+    timeouts: Timeouts,
 ) -> Result<(), LinkError> {
     registrable(of)?;
-    let mut talk = Conversation::begin(server, Command::Register, Some(of), patience)?;
+    let mut talk = Conversation::begin(server, Command::Register, Some(of), timeouts)?;
     let code = talk.answer()?;
     if code == framed::DONE {
         // Nobody of that name is known, so that nothing waits, and the name need not become known.
@@ -217,7 +217,7 @@ pub(super) fn fetch(
     } else {
         Ok(())
     };
-    quit(server, of, patience)?;
+    quit(server, of, timeouts)?;
     delivered
 }
 
@@ -228,7 +228,7 @@ pub(super) fn fetch(
 pub(super) fn send(
     server: &Server,
     letter: &Letter<'_>,
-    patience: Patience,
+    timeouts: Timeouts,
 ) -> Result<Offered, LinkError> {
     if letter.body.is_empty() {
         return Err(Unsayable::Empty.into());
@@ -246,7 +246,7 @@ pub(super) fn send(
         ));
     }
     registrable(&letter.to)?;
-    let mut talk = Conversation::begin(server, Command::Send, Some(&letter.to), patience)?;
+    let mut talk = Conversation::begin(server, Command::Send, Some(&letter.to), timeouts)?;
     let code = talk.answer()?;
     if code == framed::NOT_REGISTERED {
         let text = format!("{} is not registered", letter.to);
@@ -274,8 +274,8 @@ pub(super) fn send(
 ///
 /// # Errors
 /// When the server does not answer.
-pub(super) fn who(server: &Server, patience: Patience) -> Result<Vec<Person>, LinkError> {
-    let mut talk = Conversation::begin(server, Command::Who, None, patience)?;
+pub(super) fn who(server: &Server, timeouts: Timeouts) -> Result<Vec<Person>, LinkError> {
+    let mut talk = Conversation::begin(server, Command::Who, None, timeouts)?;
     let list = talk.answer()?;
     if list == framed::NOBODY {
         return Ok(Vec::new());
@@ -299,8 +299,8 @@ fn person(line: &[u8]) -> Option<Person> {
 ///
 /// # Errors
 /// When the server does not answer.
-pub(super) fn quit(server: &Server, name: &Name, patience: Patience) -> Result<(), LinkError> {
-    Conversation::begin(server, Command::Quit, Some(name), patience)?.end()
+pub(super) fn quit(server: &Server, name: &Name, timeouts: Timeouts) -> Result<(), LinkError> {
+    Conversation::begin(server, Command::Quit, Some(name), timeouts)?.end()
 }
 
 /// The name and its presence are gone.
@@ -310,7 +310,7 @@ pub(super) fn quit(server: &Server, name: &Name, patience: Patience) -> Result<(
 pub(super) fn deregister(
     server: &Server,
     name: &Name,
-    patience: Patience,
+    timeouts: Timeouts,
 ) -> Result<(), LinkError> {
-    Conversation::begin(server, Command::Deregister, Some(name), patience)?.end()
+    Conversation::begin(server, Command::Deregister, Some(name), timeouts)?.end()
 }

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use super::server::{Patience, Server};
-use super::{LinkError, Piece, Sink};
+use super::server::Timeouts;
+use super::{LinkError, Piece, Server, Sink};
 use crate::name::Name;
 use crate::sys::socket::Stream;
 use crate::wire::line::{self, Fetched};
@@ -17,7 +17,7 @@ const LONGEST_LINE: u64 = 1024;
 /// It was not accepted, or it is not known whether it was ([`LinkError::Unknown`]).
 pub(super) fn store(server: &Server, to: &Name, from: &Name, body: &[u8]) -> Result<(), LinkError> {
     let request = line::encode_store(to, from, body)?;
-    let stream = server.ask(&request, Patience::WORK)?;
+    let stream = server.ask(&request, Timeouts::REQUEST)?;
     let mut reply = Vec::new();
     // Every reply to a store is one line, or ends with the stream.
     let mut stream = BufReader::new(&stream).take(LONGEST_LINE);
@@ -42,7 +42,7 @@ pub(super) fn store(server: &Server, to: &Name, from: &Name, body: &[u8]) -> Res
 /// # Errors
 /// The messages stay waiting.
 pub(super) fn fetch(server: &Server, of: &Name, sink: &mut dyn Sink) -> Result<bool, LinkError> {
-    let stream = server.ask(&line::encode_fetch(of), Patience::WORK)?;
+    let stream = server.ask(&line::encode_fetch(of), Timeouts::REQUEST)?;
     let mut reply = Reply {
         server,
         stream,

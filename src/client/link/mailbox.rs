@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::session::{Session, refused};
 use super::{Link, LinkError, Piece, Sink};
-use crate::client::note::Note;
+use crate::client::handle::Handle;
+use crate::client::message_view::MessageView;
 use crate::name::Name;
 use crate::wire::session::{Answer, Fields, Request};
 
@@ -39,7 +40,7 @@ pub(in crate::client) trait Attend {
     fn count(&mut self, count: u64) -> bool;
 
     /// These are the first of the `count` messages that wait.
-    fn look(&mut self, count: u64, notes: &[Note<'_>]);
+    fn look(&mut self, count: u64, notes: &[MessageView<'_>]);
 }
 
 impl Session<'_> {
@@ -71,7 +72,7 @@ impl Session<'_> {
                 known(seen, ())?;
                 let notes: Vec<_> = kept
                     .iter()
-                    .map(|(id, from, trust)| Note {
+                    .map(|(id, from, trust)| MessageView {
                         seq: None,
                         id: *id,
                         from,
@@ -91,14 +92,14 @@ impl Session<'_> {
     /// Reads messages up to the `END`, whose fields are given to `end`.
     fn messages<T>(
         &mut self,
-        take: &mut dyn FnMut(&Note<'_>) -> io::Result<()>,
+        take: &mut dyn FnMut(&MessageView<'_>) -> io::Result<()>,
         end: impl Fn(Fields<'_>) -> T,
     ) -> Result<T, LinkError> {
         loop {
             let strange = LinkError::NotAServer(self.server.clone());
             let ended = self.next(|answer| match answer {
                 Answer::Message(message) => {
-                    take(&Note::from(&message)).map_err(LinkError::Output)?;
+                    take(&MessageView::from(&message)).map_err(LinkError::Output)?;
                     Ok(None)
                 }
                 Answer::End(fields) => Ok(Some(end(fields))),
@@ -115,7 +116,7 @@ impl Session<'_> {
     /// Hands over one message after the other, until one is to stay.
     fn watch(
         &mut self,
-        take: &mut dyn FnMut(&Note<'_>) -> io::Result<Verdict>,
+        take: &mut dyn FnMut(&MessageView<'_>) -> io::Result<Verdict>,
     ) -> Result<(), LinkError> {
         self.stream
             .limit(SILENCE)
@@ -125,7 +126,7 @@ impl Session<'_> {
             let strange = LinkError::NotAServer(self.server.clone());
             let taken = self.next(|answer| match answer {
                 Answer::Message(message) => {
-                    let verdict = take(&Note::from(&message)).map_err(LinkError::Output)?;
+                    let verdict = take(&MessageView::from(&message)).map_err(LinkError::Output)?;
                     Ok(Some((message.seq, verdict)))
                 }
                 // Of our acknowledgements.
@@ -195,20 +196,15 @@ impl Link {
         self.young(of, |session| session.attend(who))
     }
 
-    /// What became of the message number `seq` in the mailbox of `to`, which `me` has sent.
+    /// What became of a message that `me` has sent.
     ///
     /// # Errors
     /// Those of the server: [`LinkError::NoSuchMessage`] for one that is not ours, or not known any more.
-    pub(in crate::client) fn status(
-        &self,
-        me: &Name,
-        to: &Name,
-        seq: u64,
-    ) -> Result<Fate, LinkError> {
+    pub(in crate::client) fn status(&self, me: &Name, handle: &Handle) -> Result<Fate, LinkError> {
         self.young(me, |session| {
             session.say(&Request::Status {
-                to: to.clone(),
-                seq,
+                to: handle.to.clone(),
+                seq: handle.seq,
             })?;
             let told = session.fields(|fields| {
                 Some(Fate {
@@ -217,7 +213,7 @@ impl Link {
                 })
             });
             told.map_err(|e| match e {
-                LinkError::Denied(_) => LinkError::NoSuchMessage(to.clone(), seq),
+                LinkError::Denied(_) => LinkError::NoSuchMessage(handle.clone()),
                 e => e,
             })
         })
@@ -230,7 +226,7 @@ impl Link {
     pub(in crate::client) fn history(
         &self,
         of: &Name,
-        take: &mut dyn FnMut(&Note<'_>) -> bool,
+        take: &mut dyn FnMut(&MessageView<'_>) -> bool,
     ) -> Result<(), LinkError> {
         /// How many messages are asked for at a time.
         const PAGE: u64 = 50;
@@ -263,7 +259,7 @@ impl Link {
     pub(in crate::client) fn watch(
         &self,
         of: &Name,
-        take: &mut dyn FnMut(&Note<'_>) -> io::Result<Verdict>,
+        take: &mut dyn FnMut(&MessageView<'_>) -> io::Result<Verdict>,
     ) -> Result<(), LinkError> {
         self.young(of, |session| session.watch(take))
     }

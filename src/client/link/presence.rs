@@ -8,7 +8,7 @@ use crate::name::Name;
 
 /// What became of a lease that was to be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::client) enum Kept {
+pub(in crate::client) enum LeaseState {
     /// It is ours, for so long; `None` when it lasts until it is given back.
     Ours(Option<Duration>),
     /// The name is online at this other address.
@@ -35,7 +35,7 @@ impl Link {
         sink: &mut dyn Sink,
     ) -> Result<Registered, LinkError> {
         if self.dialect() == Dialect::Framed {
-            return framed::register(&self.server, name, at, sink, self.patience);
+            return framed::register(&self.server, name, at, sink, self.timeouts);
         }
         self.present(Some(name), |session| {
             let found = match session.lookup(name) {
@@ -87,15 +87,15 @@ impl Link {
         &self,
         name: &Name,
         at: SocketAddr,
-    ) -> Result<Kept, LinkError> {
+    ) -> Result<LeaseState, LinkError> {
         if self.dialect() == Dialect::Framed {
-            return Ok(Kept::Ours(None));
+            return Ok(LeaseState::Ours(None));
         }
         self.present(Some(name), |session| match session.lookup(name) {
-            Ok(Some(peer)) if !is_ours(peer.address, at) => Ok(Kept::Elsewhere(peer.address)),
-            Ok(_) | Err(LinkError::UnknownUser(_)) => {
-                session.online(at).map(|lease| Kept::Ours(Some(lease)))
-            }
+            Ok(Some(peer)) if !is_ours(peer.address, at) => Ok(LeaseState::Elsewhere(peer.address)),
+            Ok(_) | Err(LinkError::UnknownUser(_)) => session
+                .online(at)
+                .map(|lease| LeaseState::Ours(Some(lease))),
             Err(e) => Err(e),
         })
     }
@@ -106,7 +106,7 @@ impl Link {
     /// Then it ends by itself.
     pub(in crate::client) fn offline(&self, name: &Name, port: u16) -> Result<(), LinkError> {
         match self.dialect() {
-            Dialect::Framed => framed::quit(&self.server, name, self.patience),
+            Dialect::Framed => framed::quit(&self.server, name, self.timeouts),
             _ => self.present(Some(name), |session| session.offline(port)),
         }
     }
@@ -117,7 +117,7 @@ impl Link {
     /// It is not forgotten.
     pub(in crate::client) fn deregister(&self, name: &Name) -> Result<(), LinkError> {
         match self.dialect() {
-            Dialect::Framed => framed::deregister(&self.server, name, self.patience),
+            Dialect::Framed => framed::deregister(&self.server, name, self.timeouts),
             _ => self.present(Some(name), |session| session.deregister()),
         }
     }
@@ -159,7 +159,7 @@ impl Link {
     /// When the server does not answer, or does not know.
     pub(in crate::client) fn who(&self, me: Option<&Name>) -> Result<Vec<Person>, LinkError> {
         match self.dialect() {
-            Dialect::Framed => framed::who(&self.server, self.patience),
+            Dialect::Framed => framed::who(&self.server, self.timeouts),
             _ => self.present(me, |session| session.who()),
         }
     }

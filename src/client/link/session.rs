@@ -4,9 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::server::{Patience, Server};
-use super::{LinkError, Peer, Person, Piece, Sink, Speaks};
-use crate::client::note::Note;
+use super::server::Timeouts;
+use super::{LinkError, Peer, Person, Piece, Server, Sink, Speaks};
+use crate::client::message_view::MessageView;
 use crate::name::Name;
 use crate::sys::socket::Stream;
 use crate::wire::datagram::Letter;
@@ -36,14 +36,14 @@ impl<'s> Session<'s> {
     pub(super) fn open(
         server: &'s Server,
         name: Option<&Name>,
-        patience: Patience,
+        timeouts: Timeouts,
     ) -> Result<Self, LinkError> {
         let mut hello = Vec::new();
         let name = name.cloned();
         encode_request(&mut hello, &Request::Hello { name });
         let mut session = Self {
             server,
-            stream: server.ask(&hello, patience)?,
+            stream: server.ask(&hello, timeouts)?,
             received: Vec::new(),
             is_known: false,
         };
@@ -154,7 +154,7 @@ impl<'s> Session<'s> {
                 let end = self.next(|answer| match answer {
                     Answer::Message(message) => {
                         if !sink.knows(message.id).map_err(LinkError::Output)? {
-                            let piece = Piece::Whole(&Note::from(&message));
+                            let piece = Piece::Whole(&MessageView::from(&message));
                             sink.take(&piece).map_err(LinkError::Output)?;
                         }
                         ids.push(message.id);

@@ -1,7 +1,8 @@
 //! Writing a message: one line, or several that end with a line of a single `.`.
 
-use super::MenuError;
-use super::prompt::{Prompt, Typed};
+use std::io;
+
+use super::editor::{Prompt, Typed};
 use crate::client::view;
 
 /// Asks for a message; `None` when it was thrown away. One line is a message; an empty one begins a message
@@ -9,7 +10,7 @@ use crate::client::view;
 ///
 /// # Errors
 /// When the terminal is gone.
-pub(super) fn message(prompt: &mut Prompt) -> Result<Option<String>, MenuError> {
+pub(super) fn message(prompt: &mut Prompt) -> io::Result<Option<String>> {
     view::tell("One line; or an empty one, and then several.")?;
     match prompt.text("Message: ")? {
         Typed::Text(text) if text.trim_end_matches('\n').is_empty() => lines(prompt),
@@ -22,7 +23,7 @@ pub(super) fn message(prompt: &mut Prompt) -> Result<Option<String>, MenuError> 
 ///
 /// # Errors
 /// When the terminal is gone.
-pub(super) fn lines(prompt: &mut Prompt) -> Result<Option<String>, MenuError> {
+pub(super) fn lines(prompt: &mut Prompt) -> io::Result<Option<String>> {
     view::tell("Several lines. A single . on a line ends them; Ctrl-C throws them away.")?;
     let mut draft = Draft::default();
     loop {
@@ -40,7 +41,7 @@ pub(super) fn lines(prompt: &mut Prompt) -> Result<Option<String>, MenuError> {
     }
 }
 
-fn finished(draft: &Draft) -> Result<Option<String>, MenuError> {
+fn finished(draft: &Draft) -> io::Result<Option<String>> {
     let text = draft.lines.join("\n");
     if text.is_empty() {
         view::tell("Nothing was written, and nothing is sent.")?;
@@ -50,7 +51,7 @@ fn finished(draft: &Draft) -> Result<Option<String>, MenuError> {
 }
 
 /// What was written is not sent, and can be had back.
-fn thrown_away(prompt: &mut Prompt, mut draft: Draft) -> Result<Option<String>, MenuError> {
+fn thrown_away(prompt: &mut Prompt, mut draft: Draft) -> io::Result<Option<String>> {
     prompt.forget_ahead();
     let last = prompt.last_text();
     if !last.is_empty() {

@@ -12,32 +12,54 @@ use toml::Spanned;
 
 pub(super) use self::file::SettingsError;
 use self::file::{Keys, Text};
-use super::cli::Cli;
 use super::instant::Source;
 use super::link::{Dialect, Server};
+use super::view::Colour;
 use crate::name::Name;
 use crate::places::{Places, SOCKET, SYSTEM_RUN_DIR};
 use crate::sys::login;
 
-/// Whether there are colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Colour {
-    /// On a terminal, unless NO_COLOR is set or TERM is dumb
-    Auto,
-    /// Everywhere
-    Always,
-    /// Nowhere
-    Never,
-}
+/// The options of every command.
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this
+    /// directory) [default: the socket of a daemon of this machine, else localhost]
+    #[arg(short = 'd', long, global = true, value_name = "HOST[:PORT]|PATH")]
+    pub(super) server: Option<Server>,
 
-impl fmt::Display for Colour {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Always => "always",
-            Self::Never => "never",
-        })
-    }
+    /// Your name [default: your login]
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub(super) user: Option<Name>,
+
+    /// Address for instant messages: that of our side of the connection to the server, and port 8283 or
+    /// another one that is free, unless they are named; port 0 is any
+    #[arg(short, long, global = true, value_name = "IP[:PORT]")]
+    pub(super) source: Option<Source>,
+
+    /// How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of
+    /// the old chat server) [default: auto]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIALECT",
+        value_enum,
+        hide_possible_values = true
+    )]
+    pub(super) dialect: Option<Dialect>,
+
+    /// Whether there are colours: auto, always or never [default: auto]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        value_enum,
+        hide_possible_values = true
+    )]
+    pub(super) colour: Option<Colour>,
+
+    /// Say more about what is done
+    #[arg(short, long, global = true)]
+    pub(super) verbose: bool,
 }
 
 /// Where a value comes from.
@@ -89,20 +111,26 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Those of this command line, in this environment.
+    /// Those of this command line, in this environment; `server` is the one that was named.
     ///
     /// # Errors
     /// When a file or a variable has something that cannot be.
-    pub(super) fn of(cli: &Cli, server: Option<Server>) -> Result<Self, SettingsError> {
+    pub(super) fn of(options: &Options, server: Option<Server>) -> Result<Self, SettingsError> {
         let files = file::read_all()?;
         Ok(Self {
             server: found(server, "DROPLINE_SERVER", &files, |keys| &keys.server)?,
-            source: found(cli.source, "DROPLINE_SOURCE", &files, |keys| &keys.source)?,
-            user: found(cli.user.clone(), "DROPLINE_USER", &files, |keys| &keys.user)?,
-            dialect: found(cli.dialect, "DROPLINE_DIALECT", &files, |keys| {
+            source: found(options.source, "DROPLINE_SOURCE", &files, |keys| {
+                &keys.source
+            })?,
+            user: found(options.user.clone(), "DROPLINE_USER", &files, |keys| {
+                &keys.user
+            })?,
+            dialect: found(options.dialect, "DROPLINE_DIALECT", &files, |keys| {
                 &keys.dialect
             })?,
-            colour: found(cli.colour, "DROPLINE_COLOUR", &files, |keys| &keys.colour)?,
+            colour: found(options.colour, "DROPLINE_COLOUR", &files, |keys| {
+                &keys.colour
+            })?,
         })
     }
 
@@ -123,6 +151,11 @@ impl Settings {
             // The password database knows where the environment does not.
             Server::Port { .. } => login_by_environment().or_else(|| login::own()?.parse().ok()),
         })
+    }
+
+    /// Whether there are colours.
+    pub(super) fn colour(&self) -> Colour {
+        self.colour.value.unwrap_or(Colour::Auto)
     }
 
     /// The dialect.

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::{rfc3339, turns_direction};
-use crate::client::note::Note;
+use crate::client::message_view::MessageView;
 
 /// A message. What is not known is null; the body is in `body`, or in `body_base64` where it is no UTF-8.
 #[derive(Serialize)]
@@ -40,7 +40,7 @@ impl<'a> Body<'a> {
 }
 
 /// A message as a line of JSON, without the newline.
-pub(super) fn note(note: &Note<'_>) -> String {
+pub(super) fn note(note: &MessageView<'_>) -> String {
     let line = Line {
         seq: note.seq,
         id: note.id.map(|id| id.to_string()),
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_message_is_one_line() {
-        let mut message = Note {
+        let mut message = MessageView {
             seq: Some(4),
             id: Some(MessageId([1; 16])),
             from: b"al",

@@ -5,6 +5,7 @@ mod pager;
 mod printer;
 mod time;
 
+use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,8 +17,7 @@ pub(super) use self::pager::{
 };
 pub(super) use self::printer::{Form, Printer};
 pub(super) use self::time::{moment, rfc3339};
-use super::note::Note;
-use super::settings::Colour;
+use super::message_view::MessageView;
 use crate::message::Trust;
 use crate::sys::{stdio, terminal};
 
@@ -151,12 +151,12 @@ pub(super) fn raw_words(bytes: &[u8]) -> io::Result<()> {
 
 /// A message as it is shown: further lines of it are indented by one tab. A sender who is only claimed has a
 /// `~`.
-pub(super) fn letter(note: &Note<'_>) -> String {
+pub(super) fn letter(note: &MessageView<'_>) -> String {
     under(&format!("{}:", sender(note.from, note.trust)), note.body)
 }
 
 /// A message from somebody else than the one with whom one talks.
-pub(super) fn aside(note: &Note<'_>) -> String {
+pub(super) fn aside(note: &MessageView<'_>) -> String {
     under(
         &format!("[from {}]", sender(note.from, note.trust)),
         note.body,
@@ -172,6 +172,27 @@ fn under(heading: &str, body: &[u8]) -> String {
         text.push_str(&line);
     }
     text
+}
+
+/// Whether there are colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Colour {
+    /// On a terminal, unless NO_COLOR is set or TERM is dumb
+    Auto,
+    /// Everywhere
+    Always,
+    /// Nowhere
+    Never,
+}
+
+impl fmt::Display for Colour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        })
+    }
 }
 
 /// What follows stands out (ECMA-48, SGR).
@@ -235,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_claim_is_seen_to_be_one() {
-        let mut message = Note {
+        let mut message = MessageView {
             seq: None,
             id: None,
             from: b"bob",

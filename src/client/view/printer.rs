@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Stdout, StdoutLock, Write};
 
 use super::{harmless, json, letter, moment, must_be_open, page, sender};
 use crate::client::link::Piece;
-use crate::client::note::Note;
+use crate::client::message_view::MessageView;
 use crate::name::Name;
 
 /// How messages are printed.
@@ -133,7 +133,7 @@ impl Printer {
         let Some((from, body)) = self.begun.take() else {
             return Ok(());
         };
-        self.note(&Note {
+        self.note(&MessageView {
             seq: None,
             id: None,
             from: &from,
@@ -147,7 +147,7 @@ impl Printer {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(in crate::client) fn note(&mut self, note: &Note<'_>) -> io::Result<()> {
+    pub(in crate::client) fn note(&mut self, note: &MessageView<'_>) -> io::Result<()> {
         self.count += 1;
         self.last = Name::new(note.from).ok();
         match (self.form, note.at) {

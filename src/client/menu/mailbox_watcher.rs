@@ -1,16 +1,15 @@
-//! What comes by way of the server while the menu waits: it is told of above the prompt, and stays where it is.
-//! In a talk it is read.
+//! Watches the mailbox at the server while the menu waits: a notice above the prompt tells of new messages, which stay in
+//! the mailbox. In a chat they are read.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::screen::Screen;
-use super::talk;
-use super::thread;
+use super::chat_reader;
+use super::editor::Screen;
 use crate::client::inbox::Inbox;
 use crate::client::link::{Attend, Link, LinkError};
-use crate::client::note::Note;
-use crate::client::view;
+use crate::client::message_view::MessageView;
+use crate::client::{thread, view};
 use crate::message::MessageId;
 use crate::name::Name;
 
@@ -25,7 +24,7 @@ const MOST_NAMES: usize = 3;
 
 /// A thread that looks after the mailbox at the server.
 #[derive(Debug)]
-pub(super) struct Lookout {
+pub(super) struct MailboxWatcher {
     shared: Arc<Shared>,
 }
 
@@ -60,7 +59,7 @@ impl Shared {
     }
 }
 
-impl Lookout {
+impl MailboxWatcher {
     /// Looks after the mailbox of `name` from now on, of which it was told that `known` messages wait in it.
     ///
     /// # Errors
@@ -78,12 +77,12 @@ impl Lookout {
             is_over: false,
         };
         let (on, link, screen) = (Arc::clone(&shared), link.for_errands(), Arc::clone(screen));
-        thread("lookout", move || look(&on, &link, &screen))?;
+        thread::spawn("mailbox", move || watch(&on, &link, &screen))?;
         Ok(Self { shared })
     }
 
     /// It is another name from now on.
-    pub(super) fn look_after(&self, name: &Name) {
+    pub(super) fn watch(&self, name: &Name) {
         let mut state = self.shared.state();
         state.name = Some(name.clone());
         state.known = None;
@@ -92,7 +91,7 @@ impl Lookout {
     }
 
     /// The person knows that so many messages wait.
-    pub(super) fn told(&self, known: u64) {
+    pub(super) fn note_known(&self, known: u64) {
         self.shared.state().known = Some(known);
     }
 
@@ -105,7 +104,7 @@ impl Lookout {
 
 /// Looks, in one session after the other, and tells once when there is none to be had, and once when there is one
 /// again.
-fn look(shared: &Shared, link: &Link, screen: &Screen) {
+fn watch(shared: &Shared, link: &Link, screen: &Screen) {
     let mut pause = FIRST_PAUSE;
     loop {
         let name = {
@@ -115,7 +114,7 @@ fn look(shared: &Shared, link: &Link, screen: &Screen) {
                 _ => return,
             }
         };
-        let mut view = View {
+        let mut session = Session {
             shared,
             link,
             screen,
@@ -123,11 +122,11 @@ fn look(shared: &Shared, link: &Link, screen: &Screen) {
             name: &name,
             answered: false,
         };
-        match link.attend(&name, &mut view) {
+        match link.attend(&name, &mut session) {
             // An old server does not say what waits.
             Err(LinkError::TooOld(_)) => return,
             // It may just have been started anew.
-            Ok(()) | Err(_) if view.answered => pause = FIRST_PAUSE,
+            Ok(()) | Err(_) if session.answered => pause = FIRST_PAUSE,
             Ok(()) => pause = (pause * 2).min(LONGEST_PAUSE),
             Err(e) => {
                 pause = (pause * 2).min(LONGEST_PAUSE);
@@ -146,16 +145,16 @@ fn look(shared: &Shared, link: &Link, screen: &Screen) {
 }
 
 /// What one session shows.
-struct View<'v> {
-    shared: &'v Shared,
-    link: &'v Link,
-    screen: &'v Screen,
+struct Session<'s> {
+    shared: &'s Shared,
+    link: &'s Link,
+    screen: &'s Screen,
     inbox: Option<Inbox>,
-    name: &'v Name,
+    name: &'s Name,
     answered: bool,
 }
 
-impl View<'_> {
+impl Session<'_> {
     /// Whether this message has been shown already, as it came another way as well.
     fn knows(&mut self, id: MessageId) -> bool {
         let known = self.inbox.as_mut().map(|inbox| inbox.knows(id));
@@ -163,7 +162,7 @@ impl View<'_> {
     }
 }
 
-impl Attend for View<'_> {
+impl Attend for Session<'_> {
     fn goes_on(&mut self) -> bool {
         self.shared.wait(OFTEN, self.name)
     }
@@ -178,7 +177,7 @@ impl Attend for View<'_> {
         if self.screen.is_talk() {
             if count > 0 {
                 // What does not go now goes in a second.
-                let _ = talk::read(self.link, self.name, self.screen);
+                let _ = chat_reader::read(self.link, self.name, self.screen);
             }
             return false;
         }
@@ -191,7 +190,7 @@ impl Attend for View<'_> {
         known.is_none_or(|known| count > known) && count > 0
     }
 
-    fn look(&mut self, count: u64, notes: &[Note<'_>]) {
+    fn look(&mut self, count: u64, notes: &[MessageView<'_>]) {
         let mut count = count;
         let mut senders: Vec<String> = Vec::new();
         for note in notes {

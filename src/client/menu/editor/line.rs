@@ -18,8 +18,8 @@ use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::{Completer, Context, Helper, Validator};
 
-use super::names::Names;
-use super::resizes::Told;
+use super::completion::NameCompleter;
+use super::resizes::ResizeLog;
 use super::rows::{Place, Rows};
 use crate::client::view;
 use crate::sys::terminal;
@@ -29,10 +29,10 @@ const LOOKED: Duration = Duration::from_secs(1);
 
 /// What the editor asks, and tells.
 #[derive(Completer, Helper, Validator)]
-pub(super) struct Line {
+pub(super) struct LineHelper {
     /// Completes names.
     #[rustyline(Completer)]
-    pub(super) names: Names,
+    pub(super) names: NameCompleter,
     drawn: Arc<Drawn>,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Line {
 #[derive(Debug)]
 pub(super) struct Drawn {
     mode: GraphemeClusterMode,
-    told: Told,
+    resizes: ResizeLog,
     state: Mutex<State>,
 }
 
@@ -54,16 +54,16 @@ struct State {
     columns: usize,
     /// How narrow it may take it to be instead, as it has perhaps not looked yet, and since when.
     narrowest: Option<(usize, Instant)>,
-    /// How many times it had been told, when we knew how wide.
-    told: usize,
+    /// The number of resizes that it knew of, when we knew how wide.
+    resizes: usize,
 }
 
-impl Line {
+impl LineHelper {
     /// A line in which these names are completed, in an editor that takes characters to be as wide as that.
-    pub(super) fn new(names: Names, mode: GraphemeClusterMode, told: Told) -> Self {
+    pub(super) fn new(names: NameCompleter, mode: GraphemeClusterMode, resizes: ResizeLog) -> Self {
         let drawn = Drawn {
             mode,
-            told,
+            resizes,
             state: Mutex::default(),
         };
         Self {
@@ -79,11 +79,11 @@ impl Line {
 
     /// An empty line behind this prompt.
     pub(super) fn begin(&self, prompt: &str) {
-        let told = self.drawn.told.last().times;
+        let resizes = self.drawn.resizes.last().times;
         *self.drawn.state() = State {
             prompt: prompt.to_owned(),
             columns: terminal::size().columns,
-            told,
+            resizes,
             ..State::default()
         };
     }
@@ -140,24 +140,24 @@ impl Drawn {
 
     /// The editor is about to draw `text`, with the cursor at `at`.
     fn draws(&self, text: &str, at: usize) {
-        let told = self.told.last();
+        let last = self.resizes.last();
         let mut state = self.state();
         // Room for what is there now, and was drawn before.
         let room = self.room(&state);
-        if told.times == state.told {
+        if last.times == state.resizes {
             let is_over = |since: &Instant| since.elapsed() > LOOKED;
             state.narrowest.take_if(|(_, since)| is_over(since));
         } else if text == state.text {
             // This is what it does when it is told: it asks the terminal, and draws.
             state.columns = terminal::size().columns;
             state.narrowest = None;
-            state.told = told.times;
-        } else if self.is_low(&state, told.columns) {
+            state.resizes = last.times;
+        } else if self.is_low(&state, last.columns) {
             // It has drawn nothing then; or it has not looked yet, as there is much to read.
-            let narrowest = told.columns.min(state.columns);
-            state.narrowest = (told.columns != state.columns).then(|| (narrowest, Instant::now()));
-            state.columns = told.columns;
-            state.told = told.times;
+            let narrowest = last.columns.min(state.columns);
+            state.narrowest = (last.columns != state.columns).then(|| (narrowest, Instant::now()));
+            state.columns = last.columns;
+            state.resizes = last.times;
         }
         text.clone_into(&mut state.text);
         state.at = at;
@@ -186,7 +186,7 @@ impl Drawn {
     }
 }
 
-impl Hinter for Line {
+impl Hinter for LineHelper {
     type Hint = String;
 
     /// Hints at nothing. The editor calls this before it draws.
@@ -196,7 +196,7 @@ impl Hinter for Line {
     }
 }
 
-impl Highlighter for Line {
+impl Highlighter for LineHelper {
     /// Breaks the prompt into rows.
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
         let mut state = self.drawn.state();

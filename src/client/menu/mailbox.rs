@@ -1,7 +1,9 @@
 //! Looking from the menu: at what waits, at what was read before, and at how things are.
 
-use super::{Here, Menu, MenuError};
-use crate::client::command::look::{Wanted, history};
+use std::io;
+
+use super::context::{Menu, Reception};
+use crate::client::command::history::{Wanted, history};
 use crate::client::command::read::{Printed, read};
 use crate::client::link::Dialect;
 use crate::client::view::{self, Form, Printer};
@@ -9,8 +11,8 @@ use crate::client::view::{self, Form, Printer};
 impl Menu {
     /// How many messages wait, where that can be found out at once.
     pub(super) fn waiting(&self) -> Option<u64> {
-        let is_away = |here: &Here| !here.presence.is_online();
-        if self.here.as_ref().is_some_and(is_away) {
+        let is_away = |reception: &Reception| !reception.presence.is_online();
+        if self.reception.as_ref().is_some_and(is_away) {
             return None;
         }
         self.count()
@@ -28,7 +30,7 @@ impl Menu {
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub(super) fn read(&self) -> Result<(), MenuError> {
+    pub(super) fn read(&self) -> io::Result<()> {
         let screen = self.prompt.screen();
         let printer = Printer::paged(Form::Text);
         match screen.lend(|| {
@@ -56,12 +58,8 @@ impl Menu {
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub(super) fn history(&self) -> Result<(), MenuError> {
-        let wanted = Wanted {
-            from: None,
-            words: Vec::new(),
-            most: 20,
-        };
+    pub(super) fn history(&self) -> io::Result<()> {
+        let wanted = Wanted::default();
         let printer = Printer::paged(Form::Dated);
         let screen = self.prompt.screen();
         match screen.lend(|| history(&self.link.aloud(view::say), &self.user, &wanted, printer)) {
@@ -78,23 +76,19 @@ impl Menu {
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub(super) fn status(&self) -> Result<(), MenuError> {
-        let dialect = match self.link.dialect() {
-            Dialect::Line => "line",
-            Dialect::Framed => "framed",
-            Dialect::Session | Dialect::Auto => "session",
-        };
+    pub(super) fn status(&self) -> io::Result<()> {
+        let dialect = self.link.dialect();
         let server = self.link.server();
         let mut text = format!("{} at {server}, in the {dialect} dialect", self.user);
         let away = self.link.hasty().greet(&self.user).err();
-        if let Some(here) = &self.here {
+        if let Some(reception) = &self.reception {
             // Whoever cannot ask the server cannot know what others see.
-            let state = if here.presence.is_online() && away.is_none() {
+            let state = if reception.presence.is_online() && away.is_none() {
                 "online"
             } else {
                 "offline"
             };
-            text.push_str(&format!(", {state} at {}", here.presence.address()));
+            text.push_str(&format!(", {state} at {}", reception.presence.address()));
         }
         if let Some(waiting) = self.count() {
             text.push_str(&format!(", {waiting} waiting"));
@@ -103,8 +97,8 @@ impl Menu {
         if let Some(e) = away {
             view::complain(&e);
         }
-        if let Some(here) = &self.here
-            && !here.ear.ask_counts()
+        if let Some(reception) = &self.reception
+            && !reception.listener.ask_counts()
         {
             view::tell("Nobody listens for instant messages.")?;
         }
