@@ -105,4 +105,10 @@ mod tests {
         let error = parse(&["send", "../../x", "hi"]).expect_err("refused");
         assert!(error.to_string().contains("a name begins with '.'"));
     }
+
+    #[test]
+    fn a_job_has_words_of_its_own() {
+        let cli = parse(&["run", "bob", "make", "-j8", "--all"]).expect("parsed");
+        assert!(matches!(cli.command, Some(Command::Run(_))));
+    }
 }

@@ -71,7 +71,7 @@ impl Failure {
             | Self::Send(SendError::Link(e))
             | Self::Read(read::ReadError::Link(e)) => link_status(e),
             Self::Read(read::ReadError::Busy(_)) => exit::LATER,
-            Self::Send(SendError::Unkept(..)) => exit::CANNOT_WRITE,
+            Self::Send(SendError::NotQueued(..)) => exit::CANNOT_WRITE,
             Self::Settings(_) => exit::CONFIGURATION,
             Self::Outbox(
                 outbox::OutboxCommandError::NoSuch(_) | outbox::OutboxCommandError::Several(..),

@@ -88,7 +88,7 @@ impl Client {
     /// Flushes the outbox. What went wrong is printed: the command goes on.
     pub(super) fn flush(&mut self, outbox: Flush) {
         let failed = |error: OutboxError| {
-            view::complain(&error);
+            view::error(&error);
             Deferred::default()
         };
         match outbox {

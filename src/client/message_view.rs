@@ -1,6 +1,6 @@
 //! A message as it is shown, whichever way it came.
 
-use super::inbox::Received;
+use super::inbox::ReceivedMessage;
 use crate::message::{MessageId, Trust};
 use crate::wire::session::Message;
 
@@ -34,8 +34,8 @@ impl<'a> From<&'a Message<'a>> for MessageView<'a> {
     }
 }
 
-impl<'a> From<&'a Received> for MessageView<'a> {
-    fn from(message: &'a Received) -> Self {
+impl<'a> From<&'a ReceivedMessage> for MessageView<'a> {
+    fn from(message: &'a ReceivedMessage) -> Self {
         Self {
             seq: None,
             id: Some(message.id),

@@ -42,9 +42,9 @@ pub fn main() -> ExitCode {
         Ok(status) => status.into(),
         Err(failure) if failure.is_closed_pipe() => failure.exit_status().into(),
         Err(failure) => {
-            view::complain(&failure);
+            view::error(&failure);
             if matches!(failure, Failure::NoCommand) {
-                view::say(&Cli::command().render_usage().to_string());
+                view::notice(&Cli::command().render_usage().to_string());
             }
             failure.exit_status().into()
         }

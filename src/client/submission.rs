@@ -5,7 +5,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::instant::{self, Delivery, Why};
+use super::instant::{self, Receipt, StoredBecause};
 use super::link::{Dialect, Link, LinkError, Offered, Server};
 use super::outbox::{Deferred, Outbox, OutboxError, Queued};
 use super::{thread, view};
@@ -27,14 +27,14 @@ pub(super) enum SendError {
     /// The server has not got it.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// The server has not got it, and it could not be kept here.
+    /// The server has not got it, and it could not be queued here.
     #[error("{0}; and it cannot be queued: {1}; the message was NOT sent")]
-    Unkept(String, OutboxError),
+    NotQueued(String, OutboxError),
 }
 
 /// How a message is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Route {
     /// To the server.
     Server,
     /// To the recipient's client, if they are online, else to the server.
@@ -43,9 +43,9 @@ pub(super) enum Way {
 
 /// What became of a message.
 #[derive(Debug)]
-pub(super) enum Sent {
+pub(super) enum Submission {
     /// It is on its way.
-    Gone(Delivery),
+    Delivered(Receipt),
     /// It is in the outbox, and why.
     Queued(String),
 }
@@ -53,7 +53,7 @@ pub(super) enum Sent {
 /// Sends messages of one person, and keeps those that the server cannot take now.
 #[derive(Debug)]
 pub(super) struct Submitter<'p> {
-    /// The way to the server.
+    /// The connections to the server.
     pub(super) link: &'p Link,
     /// The server that was named, if one was.
     pub(super) named: Option<&'p Server>,
@@ -72,10 +72,10 @@ impl Submitter<'_> {
         &self,
         to: &Name,
         body: &[u8],
-        way: Way,
+        route: Route,
         ttl: Option<u64>,
-    ) -> Result<Sent, SendError> {
-        self.finish(self.begin(to, body, way, ttl)?)
+    ) -> Result<Submission, SendError> {
+        self.finish(self.begin(to, body, route, ttl)?)
     }
 
     /// Begins to send: from now on, the message does not get lost. Nothing is said to the server yet.
@@ -86,9 +86,9 @@ impl Submitter<'_> {
         &self,
         to: &Name,
         body: &'b [u8],
-        way: Way,
+        route: Route,
         ttl: Option<u64>,
-    ) -> Result<Begun<'b>, SendError> {
+    ) -> Result<PendingMessage<'b>, SendError> {
         if body.is_empty() {
             return Err(LinkError::from(Unsayable::Empty).into());
         }
@@ -101,19 +101,19 @@ impl Submitter<'_> {
         };
         // Only in a session may the same message be sent twice, and is stored once.
         let guarded = self.link.dialect() == Dialect::Session;
-        let patience = match way {
-            Way::Server => SLOW,
+        let limit = match route {
+            Route::Server => SLOW,
             // The recipient's client is waited for as well.
-            Way::Instant => SLOW + instant::LONGEST,
+            Route::Instant => SLOW + instant::LONGEST,
         };
-        let guard = guarded
-            .then(|| Guard::set(self.as_queued(&letter, ttl), patience))
+        let timer = guarded
+            .then(|| QueueTimer::start(self.as_queued(&letter, ttl), limit))
             .flatten();
-        Ok(Begun {
+        Ok(PendingMessage {
             letter,
-            way,
+            route,
             ttl,
-            guard,
+            timer,
         })
     }
 
@@ -121,45 +121,45 @@ impl Submitter<'_> {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub(super) fn finish(&self, begun: Begun<'_>) -> Result<Sent, SendError> {
-        let Begun {
+    pub(super) fn finish(&self, pending: PendingMessage<'_>) -> Result<Submission, SendError> {
+        let PendingMessage {
             letter,
-            way,
+            route,
             ttl,
-            guard,
-        } = begun;
-        if self.deferred.holds_up(self.link.server(), &letter.to) {
+            timer,
+        } = pending;
+        if self.deferred.blocks(self.link.server(), &letter.to) {
             let why = self.deferred.why.as_ref().map(LinkError::to_string);
             let why = why.unwrap_or_default();
-            return match guard.and_then(Guard::lift) {
-                Some(_) => Ok(Sent::Queued(why)),
+            return match timer.and_then(QueueTimer::stop) {
+                Some(_) => Ok(Submission::Queued(why)),
                 None => self.queue(&letter, ttl, why),
             };
         }
-        let delivered = self.deliver(&letter, way, ttl);
-        let kept = guard.and_then(Guard::lift);
+        let delivered = self.deliver(&letter, route, ttl);
+        let queued_message = timer.and_then(QueueTimer::stop);
         match delivered {
-            Err(e) if self.link.is_for_now(&e) => match kept {
-                Some(_) => Ok(Sent::Queued(e.to_string())),
+            Err(e) if self.link.is_temporary(&e) => match queued_message {
+                Some(_) => Ok(Submission::Queued(e.to_string())),
                 None => self.queue(&letter, ttl, e.to_string()),
             },
             done => {
-                if let Some(message) = kept {
+                if let Some(message) = queued_message {
                     // If it stays there, it is sent once more, and stored once.
                     let _ = Outbox::open().and_then(|outbox| outbox.remove(&message.file_name()));
                 }
-                Ok(Sent::Gone(done?))
+                Ok(Submission::Delivered(done?))
             }
         }
     }
 
     /// What is to be said of a recipient of whom the server has not heard before: the name may be spelt wrong.
-    pub(super) fn note(&self, to: &Name, delivery: Delivery) -> Option<String> {
+    pub(super) fn unknown_recipient_notice(&self, to: &Name, delivery: Receipt) -> Option<String> {
         // Whoever has had a message before is no stranger.
-        let Delivery::Kept(_, Some(1)) = delivery else {
+        let Receipt::Stored(_, Some(1)) = delivery else {
             return None;
         };
-        let is_known = self.link.hasty().is_registered(self.from, to);
+        let is_known = self.link.with_short_timeouts().is_registered(self.from, to);
         matches!(is_known, Ok(false)).then(|| {
             format!("note: nobody named {to} has been here yet; the message waits for them")
         })
@@ -168,25 +168,30 @@ impl Submitter<'_> {
     fn deliver(
         &self,
         letter: &Letter<'_>,
-        way: Way,
+        route: Route,
         ttl: Option<u64>,
-    ) -> Result<Delivery, LinkError> {
+    ) -> Result<Receipt, LinkError> {
         // The old chat server leaves no choice.
-        if way == Way::Instant || self.link.dialect() == Dialect::Framed {
+        if route == Route::Instant || self.link.dialect() == Dialect::Framed {
             return instant::deliver(self.link, letter, ttl);
         }
         match self.link.offer(letter, ttl)? {
-            Offered::Kept(seq) => Ok(Delivery::Kept(Why::Unasked, seq)),
+            Offered::Stored(seq) => Ok(Receipt::Stored(StoredBecause::Unasked, seq)),
             // Only the old chat server says so.
-            Offered::Go(_) => Ok(Delivery::Sent),
+            Offered::SendTo(_) => Ok(Receipt::Sent),
         }
     }
 
-    fn queue(&self, letter: &Letter<'_>, ttl: Option<u64>, why: String) -> Result<Sent, SendError> {
+    fn queue(
+        &self,
+        letter: &Letter<'_>,
+        ttl: Option<u64>,
+        why: String,
+    ) -> Result<Submission, SendError> {
         let message = self.as_queued(letter, ttl);
         match Outbox::open().and_then(|outbox| outbox.put(&message)) {
-            Ok(()) => Ok(Sent::Queued(why)),
-            Err(e) => Err(SendError::Unkept(why, e)),
+            Ok(()) => Ok(Submission::Queued(why)),
+            Err(e) => Err(SendError::NotQueued(why, e)),
         }
     }
 
@@ -206,73 +211,79 @@ impl Submitter<'_> {
 }
 
 /// A message that is being sent.
-pub(super) struct Begun<'b> {
+pub(super) struct PendingMessage<'b> {
     letter: Letter<'b>,
-    way: Way,
+    route: Route,
     ttl: Option<u64>,
-    guard: Option<Guard>,
+    timer: Option<QueueTimer>,
 }
 
 /// How long a server may take to answer before the message is put into the outbox meanwhile.
 const SLOW: Duration = Duration::from_millis(500);
 
 /// Watches over a message that is on its way: when the server keeps quiet, it is put into the outbox, so that whoever
-/// has no patience loses nothing.
-struct Guard {
+/// does not wait for it loses nothing.
+struct QueueTimer {
     /// Dropped when the message has arrived, or has not.
     done: Sender<()>,
     thread: JoinHandle<Option<Queued>>,
 }
 
-impl Guard {
-    /// Puts the message into the outbox after a moment, and says so when it has taken longer than `patience`.
-    fn set(message: Queued, patience: Duration) -> Option<Self> {
+impl QueueTimer {
+    /// Puts the message into the outbox after a moment, and says so when it has taken longer than `limit`.
+    fn start(message: Queued, limit: Duration) -> Option<Self> {
         let (done, is_done) = channel::<()>();
         let is_slow = move |limit| is_done.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
         let watch = move || {
             if !is_slow(SLOW) {
                 return None;
             }
-            // Without an outbox it is as if there were no guard.
+            // Without an outbox the message is sent without a timer.
             Outbox::open()
                 .and_then(|outbox| outbox.put(&message))
                 .ok()?;
-            if is_slow(patience - SLOW) {
-                view::say(&format!(
+            if is_slow(limit - SLOW) {
+                view::notice(&format!(
                     "dropline: the server does not answer yet; the message for {} is in the outbox meanwhile",
                     message.to
                 ));
             }
             Some(message)
         };
-        let thread = thread::spawn("guard", watch).ok()?;
+        let thread = thread::spawn("queue timer", watch).ok()?;
         Some(Self { done, thread })
     }
 
     /// The message, if it is in the outbox.
-    fn lift(self) -> Option<Queued> {
+    fn stop(self) -> Option<Queued> {
         drop(self.done);
         self.thread.join().ok()?
     }
 }
 
 /// How a message went, in a sentence.
-pub(super) fn outcome(to: &Name, sent: &Sent) -> String {
+pub(super) fn describe(to: &Name, sent: &Submission) -> String {
     let delivery = match sent {
-        Sent::Queued(why) => {
+        Submission::Queued(why) => {
             return format!("{why}\n{}", queued(to));
         }
-        Sent::Gone(delivery) => delivery,
+        Submission::Delivered(delivery) => delivery,
     };
     match delivery {
-        Delivery::Acknowledged => format!("{to} has it."),
-        Delivery::Sent => format!("Sent to {to}, whose client cannot confirm it."),
-        Delivery::Kept(Why::Offline, _) => format!("{to} is offline: the server keeps it."),
-        Delivery::Kept(Why::Unanswered, _) => format!("{to} does not answer: the server keeps it."),
-        Delivery::Kept(Why::Unfit, _) => {
+        Receipt::Acknowledged => format!("{to} has it."),
+        Receipt::Sent => format!("Sent to {to}, whose client cannot confirm it."),
+        Receipt::Stored(StoredBecause::Offline, _) => {
+            format!("{to} is offline: the server keeps it.")
+        }
+        Receipt::Stored(StoredBecause::Unanswered, _) => {
+            format!("{to} does not answer: the server keeps it.")
+        }
+        Receipt::Stored(StoredBecause::Unfit, _) => {
             format!("It does not fit a datagram: the server keeps it for {to}.")
         }
-        Delivery::Kept(Why::Unasked, _) => format!("The server has your message for {to}."),
+        Receipt::Stored(StoredBecause::Unasked, _) => {
+            format!("The server has your message for {to}.")
+        }
     }
 }
 

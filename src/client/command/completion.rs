@@ -23,5 +23,5 @@ pub(in crate::client) struct Args {
 pub(super) fn print(mut line: Command, args: &Args) -> io::Result<()> {
     let mut script = Vec::new();
     generate(args.shell, &mut line, "dropline", &mut script);
-    view::raw(&script)
+    view::write_bytes(&script)
 }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io;
 
-use crate::client::settings::{Set, Settings};
+use crate::client::settings::{Setting, Settings};
 use crate::client::view;
 
 /// Prints what is in force, one `key = value` a line as a configuration file has it, and where it comes from.
@@ -20,10 +20,10 @@ pub(super) fn config(settings: &Settings) -> io::Result<()> {
     line("colour", Some(&settings.colour()), &settings.colour)
 }
 
-fn line<T>(key: &str, value: Option<&impl Display>, set: &Set<T>) -> io::Result<()> {
+fn line<T>(key: &str, value: Option<&impl Display>, set: &Setting<T>) -> io::Result<()> {
     let text = match value {
         Some(value) => format!("{key} = {:?}", value.to_string()),
         None => format!("# {key} is not set"),
     };
-    view::data(&format!("{text:<40} # {}", set.origin))
+    view::print_line(&format!("{text:<40} # {}", set.origin))
 }

@@ -13,7 +13,7 @@ pub(super) fn count(link: &Link, of: &Name) -> Result<u8, LinkError> {
     let inbox = Inbox::open(of).and_then(|mut inbox| inbox.waiting());
     let here = inbox.map_or(0, |waiting| waiting.len() as u64);
     let waiting = link.count(of)? + here;
-    view::data(&waiting.to_string()).map_err(LinkError::Printing)?;
+    view::print_line(&waiting.to_string()).map_err(LinkError::Printing)?;
     Ok(match waiting {
         0 => exit::NOTHING,
         _ => exit::DONE,

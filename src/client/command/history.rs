@@ -37,14 +37,14 @@ const DEFAULT_MOST: usize = 20;
 /// # Errors
 /// As for [`history`].
 pub(super) fn command(link: &Link, of: &Name, args: &Args) -> Result<(), LinkError> {
-    let wanted = Wanted {
+    let filter = HistoryFilter {
         from: args.from.clone(),
         words: args.words.clone(),
         most: args.most,
     };
     let form = if args.json { Form::Json } else { Form::Dated };
     let printer = Printer::new(&io::stdout(), form);
-    history(link, of, &wanted, printer).map(drop)
+    history(link, of, &filter, printer).map(drop)
 }
 
 /// A sender, as messages are shown.
@@ -70,7 +70,7 @@ impl FromStr for Sender {
 
 /// Which messages of the history are wanted.
 #[derive(Clone, Debug)]
-pub(in crate::client) struct Wanted {
+pub(in crate::client) struct HistoryFilter {
     /// Only from this sender.
     from: Option<Sender>,
     /// Only with these words in them, in any case.
@@ -79,7 +79,7 @@ pub(in crate::client) struct Wanted {
     most: usize,
 }
 
-impl Default for Wanted {
+impl Default for HistoryFilter {
     fn default() -> Self {
         Self {
             from: None,
@@ -89,18 +89,18 @@ impl Default for Wanted {
     }
 }
 
-impl Wanted {
-    fn matches(&self, note: &MessageView<'_>) -> bool {
+impl HistoryFilter {
+    fn matches(&self, message: &MessageView<'_>) -> bool {
         if let Some(from) = &self.from
-            && (from.name.as_bytes() != note.from
-                || (from.is_claim && note.trust == Some(Trust::Local)))
+            && (from.name.as_bytes() != message.from
+                || (from.is_claim && message.trust == Some(Trust::Local)))
         {
             return false;
         }
         if self.words.is_empty() {
             return true;
         }
-        let text = String::from_utf8_lossy(note.body).to_lowercase();
+        let text = String::from_utf8_lossy(message.body).to_lowercase();
         self.words
             .iter()
             .all(|word| text.contains(&word.to_lowercase()))
@@ -108,7 +108,7 @@ impl Wanted {
 }
 
 /// A message that outlives the connection that it came by.
-struct Kept {
+struct OwnedMessage {
     seq: Option<u64>,
     id: Option<MessageId>,
     from: Vec<u8>,
@@ -124,27 +124,27 @@ struct Kept {
 pub(in crate::client) fn history(
     link: &Link,
     of: &Name,
-    wanted: &Wanted,
+    filter: &HistoryFilter,
     mut printer: Printer,
 ) -> Result<usize, LinkError> {
-    let mut kept: Vec<Kept> = Vec::new();
-    if wanted.most > 0 {
-        link.history(of, &mut |note| {
-            if wanted.matches(note) {
-                kept.push(Kept {
-                    seq: note.seq,
-                    id: note.id,
-                    from: note.from.to_vec(),
-                    trust: note.trust,
-                    at: note.at,
-                    body: note.body.to_vec(),
+    let mut messages: Vec<OwnedMessage> = Vec::new();
+    if filter.most > 0 {
+        link.history(of, &mut |message| {
+            if filter.matches(message) {
+                messages.push(OwnedMessage {
+                    seq: message.seq,
+                    id: message.id,
+                    from: message.from.to_vec(),
+                    trust: message.trust,
+                    at: message.at,
+                    body: message.body.to_vec(),
                 });
             }
-            kept.len() < wanted.most
+            messages.len() < filter.most
         })?;
     }
-    for message in kept.iter().rev() {
-        let note = MessageView {
+    for message in messages.iter().rev() {
+        let message = MessageView {
             seq: message.seq,
             id: message.id,
             from: &message.from,
@@ -152,8 +152,10 @@ pub(in crate::client) fn history(
             at: message.at,
             body: &message.body,
         };
-        printer.note(&note).map_err(LinkError::Printing)?;
+        printer
+            .print_message(&message)
+            .map_err(LinkError::Printing)?;
     }
     printer.flush().map_err(LinkError::Printing)?;
-    Ok(kept.len())
+    Ok(messages.len())
 }

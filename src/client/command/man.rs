@@ -68,7 +68,7 @@ pub(super) fn print(line: Command) -> io::Result<()> {
     }
     roff.to_writer(&mut page)?;
     page.extend_from_slice(MORE.as_bytes());
-    view::raw(&page)
+    view::write_bytes(&page)
 }
 
 /// How an option or an argument is written.

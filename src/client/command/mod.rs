@@ -101,7 +101,12 @@ pub(super) fn run(
         }
         Some(Command::Read(args)) => {
             let (client, user) = call.user(Flush::InPassing)?;
-            read::command(&client.link.aloud(view::say), &user, args, client.verbose)?;
+            read::command(
+                &client.link.with_notice(view::notice),
+                &user,
+                args,
+                client.verbose,
+            )?;
             Ok(exit::DONE)
         }
         Some(Command::Follow(args)) => {
@@ -112,22 +117,22 @@ pub(super) fn run(
         Some(Command::Who(args)) => {
             let client = call.server(Flush::InPassing)?;
             let user = client.user();
-            who::who(&client.link.aloud(view::say), user.as_ref(), args)?;
+            who::who(&client.link.with_notice(view::notice), user.as_ref(), args)?;
             Ok(exit::DONE)
         }
         Some(Command::Status(args)) => {
             let (client, user) = call.user(Flush::InPassing)?;
-            status::status(&client.link.aloud(view::say), &user, args)?;
+            status::status(&client.link.with_notice(view::notice), &user, args)?;
             Ok(exit::DONE)
         }
         Some(Command::History(args)) => {
             let (client, user) = call.user(Flush::InPassing)?;
-            history::command(&client.link.aloud(view::say), &user, args)?;
+            history::command(&client.link.with_notice(view::notice), &user, args)?;
             Ok(exit::DONE)
         }
         Some(Command::Count) => {
             let (client, user) = call.user(Flush::InPassing)?;
-            Ok(count::count(&client.link.aloud(view::say), &user)?)
+            Ok(count::count(&client.link.with_notice(view::notice), &user)?)
         }
         Some(Command::Run(args)) => {
             must_be_text(args.first_word())?;

@@ -50,7 +50,7 @@ pub(super) fn command(args: &Args) -> Result<u8, OutboxCommandError> {
     } else if args.send {
         let deferred = flush(true, true)?;
         if let Some(why) = &deferred.why {
-            view::complain(why);
+            view::error(why);
         }
         if !deferred.is_empty() {
             return Ok(exit::LATER);
@@ -63,7 +63,7 @@ pub(super) fn command(args: &Args) -> Result<u8, OutboxCommandError> {
 
 /// A message of the outbox, for programs.
 #[derive(Serialize)]
-struct Line<'a> {
+struct OutboxRecord<'a> {
     id: String,
     to: String,
     from: String,
@@ -85,24 +85,24 @@ pub(in crate::client) fn list(json: bool) -> Result<(), OutboxCommandError> {
         None => Vec::new(),
     };
     if items.is_empty() && !json {
-        view::say("The outbox is empty.");
+        view::notice("The outbox is empty.");
     }
     for Item { name, message } in &items {
         let line = match message {
             None => {
-                view::say(&format!("dropline: {}", describe(&Event::Damaged(name))));
+                view::notice(&format!("dropline: {}", describe(&Event::Damaged(name))));
                 continue;
             }
             Some(message) if json => view::object(&to_line(message)),
             Some(message) => text(message),
         };
-        view::data(&line).map_err(OutboxCommandError::Output)?;
+        view::print_line(&line).map_err(OutboxCommandError::Output)?;
     }
     Ok(())
 }
 
-fn to_line(message: &Queued) -> Line<'_> {
-    Line {
+fn to_line(message: &Queued) -> OutboxRecord<'_> {
+    OutboxRecord {
         id: message.id.to_string(),
         to: message.to.to_string(),
         from: message.from.to_string(),
@@ -125,7 +125,7 @@ fn state(message: &Queued) -> &'static str {
 fn text(message: &Queued) -> String {
     let id = message.id.to_string();
     let first = message.body.split(|b| *b == b'\n').next();
-    let first: String = view::harmless(first.unwrap_or_default())
+    let first: String = view::sanitized(first.unwrap_or_default())
         .chars()
         .take(40)
         .collect();
@@ -138,7 +138,7 @@ fn text(message: &Queued) -> String {
         state(message)
     );
     if let Some(why) = &message.refused {
-        line.push_str(&format!("\n\t{}", view::harmless(why.as_bytes())));
+        line.push_str(&format!("\n\t{}", view::sanitized(why.as_bytes())));
     }
     line
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::client::inbox::{COMMAND_WAIT, Inbox, InboxError};
-use crate::client::link::{Link, LinkError, Piece, Sink};
+use crate::client::link::{Link, LinkError, MessagePiece, MessageSink};
 use crate::client::message_view::MessageView;
 use crate::client::view::{self, Form, Printer};
 use crate::message::MessageId;
@@ -52,7 +52,7 @@ pub(super) fn command(link: &Link, of: &Name, args: &Args, verbose: bool) -> Res
     let printer = Printer::new(&io::stdout(), form);
     let count = read(link, of, &[], printer)?.count;
     if verbose {
-        view::say(&format!("{count} messages for {of}"));
+        view::notice(&format!("{count} messages for {of}"));
     }
     Ok(())
 }
@@ -80,7 +80,7 @@ pub(in crate::client) fn read(
         }
         None => None,
     };
-    let mut reading = Reading {
+    let mut reading = PrintingSink {
         printer,
         inbox,
         peeks: false,
@@ -103,7 +103,7 @@ pub(in crate::client) fn read(
 /// As for [`read`].
 fn peek(link: &Link, of: &Name, form: Form) -> Result<(), ReadError> {
     must_have_output()?;
-    let mut reading = Reading::new(of, form);
+    let mut reading = PrintingSink::new(of, form);
     reading.peeks = true;
     reading.print_inbox(&[]).map_err(LinkError::Output)?;
     link.peek(of, &mut reading)?;
@@ -119,11 +119,11 @@ pub(super) fn must_have_output() -> Result<(), LinkError> {
 }
 
 fn warn(error: &InboxError) {
-    view::complain(error);
+    view::error(error);
 }
 
 /// What prints messages, and remembers which.
-pub(in crate::client) struct Reading {
+pub(in crate::client) struct PrintingSink {
     printer: Printer,
     inbox: Option<Inbox>,
     /// Whether the messages stay.
@@ -132,7 +132,7 @@ pub(in crate::client) struct Reading {
     unfinished: Vec<MessageId>,
 }
 
-impl Reading {
+impl PrintingSink {
     /// Prints messages for `of`.
     pub(in crate::client) fn new(of: &Name, form: Form) -> Self {
         Self {
@@ -148,12 +148,12 @@ impl Reading {
             return Ok(());
         };
         if let Some(damage) = inbox.damage() {
-            view::say(&format!("dropline: {damage}"));
+            view::notice(&format!("dropline: {damage}"));
         }
         let waiting = inbox.waiting().inspect_err(warn).unwrap_or_default();
         let mut ids = Vec::new();
         for message in waiting.iter().filter(|m| !shown.contains(&m.id)) {
-            self.printer.note(&MessageView::from(message))?;
+            self.printer.print_message(&MessageView::from(message))?;
             ids.push(message.id);
         }
         if self.printer.is_paged() {
@@ -172,14 +172,14 @@ impl Reading {
     }
 }
 
-impl Sink for Reading {
+impl MessageSink for PrintingSink {
     fn knows(&mut self, id: MessageId) -> io::Result<bool> {
         let known = self.inbox.as_mut().map(|inbox| inbox.knows(id));
         // What cannot be looked up is printed.
         Ok(known.is_some_and(|known| known.unwrap_or(false)))
     }
 
-    fn take(&mut self, piece: &Piece<'_>) -> io::Result<()> {
+    fn take(&mut self, piece: &MessagePiece<'_>) -> io::Result<()> {
         self.printer.piece(piece)
     }
 

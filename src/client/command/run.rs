@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 
 use super::send::Recipients;
-use crate::client::submission::{Sent, Submitter, Way, outcome};
+use crate::client::submission::{self, Route, Submission, Submitter};
 use crate::client::{duration, exit, thread, view};
 use crate::sys::poll::{self, Want};
 use crate::sys::process;
@@ -80,15 +80,15 @@ pub(super) fn run(words: &[OsString]) -> Report {
             let ended = pass_on(&child)?;
             let (done, all_done) = mpsc::channel();
             if let Some(from) = child.stdout.take() {
-                show(from, view::raw, &tail, &unshown, done.clone())?;
+                show(from, view::write_bytes, &tail, &unshown, done.clone())?;
             }
             if let Some(from) = child.stderr.take() {
-                show(from, view::raw_words, &tail, &unshown, done.clone())?;
+                show(from, view::write_error_bytes, &tail, &unshown, done.clone())?;
             }
             drop(done);
             let status = child.wait()?;
             ended.store(true, Ordering::SeqCst);
-            // The end of its output, or of our patience with its children.
+            // The end of its output, or LAST_OUTPUT for its children.
             let until = Instant::now() + LAST_OUTPUT;
             while let Err(mpsc::RecvTimeoutError::Timeout) | Ok(()) =
                 all_done.recv_timeout(until.saturating_duration_since(Instant::now()))
@@ -104,7 +104,7 @@ pub(super) fn run(words: &[OsString]) -> Report {
         Ok(end) => (describe(*end), shell_status(*end)),
         Err(e) => {
             let text = format!("cannot run it: {e}");
-            view::say(&format!("dropline: {name}: {text}"));
+            view::notice(&format!("dropline: {name}: {text}"));
             let status = if e.kind() == io::ErrorKind::NotFound {
                 127
             } else {
@@ -115,7 +115,7 @@ pub(super) fn run(words: &[OsString]) -> Report {
     };
     if let Some(why) = unshown.get() {
         let lost = format!("its output could not be written: {why}");
-        view::say(&format!("dropline: {name}: {lost}"));
+        view::notice(&format!("dropline: {name}: {lost}"));
         how = format!("{how}, but {lost}");
         if status == 0 {
             status = exit::CANNOT_WRITE;
@@ -131,12 +131,12 @@ pub(super) fn run(words: &[OsString]) -> Report {
 /// Tells each of `to` how a command went; returns its exit status. What went wrong is printed.
 pub(super) fn tell(submitter: &Submitter<'_>, to: &Recipients, report: &Report) -> u8 {
     for name in &to.0 {
-        match submitter.send(name, &report.text, Way::Instant, None) {
-            Ok(Sent::Gone(_)) => {}
-            Ok(sent @ Sent::Queued(_)) => {
-                view::say(&format!("dropline: {}", outcome(name, &sent)));
+        match submitter.send(name, &report.text, Route::Instant, None) {
+            Ok(Submission::Delivered(_)) => {}
+            Ok(sent @ Submission::Queued(_)) => {
+                view::notice(&format!("dropline: {}", submission::describe(name, &sent)));
             }
-            Err(e) => view::complain(&e),
+            Err(e) => view::error(&e),
         }
     }
     report.status

@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal as _, Read};
 use std::str::FromStr;
 
 use crate::client::handle::Handle;
-use crate::client::instant::Delivery;
+use crate::client::instant::Receipt;
 use crate::client::link::LinkError;
-use crate::client::submission::{SendError, Sent, Submitter, Way, outcome, queued};
+use crate::client::submission::{Route, SendError, Submission, Submitter, describe, queued};
 use crate::client::{duration, exit, view};
 use crate::message::LARGEST_MAX_BODY;
 use crate::name::{Name, NameError};
@@ -58,9 +58,9 @@ impl FromStr for Recipients {
 /// # Errors
 /// When there is no text, a message was refused, or a handle cannot be printed.
 pub(super) fn send(submitter: &Submitter<'_>, args: &Args, verbose: bool) -> Result<u8, SendError> {
-    let way = match args.instant {
-        true => Way::Instant,
-        false => Way::Server,
+    let route = match args.instant {
+        true => Route::Instant,
+        false => Route::Server,
     };
     let to = &args.to.0;
     let body = match &args.text[..] {
@@ -73,38 +73,38 @@ pub(super) fn send(submitter: &Submitter<'_>, args: &Args, verbose: bool) -> Res
         if to[..at].contains(name) {
             continue;
         }
-        match submitter.send(name, &body, way, args.ttl) {
-            Ok(Sent::Gone(delivery)) => {
-                if let Delivery::Kept(_, Some(seq)) = delivery {
+        match submitter.send(name, &body, route, args.ttl) {
+            Ok(Submission::Delivered(delivery)) => {
+                if let Receipt::Stored(_, Some(seq)) = delivery {
                     let to = name.clone();
-                    let printed = view::data(&Handle { to, seq }.to_string());
+                    let printed = view::print_line(&Handle { to, seq }.to_string());
                     // The others get theirs all the same.
                     unprinted = printed.err().or(unprinted);
                 }
                 if verbose {
-                    view::say(&outcome(name, &Sent::Gone(delivery)));
+                    view::notice(&describe(name, &Submission::Delivered(delivery)));
                 }
                 if io::stderr().is_terminal()
-                    && let Some(note) = submitter.note(name, delivery)
+                    && let Some(note) = submitter.unknown_recipient_notice(name, delivery)
                 {
-                    view::say(&note);
+                    view::notice(&note);
                 }
             }
-            Ok(Sent::Queued(why)) => {
+            Ok(Submission::Queued(why)) => {
                 status = exit::LATER;
                 // The same is true for all of them, as a rule.
                 if told.as_ref() != Some(&why) {
-                    view::say(&format!("dropline: {why}"));
+                    view::notice(&format!("dropline: {why}"));
                     told = Some(why);
                 }
-                view::say(&queued(name));
+                view::notice(&queued(name));
             }
             Err(e) => {
                 let text = e.to_string();
                 // The last one is told by whoever has called.
                 let earlier = refused.replace(e);
                 if let Some(earlier) = earlier.filter(|earlier| earlier.to_string() != text) {
-                    view::complain(&earlier);
+                    view::error(&earlier);
                 }
             }
         }
@@ -140,11 +140,21 @@ fn read_input() -> Result<Vec<u8>, SendError> {
 mod tests {
     use super::*;
 
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
     #[test]
-    fn recipients_are_one_word() {
-        let count = |text: &str| text.parse::<Recipients>().map(|to| to.0.len());
-        assert_eq!(count("bob"), Ok(1));
-        assert_eq!(count("bob,carol"), Ok(2));
-        assert!(count("bob,,carol").is_err());
+    fn recipients_are_one_word_and_the_text_is_the_rest() {
+        let counts = |words: &[&str]| {
+            let line = <Line as clap::Parser>::try_parse_from([&["send"], words].concat());
+            line.map(|Line { args }| (args.to.0.len(), args.text.len()))
+                .ok()
+        };
+        assert_eq!(counts(&["bob,carol", "--", "a", "-b"]), Some((2, 2)));
+        assert_eq!(counts(&["bob", "hi", "there"]), Some((1, 2)));
+        assert_eq!(counts(&["bob,,carol", "a"]), None);
     }
 }

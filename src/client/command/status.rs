@@ -18,15 +18,15 @@ pub(in crate::client) struct Args {
 /// # Errors
 /// When the server does not answer, or does not tell.
 pub(super) fn status(link: &Link, me: &Name, args: &Args) -> Result<(), LinkError> {
-    let fate = link.status(me, &args.handle)?;
-    let mut line = view::harmless(fate.state.as_bytes());
-    if let Some(at) = fate.at {
-        let when = if fate.state == "expired" {
+    let status = link.status(me, &args.handle)?;
+    let mut line = view::sanitized(status.state.as_bytes());
+    if let Some(at) = status.at {
+        let when = if status.state == "expired" {
             "at"
         } else {
             "accepted"
         };
         line.push_str(&format!("  {when} {}", view::moment(at)));
     }
-    view::data(&line).map_err(LinkError::Printing)
+    view::print_line(&line).map_err(LinkError::Printing)
 }

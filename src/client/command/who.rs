@@ -16,7 +16,7 @@ pub(in crate::client) struct Args {
 
 /// Somebody who is registered, for programs.
 #[derive(Serialize)]
-struct PersonLine {
+struct PersonRecord {
     name: String,
     online: bool,
 }
@@ -31,14 +31,14 @@ pub(in crate::client) fn who(link: &Link, me: Option<&Name>, args: &Args) -> Res
     for person in &people {
         let name = person.name.to_string();
         let line = match (args.json, person.online) {
-            (true, online) => view::object(&PersonLine { name, online }),
+            (true, online) => view::object(&PersonRecord { name, online }),
             (false, true) => format!("{name} (online)"),
             (false, false) => format!("{name} (offline)"),
         };
-        view::data(&line).map_err(LinkError::Printing)?;
+        view::print_line(&line).map_err(LinkError::Printing)?;
     }
     if people.is_empty() && !args.json {
-        view::say("Nobody is registered.");
+        view::notice("Nobody is registered.");
     }
     Ok(())
 }

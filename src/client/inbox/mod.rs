@@ -14,9 +14,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(in crate::client) use self::entry::Received;
+pub(in crate::client) use self::entry::ReceivedMessage;
 
-use self::entry::{Entry, HEAD, Mark};
+use self::entry::{HEAD, InboxEntry, SyncMarker};
 use crate::client::state_dir::{self, StateError};
 use crate::message::MessageId;
 use crate::name::Name;
@@ -61,13 +61,13 @@ pub(in crate::client) struct Inbox {
     dir: Dir,
     name: String,
     file: File,
-    mark: Mark,
+    mark: SyncMarker,
     /// How far the file has been read.
     end: u64,
     ids: HashSet<MessageId>,
     /// The ids of what was shown, oldest first.
     shown: VecDeque<MessageId>,
-    waiting: Vec<Received>,
+    waiting: Vec<ReceivedMessage>,
     /// How many bytes were found that are no entries, and not yet told.
     damaged: u64,
     /// Whether such bytes are in the file.
@@ -93,7 +93,7 @@ impl Inbox {
             dir,
             name,
             file,
-            mark: Mark::default(),
+            mark: SyncMarker::default(),
             end: 0,
             ids: HashSet::new(),
             shown: VecDeque::new(),
@@ -109,7 +109,10 @@ impl Inbox {
     ///
     /// # Errors
     /// The message is not taken and must not be acknowledged.
-    pub(in crate::client) fn receive(&mut self, message: &Received) -> Result<bool, InboxError> {
+    pub(in crate::client) fn receive(
+        &mut self,
+        message: &ReceivedMessage,
+    ) -> Result<bool, InboxError> {
         self.locked(|inbox| {
             if inbox.ids.contains(&message.id) {
                 return Ok(Ok(false));
@@ -117,7 +120,7 @@ impl Inbox {
             if inbox.waiting_bytes() + message.body.len() > MOST_WAITING {
                 return Ok(Err(InboxError::Full));
             }
-            inbox.append(vec![Entry::Received(message.clone())])?;
+            inbox.append(vec![InboxEntry::Received(message.clone())])?;
             Ok(Ok(true))
         })?
     }
@@ -134,7 +137,7 @@ impl Inbox {
     ///
     /// # Errors
     /// When the inbox cannot be read.
-    pub(in crate::client) fn waiting(&mut self) -> Result<Vec<Received>, InboxError> {
+    pub(in crate::client) fn waiting(&mut self) -> Result<Vec<ReceivedMessage>, InboxError> {
         self.locked(|inbox| Ok(inbox.waiting.clone()))
     }
 
@@ -148,7 +151,12 @@ impl Inbox {
             let new = |id: &&MessageId| {
                 !inbox.ids.contains(id) || inbox.waiting.iter().any(|m| m.id == **id)
             };
-            let entries: Vec<_> = ids.iter().filter(new).copied().map(Entry::Shown).collect();
+            let entries: Vec<_> = ids
+                .iter()
+                .filter(new)
+                .copied()
+                .map(InboxEntry::Shown)
+                .collect();
             inbox.append(entries)
         })
     }
@@ -260,14 +268,14 @@ impl Inbox {
         Ok(true)
     }
 
-    fn apply(&mut self, entry: Entry) {
+    fn apply(&mut self, entry: InboxEntry) {
         match entry {
-            Entry::Received(message) => {
+            InboxEntry::Received(message) => {
                 if self.ids.insert(message.id) {
                     self.waiting.push(message);
                 }
             }
-            Entry::Shown(id) => {
+            InboxEntry::Shown(id) => {
                 self.ids.insert(id);
                 self.waiting.retain(|message| message.id != id);
                 self.shown.push_back(id);
@@ -277,7 +285,7 @@ impl Inbox {
 
     /// Appends entries, and waits until they are on the disk. A torn end that a killed process has left is
     /// cut before.
-    fn append(&mut self, entries: Vec<Entry>) -> io::Result<()> {
+    fn append(&mut self, entries: Vec<InboxEntry>) -> io::Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -319,10 +327,10 @@ impl Inbox {
         let mark = new_mark()?;
         let mut bytes = entry::encode_head(mark);
         for &id in &self.shown {
-            entry::encode(&mut bytes, mark, &Entry::Shown(id));
+            entry::encode(&mut bytes, mark, &InboxEntry::Shown(id));
         }
         for message in &self.waiting {
-            entry::encode(&mut bytes, mark, &Entry::Received(message.clone()));
+            entry::encode(&mut bytes, mark, &InboxEntry::Received(message.clone()));
         }
         let new_name = format!(".{}.new", self.name);
         let file = self.dir.file_or_new(&new_name)?;
@@ -339,8 +347,8 @@ impl Inbox {
     }
 }
 
-fn new_mark() -> io::Result<Mark> {
-    let mut mark = Mark::default();
+fn new_mark() -> io::Result<SyncMarker> {
+    let mut mark = SyncMarker::default();
     random::fill(&mut mark)?;
     Ok(mark)
 }

@@ -11,7 +11,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 
-use crate::client::inbox::{Inbox, InboxError, Received};
+use crate::client::inbox::{Inbox, InboxError, ReceivedMessage};
 use crate::message::{MessageId, Trust};
 use crate::name::Name;
 use crate::sys::clock;
@@ -80,7 +80,7 @@ impl fmt::Display for Counts {
 
 /// A listener, in its own process.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(super) struct InstantListener {
     socket: UdpSocket,
     menu: UnixStream,
     /// What the menu has said, up to a newline.
@@ -93,7 +93,7 @@ pub(super) struct Listener {
     told: Option<String>,
 }
 
-impl Listener {
+impl InstantListener {
     /// A listener that waits for its menu to say for whom it is.
     ///
     /// # Errors
@@ -198,7 +198,7 @@ impl Listener {
                 return;
             }
             Ok(Datagram::Message(letter)) => {
-                let received = Received {
+                let received = ReceivedMessage {
                     id: letter.id,
                     from: letter.from,
                     trust: Trust::Open,
@@ -212,7 +212,7 @@ impl Listener {
                     self.counts.refused += 1;
                     return;
                 };
-                let received = Received {
+                let received = ReceivedMessage {
                     id,
                     from,
                     trust: Trust::Open,
@@ -236,7 +236,7 @@ impl Listener {
 
     fn took(
         &mut self,
-        received: &Received,
+        received: &ReceivedMessage,
         taken: Result<bool, InboxError>,
         wants_ack: Option<SocketAddr>,
     ) {

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 
-use super::listener::{COUNT, COUNTS, FOR, Listener, MAIL, TROUBLE};
+use super::listener::{COUNT, COUNTS, FOR, InstantListener, MAIL, TROUBLE};
 use crate::name::Name;
 use crate::sys::process::{self, Pid, Side};
 use crate::sys::stdio;
@@ -76,17 +76,17 @@ impl ListenerPool {
 
 /// The life of a listener, in its own process; returns its exit status.
 fn live(socket: &UdpSocket, menu: &UnixStream, parent: Pid) -> i32 {
-    let prepare = || -> io::Result<Listener> {
+    let prepare = || -> io::Result<InstantListener> {
         stdio::let_go()?;
         process::leave_group()?;
         let (socket, menu) = (socket.try_clone()?, menu.try_clone()?);
         process::close_all_but(&mut [socket.as_raw_fd(), menu.as_raw_fd()]);
-        Listener::new(socket, menu)
+        InstantListener::new(socket, menu)
     };
     if !process::end_with(parent) {
         return 0;
     }
-    match prepare().and_then(Listener::run) {
+    match prepare().and_then(InstantListener::run) {
         Ok(()) => 0,
         Err(_) => 1,
     }

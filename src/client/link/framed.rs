@@ -7,7 +7,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::server::Timeouts;
-use super::{LinkError, Offered, Peer, Person, Piece, Server, Sink, Speaks};
+use super::{
+    DatagramForm, LinkError, MessagePiece, MessageSink, Offered, PeerAddress, Person, Server,
+};
 use crate::name::Name;
 use crate::sys::socket::Stream;
 use crate::wire::datagram::Letter;
@@ -106,7 +108,7 @@ impl<'s> Conversation<'s> {
     }
 
     /// Hands out the messages that wait, which are in the next frame.
-    fn deliver(&mut self, sink: &mut dyn Sink) -> Result<(), LinkError> {
+    fn deliver(&mut self, sink: &mut dyn MessageSink) -> Result<(), LinkError> {
         let queue = self.hear()?;
         hand_out(&queue, sink)
             .and_then(|()| sink.finish(&[]))
@@ -121,7 +123,7 @@ fn frame(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn hand_out(queue: &[u8], sink: &mut dyn Sink) -> std::io::Result<()> {
+fn hand_out(queue: &[u8], sink: &mut dyn MessageSink) -> std::io::Result<()> {
     let queue = queue.strip_suffix(b"\n").unwrap_or(queue);
     let mut from: Option<Name> = None;
     let mut begun = false;
@@ -131,11 +133,11 @@ fn hand_out(queue: &[u8], sink: &mut dyn Sink) -> std::io::Result<()> {
                 from = Some(name);
                 begun = false;
             }
-            Delivered::Line(text) if begun => sink.take(&Piece::Further(text))?,
+            Delivered::Line(text) if begun => sink.take(&MessagePiece::Further(text))?,
             Delivered::Line(text) => {
                 // A server that does not say who wrote something leaves it open.
                 let from = from.as_ref().map_or(&b"?"[..], Name::as_bytes);
-                sink.take(&Piece::First { from, text })?;
+                sink.take(&MessagePiece::First { from, text })?;
                 begun = true;
             }
         }
@@ -152,27 +154,27 @@ pub(super) fn register(
     server: &Server,
     name: &Name,
     at: SocketAddr,
-    sink: &mut dyn Sink,
+    sink: &mut dyn MessageSink,
     timeouts: Timeouts,
 ) -> Result<Registered, LinkError> {
     registrable(name)?;
-    let mut talk = Conversation::begin(server, Command::Register, Some(name), timeouts)?;
-    let code = talk.answer()?;
+    let mut exchange = Conversation::begin(server, Command::Register, Some(name), timeouts)?;
+    let code = exchange.answer()?;
     if code == framed::IS_ONLINE {
         return Ok(Registered::Taken);
     }
     if code != framed::DONE && code != framed::IS_KNOWN {
-        return Err(talk.strange());
+        return Err(exchange.strange());
     }
-    talk.say(&framed::encode_address(at))?;
-    let done = talk.answer()?;
+    exchange.say(&framed::encode_address(at))?;
+    let done = exchange.answer()?;
     if code == framed::DONE && done == framed::DONE {
         return Ok(Registered::New);
     }
     if done == framed::MESSAGES {
-        talk.deliver(sink)?;
+        exchange.deliver(sink)?;
     } else if done != framed::NO_MESSAGES {
-        return Err(talk.strange());
+        return Err(exchange.strange());
     }
     Ok(Registered::Back)
 }
@@ -192,12 +194,12 @@ fn registrable(name: &Name) -> Result<(), LinkError> {
 pub(super) fn fetch(
     server: &Server,
     of: &Name,
-    sink: &mut dyn Sink,
+    sink: &mut dyn MessageSink,
     timeouts: Timeouts,
 ) -> Result<(), LinkError> {
     registrable(of)?;
-    let mut talk = Conversation::begin(server, Command::Register, Some(of), timeouts)?;
-    let code = talk.answer()?;
+    let mut exchange = Conversation::begin(server, Command::Register, Some(of), timeouts)?;
+    let code = exchange.answer()?;
     if code == framed::DONE {
         // Nobody of that name is known, so that nothing waits, and the name need not become known.
         return Ok(());
@@ -207,13 +209,16 @@ pub(super) fn fetch(
         return Err(LinkError::Refused(text));
     }
     if code != framed::IS_KNOWN {
-        return Err(talk.strange());
+        return Err(exchange.strange());
     }
-    let ip = talk.stream.our_ip().unwrap_or(Ipv4Addr::LOCALHOST.into());
-    talk.say(&framed::encode_address(SocketAddr::new(ip, 9)))?;
-    let done = talk.answer()?;
+    let ip = exchange
+        .stream
+        .our_ip()
+        .unwrap_or(Ipv4Addr::LOCALHOST.into());
+    exchange.say(&framed::encode_address(SocketAddr::new(ip, 9)))?;
+    let done = exchange.answer()?;
     let delivered = if done == framed::MESSAGES {
-        talk.deliver(sink)
+        exchange.deliver(sink)
     } else {
         Ok(())
     };
@@ -246,28 +251,29 @@ pub(super) fn send(
         ));
     }
     registrable(&letter.to)?;
-    let mut talk = Conversation::begin(server, Command::Send, Some(&letter.to), timeouts)?;
-    let code = talk.answer()?;
+    let mut exchange = Conversation::begin(server, Command::Send, Some(&letter.to), timeouts)?;
+    let code = exchange.answer()?;
     if code == framed::NOT_REGISTERED {
         let text = format!("{} is not registered", letter.to);
         return Err(LinkError::UnknownUser(text));
     }
     if code == framed::SEND_TO {
-        let address = talk.answer()?;
-        let address = framed::decode_address(&address).ok_or_else(|| talk.strange())?;
-        let speaks = Speaks::Text;
-        return Ok(Offered::Go(Peer { address, speaks }));
+        let address = exchange.answer()?;
+        let address = framed::decode_address(&address).ok_or_else(|| exchange.strange())?;
+        let speaks = DatagramForm::Text;
+        return Ok(Offered::SendTo(PeerAddress { address, speaks }));
     }
     if code != framed::SEND_HERE {
-        return Err(talk.strange());
+        return Err(exchange.strange());
     }
-    talk.say(&text)
-        .and_then(|()| talk.end())
+    exchange
+        .say(&text)
+        .and_then(|()| exchange.end())
         .map_err(|e| match e {
             LinkError::Broken(server, error) => LinkError::Unknown(server, error),
             e => e,
         })?;
-    Ok(Offered::Kept(None))
+    Ok(Offered::Stored(None))
 }
 
 /// Everybody who is registered.
@@ -275,14 +281,14 @@ pub(super) fn send(
 /// # Errors
 /// When the server does not answer.
 pub(super) fn who(server: &Server, timeouts: Timeouts) -> Result<Vec<Person>, LinkError> {
-    let mut talk = Conversation::begin(server, Command::Who, None, timeouts)?;
-    let list = talk.answer()?;
+    let mut exchange = Conversation::begin(server, Command::Who, None, timeouts)?;
+    let list = exchange.answer()?;
     if list == framed::NOBODY {
         return Ok(Vec::new());
     }
     let list = list
         .strip_prefix(framed::LIST)
-        .ok_or_else(|| talk.strange())?;
+        .ok_or_else(|| exchange.strange())?;
     Ok(list.split(|&b| b == b'\n').filter_map(person).collect())
 }
 

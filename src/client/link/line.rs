@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 
 use super::server::Timeouts;
-use super::{LinkError, Piece, Server, Sink};
+use super::{LinkError, MessagePiece, MessageSink, Server};
 use crate::name::Name;
 use crate::sys::socket::Stream;
 use crate::wire::line::{self, Fetched};
@@ -41,7 +41,11 @@ pub(super) fn store(server: &Server, to: &Name, from: &Name, body: &[u8]) -> Res
 ///
 /// # Errors
 /// The messages stay waiting.
-pub(super) fn fetch(server: &Server, of: &Name, sink: &mut dyn Sink) -> Result<bool, LinkError> {
+pub(super) fn fetch(
+    server: &Server,
+    of: &Name,
+    sink: &mut dyn MessageSink,
+) -> Result<bool, LinkError> {
     let stream = server.ask(&line::encode_fetch(of), Timeouts::REQUEST)?;
     let mut reply = Reply {
         server,
@@ -79,7 +83,7 @@ impl Reply<'_> {
         &mut self,
         next: &[u8],
         of: &Name,
-        sink: &mut dyn Sink,
+        sink: &mut dyn MessageSink,
     ) -> Result<Option<bool>, LinkError> {
         if let Some(end) = memchr::memrchr(b'\n', next) {
             let text = [self.begun.as_slice(), &next[..end]].concat();
@@ -116,7 +120,12 @@ impl Reply<'_> {
         }
     }
 
-    fn line(&mut self, line: &[u8], of: &Name, sink: &mut dyn Sink) -> Result<(), LinkError> {
+    fn line(
+        &mut self,
+        line: &[u8],
+        of: &Name,
+        sink: &mut dyn MessageSink,
+    ) -> Result<(), LinkError> {
         if !self.headed {
             if Some(line) != line::RETRIEVING.strip_suffix(b"\n") {
                 // Its newline is what makes it a line, also where there is nothing else.
@@ -126,8 +135,8 @@ impl Reply<'_> {
             return Ok(());
         }
         let piece = match line::decode_fetched(line, of) {
-            Fetched::Message { from, text } => Piece::First { from, text },
-            Fetched::More(text) => Piece::Further(text),
+            Fetched::Message { from, text } => MessagePiece::First { from, text },
+            Fetched::More(text) => MessagePiece::Further(text),
             Fetched::Other => return Err(LinkError::NotAServer(self.server.clone())),
         };
         sink.take(&piece).map_err(LinkError::Output)

@@ -17,11 +17,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) use self::address::Server;
 pub(super) use self::error::LinkError;
 pub(super) use self::framed::Registered;
-pub(super) use self::mailbox::{Attend, Verdict};
+pub(super) use self::mailbox::{MailboxObserver, Verdict};
 pub(super) use self::presence::LeaseState;
 use self::server::Timeouts;
-use self::session::Session;
-pub(super) use self::types::{Dialect, Offered, Peer, Person, Piece, Sink, Speaks};
+use self::session::SessionConnection;
+pub(super) use self::types::{
+    DatagramForm, Dialect, MessagePiece, MessageSink, Offered, PeerAddress, Person,
+};
 use crate::name::Name;
 use crate::wire::datagram::Letter;
 
@@ -52,7 +54,7 @@ impl Link {
     }
 
     /// The same, for somebody who sits there and waits: `say` tells of a server that keeps quiet.
-    pub(super) fn aloud(&self, say: fn(&str)) -> Self {
+    pub(super) fn with_notice(&self, say: fn(&str)) -> Self {
         Self {
             timeouts: Timeouts {
                 notify: Some(say),
@@ -63,7 +65,7 @@ impl Link {
     }
 
     /// The same, for last words: it waits a second or two, and no longer.
-    pub(super) fn hasty(&self) -> Self {
+    pub(super) fn with_short_timeouts(&self) -> Self {
         Self {
             timeouts: Timeouts::SHORT,
             ..self.clone()
@@ -71,7 +73,7 @@ impl Link {
     }
 
     /// The same, for what was left over from earlier: it does not wait long for a server that is not there.
-    pub(super) fn for_errands(&self) -> Self {
+    pub(super) fn in_background(&self) -> Self {
         Self {
             timeouts: Timeouts::BACKGROUND,
             ..self.clone()
@@ -80,7 +82,7 @@ impl Link {
 
     /// Whether it may help to try again later, after this error: the message is not where it should be, and it
     /// does no harm to send it once more.
-    pub(super) fn is_for_now(&self, error: &LinkError) -> bool {
+    pub(super) fn is_temporary(&self, error: &LinkError) -> bool {
         match error {
             // Only there the same message is stored once.
             LinkError::Unknown(..) => self.dialect() == Dialect::Session,
@@ -116,12 +118,12 @@ impl Link {
     fn in_session<T>(
         &self,
         name: Option<&Name>,
-        work: impl FnOnce(&mut Session<'_>) -> Result<T, LinkError>,
+        work: impl FnOnce(&mut SessionConnection<'_>) -> Result<T, LinkError>,
     ) -> Result<Option<T>, LinkError> {
         if self.dialect() != Dialect::Session {
             return Ok(None);
         }
-        match Session::open(&self.server, name, self.timeouts) {
+        match SessionConnection::open(&self.server, name, self.timeouts) {
             Ok(mut session) => work(&mut session).map(Some),
             Err(LinkError::NoSession(_)) if self.dialect == Dialect::Auto => {
                 self.is_old.store(true, Ordering::Relaxed);
@@ -135,7 +137,7 @@ impl Link {
     fn present<T>(
         &self,
         name: Option<&Name>,
-        work: impl FnOnce(&mut Session<'_>) -> Result<T, LinkError>,
+        work: impl FnOnce(&mut SessionConnection<'_>) -> Result<T, LinkError>,
     ) -> Result<T, LinkError> {
         self.in_session(name, work)?
             .ok_or_else(|| LinkError::NoPresence(self.server.clone()))
@@ -180,11 +182,11 @@ impl Link {
             sent => sent,
         };
         match sent {
-            Ok(Some(seq)) => Ok(Offered::Kept(seq)),
+            Ok(Some(seq)) => Ok(Offered::Stored(seq)),
             Ok(None) => {
                 no_ttl(ttl)?;
                 line::store(&self.server, &letter.to, &letter.from, letter.body)?;
-                Ok(Offered::Kept(None))
+                Ok(Offered::Stored(None))
             }
             Err(LinkError::Broken(server, error)) => Err(LinkError::Unknown(server, error)),
             Err(e) => Err(e),
@@ -195,7 +197,7 @@ impl Link {
     ///
     /// # Errors
     /// The messages stay waiting.
-    pub(super) fn fetch(&self, of: &Name, sink: &mut dyn Sink) -> Result<bool, LinkError> {
+    pub(super) fn fetch(&self, of: &Name, sink: &mut dyn MessageSink) -> Result<bool, LinkError> {
         if self.dialect() == Dialect::Framed {
             return framed::fetch(&self.server, of, sink, self.timeouts).map(|()| true);
         }

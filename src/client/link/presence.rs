@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Dialect, Link, LinkError, Peer, Person, Registered, Sink, framed};
+use super::{Dialect, Link, LinkError, MessageSink, PeerAddress, Person, Registered, framed};
 use crate::name::Name;
 
-/// What became of a lease that was to be kept.
+/// What became of a lease that was to be renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::client) enum LeaseState {
     /// It is ours, for so long; `None` when it lasts until it is given back.
@@ -32,7 +32,7 @@ impl Link {
         &self,
         name: &Name,
         at: SocketAddr,
-        sink: &mut dyn Sink,
+        sink: &mut dyn MessageSink,
     ) -> Result<Registered, LinkError> {
         if self.dialect() == Dialect::Framed {
             return framed::register(&self.server, name, at, sink, self.timeouts);
@@ -131,7 +131,7 @@ impl Link {
         &self,
         me: &Name,
         name: &Name,
-    ) -> Result<Option<Peer>, LinkError> {
+    ) -> Result<Option<PeerAddress>, LinkError> {
         match self.in_session(Some(me), |session| session.lookup(name)) {
             Err(LinkError::UnknownUser(_)) => Ok(None),
             found => found.map(Option::flatten),

@@ -38,7 +38,7 @@ impl Timeouts {
         reply: Duration::from_secs(30),
         notify: None,
     };
-    /// For a word of farewell.
+    /// For what is of use only at once: it waits a second or two.
     pub(super) const SHORT: Self = Self {
         connect: Duration::from_secs(1),
         reply: Duration::from_secs(2),

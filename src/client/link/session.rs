@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::server::Timeouts;
-use super::{LinkError, Peer, Person, Piece, Server, Sink, Speaks};
+use super::{DatagramForm, LinkError, MessagePiece, MessageSink, PeerAddress, Person, Server};
 use crate::client::message_view::MessageView;
 use crate::name::Name;
 use crate::sys::socket::Stream;
@@ -20,7 +20,7 @@ const LEASE: Duration = Duration::from_secs(90);
 
 /// An open session.
 #[derive(Debug)]
-pub(super) struct Session<'s> {
+pub(super) struct SessionConnection<'s> {
     pub(super) server: &'s Server,
     pub(super) stream: Stream,
     received: Vec<u8>,
@@ -28,7 +28,7 @@ pub(super) struct Session<'s> {
     is_known: bool,
 }
 
-impl<'s> Session<'s> {
+impl<'s> SessionConnection<'s> {
     /// A session in which `name` speaks, or nobody in particular.
     ///
     /// # Errors
@@ -141,7 +141,7 @@ impl<'s> Session<'s> {
 
     /// Reads what waits into `sink`. Messages are acknowledged after the sink has finished with them; if the
     /// connection or this process ends before, they stay waiting.
-    pub(super) fn fetch(&mut self, sink: &mut dyn Sink) -> Result<(), LinkError> {
+    pub(super) fn fetch(&mut self, sink: &mut dyn MessageSink) -> Result<(), LinkError> {
         loop {
             self.say(&Request::Fetch {
                 max: sink.batch(),
@@ -154,7 +154,7 @@ impl<'s> Session<'s> {
                 let end = self.next(|answer| match answer {
                     Answer::Message(message) => {
                         if !sink.knows(message.id).map_err(LinkError::Output)? {
-                            let piece = Piece::Whole(&MessageView::from(&message));
+                            let piece = MessagePiece::Whole(&MessageView::from(&message));
                             sink.take(&piece).map_err(LinkError::Output)?;
                         }
                         ids.push(message.id);
@@ -208,7 +208,7 @@ impl<'s> Session<'s> {
     }
 
     /// Where `name` is; `None` when that is nowhere.
-    pub(super) fn lookup(&mut self, name: &Name) -> Result<Option<Peer>, LinkError> {
+    pub(super) fn lookup(&mut self, name: &Name) -> Result<Option<PeerAddress>, LinkError> {
         self.say(&Request::Lookup(name.clone()))?;
         self.fields(|fields| {
             if fields.number("online") != Some(1) {
@@ -217,11 +217,11 @@ impl<'s> Session<'s> {
             let ip: IpAddr = fields.get("addr")?.parse().ok()?;
             let port = u16::try_from(fields.number("port")?).ok()?;
             let speaks = match fields.get("speaks") {
-                Some("text") => Speaks::Text,
-                _ => Speaks::Datagram,
+                Some("text") => DatagramForm::Text,
+                _ => DatagramForm::Datagram,
             };
             let address = SocketAddr::new(ip, port);
-            Some(Some(Peer { address, speaks }))
+            Some(Some(PeerAddress { address, speaks }))
         })
     }
 

@@ -33,7 +33,7 @@ impl std::fmt::Display for Dialect {
 
 /// A piece of a mailbox, as it is read.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::client) enum Piece<'a> {
+pub(in crate::client) enum MessagePiece<'a> {
     /// A message as a whole.
     Whole(&'a MessageView<'a>),
     /// The first line of a message.
@@ -48,7 +48,7 @@ pub(in crate::client) enum Piece<'a> {
 }
 
 /// What takes the messages that are read.
-pub(in crate::client) trait Sink {
+pub(in crate::client) trait MessageSink {
     /// Whether it has this message already; then it is not handed over again.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ pub(in crate::client) trait Sink {
     ///
     /// # Errors
     /// Then nothing more is read, and all messages stay waiting.
-    fn take(&mut self, piece: &Piece<'_>) -> io::Result<()>;
+    fn take(&mut self, piece: &MessagePiece<'_>) -> io::Result<()>;
 
     /// How many messages it takes at a time: it finishes with them together.
     fn batch(&self) -> u64 {
@@ -76,7 +76,7 @@ pub(in crate::client) trait Sink {
 
 /// Which instant messages somebody understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::client) enum Speaks {
+pub(in crate::client) enum DatagramForm {
     /// Ours, which are acknowledged.
     Datagram,
     /// The old text form.
@@ -85,11 +85,11 @@ pub(in crate::client) enum Speaks {
 
 /// Where somebody can be reached at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::client) struct Peer {
+pub(in crate::client) struct PeerAddress {
     /// The UDP address.
     pub(in crate::client) address: SocketAddr,
     /// What is understood there.
-    pub(in crate::client) speaks: Speaks,
+    pub(in crate::client) speaks: DatagramForm,
 }
 
 /// Somebody who is registered.
@@ -105,7 +105,7 @@ pub(in crate::client) struct Person {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::client) enum Offered {
     /// The server has it on its disk: under this number in the recipient's mailbox, if it says so.
-    Kept(Option<u64>),
+    Stored(Option<u64>),
     /// The server sends us to the recipient, and keeps nothing.
-    Go(Peer),
+    SendTo(PeerAddress),
 }

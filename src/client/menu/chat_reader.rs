@@ -4,12 +4,12 @@ use std::io;
 
 use super::editor::Screen;
 use crate::client::inbox::{Inbox, MENU_WAIT};
-use crate::client::link::{Link, LinkError, Piece, Sink};
+use crate::client::link::{Link, LinkError, MessagePiece, MessageSink};
 use crate::client::message_view::MessageView;
 use crate::message::MessageId;
 use crate::name::Name;
 
-/// Reads what waits for `of` at the server, and shows it as a part of the talk; the prompt stays where it is.
+/// Reads what waits for `of` at the server, and shows it as a part of the chat; the prompt stays where it is.
 ///
 /// # Errors
 /// The messages stay waiting.
@@ -44,7 +44,7 @@ impl ChatSink<'_> {
     /// Shows a message of an old server, which has no id.
     fn end_begun(&mut self) {
         if let Some((from, body)) = self.begun.take() {
-            let note = MessageView {
+            let message = MessageView {
                 seq: None,
                 id: None,
                 from: &from,
@@ -52,29 +52,29 @@ impl ChatSink<'_> {
                 at: None,
                 body: &body,
             };
-            self.screen.print(&self.screen.letter(&note));
+            self.screen.print(&self.screen.format_message(&message));
         }
     }
 }
 
-impl Sink for ChatSink<'_> {
+impl MessageSink for ChatSink<'_> {
     fn knows(&mut self, id: MessageId) -> io::Result<bool> {
         let known = self.inbox.as_mut().map(|inbox| inbox.knows(id));
         // What cannot be looked up is shown.
         Ok(known.is_some_and(|known| known.unwrap_or(false)))
     }
 
-    fn take(&mut self, piece: &Piece<'_>) -> io::Result<()> {
+    fn take(&mut self, piece: &MessagePiece<'_>) -> io::Result<()> {
         match piece {
-            Piece::Whole(note) => match note.id {
-                Some(id) => self.shown.push((id, self.screen.letter(note))),
-                None => self.screen.print(&self.screen.letter(note)),
+            MessagePiece::Whole(message) => match message.id {
+                Some(id) => self.shown.push((id, self.screen.format_message(message))),
+                None => self.screen.print(&self.screen.format_message(message)),
             },
-            Piece::First { from, text } => {
+            MessagePiece::First { from, text } => {
                 self.end_begun();
                 self.begun = Some((from.to_vec(), text.to_vec()));
             }
-            Piece::Further(text) => {
+            MessagePiece::Further(text) => {
                 if let Some((_, body)) = &mut self.begun {
                     body.push(b'\n');
                     body.extend_from_slice(text);

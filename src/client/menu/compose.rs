@@ -11,11 +11,11 @@ use crate::client::view;
 /// # Errors
 /// When the terminal is gone.
 pub(super) fn message(prompt: &mut Prompt) -> io::Result<Option<String>> {
-    view::tell("One line; or an empty one, and then several.")?;
+    view::show_wrapped("One line; or an empty one, and then several.")?;
     match prompt.text("Message: ")? {
         Typed::Text(text) if text.trim_end_matches('\n').is_empty() => lines(prompt),
         Typed::Text(text) => Ok(Some(text.trim_end_matches('\n').to_owned())),
-        Typed::Interrupt | Typed::End => thrown_away(prompt, Draft::default()),
+        Typed::Interrupt | Typed::End => thrown_away(prompt, MultilineDraft::default()),
     }
 }
 
@@ -24,8 +24,8 @@ pub(super) fn message(prompt: &mut Prompt) -> io::Result<Option<String>> {
 /// # Errors
 /// When the terminal is gone.
 pub(super) fn lines(prompt: &mut Prompt) -> io::Result<Option<String>> {
-    view::tell("Several lines. A single . on a line ends them; Ctrl-C throws them away.")?;
-    let mut draft = Draft::default();
+    view::show_wrapped("Several lines. A single . on a line ends them; Ctrl-C throws them away.")?;
+    let mut draft = MultilineDraft::default();
     loop {
         match prompt.text("| ")? {
             Typed::Text(text) => {
@@ -41,17 +41,17 @@ pub(super) fn lines(prompt: &mut Prompt) -> io::Result<Option<String>> {
     }
 }
 
-fn finished(draft: &Draft) -> io::Result<Option<String>> {
+fn finished(draft: &MultilineDraft) -> io::Result<Option<String>> {
     let text = draft.lines.join("\n");
     if text.is_empty() {
-        view::tell("Nothing was written, and nothing is sent.")?;
+        view::show_wrapped("Nothing was written, and nothing is sent.")?;
         return Ok(None);
     }
     Ok(Some(text))
 }
 
 /// What was written is not sent, and can be had back.
-fn thrown_away(prompt: &mut Prompt, mut draft: Draft) -> io::Result<Option<String>> {
+fn thrown_away(prompt: &mut Prompt, mut draft: MultilineDraft) -> io::Result<Option<String>> {
     prompt.forget_ahead();
     let last = prompt.last_text();
     if !last.is_empty() {
@@ -59,21 +59,21 @@ fn thrown_away(prompt: &mut Prompt, mut draft: Draft) -> io::Result<Option<Strin
     }
     let text = draft.lines.join("\n");
     if text.trim().is_empty() {
-        view::tell("The message was thrown away.")?;
+        view::show_wrapped("The message was thrown away.")?;
         return Ok(None);
     }
     prompt.remember(&text);
-    view::tell("The message was thrown away; the arrow up brings it back.")?;
+    view::show_wrapped("The message was thrown away; the arrow up brings it back.")?;
     Ok(None)
 }
 
 /// A message that is being written.
 #[derive(Debug, Default)]
-struct Draft {
+struct MultilineDraft {
     lines: Vec<String>,
 }
 
-impl Draft {
+impl MultilineDraft {
     /// Adds what was typed, or pasted. At the line that ends the message, returns what follows it.
     fn add(&mut self, text: &str) -> Option<Vec<String>> {
         let mut lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_single_dot_ends_a_message_and_what_follows_is_not_part_of_it() {
-        let mut draft = Draft::default();
+        let mut draft = MultilineDraft::default();
         assert_eq!(draft.add("one"), None);
         assert_eq!(draft.add(""), None);
         assert_eq!(draft.add("two\n..\n"), None);
@@ -102,6 +102,6 @@ mod tests {
             Some(vec!["1".into(), "bob".into()])
         );
         assert_eq!(draft.lines, ["one", "", "two", "..", "three"]);
-        assert_eq!(Draft::default().add("."), Some(vec![]));
+        assert_eq!(MultilineDraft::default().add("."), Some(vec![]));
     }
 }

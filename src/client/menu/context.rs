@@ -7,7 +7,7 @@ use super::editor::Prompt;
 use super::inbox_watcher::ActiveListener;
 use super::mailbox_watcher::MailboxWatcher;
 use super::outbox_worker::OutboxWorker;
-use super::presence::Presence;
+use super::presence::PresenceLease;
 use crate::client::link::{Link, Server};
 use crate::client::outbox::Deferred;
 use crate::client::submission::Submitter;
@@ -19,7 +19,7 @@ pub(super) struct Reception {
     /// The listener that has the socket.
     pub(super) listener: Arc<ActiveListener>,
     /// The lease by which others find it.
-    pub(super) presence: Arc<Presence>,
+    pub(super) presence: Arc<PresenceLease>,
 }
 
 impl Reception {
@@ -27,7 +27,7 @@ impl Reception {
     pub(super) fn at(address: SocketAddr, user: &Name, link: &Link) -> Self {
         Self {
             listener: Arc::new(ActiveListener::new(user.clone())),
-            presence: Arc::new(Presence::new(link.clone(), address)),
+            presence: Arc::new(PresenceLease::new(link.clone(), address)),
         }
     }
 }

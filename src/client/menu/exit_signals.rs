@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::editor::Screen;
-use super::presence::Presence;
+use super::presence::PresenceLease;
 use super::terminal_guard;
 use crate::client::{thread, view};
 use crate::sys::poll::{self, Want};
@@ -17,7 +17,7 @@ use crate::sys::terminal::Mode;
 ///
 /// # Errors
 /// When the signals cannot be trapped: then they end the menu as they do every program.
-pub(super) fn handle(screen: Arc<Screen>, presence: Option<Arc<Presence>>) -> io::Result<()> {
+pub(super) fn handle(screen: Arc<Screen>, presence: Option<Arc<PresenceLease>>) -> io::Result<()> {
     let mode = Mode::of_input()?;
     let signals = [SIGINT, SIGTERM, SIGHUP];
     let trap = Trap::set(&signals)?;
@@ -38,7 +38,7 @@ pub(super) fn handle(screen: Arc<Screen>, presence: Option<Arc<Presence>>) -> io
     Ok(())
 }
 
-fn leave(signal: i32, screen: &Screen, presence: Option<&Presence>, mode: &Mode) -> ! {
+fn leave(signal: i32, screen: &Screen, presence: Option<&PresenceLease>, mode: &Mode) -> ! {
     view::end_pager();
     let is_editing = screen.leave();
     if let Some(presence) = presence {
@@ -47,7 +47,7 @@ fn leave(signal: i32, screen: &Screen, presence: Option<&Presence>, mode: &Mode)
     // Where the terminal is gone, there is nothing to restore.
     let _ = mode.restore();
     if is_editing {
-        let _ = view::show(terminal_guard::PASTE_OFF);
+        let _ = view::print_line(terminal_guard::PASTE_OFF);
     }
     process::exit_now(128 + signal)
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::editor::Screen;
-use super::presence::Presence;
+use super::presence::PresenceLease;
 use crate::client::inbox::{Inbox, InboxError, MENU_WAIT};
 use crate::client::instant::{ListenerEvent, ListenerHandle, ListenerPool};
 use crate::client::message_view::MessageView;
@@ -91,7 +91,7 @@ pub(super) fn follow(
     listener: &ActiveListener,
     mut listeners: ListenerPool,
     screen: &Arc<Screen>,
-    presence: &Presence,
+    presence: &PresenceLease,
 ) {
     let mut inbox = None;
     while let Some(handle) = listener.activate(&mut listeners) {
@@ -179,7 +179,12 @@ fn show_waiting(inbox: &mut Inbox, screen: &Screen) -> Result<Option<Vec<Message
     let messages: Vec<_> = waiting
         .iter()
         .filter(|message| !handed.contains(&message.id))
-        .map(|message| (message.id, screen.letter(&MessageView::from(message))))
+        .map(|message| {
+            (
+                message.id,
+                screen.format_message(&MessageView::from(message)),
+            )
+        })
         .collect();
     if messages.is_empty() {
         return Ok(Some(Vec::new()));

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::context::{Menu, Reception};
-use crate::client::command::history::{Wanted, history};
+use crate::client::command::history::{HistoryFilter, history};
 use crate::client::command::read::{Printed, read};
 use crate::client::link::Dialect;
 use crate::client::view::{self, Form, Printer};
@@ -23,7 +23,7 @@ impl Menu {
         if self.link.dialect() != Dialect::Session {
             return None;
         }
-        self.link.hasty().count(&self.user).ok()
+        self.link.with_short_timeouts().count(&self.user).ok()
     }
 
     /// Shows what waits.
@@ -35,21 +35,21 @@ impl Menu {
         let printer = Printer::paged(Form::Text);
         match screen.lend(|| {
             read(
-                &self.link.aloud(view::say),
+                &self.link.with_notice(view::notice),
                 &self.user,
                 &screen.handed(),
                 printer,
             )
         }) {
             Ok(Printed { count: 0, .. }) => {
-                view::tell(&format!("No messages for {}.", self.user))?;
+                view::show_wrapped(&format!("No messages for {}.", self.user))?;
             }
             Ok(Printed { last, .. }) => {
                 if let Some(last) = last {
                     screen.shown_from(last);
                 }
             }
-            Err(e) => view::complain(&e),
+            Err(e) => view::error(&e),
         }
         Ok(())
     }
@@ -59,15 +59,22 @@ impl Menu {
     /// # Errors
     /// When the terminal is gone.
     pub(super) fn history(&self) -> io::Result<()> {
-        let wanted = Wanted::default();
+        let wanted = HistoryFilter::default();
         let printer = Printer::paged(Form::Dated);
         let screen = self.prompt.screen();
-        match screen.lend(|| history(&self.link.aloud(view::say), &self.user, &wanted, printer)) {
-            Ok(0) => {
-                view::tell("There are no messages that you have read and that are still kept.")?
-            }
+        match screen.lend(|| {
+            history(
+                &self.link.with_notice(view::notice),
+                &self.user,
+                &wanted,
+                printer,
+            )
+        }) {
+            Ok(0) => view::show_wrapped(
+                "There are no messages that you have read and that are still kept.",
+            )?,
             Ok(_) => {}
-            Err(e) => view::complain(&e),
+            Err(e) => view::error(&e),
         }
         Ok(())
     }
@@ -80,7 +87,7 @@ impl Menu {
         let dialect = self.link.dialect();
         let server = self.link.server();
         let mut text = format!("{} at {server}, in the {dialect} dialect", self.user);
-        let away = self.link.hasty().greet(&self.user).err();
+        let away = self.link.with_short_timeouts().greet(&self.user).err();
         if let Some(reception) = &self.reception {
             // Whoever cannot ask the server cannot know what others see.
             let state = if reception.presence.is_online() && away.is_none() {
@@ -93,14 +100,14 @@ impl Menu {
         if let Some(waiting) = self.count() {
             text.push_str(&format!(", {waiting} waiting"));
         }
-        view::tell(&format!("{text}."))?;
+        view::show_wrapped(&format!("{text}."))?;
         if let Some(e) = away {
-            view::complain(&e);
+            view::error(&e);
         }
         if let Some(reception) = &self.reception
             && !reception.listener.ask_counts()
         {
-            view::tell("Nobody listens for instant messages.")?;
+            view::show_wrapped("Nobody listens for instant messages.")?;
         }
         Ok(())
     }

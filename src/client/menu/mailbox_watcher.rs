@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::chat_reader;
 use super::editor::Screen;
 use crate::client::inbox::Inbox;
-use crate::client::link::{Attend, Link, LinkError};
+use crate::client::link::{Link, LinkError, MailboxObserver};
 use crate::client::message_view::MessageView;
 use crate::client::{thread, view};
 use crate::message::MessageId;
@@ -25,17 +25,17 @@ const MOST_NAMES: usize = 3;
 /// A thread that looks after the mailbox at the server.
 #[derive(Debug)]
 pub(super) struct MailboxWatcher {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct SharedState {
+    state: Mutex<WatcherState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct WatcherState {
     /// Whose mailbox.
     name: Option<Name>,
     /// How many messages the person knows of.
@@ -43,14 +43,14 @@ struct State {
     is_over: bool,
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SharedState {
+    fn state(&self) -> MutexGuard<'_, WatcherState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for some time; whether it goes on for `name` after that.
     fn wait(&self, time: Duration, name: &Name) -> bool {
-        let same = |state: &State| !state.is_over && state.name.as_ref() == Some(name);
+        let same = |state: &WatcherState| !state.is_over && state.name.as_ref() == Some(name);
         let waited = self
             .changed
             .wait_timeout_while(self.state(), time, |state| same(state));
@@ -70,13 +70,17 @@ impl MailboxWatcher {
         known: Option<u64>,
         screen: &Arc<Screen>,
     ) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        *shared.state() = State {
+        let shared = Arc::new(SharedState::default());
+        *shared.state() = WatcherState {
             name: Some(name.clone()),
             known,
             is_over: false,
         };
-        let (on, link, screen) = (Arc::clone(&shared), link.for_errands(), Arc::clone(screen));
+        let (on, link, screen) = (
+            Arc::clone(&shared),
+            link.in_background(),
+            Arc::clone(screen),
+        );
         thread::spawn("mailbox", move || watch(&on, &link, &screen))?;
         Ok(Self { shared })
     }
@@ -104,7 +108,7 @@ impl MailboxWatcher {
 
 /// Looks, in one session after the other, and tells once when there is none to be had, and once when there is one
 /// again.
-fn watch(shared: &Shared, link: &Link, screen: &Screen) {
+fn watch(shared: &SharedState, link: &Link, screen: &Screen) {
     let mut pause = FIRST_PAUSE;
     loop {
         let name = {
@@ -114,7 +118,7 @@ fn watch(shared: &Shared, link: &Link, screen: &Screen) {
                 _ => return,
             }
         };
-        let mut session = Session {
+        let mut session = WatchSession {
             shared,
             link,
             screen,
@@ -145,8 +149,8 @@ fn watch(shared: &Shared, link: &Link, screen: &Screen) {
 }
 
 /// What one session shows.
-struct Session<'s> {
-    shared: &'s Shared,
+struct WatchSession<'s> {
+    shared: &'s SharedState,
     link: &'s Link,
     screen: &'s Screen,
     inbox: Option<Inbox>,
@@ -154,7 +158,7 @@ struct Session<'s> {
     answered: bool,
 }
 
-impl Session<'_> {
+impl WatchSession<'_> {
     /// Whether this message has been shown already, as it came another way as well.
     fn knows(&mut self, id: MessageId) -> bool {
         let known = self.inbox.as_mut().map(|inbox| inbox.knows(id));
@@ -162,7 +166,7 @@ impl Session<'_> {
     }
 }
 
-impl Attend for Session<'_> {
+impl MailboxObserver for WatchSession<'_> {
     fn goes_on(&mut self) -> bool {
         self.shared.wait(OFTEN, self.name)
     }
@@ -174,7 +178,7 @@ impl Attend for Session<'_> {
             let server = self.link.server();
             self.screen.tell(&format!("The server {server} is back."));
         }
-        if self.screen.is_talk() {
+        if self.screen.is_chat() {
             if count > 0 {
                 // What does not go now goes in a second.
                 let _ = chat_reader::read(self.link, self.name, self.screen);
@@ -190,21 +194,21 @@ impl Attend for Session<'_> {
         known.is_none_or(|known| count > known) && count > 0
     }
 
-    fn look(&mut self, count: u64, notes: &[MessageView<'_>]) {
+    fn look(&mut self, count: u64, messages: &[MessageView<'_>]) {
         let mut count = count;
         let mut senders: Vec<String> = Vec::new();
-        for note in notes {
-            if note.id.is_some_and(|id| self.knows(id)) {
+        for message in messages {
+            if message.id.is_some_and(|id| self.knows(id)) {
                 count = count.saturating_sub(1);
                 continue;
             }
-            let sender = view::sender(note.from, note.trust);
+            let sender = view::sender(message.from, message.trust);
             if !senders.contains(&sender) {
                 senders.push(sender);
             }
         }
         if count > 0 {
-            let is_all = count <= notes.len() as u64;
+            let is_all = count <= messages.len() as u64;
             self.screen.tell(&notice(count, &senders, is_all));
         }
     }

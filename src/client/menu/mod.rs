@@ -29,7 +29,7 @@ use self::terminal_guard::TerminalGuard;
 use super::command::outbox;
 use super::command::who::{self, who};
 use super::inbox::Inbox;
-use super::instant::{ListenerPool, Source, SourceError};
+use super::instant::{ListenerPool, SourceAddress, SourceError};
 use super::link::{Dialect, Link, Server};
 use super::{thread, view};
 use crate::name::Name;
@@ -59,7 +59,7 @@ pub(super) struct Start {
     /// Who it is for; nobody is asked for a name that is known.
     pub(super) user: Option<Name>,
     /// Where instant messages come in.
-    pub(super) source: Source,
+    pub(super) source: SourceAddress,
     /// Whether more is said.
     pub(super) verbose: bool,
     /// With whom one talks, instead of choosing.
@@ -134,7 +134,7 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
     match greeted {
         Ok(_) => menu.come_in()?,
         Err(e) => {
-            view::complain(&e);
+            view::error(&e);
             menu.try_later();
         }
     }
@@ -152,13 +152,13 @@ impl Menu {
         match Inbox::open(&self.user) {
             Ok(mut inbox) => {
                 if let Some(damage) = inbox.damage() {
-                    view::say(&format!("dropline: {damage}"));
+                    view::notice(&format!("dropline: {damage}"));
                 }
                 true
             }
             Err(e) => {
-                view::complain(&e);
-                view::say(
+                view::error(&e);
+                view::notice(
                     "dropline: there are no instant messages; those for you go to the server",
                 );
                 false
@@ -196,7 +196,7 @@ impl Menu {
             let address = reception.presence.address();
             parts.push(format!("instant messages on {address}"));
         }
-        view::show(&texts::head(&parts, terminal::size().columns))
+        view::print_line(&texts::head(&parts, terminal::size().columns))
     }
 
     /// Goes online for the first time.
@@ -211,8 +211,8 @@ impl Menu {
         let at = reception.presence.address();
         let earlier = self.link.elsewhere(&self.user, at);
         match (reception.presence.go_online(&self.user), earlier) {
-            (Err(e), _) => view::complain(&e),
-            (Ok(()), Ok(Some(address))) => view::tell(&format!(
+            (Err(e), _) => view::error(&e),
+            (Ok(()), Ok(Some(address))) => view::show_wrapped(&format!(
                 "{} was online elsewhere (at {address}); instant messages come here now.",
                 self.user
             ))?,
@@ -240,7 +240,7 @@ impl Menu {
                 watcher.note_known(waiting);
             }
             if !std::mem::take(&mut is_shown) {
-                view::show(&texts::choices(waiting, has_presence, columns))?;
+                view::print_line(&texts::choices(waiting, has_presence, columns))?;
             }
             let Typed::Text(line) = self.prompt.choice("> ")? else {
                 return Ok(());
@@ -265,32 +265,32 @@ impl Menu {
                 Choice::Read => self.read()?,
                 Choice::Who => {
                     if let Err(e) = who(
-                        &self.link.aloud(view::say),
+                        &self.link.with_notice(view::notice),
                         Some(&self.user),
                         &who::Args::default(),
                     ) {
-                        view::complain(&e);
+                        view::error(&e);
                     }
                 }
                 Choice::Reply => match self.prompt.screen().last_sender() {
                     Some(to) => {
-                        view::tell(&format!("To {to}:"))?;
+                        view::show_wrapped(&format!("To {to}:"))?;
                         let message = compose::message(&mut self.prompt)?;
                         self.send(&to, message)?;
                     }
-                    None => view::tell("There is no message to reply to yet.")?,
+                    None => view::show_wrapped("There is no message to reply to yet.")?,
                 },
                 Choice::History => self.history()?,
                 Choice::Outbox => {
                     if let Err(e) = outbox::list(false) {
-                        view::complain(&e);
+                        view::error(&e);
                     }
                 }
                 Choice::Help => is_shown = self.help()?,
                 Choice::Status => self.status()?,
                 Choice::Register(name) => self.register(&name)?,
                 Choice::Deregister => self.deregister()?,
-                Choice::Wrong(why) => view::tell(&why)?,
+                Choice::Wrong(why) => view::show_wrapped(&why)?,
             }
         }
     }
@@ -317,7 +317,7 @@ impl Menu {
             reception.presence.end();
         }
         if self.verbose {
-            view::say(&format!("{} is offline.", self.user));
+            view::notice(&format!("{} is offline.", self.user));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Being there: the lease that others find us by, kept while the menu is open and given back at its end.
+//! The lease by which others find us, renewed while the menu is open and given back at its end.
 
 use std::net::SocketAddr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,15 +15,15 @@ const LAST_RENEWAL: Duration = Duration::from_secs(2);
 
 /// The lease of one menu.
 #[derive(Debug)]
-pub(super) struct Presence {
+pub(super) struct PresenceLease {
     link: Link,
     address: SocketAddr,
-    state: Mutex<State>,
+    state: Mutex<PresenceState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PresenceState {
     /// Who is to be online.
     name: Option<Name>,
     /// When the lease is to be renewed; never where it lasts by itself.
@@ -36,7 +36,7 @@ struct State {
     is_over: bool,
 }
 
-impl Presence {
+impl PresenceLease {
     /// Nobody is online yet.
     pub(super) fn new(link: Link, address: SocketAddr) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl Presence {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PresenceState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -102,7 +102,7 @@ impl Presence {
         lease.map(drop)
     }
 
-    /// Gives the lease back, and takes it no more until somebody is to be kept online again. Where the server
+    /// Gives the lease back, and takes it no more until a name is to be online again. Where the server
     /// cannot be told, it ends by itself.
     pub(super) fn release(&self) {
         let waited = self
@@ -114,7 +114,10 @@ impl Presence {
         state.due = None;
         drop(state);
         if let Some(name) = name.filter(|_| was_online) {
-            let _ = self.link.hasty().offline(&name, self.address.port());
+            let _ = self
+                .link
+                .with_short_timeouts()
+                .offline(&name, self.address.port());
         }
     }
 

@@ -42,7 +42,7 @@ fn fork(
             let closed = poll::wait(&[(theirs.as_fd(), Want::Read)], Some(SILENCE));
             if closed.is_ok_and(|ready| !ready.has(0)) {
                 // Where the terminal is gone, the menu finds out.
-                let _ = view::tell(sentence);
+                let _ = view::show_wrapped(sentence);
             }
             process::exit_now(0)
         }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::context::Menu;
-use crate::client::command::read::Reading;
+use crate::client::command::read::PrintingSink;
 use crate::client::link::{Dialect, LinkError, Registered};
 use crate::client::view::{self, Form};
 use crate::name::Name;
@@ -15,7 +15,7 @@ impl Menu {
     /// When the terminal is gone.
     pub(super) fn register(&mut self, name: &Name) -> io::Result<()> {
         let Some(reception) = self.reception.clone() else {
-            view::complain(&LinkError::NoPresence(self.link.server().clone()));
+            view::error(&LinkError::NoPresence(self.link.server().clone()));
             return Ok(());
         };
         // The server is asked: another menu may have the name by now, and whoever asks last has it.
@@ -23,7 +23,7 @@ impl Menu {
         if reception.presence.has_no_listener() {
             return self.register_offline(name);
         }
-        let mut sink = Reading::new(name, Form::Text);
+        let mut sink = PrintingSink::new(name, Form::Text);
         let registered = self
             .link
             .register(name, reception.presence.address(), &mut sink);
@@ -36,14 +36,14 @@ impl Menu {
                 Registered::Back
             }
             Ok(Registered::Taken) => {
-                return view::tell(&format!(
+                return view::show_wrapped(&format!(
                     "{name} is online already, somewhere else; you are still {}.",
                     self.user
                 ));
             }
             Ok(found) => found,
             Err(e) => {
-                view::complain(&e);
+                view::error(&e);
                 return Ok(());
             }
         };
@@ -56,12 +56,12 @@ impl Menu {
             Dialect::Framed => reception.presence.renew_for(name, true, None),
             _ => {
                 if let Err(e) = reception.presence.go_online(name) {
-                    view::complain(&e);
+                    view::error(&e);
                     return Ok(());
                 }
             }
         }
-        view::tell(&match found {
+        view::show_wrapped(&match found {
             Registered::New => format!("{name} is a new name, and yours; you are online."),
             _ if was_online => {
                 format!(
@@ -85,7 +85,7 @@ impl Menu {
     /// Becomes `name`, and stays offline.
     fn register_offline(&mut self, name: &Name) -> io::Result<()> {
         self.set_user(name);
-        view::tell(&format!(
+        view::show_wrapped(&format!(
             "You are {name}, and offline: instant messages are off, as all listeners were lost. \
              The server keeps messages for you; leave and come back to be online."
         ))
@@ -97,16 +97,16 @@ impl Menu {
     /// When the terminal is gone.
     pub(super) fn deregister(&mut self) -> io::Result<()> {
         let Some(reception) = &self.reception else {
-            view::complain(&LinkError::NoPresence(self.link.server().clone()));
+            view::error(&LinkError::NoPresence(self.link.server().clone()));
             return Ok(());
         };
         reception.presence.release();
         match self.link.deregister(&self.user) {
-            Ok(()) => view::tell(&format!(
+            Ok(()) => view::show_wrapped(&format!(
                 "{} is forgotten, and offline; !register NAME makes you known again.",
                 self.user
             ))?,
-            Err(e) => view::complain(&e),
+            Err(e) => view::error(&e),
         }
         Ok(())
     }

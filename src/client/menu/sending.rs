@@ -5,10 +5,10 @@ use std::io;
 use super::chat_reader;
 use super::context::{Menu, Reception};
 use super::editor::Typed;
-use crate::client::instant::Delivery;
+use crate::client::instant::Receipt;
 use crate::client::link::{Dialect, LinkError};
 use crate::client::outbox::{Deferred, flush};
-use crate::client::submission::{SendError, Sent, Way, outcome};
+use crate::client::submission::{Route, SendError, Submission, describe};
 use crate::client::view;
 use crate::name::Name;
 
@@ -22,45 +22,47 @@ impl Menu {
             return Ok(());
         };
         if let Some(sent) = self.post(to, &message) {
-            view::tell(&outcome(to, &sent))?;
+            view::show_wrapped(&describe(to, &sent))?;
             self.note(to, &sent)?;
         } else {
             self.prompt.remember(&message);
-            view::tell("The arrow up brings back what you have written.")?;
+            view::show_wrapped("The arrow up brings back what you have written.")?;
         }
         Ok(())
     }
 
     /// Sends a message, or queues it; what went wrong was said where there is nothing.
-    fn post(&self, to: &Name, message: &str) -> Option<Sent> {
+    fn post(&self, to: &Name, message: &str) -> Option<Submission> {
         let sent = self.prompt.screen().busy(|| {
             let nothing = Deferred::default();
             let begun =
                 self.submitter(&nothing)
-                    .begin(to, message.as_bytes(), Way::Instant, None)?;
+                    .begin(to, message.as_bytes(), Route::Instant, None)?;
             // What was left over goes first.
             let deferred = flush(false, true).unwrap_or_else(|e| {
-                view::complain(&e);
+                view::error(&e);
                 Deferred::default()
             });
             self.submitter(&deferred).finish(begun)
         });
-        let sent = sent.inspect_err(|e: &SendError| view::complain(e)).ok()?;
+        let sent = sent.inspect_err(|e: &SendError| view::error(e)).ok()?;
         self.prompt.add_recipient(to);
-        if let (Sent::Queued(_), Some(worker)) = (&sent, &self.outbox_worker) {
+        if let (Submission::Queued(_), Some(worker)) = (&sent, &self.outbox_worker) {
             worker.wake();
         }
         Some(sent)
     }
 
     /// Says so if nobody knows the recipient.
-    fn note(&self, to: &Name, sent: &Sent) -> io::Result<()> {
+    fn note(&self, to: &Name, sent: &Submission) -> io::Result<()> {
         let nothing = Deferred::default();
         let note = match sent {
-            Sent::Gone(delivery) => self.submitter(&nothing).note(to, *delivery),
-            Sent::Queued(_) => None,
+            Submission::Delivered(delivery) => self
+                .submitter(&nothing)
+                .unknown_recipient_notice(to, *delivery),
+            Submission::Queued(_) => None,
         };
-        note.map_or(Ok(()), |note| view::tell(&note))
+        note.map_or(Ok(()), |note| view::show_wrapped(&note))
     }
 
     /// Whether nothing waits at the server: the old chat server keeps nothing for those who are online, and hands
@@ -75,10 +77,10 @@ impl Menu {
     /// # Errors
     /// When the terminal is gone.
     pub(super) fn chat(&mut self, with: &Name) -> io::Result<()> {
-        view::tell(&format!(
+        view::show_wrapped(&format!(
             "What you type goes to {with}, line by line. Ctrl-D leaves."
         ))?;
-        self.prompt.screen().talk_with(with);
+        self.prompt.screen().chat_with(with);
         let mut told = None;
         loop {
             // What came by way of the server; what comes while somebody types, the mailbox watcher shows.
@@ -92,12 +94,12 @@ impl Menu {
                 Err(e) => {
                     let trouble = e.to_string();
                     if told.as_ref() != Some(&trouble) {
-                        view::complain(&e);
+                        view::error(&e);
                         told = Some(trouble);
                     }
                 }
             }
-            let Typed::Text(text) = self.prompt.talk(&format!("{}> ", self.user))? else {
+            let Typed::Text(text) = self.prompt.chat_line(&format!("{}> ", self.user))? else {
                 return Ok(());
             };
             let text = text.trim_end_matches('\n');
@@ -105,9 +107,9 @@ impl Menu {
                 continue;
             }
             match self.post(with, text) {
-                Some(Sent::Gone(Delivery::Acknowledged)) => {}
+                Some(Submission::Delivered(Receipt::Acknowledged)) => {}
                 Some(sent) => {
-                    view::tell(&outcome(with, &sent))?;
+                    view::show_wrapped(&describe(with, &sent))?;
                     self.note(with, &sent)?;
                 }
                 None => self.prompt.remember(text),

@@ -33,7 +33,7 @@ impl TerminalGuard {
         let (ours, theirs) = UnixStream::pair()?;
         match process::fork()? {
             Side::Parent(_) => {
-                view::tell_of_pagers(ours.try_clone()?);
+                view::report_pagers_to(ours.try_clone()?);
                 Ok(Self { _menu: ours })
             }
             Side::Child => {
@@ -71,8 +71,8 @@ fn guard(mut menu: UnixStream, mode: &Mode) {
         return;
     }
     if Mode::of_input().is_ok_and(|now| now.is_of_an_editor()) && mode.restore().is_ok() {
-        let _ = view::raw(PASTE_OFF.as_bytes());
-        let _ = view::raw(b"\r\n");
+        let _ = view::write_bytes(PASTE_OFF.as_bytes());
+        let _ = view::write_bytes(b"\r\n");
     }
 }
 

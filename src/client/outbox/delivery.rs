@@ -1,7 +1,7 @@
 //! Sending what is in the outbox.
 
 use super::{Item, Outbox, OutboxError, Queued};
-use crate::client::instant::{self, Delivery};
+use crate::client::instant::{self, Receipt};
 use crate::client::link::{Dialect, Link, LinkError, Offered, Server};
 use crate::client::settings::default_server;
 use crate::name::Name;
@@ -33,7 +33,7 @@ pub(in crate::client) struct Deferred {
 
 impl Deferred {
     /// Whether a message for `to` must wait.
-    pub(in crate::client) fn holds_up(&self, server: &Server, to: &Name) -> bool {
+    pub(in crate::client) fn blocks(&self, server: &Server, to: &Name) -> bool {
         self.all
             || self.servers.contains(server)
             || self
@@ -117,16 +117,16 @@ fn send_in_turn(
             Some(server) => server.clone(),
             None => default_server(Some(&message.from)),
         };
-        if deferred.holds_up(&server, &message.to) {
+        if deferred.blocks(&server, &message.to) {
             continue;
         }
-        let link = Link::new(server.clone(), message.dialect).for_errands();
+        let link = Link::new(server.clone(), message.dialect).in_background();
         match send(&link, &message) {
             Ok(()) => {
                 outbox.remove(&name)?;
                 tell(&Event::Sent(&message));
             }
-            Err(e) if link.is_for_now(&e) => deferred.add(server, &message.to, e),
+            Err(e) if link.is_temporary(&e) => deferred.add(server, &message.to, e),
             Err(e) => {
                 message.refused = Some(e.to_string());
                 outbox.put(&message)?;
@@ -153,7 +153,7 @@ fn send(link: &Link, message: &Queued) -> Result<(), LinkError> {
         body: &message.body,
     };
     if link.dialect() == Dialect::Framed {
-        return instant::deliver(link, &letter, ttl).map(|_: Delivery| ());
+        return instant::deliver(link, &letter, ttl).map(|_: Receipt| ());
     }
     link.offer(&letter, ttl).map(|_: Offered| ())
 }

@@ -28,7 +28,7 @@ pub(in crate::client) fn flush_before_sending(verbose: bool) -> Result<Deferred,
 
 fn tell(event: &Event<'_>, verbose: bool) {
     if verbose || !matches!(event, Event::Sent(_)) {
-        view::say(&format!("dropline: {}", describe(event)));
+        view::notice(&format!("dropline: {}", describe(event)));
     }
 }
 

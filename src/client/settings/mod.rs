@@ -11,8 +11,8 @@ use std::str::FromStr;
 use toml::Spanned;
 
 pub(super) use self::file::SettingsError;
-use self::file::{Keys, Text};
-use super::instant::Source;
+use self::file::{ConfigFile, Keys};
+use super::instant::SourceAddress;
 use super::link::{Dialect, Server};
 use super::view::Colour;
 use crate::name::Name;
@@ -34,7 +34,7 @@ pub(super) struct Options {
     /// Address for instant messages: that of our side of the connection to the server, and port 8283 or
     /// another one that is free, unless they are named; port 0 is any
     #[arg(short, long, global = true, value_name = "IP[:PORT]")]
-    pub(super) source: Option<Source>,
+    pub(super) source: Option<SourceAddress>,
 
     /// How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of
     /// the old chat server) [default: auto]
@@ -88,7 +88,7 @@ impl fmt::Display for Origin {
 
 /// A value, if there is one, and where it comes from.
 #[derive(Clone, Debug)]
-pub(super) struct Set<T> {
+pub(super) struct Setting<T> {
     /// The value; `None` when nobody has said anything.
     pub(super) value: Option<T>,
     /// Where it comes from.
@@ -99,15 +99,15 @@ pub(super) struct Set<T> {
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     /// Where the server is.
-    pub(super) server: Set<Server>,
+    pub(super) server: Setting<Server>,
     /// Where instant messages come in.
-    pub(super) source: Set<Source>,
+    pub(super) source: Setting<SourceAddress>,
     /// Who one is.
-    pub(super) user: Set<Name>,
+    pub(super) user: Setting<Name>,
     /// How the server is spoken to.
-    pub(super) dialect: Set<Dialect>,
+    pub(super) dialect: Setting<Dialect>,
     /// Whether there are colours.
-    pub(super) colour: Set<Colour>,
+    pub(super) colour: Setting<Colour>,
 }
 
 impl Settings {
@@ -118,17 +118,17 @@ impl Settings {
     pub(super) fn of(options: &Options, server: Option<Server>) -> Result<Self, SettingsError> {
         let files = file::read_all()?;
         Ok(Self {
-            server: found(server, "DROPLINE_SERVER", &files, |keys| &keys.server)?,
-            source: found(options.source, "DROPLINE_SOURCE", &files, |keys| {
+            server: find(server, "DROPLINE_SERVER", &files, |keys| &keys.server)?,
+            source: find(options.source, "DROPLINE_SOURCE", &files, |keys| {
                 &keys.source
             })?,
-            user: found(options.user.clone(), "DROPLINE_USER", &files, |keys| {
+            user: find(options.user.clone(), "DROPLINE_USER", &files, |keys| {
                 &keys.user
             })?,
-            dialect: found(options.dialect, "DROPLINE_DIALECT", &files, |keys| {
+            dialect: find(options.dialect, "DROPLINE_DIALECT", &files, |keys| {
                 &keys.dialect
             })?,
-            colour: found(options.colour, "DROPLINE_COLOUR", &files, |keys| {
+            colour: find(options.colour, "DROPLINE_COLOUR", &files, |keys| {
                 &keys.colour
             })?,
         })
@@ -195,14 +195,14 @@ fn login_by_environment() -> Option<Name> {
 }
 
 /// The value of one key, from the first place that has it.
-fn found<T: Value>(
+fn find<T: Value>(
     flag: Option<T>,
     variable: &'static str,
-    files: &[Text],
+    files: &[ConfigFile],
     key: impl Fn(&Keys) -> &Option<Spanned<String>>,
-) -> Result<Set<T>, SettingsError> {
+) -> Result<Setting<T>, SettingsError> {
     let set = |value, origin| {
-        Ok(Set {
+        Ok(Setting {
             value: Some(value),
             origin,
         })
@@ -224,7 +224,7 @@ fn found<T: Value>(
             return set(value, Origin::File(file.path.clone()));
         }
     }
-    Ok(Set {
+    Ok(Setting {
         value: None,
         origin: Origin::Default,
     })
@@ -241,7 +241,7 @@ impl Value for Server {
     }
 }
 
-impl Value for Source {
+impl Value for SourceAddress {
     fn from_text(text: &str) -> Result<Self, String> {
         Self::from_str(text)
     }

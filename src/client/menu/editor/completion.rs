@@ -34,7 +34,7 @@ impl NameCompleter {
     /// Those that this server knows.
     pub(super) fn of(link: &Link) -> Self {
         Self {
-            link: link.hasty(),
+            link: link.with_short_timeouts(),
             is_asked: false,
             known: Mutex::default(),
             recipients: Mutex::default(),
@@ -65,8 +65,8 @@ impl NameCompleter {
         if let Some(me) = &self.me {
             let mut left = LATELY;
             // What is there of it will do.
-            let _ = self.link.history(me, &mut |note| {
-                names.extend(Name::new(note.from));
+            let _ = self.link.history(me, &mut |message| {
+                names.extend(Name::new(message.from));
                 left -= 1;
                 left > 0
             });

@@ -20,7 +20,7 @@ use rustyline::{Completer, Context, Helper, Validator};
 
 use super::completion::NameCompleter;
 use super::resizes::ResizeLog;
-use super::rows::{Place, Rows};
+use super::rows::{Position, Rows};
 use crate::client::view;
 use crate::sys::terminal;
 
@@ -33,19 +33,19 @@ pub(super) struct LineHelper {
     /// Completes names.
     #[rustyline(Completer)]
     pub(super) names: NameCompleter,
-    drawn: Arc<Drawn>,
+    drawn: Arc<DrawnLine>,
 }
 
 /// The line as it was drawn.
 #[derive(Debug)]
-pub(super) struct Drawn {
+pub(super) struct DrawnLine {
     mode: GraphemeClusterMode,
     resizes: ResizeLog,
-    state: Mutex<State>,
+    state: Mutex<LineState>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct State {
+struct LineState {
     prompt: String,
     text: String,
     /// Where the cursor is, in bytes of the text.
@@ -61,7 +61,7 @@ struct State {
 impl LineHelper {
     /// A line in which these names are completed, in an editor that takes characters to be as wide as that.
     pub(super) fn new(names: NameCompleter, mode: GraphemeClusterMode, resizes: ResizeLog) -> Self {
-        let drawn = Drawn {
+        let drawn = DrawnLine {
             mode,
             resizes,
             state: Mutex::default(),
@@ -73,18 +73,18 @@ impl LineHelper {
     }
 
     /// The line as it was drawn, for whoever prints above it.
-    pub(super) fn drawn(&self) -> Arc<Drawn> {
+    pub(super) fn drawn(&self) -> Arc<DrawnLine> {
         Arc::clone(&self.drawn)
     }
 
     /// An empty line behind this prompt.
     pub(super) fn begin(&self, prompt: &str) {
         let resizes = self.drawn.resizes.last().times;
-        *self.drawn.state() = State {
+        *self.drawn.state() = LineState {
             prompt: prompt.to_owned(),
             columns: terminal::size().columns,
             resizes,
-            ..State::default()
+            ..LineState::default()
         };
     }
 
@@ -99,8 +99,8 @@ impl LineHelper {
     }
 }
 
-impl Drawn {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl DrawnLine {
+    fn state(&self) -> MutexGuard<'_, LineState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -116,10 +116,10 @@ impl Drawn {
     pub(super) fn make_room(&self) {
         let room = self.room(&self.state());
         // Where the terminal is gone, the editor finds out.
-        let _ = view::raw(room.as_bytes());
+        let _ = view::write_bytes(room.as_bytes());
     }
 
-    fn room(&self, state: &State) -> String {
+    fn room(&self, state: &LineState) -> String {
         /// Down by a row, which there is after that (IND); the column stays.
         const DOWN: &str = "\x1bD";
         let counted = state
@@ -163,7 +163,7 @@ impl Drawn {
         state.at = at;
         drop(state);
         // Where the terminal is gone, the editor finds out.
-        let _ = view::raw(room.as_bytes());
+        let _ = view::write_bytes(room.as_bytes());
     }
 
     /// The editor is about to move the cursor to `at`.
@@ -173,12 +173,12 @@ impl Drawn {
         let is_down = at > std::mem::replace(&mut state.at, at);
         drop(state);
         if is_down {
-            let _ = view::raw(room.as_bytes());
+            let _ = view::write_bytes(room.as_bytes());
         }
     }
 
     /// Whether the line has one row, with this many columns as well.
-    fn is_low(&self, state: &State, columns: usize) -> bool {
+    fn is_low(&self, state: &LineState, columns: usize) -> bool {
         [columns, state.columns].iter().all(|&columns| {
             let end = self.rows(columns).cursor(&state.prompt, &state.text);
             end.row == 0
@@ -201,7 +201,10 @@ impl Highlighter for LineHelper {
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
         let mut state = self.drawn.state();
         prompt.clone_into(&mut state.prompt);
-        let (laid, _) = self.drawn.rows(state.columns).lay(prompt, Place::default());
+        let (laid, _) = self
+            .drawn
+            .rows(state.columns)
+            .lay(prompt, Position::default());
         laid.into()
     }
 
@@ -209,7 +212,7 @@ impl Highlighter for LineHelper {
     fn highlight<'l>(&self, text: &'l str, _: usize) -> Cow<'l, str> {
         let state = self.drawn.state();
         let rows = self.drawn.rows(state.columns);
-        let (_, behind) = rows.lay(&state.prompt, Place::default());
+        let (_, behind) = rows.lay(&state.prompt, Position::default());
         rows.lay(text, behind).0.into()
     }
 

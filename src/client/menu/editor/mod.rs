@@ -88,7 +88,7 @@ impl Prompt {
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub(super) fn talk(&mut self, what: &str) -> io::Result<Typed> {
+    pub(super) fn chat_line(&mut self, what: &str) -> io::Result<Typed> {
         let typed = self.ask_again(what);
         self.screen.go_on();
         typed
@@ -121,7 +121,7 @@ impl Prompt {
 
     fn ask(&mut self, what: &str) -> io::Result<Typed> {
         if let Some(line) = self.ahead.pop_front() {
-            view::show(&format!("{what}{}", view::harmless(line.as_bytes())))?;
+            view::print_line(&format!("{what}{}", view::sanitized(line.as_bytes())))?;
             return Ok(Typed::Text(line));
         }
         if let Some(line) = self.editor.helper() {
@@ -143,7 +143,7 @@ impl Prompt {
     /// # Errors
     /// When the terminal is gone.
     pub(super) fn line(&mut self, what: &str) -> io::Result<Typed> {
-        let typed = self.talk(what)?;
+        let typed = self.chat_line(what)?;
         Ok(self.first_line(typed))
     }
 
@@ -218,7 +218,7 @@ impl Prompt {
             };
             match text.trim().parse() {
                 Ok(name) => return Ok(Some(name)),
-                Err(e) => view::tell(&format!("That is not a name: {e}."))?,
+                Err(e) => view::show_wrapped(&format!("That is not a name: {e}."))?,
             }
         }
     }

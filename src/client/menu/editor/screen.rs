@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustyline::ExternalPrinter;
 
-use super::line::Drawn;
+use super::line::DrawnLine;
 use crate::client::message_view::MessageView;
 use crate::client::view;
 use crate::message::MessageId;
@@ -25,13 +25,13 @@ const LAST_WORK: Duration = Duration::from_secs(5);
 /// What can be printed on at any time, from any thread.
 pub(in crate::client::menu) struct Screen {
     printer: Mutex<Option<Box<dyn ExternalPrinter + Send>>>,
-    drawn: Arc<Drawn>,
-    state: Mutex<State>,
+    drawn: Arc<DrawnLine>,
+    state: Mutex<ScreenState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ScreenState {
     /// How many times the editor was entered or left.
     turns: u64,
     /// Whether it is in use.
@@ -59,7 +59,10 @@ struct State {
 
 impl Screen {
     /// The terminal; with no editor that can print, what comes is simply written.
-    pub(super) fn new(printer: Option<Box<dyn ExternalPrinter + Send>>, drawn: Arc<Drawn>) -> Self {
+    pub(super) fn new(
+        printer: Option<Box<dyn ExternalPrinter + Send>>,
+        drawn: Arc<DrawnLine>,
+    ) -> Self {
         Self {
             printer: Mutex::new(printer),
             drawn,
@@ -68,11 +71,11 @@ impl Screen {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ScreenState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut ScreenState)) {
         change(&mut self.state());
         self.changed.notify_all();
     }
@@ -118,7 +121,7 @@ impl Screen {
         let _printer = self.printer();
         for text in std::mem::take(&mut self.state().held) {
             // There is no prompt while this goes on. Where the terminal is gone, the menu will find out.
-            let _ = view::show(&text);
+            let _ = view::print_line(&text);
         }
         self.change(|state| state.lent = false);
         done
@@ -131,7 +134,7 @@ impl Screen {
 
     /// Waits while the terminal is lent; `false` when the menu is being left.
     pub(in crate::client::menu) fn is_back(&self) -> bool {
-        let lent = |state: &mut State| state.lent && !state.leaving;
+        let lent = |state: &mut ScreenState| state.lent && !state.leaving;
         let waited = self.changed.wait_while(self.state(), lent);
         !waited.unwrap_or_else(PoisonError::into_inner).leaving
     }
@@ -142,8 +145,8 @@ impl Screen {
         self.change(|state| state.leaving = true);
         if self.state().busy {
             // Behind the ^C that the terminal shows.
-            let _ = view::show("\r\n");
-            let _ = view::tell(
+            let _ = view::print_line("\r\n");
+            let _ = view::show_wrapped(
                 "Leaving, as soon as what is on its way has arrived, or some seconds are over.",
             );
         }
@@ -154,7 +157,7 @@ impl Screen {
         let turns = state.turns;
         if let Some((_, text)) = state.unseen.take_if(|(turn, _)| *turn == turns) {
             // There is no prompt any more to begin with it.
-            let _ = view::show(&text);
+            let _ = view::print_line(&text);
         }
         state.prompting
     }
@@ -188,7 +191,7 @@ impl Screen {
 
     /// Prints an error above the prompt.
     pub(in crate::client::menu) fn complain(&self, error: &str) {
-        self.tell(&format!("dropline: {}", view::harmless(error.as_bytes())));
+        self.tell(&format!("dropline: {}", view::sanitized(error.as_bytes())));
     }
 
     /// Prints messages, each as text with its id. Returns which of them count as shown, and waits for that
@@ -224,7 +227,7 @@ impl Screen {
                 return Some(ids);
             }
             let turns = state.turns;
-            let still = |state: &mut State| state.turns == turns && !state.leaving;
+            let still = |state: &mut ScreenState| state.turns == turns && !state.leaving;
             if state.prompting {
                 let waited = self.changed.wait_timeout_while(state, GLANCE, still);
                 let (woken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -237,7 +240,7 @@ impl Screen {
                 state.unseen = messages.last().map(|(_, text)| (turns, text.clone()));
                 return Some(ids);
             } else {
-                let undecided = |state: &mut State| still(state) && !state.goes_on;
+                let undecided = |state: &mut ScreenState| still(state) && !state.goes_on;
                 let waited = self.changed.wait_while(state, undecided);
                 state = waited.unwrap_or_else(PoisonError::into_inner);
             }
@@ -260,12 +263,12 @@ impl Screen {
     }
 
     /// What is typed goes to `partner` from now on, and messages from others stand out.
-    pub(in crate::client::menu) fn talk_with(&self, partner: &Name) {
+    pub(in crate::client::menu) fn chat_with(&self, partner: &Name) {
         self.change(|state| state.partner = Some(partner.clone()));
     }
 
     /// Whether one talks to somebody.
-    pub(in crate::client::menu) fn is_talk(&self) -> bool {
+    pub(in crate::client::menu) fn is_chat(&self) -> bool {
         self.state().partner.is_some()
     }
 
@@ -280,10 +283,12 @@ impl Screen {
     }
 
     /// A message as it is shown here.
-    pub(in crate::client::menu) fn letter(&self, note: &MessageView<'_>) -> String {
+    pub(in crate::client::menu) fn format_message(&self, message: &MessageView<'_>) -> String {
         match &self.state().partner {
-            Some(partner) if partner.as_bytes() != note.from => view::aside(note),
-            _ => view::letter(note),
+            Some(partner) if partner.as_bytes() != message.from => {
+                view::format_message_of_other(message)
+            }
+            _ => view::format_message(message),
         }
     }
 
@@ -307,7 +312,7 @@ impl Screen {
             .map(|printer| printer.print(format!("{text}\n")));
         if !matches!(printed, Some(Ok(()))) {
             // Where the terminal is gone, the menu will find out.
-            let _ = view::show(text);
+            let _ = view::print_line(text);
         }
     }
 }
