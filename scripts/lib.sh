@@ -1,19 +1,40 @@
 # Shared by the scripts: what they need of the system, and a private daemon.
 # shellcheck shell=bash
 
-# need COMMAND PACKAGE... - has COMMAND installed, or says in one line how to.
+# need COMMAND=PACKAGE[,PACKAGE]... - has these commands installed, or says in one line how to.
 need() {
-    local command=$1
-    shift
-    command -v "$command" >/dev/null && return
+    local item absent=() packages
+    for item in "$@"; do
+        command -v "${item%%=*}" >/dev/null || absent+=("$item")
+    done
+    [ ${#absent[@]} -gt 0 ] || return 0
+    packages=${absent[*]#*=}
+    IFS=' ' read -r -a packages <<<"${packages//,/ }"
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        echo "installing $* for $command" >&2
-        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@"; } \
-            >/dev/null 2>&1 || true
-        command -v "$command" >/dev/null && return
+        echo "installing ${packages[*]}" >&2
+        install_packages "${packages[@]}"
     fi
-    echo "$command is missing: apt-get install $*" >&2
-    exit 69
+    for item in "${absent[@]}"; do
+        if ! command -v "${item%%=*}" >/dev/null; then
+            echo "${item%%=*} is missing: apt-get install ${packages[*]}" >&2
+            exit 69
+        fi
+    done
+}
+
+# install_packages PACKAGE... - installs Debian packages, without what they only recommend. Their services are not started.
+install_packages() {
+    local stubs
+    stubs=$(mktemp -d)
+    ln -s /bin/true "$stubs/invoke-rc.d"
+    ln -s /bin/true "$stubs/deb-systemd-invoke"
+    if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        -o "DPkg::Path=$stubs:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "$@"; } \
+        >"$stubs/log" 2>&1; then
+        tail -n 5 "$stubs/log" >&2
+    fi
+    rm -rf "$stubs"
+    hash -r
 }
 
 # need_rust - has a Rust toolchain on the PATH, or says how to get one.
@@ -26,25 +47,20 @@ need_rust() {
         echo "cargo is missing: install Rust 1.89 or later (rustup.rs)" >&2
         exit 69
     fi
-    need cc gcc libc6-dev
+    need cc=gcc,libc6-dev
 }
 
-# build - builds the three programs into target/release. The daemon is linked with the C library inside, and what a child
-# runs put together, so that a fork has less to copy (PERFORMANCE.md); where that cannot be done, as usual.
+# build - builds the three programs into target/release. The daemon is linked statically with the C library, so that a fork
+# has less to copy (PERFORMANCE.md); where that is impossible, dynamically.
 build() {
-    local script
     # Where the other scripts look for them, whatever the environment says.
     export CARGO_TARGET_DIR=target
     unset CARGO_BUILD_TARGET
     cargo build --release --locked --bin dropline --bin droplinectl || return
     if has_static_libc; then
-        # Under a name that changes with it: cargo looks at the arguments alone.
-        script=target/release/droplined-$(cksum <scripts/droplined.ld | tr -d ' ').ld
-        cp scripts/droplined.ld "$script" || return
-        cargo rustc --release --locked --bin droplined -- \
-            -C target-feature=+crt-static -C "link-arg=-Wl,-T,$script" && return
+        cargo rustc --release --locked --bin droplined -- -C target-feature=+crt-static && return
     fi
-    echo 'droplined is linked with the C library of this system: it forks more slowly, and does the same' >&2
+    echo 'droplined is linked dynamically with the C library: it forks more slowly, and does the same' >&2
     cargo build --release --locked --bin droplined
 }
 

@@ -3,15 +3,14 @@
 
 use std::path::Path;
 
-use crate::message::{Draft, MessageId, Trust};
+use crate::message::{Draft, Fields, MessageId, Trust};
 use crate::name::Name;
-use crate::store::spool::{Limits, Spool};
-use crate::store::{Delivery, Mail as _, StoreError};
+use crate::store::{self, Delivery, Engine, Limits, Settings, StoreError};
 use crate::sys::clock::unix_millis;
 
-/// A spool, in one of the processes that work on it.
-#[derive(Debug)]
-pub struct Store(Spool);
+/// A store, in one of the processes that work on it.
+#[expect(missing_debug_implementations, reason = "an engine is opaque")]
+pub struct Store(Box<dyn Engine>);
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +29,7 @@ impl Store {
     /// # Errors
     /// When it cannot be made.
     pub fn make(path: &Path) -> Result<(), Failure> {
-        Spool::open(path, Limits::default())?;
+        store::open(&settings(path))?;
         Ok(())
     }
 
@@ -39,7 +38,7 @@ impl Store {
     /// # Errors
     /// When there is none.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        Ok(Self(Spool::look_at(path)?.0))
+        Ok(Self(store::look_at(&settings(path))?.0))
     }
 
     /// Appends `count` messages of this body to a mailbox as one batch, durably.
@@ -61,6 +60,7 @@ impl Store {
                 expires: None,
                 once: false,
                 body,
+                fields: Fields::default(),
             };
             batch.push(Delivery { to: &to, draft });
         }
@@ -83,5 +83,13 @@ impl Store {
             }
         }
         Ok(total)
+    }
+}
+
+fn settings(path: &Path) -> Settings<'_> {
+    Settings {
+        spool: path,
+        run_dir: None,
+        limits: Limits::default(),
     }
 }

@@ -1,6 +1,6 @@
 //! dropline: drop somebody a line, and it is there, in order, once, when they look.
 //!
-//! The three programs are one call each into this library. In reading order:
+//! The three programs are one call each into this library; the daemon has an allocator of its own. In reading order:
 //!
 //! - `sys`: what we ask of the kernel, and the only unsafe code.
 //! - `name`, `message`: what is said, and by whom; each value is checked once, in its constructor.
@@ -31,3 +31,4 @@ pub mod internals;
 pub use admin::main as droplinectl;
 pub use client::main as dropline;
 pub use server::main as droplined;
+pub use sys::heap::Heap as DroplinedAllocator;

@@ -116,6 +116,31 @@ impl FromStr for Trust {
     }
 }
 
+/// Further fields of a stored message, as they lie in its record: of each the type (u16) and the length of the value
+/// (u16), both little-endian, and the value. No type is defined yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// The most bytes that the fields of one message take.
+    pub(crate) const MOST_BYTES: usize = 4_096;
+
+    /// The fields that `bytes` are; `None` when they are cut off, or too long.
+    pub(crate) fn new(bytes: &'a [u8]) -> Option<Self> {
+        let mut rest = bytes;
+        while let Some((head, behind)) = rest.split_first_chunk::<4>() {
+            let len = u16::from_le_bytes([head[2], head[3]]);
+            rest = behind.get(usize::from(len)..)?;
+        }
+        (rest.is_empty() && bytes.len() <= Self::MOST_BYTES).then_some(Self(bytes))
+    }
+
+    /// The bytes that they are.
+    pub(crate) fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
 /// A message that is to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Draft<'a> {
@@ -134,6 +159,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) once: bool,
     /// What it says: 1 byte to `max_body` bytes, any bytes.
     pub(crate) body: &'a [u8],
+    /// Further fields.
+    pub(crate) fields: Fields<'a>,
 }
 
 /// A message as it lies in a mailbox.
@@ -155,11 +182,27 @@ pub(crate) struct Stored<'a> {
     pub(crate) once: bool,
     /// What it says.
     pub(crate) body: &'a [u8],
+    /// Further fields.
+    pub(crate) fields: Fields<'a>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_are_whole_or_none() {
+        let two = [1, 0, 2, 0, b'a', b'b', 9, 0, 0, 0];
+        for len in 0..=two.len() {
+            let is_whole = matches!(len, 0 | 6 | 10);
+            assert_eq!(Fields::new(&two[..len]).is_some(), is_whole, "{len}");
+        }
+        let mut long = vec![1, 0, 0xfc, 0x0f];
+        long.resize(4_096, 0);
+        assert!(Fields::new(&long).is_some());
+        long.extend([1, 0, 0, 0]);
+        assert!(Fields::new(&long).is_none());
+    }
 
     #[test]
     fn ids_and_trust_are_written_and_read() {

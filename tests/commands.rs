@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Child, Command, Stdio};
 
+use crate::support::others::{for_others, public_dir};
 use crate::support::session::Session;
 use crate::support::wire::run;
 use crate::support::{Daemon, program, skip};
@@ -22,10 +23,10 @@ fn where_no_server_is_named_it_is_the_socket_and_one_is_oneself() {
     if fs::exists("/run/dropline/dropline.sock").expect("known") {
         return skip(test, "the system's daemon runs");
     }
-    let daemon = Daemon::start();
+    let daemon = Daemon::in_dir(public_dir(), "", &[]);
     let dir = daemon.path();
     let all = Permissions::from_mode(0o777);
-    fs::set_permissions(dir, Permissions::from_mode(0o755)).expect("set");
+    let dropline = for_others(&program("dropline"), dir);
     symlink(dir.join("run"), dir.join("dropline")).expect("linked");
     let run_as = |user: &str, args: &[&str]| {
         let state = dir.join(format!("state-{user}"));
@@ -33,7 +34,7 @@ fn where_no_server_is_named_it_is_the_socket_and_one_is_oneself() {
         fs::set_permissions(&state, all.clone()).expect("set");
         let output = Command::new("setpriv")
             .args(["--reuid", user, "--regid", "nogroup", "--clear-groups"])
-            .arg(program("dropline").get_program())
+            .arg(dropline.get_program())
             .args(args)
             .env_remove("DROPLINE_SERVER")
             .env_remove("DROPLINE_USER")

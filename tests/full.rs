@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use crate::support::mount::Mount;
 use crate::support::session::Session;
-use crate::support::{Daemon, counter, ctl, program, wait_until};
+use crate::support::{Daemon, configure, counter, ctl, program, wait_until};
 
 /// Starts a daemon that is expected to end by itself.
 fn start(dir: &Path, run_dir: &Path) -> Output {
     program("droplined")
-        .args(["-p", "0", "--spool"])
+        .args(["-p", "0", "--config"])
+        .arg(configure(dir, ""))
+        .arg("--spool")
         .arg(dir.join("spool"))
         .arg("--run-dir")
         .arg(run_dir)

@@ -226,7 +226,7 @@ fn unsafe_code_is_in_sys_alone() {
 }
 
 #[test]
-fn the_library_exports_the_three_programs_and_nothing_else() {
+fn the_library_exports_the_three_programs_and_the_daemons_allocator() {
     let (_, lib) = sources()
         .into_iter()
         .find(|(path, _)| path == "lib.rs")
@@ -237,12 +237,13 @@ fn the_library_exports_the_three_programs_and_nothing_else() {
         .collect();
     // Nobody gets this without asking for it.
     let internals = "#[cfg(feature = \"internals\")]\n#[doc(hidden)]\npub mod internals;\n";
-    assert_eq!(lib.matches("pub ").count(), 4);
+    assert_eq!(lib.matches("pub ").count(), 5);
     assert!(lib.contains(internals));
     let expected = [
         "admin::main as droplinectl",
         "client::main as dropline",
         "server::main as droplined",
+        "sys::heap::Heap as DroplinedAllocator",
     ];
     assert_eq!(exports, expected.map(|path| format!("pub use {path};")));
 }

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use crate::support::ledger::End;
 use crate::support::mount::Mount;
 use crate::support::session::Session;
-use crate::support::{Daemon, exported, program, skip, trace, wait_until};
+use crate::support::{Daemon, exported, is_long, program, skip, trace, wait_until};
 
 /// So many sessions send at once.
 const SESSIONS: usize = 12;
@@ -314,16 +314,114 @@ fn without_its_journal_a_power_cut_would_have_lost_messages() {
     assert!(lost > 100, "{lost}");
 }
 
-#[test]
-fn when_its_writer_is_killed_each_syncs_by_itself() {
-    let accepted = Accepted::default();
-    let (daemon, ()) = accepted.send_while_it_is_used(|daemon, writer| {
-        kill_with(writer, Signal::SIGKILL);
-        daemon.logged("the writer of the journal (process");
-        accepted.more(200);
-        assert_eq!(daemon.writer(), None);
+/// When what is in the journal was written last.
+fn written(spool: &Path) -> std::time::SystemTime {
+    let of = |number| fs::metadata(segment(spool, number))?.modified();
+    let times = (0..2).filter_map(|number| of(number).ok());
+    times.max().expect("there")
+}
+
+/// Waits until a message goes through the journal, which is new to the segments then.
+fn goes_on(accepted: &Accepted, spool: &Path) {
+    let before = written(spool);
+    wait_until("it is used again", || {
+        accepted.more(1);
+        written(spool) > before
     });
-    // What was in it is still there, for the next start.
+}
+
+/// Kills the writer of a daemon whose journal is in use, and waits for the next one; its number.
+fn replace_writer(daemon: &Daemon, writer: Pid) -> Pid {
+    kill_with(writer, Signal::SIGKILL);
+    daemon.logged(&format!(
+        "the writer of the journal (process {writer}) killed by SIGKILL: it is started again in "
+    ));
+    let mut next = writer;
+    wait_until("there is another", || {
+        let found = daemon.writer().and_then(|pid| pid.parse().ok());
+        next = found.map_or(writer, Pid::from_raw);
+        next != writer
+    });
+    next
+}
+
+#[test]
+fn a_writer_that_is_killed_is_started_again_and_nothing_is_lost() {
+    let accepted = Accepted::default();
+    let (mut daemon, ()) = accepted.send_while_it_is_used(|daemon, mut writer| {
+        // The pauses grow.
+        for round in 0..if is_long() { 8 } else { 5 } {
+            writer = replace_writer(daemon, writer);
+            goes_on(&accepted, &daemon.spool());
+            // In the middle of a segment, and of emptying one.
+            accepted.more(40 * round);
+        }
+    });
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.ended().success());
+    assert!(!is_left(&daemon.spool()), "nothing is left behind");
+    accepted.are_all_in(&sent(&daemon.spool()));
+    let quarantine = fs::read_dir(daemon.spool().join("quarantine")).expect("there");
+    assert_eq!(quarantine.count(), 0);
+}
+
+#[test]
+fn a_daemon_that_is_killed_right_after_a_restart_of_the_writer_has_lost_nothing() {
+    let accepted = Accepted::default();
+    for round in 0..3 {
+        let (daemon, ()) = accepted.send_while_it_is_used(|daemon, writer| {
+            let next = replace_writer(daemon, writer);
+            match round {
+                // While it empties what the one before has left, soon after, and when it has been used.
+                0 => {}
+                1 => accepted.more(20),
+                _ => goes_on(&accepted, &daemon.spool()),
+            }
+            kill_with(next, Signal::SIGKILL);
+            daemon.signal(Signal::SIGKILL);
+        });
+        let dir = daemon.kill_family();
+        let daemon = Daemon::in_dir(dir, "", &[]);
+        let found = sent(&daemon.spool());
+        accepted.are_all_in(&found);
+        accepted.0.lock().expect("not poisoned").clear();
+    }
+}
+
+#[test]
+fn what_a_killed_writer_has_left_is_emptied_before_the_daemon_ends() {
+    let accepted = Accepted::default();
+    let (mut daemon, supervised) = accepted.send_while_it_is_used(|daemon, mut writer| {
+        // The last one has a long pause before it, in which the daemon is asked to end.
+        for _ in 0..5 {
+            writer = replace_writer(daemon, writer);
+        }
+        goes_on(&accepted, &daemon.spool());
+        kill_with(writer, Signal::SIGKILL);
+        daemon.logged("started again in 3.2s");
+        daemon.signal(Signal::SIGTERM);
+        daemon.supervisor()
+    });
+    assert!(supervised.is_some());
+    assert!(daemon.ended().success());
+    assert!(!is_left(&daemon.spool()), "nothing is left behind");
+    accepted.are_all_in(&sent(&daemon.spool()));
+}
+
+#[test]
+fn without_a_supervisor_each_syncs_by_itself() {
+    let accepted = Accepted::default();
+    let (daemon, ()) = accepted.send_while_it_is_used(|daemon, _| {
+        let supervisor = daemon.supervisor().expect("it runs");
+        kill_with(
+            Pid::from_raw(supervisor.parse().expect("a number")),
+            Signal::SIGKILL,
+        );
+        daemon.logged("error: the supervisor of the helper processes (process");
+        accepted.more(200);
+        assert_eq!((daemon.supervisor(), daemon.writer()), (None, None));
+    });
+    // What was in the journal is still there, for the next start.
     let dir = daemon.kill_family();
     assert!(is_left(&dir.path().join("spool")));
     let daemon = Daemon::in_dir(dir, "", &[]);
@@ -339,14 +437,13 @@ fn while_its_writer_hangs_each_waits_once_and_then_syncs_by_itself() {
         // Each has at most one message in it; then they go on without it.
         accepted.more(20 * SESSIONS);
         kill_with(writer, Signal::SIGCONT);
-        let before = fs::metadata(segment(&daemon.spool(), 0)).expect("there");
-        wait_until("it is used again", || {
-            accepted.more(1);
-            let now = fs::metadata(segment(&daemon.spool(), 0)).expect("there");
-            let other = fs::metadata(segment(&daemon.spool(), 1)).expect("there");
-            let before = before.modified().expect("known");
-            now.modified().expect("known") > before || other.modified().expect("known") > before
-        });
+        goes_on(&accepted, &daemon.spool());
+        let same = daemon.writer().expect("it runs");
+        assert_eq!(
+            same,
+            writer.to_string(),
+            "only one that has ended is replaced"
+        );
     });
     let dir = daemon.kill_family();
     accepted.are_all_in(&sent(&dir.path().join("spool")));
@@ -369,10 +466,13 @@ fn when_the_disk_fails_under_it_nothing_is_lost() {
                 return false;
             };
             daemon.logged("cannot write to the journal");
-            daemon.logged("each child waits for the disk by itself");
+            daemon.logged(
+                "ended with status 1: it is started again in 100ms; until then each child syncs",
+            );
             accepted.more(100);
             let _ = strace.kill();
             let _ = strace.wait();
+            goes_on(&accepted, &daemon.spool());
             true
         });
         if !attached {

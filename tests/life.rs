@@ -47,7 +47,6 @@ fn reader_in_the_middle() -> (Daemon, TcpStream) {
 fn a_signal_while_it_starts_is_not_lost_and_does_not_end_it() {
     let temp = tempfile::tempdir().expect("a directory");
     let dir = temp.path();
-    fs::write(dir.join("none.toml"), "").expect("written");
     let mut daemon = program("droplined")
         .args([
             "-p",
@@ -58,7 +57,7 @@ fn a_signal_while_it_starts_is_not_lost_and_does_not_end_it() {
             "1",
             "--config",
         ])
-        .arg(dir.join("none.toml"))
+        .arg(configure(dir, ""))
         .arg("--spool")
         .arg(dir.join("spool"))
         .arg("--run-dir")

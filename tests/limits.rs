@@ -136,8 +136,12 @@ fn without_processes_clients_are_told_and_served_when_there_are_some() {
     }
     let dir = tempfile::tempdir().expect("a directory");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("set");
-    // An account that has no other process: the master, the writer of the journal, two children, perhaps a keeper.
-    let most = 4 + usize::from(Daemon::start().keeper().is_some());
+    // An account that has no other process: the master, its supervisor with its helpers, two children.
+    let other = Daemon::start();
+    let supervisor = other.supervisor().expect("one");
+    let helpers = || crate::support::children(supervisor.parse().expect("a number")).len();
+    let most = 4 + helpers();
+    drop(other);
     let starter = ["prlimit", &format!("--nproc={most}:{most}")];
     let daemon = Daemon::started_by(&starter, dir, "user = \"irc\"\n");
     let held: Vec<_> = (0..2).map(|_| Session::of(&daemon, "al")).collect();

@@ -1,6 +1,6 @@
 //! The Unix socket: who one is there, and names that are claimed. With users that every Debian has.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use crate::support::frames::register;
+use crate::support::others::public_dir;
 use crate::support::session::Session;
 use crate::support::{Daemon, PATIENCE, skip};
 
@@ -17,9 +18,7 @@ pub(crate) fn daemon(test: &str) -> Option<Daemon> {
         skip(test, "only root can become other users");
         return None;
     }
-    let daemon = Daemon::start();
-    fs::set_permissions(daemon.path(), Permissions::from_mode(0o755)).expect("set");
-    Some(daemon)
+    Some(Daemon::in_dir(public_dir(), "", &[]))
 }
 
 /// What the daemon replies to a request over its socket, said by this user.

@@ -37,6 +37,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::support::others::{for_others, public_dir};
 use crate::support::{Daemon, configure, counter, listen, program, skip, wait_until};
 
 #[test]
@@ -124,10 +125,14 @@ fn descriptors_are_in_reserve_and_a_shortage_is_waited_out() {
 #[test]
 fn children_of_whoever_started_it_are_reaped_and_do_no_harm() {
     let dir = tempfile::tempdir().expect("a directory");
-    let script = "sleep 1 & exec \"$@\"";
-    let daemon = Daemon::started_by(&["sh", "-c", script, "sh"], dir, "");
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("made");
+    let script = format!("cat <'{}' & exec \"$@\"", fifo.display());
+    let daemon = Daemon::started_by(&["sh", "-c", &script, "sh"], dir, "");
     assert_eq!(daemon.children().len(), 1, "the one that it did not make");
     daemon.store("bob", "al", "hi");
+    // It ends when it has read what nobody has written.
+    drop(fs::File::options().write(true).open(&fifo).expect("opened"));
     wait_until("it is reaped", || daemon.children().is_empty());
     assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
     assert_eq!(counter(&daemon, "crashes"), 0);
@@ -184,9 +189,9 @@ fn a_child_whose_master_ended_before_it_was_tied_to_it_serves_nobody() {
         return skip(test, "strace is not installed");
     }
     let dir = tempfile::tempdir().expect("a directory");
-    // Children sleep for a second before they are tied to the master; the tracer is nobody's parent.
+    // Children sleep for three seconds before they are tied to the master; the tracer is nobody's parent.
     let trace = dir.path().join("trace").display().to_string();
-    let delay = "inject=prctl:delay_enter=1000000";
+    let delay = "inject=prctl:delay_enter=3000000";
     let starter = [
         "strace",
         "-DD",
@@ -267,14 +272,15 @@ fn who_is_not_root_needs_nothing_installed() {
     if !nix::unistd::geteuid().is_root() {
         return skip(test, "only root can become somebody else");
     }
-    let home = tempfile::tempdir().expect("a directory");
+    let home = public_dir();
+    let droplined = for_others(&program("droplined"), home.path());
     std::os::unix::fs::chown(home.path(), Some(5), Some(60)).expect("given to games");
     let start = |variables: &[String]| {
         let mut child = Command::new("setpriv")
             .args(["--reuid", "games", "--regid", "games", "--clear-groups"])
             .args(["env", "-i"])
             .args(variables)
-            .arg(program("droplined").get_program())
+            .arg(droplined.get_program())
             .args(["-p", "0"])
             .stderr(Stdio::piped())
             .spawn()
@@ -312,8 +318,7 @@ fn who_is_not_root_needs_nothing_installed() {
 #[test]
 fn the_usual_configuration_is_read_again_by_a_daemon_that_is_not_root_any_more() {
     let test = "the_usual_configuration_is_read_again";
-    let dir = tempfile::tempdir().expect("a directory");
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("set");
+    let dir = public_dir();
     let view = "cd \"$0\" && mkdir up work && \
         mount -t overlay none -o lowerdir=/etc,upperdir=up,workdir=work /etc && \
         mkdir -p /etc/dropline && cp first.toml /etc/dropline/droplined.toml && exec \"$@\"";

@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use rexpect::session::{PtySession, spawn_command};
 
 use crate::support::menu::{Menu, menu_command, signal_to, spawn, wait_until_gone};
+use crate::support::others::{for_others, public_dir};
 use crate::support::session::Session;
 use crate::support::tmux::Tmux;
 use crate::support::wire::{acknowledged, datagram, socket};
@@ -57,8 +58,8 @@ fn whoever_has_no_name_is_asked_for_one() {
     if !nix::unistd::geteuid().is_root() {
         return skip(test, "only root can become somebody without a login");
     }
-    let daemon = Daemon::start();
-    let mut command = menu_command(&daemon);
+    let daemon = Daemon::in_dir(public_dir(), "", &[]);
+    let mut command = for_others(&menu_command(&daemon), daemon.path());
     command
         .env("DROPLINE_STATE_DIR", "/nowhere")
         .env("XDG_CONFIG_HOME", "/nowhere")

@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use crate::support::others::public_dir;
 use crate::support::{Daemon, PATIENCE, configure, listen, program, report, skip, wait_until};
 
 /// A daemon that has detached. Ended when dropped.
@@ -166,9 +167,7 @@ fn root_becomes_somebody_else_for_good() {
     if !nix::unistd::geteuid().is_root() {
         return skip("root_becomes_somebody_else_for_good", "this is not root");
     }
-    let dir = tempfile::tempdir().expect("a directory");
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(dir.path(), open).expect("set");
+    let dir = public_dir();
     // With groups that it must not keep.
     let starter = ["setpriv", "--groups", "0,4"];
     let daemon = Daemon::started_by(&starter, dir, "user = \"games\"\n");

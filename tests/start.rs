@@ -1,30 +1,59 @@
 //! Starts that fail, and what they leave: nothing; and configurations that are no files.
 
 use std::fs;
-use std::io::Write as _;
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
+use nix::unistd::Pid;
 
-use crate::support::{Daemon, program, wait_until};
+use crate::support::{Daemon, configure, program, wait_until};
 
-/// Runs `sh -c` with the daemon as `$0` and these arguments, for at most ten seconds.
-fn run(dir: &Path, script: &str, args: &[&str]) -> Output {
-    Command::new("timeout")
-        .args(["-k", "1", "10", "bash", "-c", script])
+/// `bash -c` of a script with the daemon as `$0` and these arguments; it is ended after a minute.
+fn command(dir: &Path, script: &str, args: &[&str]) -> Command {
+    let mut command = Command::new("timeout");
+    command
+        .args(["-k", "1", "60", "bash", "-c", script])
         .arg(program("droplined").get_program())
         .arg("--spool")
         .arg(dir.join("spool"))
         .arg("--run-dir")
         .arg(dir.join("run"))
         .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .expect("run")
+        .stdin(Stdio::null());
+    if !args.contains(&"--check") {
+        command.arg("--config").arg(configure(dir, ""));
+    }
+    command
+}
+
+fn run(dir: &Path, script: &str, args: &[&str]) -> Output {
+    command(dir, script, args).output().expect("run")
+}
+
+/// What comes of a start that may fail: a daemon that listens is ended, and that is `None`.
+fn failure(dir: &Path, script: &str) -> Option<Output> {
+    let mut command = command(dir, script, &["-p", "0", "--ready-fd", "1"]);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.expect("run");
+    let mut port = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    stdout.read_line(&mut port).expect("text");
+    if !port.is_empty() {
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+        // timeout(1) hands it on.
+        kill(pid, Signal::SIGTERM).expect("signalled");
+    }
+    let output = child.wait_with_output().expect("ended");
+    port.is_empty().then_some(output)
 }
 
 fn said(output: &Output) -> String {
@@ -64,17 +93,47 @@ fn a_start_that_fails_leaves_nothing() {
 }
 
 #[test]
+fn before_a_daemon_can_serve_it_refuses_connections() {
+    let dir = Daemon::start().kill_family();
+    // Whoever has this lock works on the journal: the start waits for it.
+    let journal = fs::File::open(dir.path().join("spool/journal")).expect("there");
+    journal.lock().expect("locked");
+    let free = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let port = free.local_addr().expect("an address").port();
+    drop(free);
+    let socket = dir.path().join("run/dropline.sock");
+    fs::remove_file(&socket).expect("that of the one before");
+    let flags = ["-p".to_owned(), port.to_string()];
+    let starts = std::thread::spawn(move || {
+        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+        Daemon::in_dir(dir, "", &flags)
+    });
+    wait_until("its sockets are bound", || socket.exists());
+    let refused = |what: &str, connected: std::io::Result<()>| {
+        let error = connected.expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{what}");
+    };
+    refused("TCP", TcpStream::connect(("127.0.0.1", port)).map(drop));
+    refused("Unix", UnixStream::connect(&socket).map(drop));
+    assert!(!starts.is_finished());
+    drop(journal);
+    let daemon = starts.join().expect("started");
+    daemon.store("bob", "al", "hi");
+    UnixStream::connect(&socket).expect("it listens");
+}
+
+#[test]
 fn too_few_descriptors_are_told_of_with_what_could_not_be_opened() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut failed = 0;
     for limit in 8..40 {
-        let script = format!("ulimit -n {limit}; timeout 0.5 \"$0\" \"$@\"");
-        let output = run(dir.path(), &script, &["-p", "0"]);
-        if output.status.code() != Some(69) {
+        let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+        let Some(output) = failure(dir.path(), &script) else {
             continue;
-        }
+        };
         failed += 1;
         let said = said(&output);
+        assert_eq!(output.status.code(), Some(69), "{limit}: {said}");
         let last = said.lines().last().expect("a line");
         assert!(last.contains("cannot "), "{limit}: {last}");
         assert_eq!(left(dir.path()), [""; 0], "{limit}: {last}");
@@ -151,17 +210,12 @@ fn a_run_directory_that_others_could_write_is_refused() {
         (0o755, false),
     ] {
         fs::set_permissions(&run_dir, fs::Permissions::from_mode(mode)).expect("set");
-        let output = run(dir.path(), "timeout 0.7 \"$0\" \"$@\"", &["-p", "0"]);
-        let said = said(&output);
-        assert_eq!(
-            said.contains("others may write there"),
-            refused,
-            "{mode:o}: {said}"
-        );
-        assert_eq!(
-            output.status.code() == Some(69),
-            refused,
-            "{mode:o}: {said}"
-        );
+        let output = failure(dir.path(), "exec \"$0\" \"$@\"");
+        assert_eq!(output.is_some(), refused, "{mode:o}: {output:?}");
+        if let Some(output) = output {
+            let said = said(&output);
+            assert!(said.contains("others may write there"), "{mode:o}: {said}");
+            assert_eq!(output.status.code(), Some(69), "{mode:o}: {said}");
+        }
     }
 }

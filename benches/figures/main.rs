@@ -70,7 +70,7 @@ fn main() -> Result<()> {
     bench.report.machine = machine(bench.temporary.path())?;
     bench.report.head();
     let only = value("--only");
-    let works: [(&str, Work); 11] = [
+    let works: [(&str, Work); 12] = [
         ("one-shot", Bench::one_shot),
         ("sessions", Bench::sessions),
         ("fetch", Bench::fetch),
@@ -82,6 +82,7 @@ fn main() -> Result<()> {
         ("gibibyte", Bench::gibibyte),
         ("reloads", Bench::reloads),
         ("command", Bench::command),
+        ("first-start", Bench::first_start),
     ];
     for (name, work) in works {
         if only.as_ref().is_none_or(|only| only.as_os_str() == name) {

@@ -121,6 +121,11 @@ pub(crate) fn droplined_traced(dir: &Path, trace: &Path) -> Result<Server> {
     Ok(server)
 }
 
+/// The command that starts a daemon of ours with its files in `dir`.
+pub(crate) fn new_daemon(dir: &Path) -> Command {
+    daemon(Command::new(program("droplined")), 0, dir, "")
+}
+
 fn daemon(mut command: Command, port: u16, dir: &Path, configuration: &str) -> Command {
     let file = dir.join("droplined.toml");
     let user = if nix::unistd::geteuid().is_root() {

@@ -1,11 +1,13 @@
 //! What it weighs: memory, mappings, flushes, a client's whole process.
 
-use std::fs;
-use std::io::Write as _;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::load::{self, HELLO, LINE, SEND};
 use crate::report::Goal;
@@ -172,6 +174,56 @@ impl Bench {
         );
         Ok(())
     }
+}
+
+impl Bench {
+    /// From the command to a daemon that serves, with a spool that has to be made first.
+    pub(crate) fn first_start(&mut self) -> Result<()> {
+        let mut pairs = Vec::new();
+        for round in 0..if self.quick { 5 } else { 15 } {
+            let dir = self.dir(&format!("first-start-{round}"));
+            fs::create_dir(&dir)?;
+            pairs.push((start(&dir)?, ten_fsyncs(&dir)?));
+        }
+        self.report.ratio(
+            "first start with a new spool, until it serves",
+            "ten fsyncs of new files",
+            "ms",
+            &pairs,
+            Some(Goal::AtMost(3.0, 1.5)),
+        );
+        Ok(())
+    }
+}
+
+fn start(dir: &Path) -> Result<f64> {
+    let begun = Instant::now();
+    let mut daemon = servers::new_daemon(dir)
+        .args(["--ready-fd", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut port = String::new();
+    let ready = daemon.stdout.take().ok_or("no pipe")?;
+    BufReader::new(ready).read_line(&mut port)?;
+    let millis = begun.elapsed().as_secs_f64() * 1_000.0;
+    let pid = i32::try_from(daemon.id())?;
+    kill(Pid::from_raw(pid), Signal::SIGTERM)?;
+    daemon.wait()?;
+    if port.trim().parse::<u16>().is_err() {
+        return Err("the daemon does not start".into());
+    }
+    Ok(millis)
+}
+
+fn ten_fsyncs(dir: &Path) -> Result<f64> {
+    let begun = Instant::now();
+    for number in 0..10 {
+        let mut file = File::create(dir.join(format!("file-{number}")))?;
+        file.write_all(&[0; 200])?;
+        file.sync_all()?;
+    }
+    Ok(begun.elapsed().as_secs_f64() * 1_000.0)
 }
 
 /// How long a command takes, in milliseconds. It must succeed.

@@ -2,13 +2,13 @@
 //!
 //! First come the registered names, a line each, and those that belong to a login. A mailbox is a line that says
 //! up to which number its messages are acknowledged, and then a line for each message. A body that is text is
-//! `body`, any other `body_base64`.
+//! `body`, any other `body_base64`. Fields that this version does not know are `fields_base64`.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
-use crate::message::{LARGEST_MAX_BODY, Stored, Trust};
+use crate::message::{Fields, LARGEST_MAX_BODY, Stored, Trust};
 use crate::name::Name;
 
 /// A line.
@@ -58,6 +58,8 @@ pub(super) struct Message {
     body: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields_base64: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -86,17 +88,19 @@ impl Message {
             once: message.once,
             body: text,
             body_base64: bytes,
+            fields_base64: (message.fields != Fields::default())
+                .then(|| BASE64_STANDARD.encode(message.fields.as_bytes())),
         }
     }
 
-    /// What the line says, with `mailbox` as the one that it must belong to, and `body` to keep its bytes.
+    /// What the line says, with `mailbox` as the one that it must belong to, and `bytes` to keep its body and fields.
     ///
     /// # Errors
     /// What is wrong with it.
     pub(super) fn stored<'b>(
         &self,
         mailbox: &Name,
-        body: &'b mut Vec<u8>,
+        bytes: &'b mut Vec<u8>,
     ) -> Result<Stored<'b>, String> {
         if self.mailbox != mailbox.as_str() {
             return Err(format!(
@@ -104,19 +108,24 @@ impl Message {
                 self.mailbox
             ));
         }
-        *body = match (&self.body, &self.body_base64) {
+        *bytes = match (&self.body, &self.body_base64) {
             (Some(text), None) => text.clone().into_bytes(),
             (None, Some(encoded)) => BASE64_STANDARD
                 .decode(encoded)
                 .map_err(|e| format!("body_base64: {e}"))?,
             _ => return Err("a message has either body or body_base64".into()),
         };
-        if body.is_empty() || body.len() > LARGEST_MAX_BODY {
+        let body_len = bytes.len();
+        if body_len == 0 || body_len > LARGEST_MAX_BODY {
             return Err(format!(
-                "a body has 1 to {LARGEST_MAX_BODY} bytes, not {}",
-                body.len()
+                "a body has 1 to {LARGEST_MAX_BODY} bytes, not {body_len}"
             ));
         }
+        if let Some(encoded) = &self.fields_base64 {
+            let fields = BASE64_STANDARD.decode(encoded);
+            bytes.extend(fields.map_err(|e| format!("fields_base64: {e}"))?);
+        }
+        let (body, fields) = bytes.split_at(body_len);
         Ok(Stored {
             seq: self.seq,
             id: self
@@ -132,6 +141,8 @@ impl Message {
             expires: self.expires,
             once: self.once,
             body,
+            fields: Fields::new(fields)
+                .ok_or("fields_base64: a field is cut off, or they are too long")?,
         })
     }
 }

@@ -95,8 +95,13 @@ fn print_all(out: &mut impl Write, found: Result<Vec<Finding>, StoreError>) -> i
 }
 
 fn print(out: &mut impl Write, findings: &[Finding]) -> io::Result<usize> {
-    for Finding { path, offset, what } in findings {
-        writeln!(out, "{}: byte {offset}: {what}", path.display())?;
+    for Finding {
+        place,
+        offset,
+        what,
+    } in findings
+    {
+        writeln!(out, "{}: byte {offset}: {what}", place)?;
     }
     Ok(findings.len())
 }

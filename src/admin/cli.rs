@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use super::config::{Config, ConfigError};
 use crate::name::Name;
 use crate::places::{Places, SYSTEM_RUN_DIR};
-use crate::store::spool::Limits;
+use crate::store::Limits;
 
 /// Everything that can be said on the command line.
 #[derive(Debug, Parser)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::store::spool::Limits;
+use crate::store::Limits;
 use crate::sys::file;
 
 const DAY: u64 = 24 * 3_600_000;

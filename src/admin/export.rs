@@ -5,13 +5,13 @@ use std::io::{self, BufWriter, Write};
 use super::archive::{Line, Message};
 use super::progress::Progress;
 use super::{Failure, say};
-use crate::store::{StoreError, Survey, User, Users};
+use crate::store::{Engine, StoreError, Survey, User};
 
 /// Prints all users and mailboxes, one JSON object a line.
 ///
 /// # Errors
 /// When standard output cannot be written; at the end, when a mailbox is damaged as a whole.
-pub(super) fn export(store: &(impl Survey + Users)) -> Result<(), Failure> {
+pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     for User { name, registered } in store.users()? {
         line(

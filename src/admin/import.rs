@@ -6,7 +6,7 @@ use super::archive::Line;
 use super::progress::Progress;
 use crate::message::Stored;
 use crate::name::Name;
-use crate::store::{Care, Restoring, StoreError, Users};
+use crate::store::{Engine, Restoring, StoreError};
 
 /// The longest line: the largest body, each byte of it escaped, and what stands around it.
 const LONGEST_LINE: usize = (crate::message::LARGEST_MAX_BODY * 6) + 1_024;
@@ -30,7 +30,7 @@ pub(super) enum ImportError {
 /// # Errors
 /// The first line that is wrong. Its mailbox is not there then; those before it are.
 pub(super) fn import(
-    store: &(impl Care + Users),
+    store: &dyn Engine,
     input: impl BufRead,
     missing: bool,
 ) -> Result<(), ImportError> {

@@ -24,8 +24,7 @@ use clap::Parser as _;
 use self::cli::{Cli, Command};
 use self::config::ConfigError;
 use crate::name::Name;
-use crate::store::spool::{Limits, Spool};
-use crate::store::{Care as _, StoreError, Survey as _, Users as _};
+use crate::store::{self, Care, Limits, Settings, StoreError};
 use crate::sys::{login, stdio};
 
 /// The exit statuses: those of sysexits.h, and 1 for findings of a check.
@@ -141,25 +140,30 @@ fn run(cli: &Cli) -> Result<(), Failure> {
 /// The commands for which there must be a spool.
 fn with_spool(cli: &Cli, path: &Path, command: &Command) -> Result<(), Failure> {
     // What a daemon that was killed has left in the journal is settled by whoever comes first: so always as the owner.
+    let settings = Settings {
+        spool: path,
+        run_dir: None,
+        limits: Limits::default(),
+    };
     let missing = Cell::new(None);
     let look = || {
         become_owner(path)?;
-        let (spool, more) = Spool::look_at(path)?;
+        let (store, more) = store::look_at(&settings)?;
         missing.set(more);
-        Ok::<_, Failure>(spool)
+        Ok::<_, Failure>(store)
     };
     // A daemon that runs is refused the spool meanwhile, and refuses it to us.
-    let alone = || Ok::<_, Failure>(Spool::open(path, Limits::default())?);
+    let alone = || Ok::<_, Failure>(store::open(&settings)?);
     let done = match command {
         Command::Status { .. } | Command::Top { .. } | Command::Metrics => Ok(()),
-        Command::Users => users::print(&look()?),
-        Command::Queue { name } => queue::print(&look()?, name.as_ref()),
-        Command::History { name } => history::print(&look()?, name),
+        Command::Users => users::print(&*look()?),
+        Command::Queue { name } => queue::print(&*look()?, name.as_ref()),
+        Command::History { name } => history::print(&*look()?, name),
         Command::Expire => {
             let limits = cli.limits()?;
             let mut spool = look()?;
             spool.set_limits(limits);
-            expire(&spool)
+            expire(&*spool)
         }
         Command::Release { name } => {
             if look()?.release(name)? {
@@ -171,22 +175,22 @@ fn with_spool(cli: &Cli, path: &Path, command: &Command) -> Result<(), Failure> 
         Command::Check {
             repair: false,
             names,
-        } => check::check(&look()?, names),
+        } => check::check(&*look()?, names),
         Command::Check {
             repair: true,
             names,
         } => {
             look()?;
-            let (spool, _lock) = alone()?;
-            check::repair(&spool, names)
+            let spool = alone()?;
+            check::repair(&*spool, names)
         }
-        Command::Export => export::export(&look()?),
+        Command::Export => export::export(&*look()?),
         Command::Import {
             missing: only_missing,
         } => {
             become_owner(path)?;
-            let (spool, _lock) = alone()?;
-            Ok(import::import(&spool, io::stdin().lock(), *only_missing)?)
+            let spool = alone()?;
+            Ok(import::import(&*spool, io::stdin().lock(), *only_missing)?)
         }
     };
     match missing.take() {
@@ -202,7 +206,7 @@ fn become_owner(spool: &Path) -> Result<(), Failure> {
     login::become_owner(spool).map_err(|e| Failure::Owner(spool.to_owned(), e))
 }
 
-fn expire(spool: &Spool) -> Result<(), Failure> {
+fn expire(spool: &dyn Care) -> Result<(), Failure> {
     let names = spool.mailboxes()?;
     let mut progress = progress::Progress::new("mailboxes", names.len());
     let mut failed = 0;

@@ -91,7 +91,7 @@ impl Heritage<'_> {
         let whence = peer.to_string();
         let ticket = self.board.ticket(slot);
         ticket.take(&whence);
-        self.store.enter(slot);
+        self.store.set_process_number(slot);
         let inbox = Inbox::of(&[Signal::SIGINT, Signal::SIGTERM]);
         if let Err(e) = process::limit(config.child_memory, self.descriptors as u64) {
             log::error!("cannot limit what a child may use, to serve {whence}: {e}");

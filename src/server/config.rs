@@ -16,7 +16,7 @@ use self::file::{File, MOST_ADDRESSES};
 use super::cli::Cli;
 use crate::message::DEFAULT_MAX_BODY;
 use crate::places::Places;
-use crate::store::spool::Limits;
+use crate::store::Limits;
 
 /// Everything that can be set, as it is in force.
 #[derive(Clone, Debug)]

@@ -52,7 +52,7 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// What is listened on.
+/// The sockets of the daemon.
 #[derive(Debug)]
 pub(super) struct Listeners {
     /// The sockets.
@@ -61,34 +61,55 @@ pub(super) struct Listeners {
     pub(super) inherited: bool,
 }
 
-/// Listens on what the service manager hands over (LISTEN_FDS of sd_listen_fds(3)), and only on that. Where there is
-/// nothing, on all addresses of the configuration, and on the socket in the run directory. Where the port is 0,
-/// the kernel chooses one for the first address, and the others get the same.
+/// Takes what the service manager hands over (LISTEN_FDS of sd_listen_fds(3)), and only that. Where there is nothing,
+/// binds sockets to all addresses of the configuration, and one in the run directory. Where the port is 0, the kernel
+/// chooses one for the first address, and the others get the same.
 ///
 /// # Errors
 /// The first address that cannot be had.
-pub(super) fn open(config: &Config) -> Result<Listeners, ListenError> {
+pub(super) fn bind(config: &Config) -> Result<Listeners, ListenError> {
     let all = socket::inherited_listeners().map_err(ListenError::Inherited)?;
     if !all.is_empty() {
         let inherited = true;
         return Ok(Listeners { all, inherited });
     }
     let mut port = config.port;
-    let mut listeners = Vec::with_capacity(config.bind.len() + 1);
+    let mut all = Vec::with_capacity(config.bind.len() + 1);
     for &ip in &config.bind {
         let address = SocketAddr::new(ip, port);
         let listener =
-            listen(address).map_err(|source| ListenError::Address { address, source })?;
+            bind_to(address).map_err(|source| ListenError::Address { address, source })?;
         port = local_port(&listener);
-        listeners.push(Listener::Tcp(listener));
+        all.push(Listener::Tcp(listener));
     }
     let path = config.run_dir.join(SOCKET);
-    let listener = socket::listen_at(&path).map_err(|source| ListenError::Path { path, source })?;
-    listeners.push(Listener::Unix(listener));
-    Ok(Listeners {
-        all: listeners,
-        inherited: false,
-    })
+    let listener = socket::bind_at(&path).map_err(|source| ListenError::Path { path, source })?;
+    all.push(Listener::Unix(listener));
+    let inherited = false;
+    Ok(Listeners { all, inherited })
+}
+
+/// Listens on all that were bound. Before that, the kernel refuses clients.
+///
+/// # Errors
+/// The first one on which that fails: another program may have bound the same port, and listens already.
+pub(super) fn listen(listeners: &Listeners, config: &Config) -> Result<(), ListenError> {
+    let bound = listeners.all.iter().filter(|_| !listeners.inherited);
+    for listener in bound {
+        socket::listen(listener).map_err(|source| match listener {
+            Listener::Tcp(tcp) => ListenError::Address {
+                address: tcp
+                    .local_addr()
+                    .unwrap_or((config.bind[0], config.port).into()),
+                source,
+            },
+            Listener::Unix(_) => ListenError::Path {
+                path: config.run_dir.join(SOCKET),
+                source,
+            },
+        })?;
+    }
+    Ok(())
 }
 
 /// Removes the socket in the run directory, which must be our own: nobody answers there any more.
@@ -108,13 +129,13 @@ pub(super) fn local_port(listener: &TcpListener) -> u16 {
 }
 
 /// Where the kernel has no IPv6, all addresses are all IPv4 addresses.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    match socket::listen(address) {
+fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
+    match socket::bind(address) {
         Err(e)
             if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
                 && e.raw_os_error() == Some(libc::EAFNOSUPPORT) =>
         {
-            socket::listen(SocketAddr::new(
+            socket::bind(SocketAddr::new(
                 Ipv4Addr::UNSPECIFIED.into(),
                 address.port(),
             ))

@@ -9,14 +9,15 @@ use super::config::Config;
 use super::gate::{Gate, Refusal, refuse};
 use super::limits::{Pause, Reserve};
 use super::logging::{AUTH, AtMostOften};
-use super::reaper::{Children, Helpers};
+use super::reaper::Children;
 use super::scoreboard::{Counter, Scoreboard};
 use super::signals::Signals;
+use super::supervisor::Supervisor;
 use crate::sys::clock::Deadline;
 use crate::sys::heap;
 use crate::sys::peer::Peer;
 use crate::sys::poll::{self, Want};
-use crate::sys::process::{self, Side};
+use crate::sys::process::{self, Fork};
 use crate::sys::signal::{Blocked, SIGHUP, SIGUSR1};
 use crate::sys::socket::{self, Listener, Stream};
 
@@ -68,7 +69,7 @@ pub(super) enum Leave {
 }
 
 impl Master {
-    /// A master for these listeners and trapped signals, with those that it has forked so far.
+    /// A master for these listeners and trapped signals, with the supervisor that it has forked.
     ///
     /// # Errors
     /// When this process has several threads: forking would not be safe.
@@ -76,7 +77,7 @@ impl Master {
         listeners: Vec<Listener>,
         signals: Signals,
         board: Scoreboard,
-        helpers: Helpers,
+        supervisor: Option<Supervisor>,
     ) -> io::Result<Self> {
         let threads = process::threads()?;
         if threads != 1 {
@@ -89,7 +90,7 @@ impl Master {
         Ok(Self {
             listeners,
             signals,
-            children: Children::new(board, EXPECTED_CHILDREN, helpers),
+            children: Children::new(board, EXPECTED_CHILDREN, supervisor),
             gate: Gate::default(),
             board,
             _reserve: Reserve::take(),
@@ -269,7 +270,7 @@ impl Master {
         // The handlers are the master's: a signal to a child would wake it.
         let blocked = Blocked::all()?;
         match process::fork() {
-            Ok(Side::Child) => {
+            Ok(Fork::Child) => {
                 heap::use_childs();
                 heritage.serve(Client {
                     stream,
@@ -279,7 +280,7 @@ impl Master {
                     in_a_hurry,
                 })
             }
-            Ok(Side::Parent(pid)) => {
+            Ok(Fork::Parent(pid)) => {
                 self.children.add(pid, peer);
                 self.board.count(Counter::Forks, 1);
             }
@@ -374,8 +375,7 @@ mod tests {
         let wait = || std::thread::park_timeout(Duration::from_secs(60));
         let other = std::thread::spawn(wait);
         let signals = Signals::trapped().expect("trapped");
-        let error =
-            Master::new(Vec::new(), signals, board, Helpers::default()).expect_err("not alone");
+        let error = Master::new(Vec::new(), signals, board, None).expect_err("not alone");
         assert!(error.to_string().contains("threads before its first fork"));
         other.thread().unpark();
         other.join().expect("joined");

@@ -10,7 +10,7 @@ mod config;
 mod connection;
 mod detach;
 mod gate;
-mod journal;
+mod helpers;
 mod limits;
 mod listener;
 mod logging;
@@ -23,6 +23,7 @@ mod reaper;
 mod scoreboard;
 mod signals;
 mod sources;
+mod supervisor;
 mod talk;
 mod who_may;
 
@@ -37,24 +38,20 @@ use self::child::Heritage;
 use self::cli::Cli;
 use self::config::{Config, LogTo, Sandbox};
 use self::detach::{Ready, Side};
-use self::journal::Writer;
 use self::listener::ListenError;
 use self::master::{Leave, Master};
 use self::pid_file::{PidFile, PidFileError};
 use self::privileges::PrivilegeError;
-use self::reaper::Helpers;
 use self::scoreboard::{Counter, Scoreboard};
 use self::signals::Signals;
 use crate::places::{Places, SOCKET};
-use crate::store::StoreError;
-use crate::store::spool::{DESCRIPTORS, Spool};
+use crate::store::{self, Settings, StoreError};
 use crate::sys::clock::Deadline;
 use crate::sys::dir::Dir;
 use crate::sys::file;
-use crate::sys::heap;
-use crate::sys::login::{self, Account};
+use crate::sys::login::Account;
 use crate::sys::process::{self, Pid};
-use crate::sys::sandbox::{self, Lacking};
+use crate::sys::sandbox::{self, Lacking, Rules};
 use crate::sys::signal;
 use crate::sys::socket::Listener;
 use crate::sys::title;
@@ -186,8 +183,8 @@ impl Made {
     }
 }
 
-/// The order of start: the pid file and the listeners, with the rights that we were started with; then without
-/// them the spool; then the sandbox; and only then whoever waits is told.
+/// The order of start: the pid file and the bound sockets, with the rights that the daemon was started with; then without
+/// them the spool, the helper processes, and the sandbox. Only when it can serve, it listens, and says so.
 fn run(
     cli: &Cli,
     places: Option<&Places>,
@@ -232,7 +229,7 @@ fn serve(
     signals: Signals,
     made: &mut Made,
 ) -> Result<(), StartError> {
-    let listeners = listener::open(&config)?;
+    let listeners = listener::bind(&config)?;
     made.socket = !listeners.inherited;
     if let Some(account) = account {
         privileges::become_account(account)?;
@@ -240,27 +237,25 @@ fn serve(
     if let Err(e) = title::prepare() {
         log::info!("ps will not show what children do: {e}");
     }
-    let keeper = start_keeper(&listeners.all);
-    let (spool, _spool_lock) = Spool::open(&config.spool, config.limits)?;
-    let mut spool = spool.with_run_dir(&config.run_dir)?;
+    let mut store = store::open(&Settings {
+        spool: &config.spool,
+        run_dir: Some(&config.run_dir),
+        limits: config.limits,
+    })?;
     // Those of a child.
-    let descriptors = DESCRIPTORS.min(process::most_descriptors()?);
-    spool.keep_within(descriptors);
+    let descriptors = store.useful_descriptors().min(process::most_descriptors()?);
+    store.set_descriptor_limit(descriptors);
     let own = Pid::own();
     child::warm_up();
-    let keep = spool.descriptors();
+    let keep = store.descriptors();
     let board = Scoreboard::create(made.pid_file.dir())?;
     logging::count_lost_lines_in(board.lost_lines());
-    spool.alarm(move |e| board.complain_of_disk(e));
-    // It notes there which mailboxes it has open.
-    let mut spool = heap::for_children(|| Box::new(spool));
+    store.on_disk_full(Box::new(move |e| board.complain_of_disk(e)));
+    let supervisor = helpers::start(&mut *store, &listeners.all, &config);
     lay_sandbox(cli, places, &config)?;
-    let helpers = Helpers {
-        keeper,
-        writer: Writer::start(&mut spool),
-    };
     process::give_back_memory();
-    let master = Master::new(listeners.all, signals, board, helpers)
+    listener::listen(&listeners, &config)?;
+    let master = Master::new(listeners.all, signals, board, supervisor)
         .map_err(StartError::doing("count the threads of this process"))?;
     // Where the master's other things lie: each page that it writes to between two forks is copied.
     let mut master = Box::new(master);
@@ -274,7 +269,7 @@ fn serve(
             config: &config,
             descriptors,
             keep: &keep,
-            store: &*spool,
+            store: &*store,
         };
         match master.run(&config, &heritage)? {
             Leave::Reload => {
@@ -282,7 +277,7 @@ fn serve(
                 match reload(cli, places, &config) {
                     Some(new) => {
                         config = new;
-                        spool.set_limits(config.limits);
+                        store.set_limits(config.limits);
                         board.count(Counter::Reloads, 1);
                         notify::ready("serving");
                     }
@@ -303,21 +298,6 @@ fn serve(
     }
 }
 
-/// Forks the keeper of logins, before the sandbox is laid and before there is anything that it must not have; its
-/// number, if this machine needs one. Only of whoever comes over the socket somebody asks for the login.
-fn start_keeper(listeners: &[Listener]) -> Option<Pid> {
-    let is_local = |listener: &Listener| matches!(listener, Listener::Unix(_));
-    if !listeners.iter().any(is_local) {
-        return None;
-    }
-    login::start_keeper("droplined: logins", logging::descriptor()).unwrap_or_else(|e| {
-        log::warn!(
-            "cannot start the keeper of logins: {e}; logins that are not in /etc/passwd are unknown"
-        );
-        None
-    })
-}
-
 /// Logins and the configuration, time zones, what the kernel says, and /dev/null.
 const READABLE: [&str; 4] = ["/etc", "/usr", "/proc", "/dev"];
 
@@ -332,8 +312,12 @@ fn lay_sandbox(cli: &Cli, places: Option<&Places>, config: &Config) -> Result<()
     let usual = places.map(|places| places.config.as_path());
     let files = [cli.config.as_deref(), usual];
     readable.extend(files.into_iter().flatten().filter_map(Path::parent));
-    let lacking = sandbox::lay(&writable, &readable);
-    for lack in lacking {
+    let rules = Rules {
+        writable: &writable,
+        readable: &readable,
+        programs: false,
+    };
+    for lack in sandbox::lay(rules) {
         if config.sandbox == Sandbox::Require {
             return Err(StartError::Sandbox(lack));
         }

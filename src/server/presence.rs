@@ -18,9 +18,9 @@ pub(super) fn lease(
     span: Duration,
 ) -> Result<Lease, StoreError> {
     let mut token = [0; 8];
-    random::fill(&mut token).map_err(|e| StoreError::System {
+    random::fill(&mut token).map_err(|e| StoreError::Failed {
         action: "draw a random number from",
-        path: "the kernel".into(),
+        place: "the kernel".into(),
         source: e,
     })?;
     Ok(Lease {

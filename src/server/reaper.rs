@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::child::{GARBAGE, TIMED_OUT};
-use super::journal::Writer;
 use super::scoreboard::{Counter, Scoreboard, is_proved};
 use super::sources::{Offence, Penalties, Source, is_exempt};
+use super::supervisor::Supervisor;
 use crate::sys::clock::Deadline;
 use crate::sys::peer::Peer;
 use crate::sys::process::{self, End, Pid};
@@ -31,46 +31,20 @@ pub(super) struct Children {
     /// The first slot that was never used.
     fresh: usize,
     board: Scoreboard,
-    /// Not of them: they serve nobody.
-    helpers: Helpers,
-}
-
-/// Processes of the daemon that are for its children, and not for a client.
-#[derive(Debug, Default)]
-pub(super) struct Helpers {
-    /// The keeper of logins.
-    pub(super) keeper: Option<Pid>,
-    /// The writer of the journal.
-    pub(super) writer: Option<Writer>,
-}
-
-impl Helpers {
-    /// Says what it means that one of them has ended.
-    fn has_ended(&mut self, pid: Pid, end: End) {
-        if self.keeper.take_if(|keeper| *keeper == pid).is_some() {
-            log::warn!(
-                "the keeper of logins (process {pid}) {end}: logins that are not in /etc/passwd are unknown \
-                 until the daemon is started again"
-            );
-        } else if self.writer.take_if(|writer| writer.was(pid)).is_some() {
-            log::warn!(
-                "the writer of the journal (process {pid}) {end}: until the daemon is started again each child waits \
-                 for the disk by itself, and what is in the journal stays there"
-            );
-        }
-    }
+    /// The child that serves no client.
+    supervisor: Option<Supervisor>,
 }
 
 impl Children {
     /// None so far; `most` at once are expected.
-    pub(super) fn new(board: Scoreboard, most: usize, helpers: Helpers) -> Self {
+    pub(super) fn new(board: Scoreboard, most: usize, supervisor: Option<Supervisor>) -> Self {
         Self {
             running: HashMap::with_capacity(most),
             sources: HashMap::with_capacity(most),
             free: Vec::with_capacity(most),
             fresh: 0,
             board,
-            helpers,
+            supervisor,
         }
     }
 
@@ -133,7 +107,8 @@ impl Children {
     pub(super) fn reap(&mut self, penalties: &mut Penalties, exempt: &[ipnet::IpNet]) {
         while let Some((pid, end)) = process::reap() {
             let Some(child) = self.running.remove(&pid) else {
-                self.helpers.has_ended(pid, end);
+                self.supervisor
+                    .take_if(|supervisor| supervisor.has_ended(pid, end));
                 continue;
             };
             let slot = self.board.slot(child.slot);
@@ -150,8 +125,8 @@ impl Children {
                 continue;
             };
             self.board.count(counter, 1);
-            if let Some(writer) = &self.helpers.writer {
-                writer.forget(child.slot);
+            if let Some(supervisor) = &self.supervisor {
+                supervisor.forget(child.slot);
             }
             if !is_exempt(child.peer, exempt) {
                 let span = penalties.add(source, offence, Instant::now());
@@ -184,12 +159,8 @@ impl Children {
         for &pid in self.running.keys() {
             process::kill(pid);
         }
-        if let Some(keeper) = self.helpers.keeper.take() {
-            process::kill(keeper);
-            process::wait(keeper);
-        }
-        if let Some(writer) = self.helpers.writer.take() {
-            writer.end(deadline, at_once);
+        if let Some(supervisor) = self.supervisor.take() {
+            supervisor.end(deadline, at_once);
         }
     }
 }

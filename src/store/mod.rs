@@ -1,6 +1,6 @@
-//! Where messages are kept: the interface, which another engine than the spool could stand behind.
+//! Where messages are kept: the interface that an engine implements, and opening one.
 //!
-//! What every engine promises:
+//! What every engine promises (`tests/store_contract/` holds each to it):
 //! 1. what [`Mail::deliver`] returns for is on the disk;
 //! 2. a message leaves the queue by [`Waiting::acknowledge`] and in no other way, and one that is
 //!    handed out again has the same number and id;
@@ -10,17 +10,26 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod limits;
 mod presence;
-pub(crate) mod spool;
+mod spool;
 
-use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+#[cfg(test)]
+#[path = "../../tests/store_contract/mod.rs"]
+mod contract;
+
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::path::Path;
 
 pub(crate) use self::error::StoreError;
+pub(crate) use self::limits::Limits;
 pub(crate) use self::presence::{Lease, Presence, Speaks};
 
 use crate::message::{Draft, Stored};
 use crate::name::Name;
+use crate::sys::heap;
+use crate::sys::submission_queue::SubmissionQueue;
 
 /// A message on its way into a mailbox.
 #[derive(Clone, Copy, Debug)]
@@ -59,10 +68,6 @@ pub(crate) trait Mail {
         // One message has one outcome.
         outcomes.pop().unwrap_or(Err(StoreError::Busy))
     }
-
-    /// Says that the calling process, which was forked from the one that opened the store, is the one with this number:
-    /// no two are at the same time. The store may serve those that say so faster.
-    fn enter(&self, number: usize);
 
     /// Leases the mailbox of `of` to the caller and hands out what waits in it; `None` when there is no
     /// such mailbox.
@@ -254,9 +259,94 @@ pub(crate) trait Users {
 }
 
 /// Everything that a client can ask for.
-pub(crate) trait Store: Mail + Users + Presence {}
+pub(crate) trait Store: Mail + Users + Presence {
+    /// Gives the calling process, which was forked from the one that opened the store, a number of its own: no two have
+    /// the same at the same time. An engine may serve processes with a number faster.
+    fn set_process_number(&self, number: usize);
+}
 
-impl<T: Mail + Users + Presence> Store for T {}
+/// A store, for the program that opens it.
+pub(crate) trait Engine: Store + Care {
+    /// Sets other limits for all processes that are forked from now on.
+    fn set_limits(&mut self, limits: Limits);
+
+    /// Sizes what a process keeps open for a limit of so many descriptors.
+    fn set_descriptor_limit(&mut self, descriptors: usize);
+
+    /// How many descriptors are of use to a process.
+    fn useful_descriptors(&self) -> usize;
+
+    /// The descriptors that a child needs. It closes all others.
+    fn descriptors(&self) -> Vec<RawFd>;
+
+    /// Prepares the helper process of this engine, for all processes that are forked from now on; `None` for an engine
+    /// that needs none.
+    ///
+    /// # Errors
+    /// Those of `mmap(2)`. Without the helper the children do its work themselves.
+    fn prepare_helper(&mut self) -> io::Result<Option<Helper>>;
+
+    /// Does what the helper process is for, until the queue is drained. For one process at a time.
+    ///
+    /// # Errors
+    /// Those of the system. It can be started again.
+    fn run_helper(&self, queue: SubmissionQueue) -> Result<(), StoreError>;
+
+    /// Calls `report` for each request that fails for want of room on a disk.
+    fn on_disk_full(&mut self, report: Box<dyn Fn(&StoreError) + Send + Sync>);
+}
+
+/// The process that an engine needs beside the children.
+#[derive(Debug)]
+pub(crate) struct Helper {
+    /// What the log calls it.
+    pub(crate) name: &'static str,
+    /// The title of its process.
+    pub(crate) title: &'static str,
+    /// What the children do while it does not run, for the log.
+    pub(crate) meanwhile: &'static str,
+    /// The descriptors that it needs.
+    pub(crate) descriptors: Vec<RawFd>,
+    /// Where the children submit work to it.
+    pub(crate) queue: SubmissionQueue,
+}
+
+/// What a store is opened with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings<'a> {
+    /// The directory of the messages.
+    pub(crate) spool: &'a Path,
+    /// The directory of what may vanish at a reboot; `None` where no client is served.
+    pub(crate) run_dir: Option<&'a Path>,
+    /// How much a mailbox may hold.
+    pub(crate) limits: Limits,
+}
+
+/// Opens the store for a daemon, or for a tool that works on it alone. It is made where there is none, and one of an
+/// older format is taken over.
+///
+/// # Errors
+/// When another process works on it; when it has another format, or belongs to another user; those of the system.
+pub(crate) fn open(settings: &Settings<'_>) -> Result<Box<dyn Engine>, StoreError> {
+    let mut spool = spool::Spool::open(settings.spool, settings.limits)?;
+    if let Some(run_dir) = settings.run_dir {
+        spool = spool.with_run_dir(run_dir)?;
+    }
+    // Each child writes to it, and notes there which mailboxes it has open.
+    Ok(heap::for_children(|| Box::new(spool)))
+}
+
+/// Opens the store to look at it, whether or not a daemon works on it. With it comes why some of what was accepted cannot
+/// be seen, if that is so.
+///
+/// # Errors
+/// When there is none, or it has another format, and those of the system.
+pub(crate) fn look_at(
+    settings: &Settings<'_>,
+) -> Result<(Box<dyn Engine>, Option<StoreError>), StoreError> {
+    let (spool, missing) = spool::Spool::look_at(settings.spool, settings.limits)?;
+    Ok((Box::new(spool), missing))
+}
 
 /// A registered name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -324,9 +414,9 @@ pub(crate) enum State {
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// In which file.
-    pub(crate) path: PathBuf,
-    /// At which byte of it.
+    /// Where, as text for a person: a path.
+    pub(crate) place: String,
+    /// How far from the beginning of that, in bytes.
     pub(crate) offset: u64,
     /// What.
     pub(crate) what: String,

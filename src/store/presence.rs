@@ -1,6 +1,8 @@
 //! Who is online: the interface.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 use super::StoreError;
 use crate::name::Name;
@@ -64,4 +66,25 @@ pub(crate) enum Speaks {
     Text,
     /// Our datagrams, which are acknowledged.
     Datagram,
+}
+
+impl fmt::Display for Speaks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Datagram => "datagram",
+        })
+    }
+}
+
+impl FromStr for Speaks {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "text" => Ok(Self::Text),
+            "datagram" => Ok(Self::Datagram),
+            _ => Err(()),
+        }
+    }
 }

@@ -13,7 +13,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::UnlinkatFlags;
 
 #[cfg(test)]
-use crate::sys::tape;
+use crate::sys::operation_log;
 
 /// Open for reading and writing.
 const ACCESS: OFlag = OFlag::O_RDWR
@@ -74,7 +74,12 @@ impl Dir {
     /// Those of `mkdirat(2)`, but for EEXIST.
     pub(crate) fn make_dir(&self, name: &str) -> io::Result<()> {
         match nix::sys::stat::mkdirat(&self.fd, name, Mode::S_IRWXU) {
-            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            Ok(()) => {
+                #[cfg(test)]
+                operation_log::record(|| operation_log::Op::MakeDir(self.path_of(name)));
+                Ok(())
+            }
+            Err(Errno::EEXIST) => Ok(()),
             Err(e) => Err(e.into()),
         }
     }
@@ -105,7 +110,9 @@ impl Dir {
         let file = File::from(fd);
         #[cfg(test)]
         if is_new {
-            tape::record(|| tape::Op::Create(self.path_of(name), tape::number(&file)));
+            operation_log::record(|| {
+                operation_log::Op::Create(self.path_of(name), operation_log::number(&file))
+            });
         }
         Ok(file)
     }
@@ -139,7 +146,7 @@ impl Dir {
     /// Those of `renameat(2)`.
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         #[cfg(test)]
-        tape::record(|| tape::Op::Rename(self.path_of(from), self.path_of(to)));
+        operation_log::record(|| operation_log::Op::Rename(self.path_of(from), self.path_of(to)));
         Ok(nix::fcntl::renameat(&self.fd, from, &self.fd, to)?)
     }
 
@@ -149,7 +156,7 @@ impl Dir {
     /// Those of `unlinkat(2)`.
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         #[cfg(test)]
-        tape::record(|| tape::Op::Remove(self.path_of(name)));
+        operation_log::record(|| operation_log::Op::Remove(self.path_of(name)));
         Ok(nix::unistd::unlinkat(
             &self.fd,
             name,
@@ -180,7 +187,7 @@ impl Dir {
     pub(crate) fn sync(&self) -> io::Result<()> {
         nix::unistd::fsync(&self.fd)?;
         #[cfg(test)]
-        tape::record(|| tape::Op::SyncDir(self.path.clone()));
+        operation_log::record(|| operation_log::Op::SyncDir(self.path.clone()));
         Ok(())
     }
 

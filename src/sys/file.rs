@@ -12,9 +12,9 @@ use nix::fcntl::{FallocateFlags, OFlag, PosixFadviseAdvice};
 use nix::sys::stat::Mode;
 
 use crate::sys::clock::Deadline;
-use crate::sys::poll::{self, Want};
 #[cfg(test)]
-use crate::sys::tape;
+use crate::sys::operation_log;
+use crate::sys::poll::{self, Want};
 
 /// What the store needs to know of an open file.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +63,9 @@ pub(crate) fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<us
 /// Those of `pwrite(2)`, but for EINTR.
 pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     #[cfg(test)]
-    tape::record(|| tape::Op::Write(tape::number(file), offset, bytes.to_vec()));
+    operation_log::record(|| {
+        operation_log::Op::Write(operation_log::number(file), offset, bytes.to_vec())
+    });
     file.write_all_at(bytes, offset)
 }
 
@@ -178,7 +180,7 @@ pub(crate) fn punch(file: &File, from: u64, to: u64) -> io::Result<bool> {
         return Ok(true);
     };
     #[cfg(test)]
-    tape::record(|| tape::Op::Punch(tape::number(file), from, to));
+    operation_log::record(|| operation_log::Op::Punch(operation_log::number(file), from, to));
     match nix::fcntl::fallocate(file, mode, offset, len) {
         Ok(()) => Ok(true),
         Err(Errno::EOPNOTSUPP) => Ok(false),
@@ -229,7 +231,7 @@ pub(crate) fn is_read_only(file: impl AsFd) -> io::Result<bool> {
 /// Those of `ftruncate(2)`.
 pub(crate) fn truncate(file: &File, len: u64) -> io::Result<()> {
     #[cfg(test)]
-    tape::record(|| tape::Op::Truncate(tape::number(file), len));
+    operation_log::record(|| operation_log::Op::Truncate(operation_log::number(file), len));
     file.set_len(len)
 }
 
@@ -264,7 +266,7 @@ pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
 pub(crate) fn sync(file: &File) -> io::Result<()> {
     file.sync_data()?;
     #[cfg(test)]
-    tape::record(|| tape::Op::Sync(tape::number(file)));
+    operation_log::record(|| operation_log::Op::Sync(operation_log::number(file)));
     Ok(())
 }
 

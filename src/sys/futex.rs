@@ -1,15 +1,15 @@
-//! Sleeping on a word of shared memory until somebody rings (futex(2)).
+//! Waiting at a word of shared memory until another process wakes the waiter (futex(2)).
 
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
-/// A time by the clock that nobody sets, as futex(2) takes it: what is waited for often needs no clock to be read.
-pub(super) struct Until(libc::timespec);
+/// A point in monotonic time, as futex(2) takes it.
+pub(super) struct WakeTime(libc::timespec);
 
-impl Until {
-    /// `span` from now.
+impl WakeTime {
+    /// The time `span` from now.
     pub(super) fn after(span: Duration) -> Self {
         let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
         let end = Duration::from(now.unwrap_or(nix::sys::time::TimeSpec::new(0, 0))) + span;
@@ -17,12 +17,12 @@ impl Until {
     }
 }
 
-/// Sleeps on `word` while it is `value`, until one of `bits` is rung, or a signal comes; `false` when it is later than
-/// `until`, or sleeping is not possible.
-pub(super) fn sleep(word: &AtomicU32, value: u32, bits: u32, until: Option<&Until>) -> bool {
+/// Waits while `word` is `value`, until one of `bits` is woken, or a signal comes; `false` after `until`, or when the
+/// kernel cannot wait.
+pub(super) fn wait(word: &AtomicU32, value: u32, bits: u32, until: Option<&WakeTime>) -> bool {
     let until = until.map_or(std::ptr::null(), |until| &raw const until.0);
     // SAFETY: the word is mapped for good, and the time lives as long as the call; it touches no other memory.
-    let slept = unsafe {
+    let waited = unsafe {
         libc::syscall(
             libc::SYS_futex,
             word.as_ptr(),
@@ -33,11 +33,11 @@ pub(super) fn sleep(word: &AtomicU32, value: u32, bits: u32, until: Option<&Unti
             bits,
         )
     };
-    slept == 0 || matches!(Errno::last(), Errno::EAGAIN | Errno::EINTR)
+    waited == 0 || matches!(Errno::last(), Errno::EAGAIN | Errno::EINTR)
 }
 
-/// Wakes all that sleep on `word` with one of `bits`.
-pub(super) fn ring(word: &AtomicU32, bits: u32) {
+/// Wakes all that wait at `word` with one of `bits`.
+pub(super) fn wake(word: &AtomicU32, bits: u32) {
     // SAFETY: the word is mapped for good, and waking touches no memory.
     unsafe {
         libc::syscall(

@@ -1,4 +1,4 @@
-//! The allocator of a program that forks: the system's, with a small piece of memory of its own in front of it.
+//! The allocator of the daemon, which forks: the system's, with a small piece of memory of its own in front of it.
 //!
 //! After a fork, each page that one of the two processes writes to is copied. The system's allocator spreads what
 //! it hands out, and what it notes about that, over all pages that were ever in use: a child that allocates some
@@ -20,12 +20,9 @@ const ALIGNED: usize = 16;
 /// And all is aligned like this: structures of the kernel lie in vectors of bytes, as they may with malloc(3).
 const LEAST: usize = align_of::<usize>();
 
-/// The allocator. In a program that says nothing more it is the system's.
+/// The allocator, for `#[global_allocator]`. It is the system's until a piece is used.
 #[derive(Debug)]
-struct Heap;
-
-#[global_allocator]
-static HEAP: Heap = Heap;
+pub struct Heap;
 
 /// A piece of memory that is handed out from its beginning to its end. Only what was handed out last is taken
 /// back: it is for processes that live shortly, or allocate little.

@@ -13,10 +13,12 @@ pub(crate) mod connect;
 pub(crate) mod dir;
 pub(crate) mod file;
 mod futex;
-pub(crate) mod handover;
 pub(crate) mod heap;
+pub(crate) mod helper;
 pub(crate) mod lock;
 pub(crate) mod login;
+#[cfg(test)]
+pub(crate) mod operation_log;
 pub(crate) mod peer;
 pub(crate) mod poll;
 pub(crate) mod process;
@@ -25,8 +27,7 @@ pub(crate) mod sandbox;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod stdio;
-#[cfg(test)]
-pub(crate) mod tape;
+pub(crate) mod submission_queue;
 pub(crate) mod terminal;
 pub(crate) mod title;
 

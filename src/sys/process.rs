@@ -38,12 +38,12 @@ impl fmt::Display for Pid {
     }
 }
 
-/// On which side of a fork one is.
+/// What [`fork`] returns in each of the two processes.
 #[derive(Debug)]
-pub(crate) enum Side {
-    /// In the process that called; the new child's number.
+pub(crate) enum Fork {
+    /// In the process that called it: the number of the child.
     Parent(Pid),
-    /// In the new process.
+    /// In the child.
     Child,
 }
 
@@ -80,13 +80,13 @@ unsafe extern "C" {
 ///
 /// # Errors
 /// Those of `fork(2)`: no process, no memory.
-pub(crate) fn fork() -> io::Result<Side> {
+pub(crate) fn fork() -> io::Result<Fork> {
     // SAFETY: there is only one thread, so no lock can be held by a thread that the child lacks, and
     // the child may do whatever its parent might have done.
     match unsafe { _Fork() } {
         -1 => Err(io::Error::last_os_error()),
-        0 => Ok(Side::Child),
-        pid => Ok(Side::Parent(Pid(pid))),
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(Pid(pid))),
     }
 }
 
@@ -241,9 +241,9 @@ pub(crate) fn most_descriptors() -> io::Result<usize> {
 
 /// A process, by a descriptor that stays the same process's (pidfd_open(2)).
 #[derive(Debug)]
-pub(crate) struct Other(OwnedFd);
+pub(crate) struct PidFd(OwnedFd);
 
-impl Other {
+impl PidFd {
     /// The process that has this number now.
     ///
     /// # Errors

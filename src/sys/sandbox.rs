@@ -67,10 +67,21 @@ const FORBIDDEN: &[libc::c_long] = &[
     libc::SYS_name_to_handle_at,
 ];
 
-/// Lays the sandbox on this process and all that it forks from now on: no new privileges (prctl(2)); only `writable`
-/// can be written to, and only those and `readable` be read (landlock(7)); and some system calls fail with EPERM
-/// (seccomp(2)). Paths that do not exist are passed over. Returns what the kernel lacks; the rest is in force.
-pub(crate) fn lay(writable: &[&Path], readable: &[&Path]) -> Vec<Lacking> {
+/// What a process can still do inside its sandbox. Paths that do not exist are passed over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules<'a> {
+    /// Files and directories that it can write to, and read.
+    pub(crate) writable: &'a [&'a Path],
+    /// Files and directories that it can read, and run programs from.
+    pub(crate) readable: &'a [&'a Path],
+    /// Whether it can start programs.
+    pub(crate) programs: bool,
+}
+
+/// Lays the sandbox on this process and all that it forks from now on: no new privileges (prctl(2)); access to files by
+/// the rules (landlock(7)); and some system calls fail with EPERM (seccomp(2)). Returns what the kernel lacks; the rest
+/// is in force. A process in a sandbox can lay another one, which can only take more away.
+pub(crate) fn lay(rules: Rules<'_>) -> Vec<Lacking> {
     let mut lacking = Vec::new();
     let mut note = |what, done: Result<(), String>| {
         if let Err(why) = done {
@@ -81,8 +92,8 @@ pub(crate) fn lay(writable: &[&Path], readable: &[&Path]) -> Vec<Lacking> {
         "no new privileges",
         no_new_privileges().map_err(|e| e.to_string()),
     );
-    note("landlock", landlock(writable, readable));
-    note("seccomp", seccomp());
+    note("landlock", landlock(rules.writable, rules.readable));
+    note("seccomp", seccomp(rules.programs));
     lacking
 }
 
@@ -113,8 +124,10 @@ fn landlock(writable: &[&Path], readable: &[&Path]) -> Result<(), String> {
     }
 }
 
-fn seccomp() -> Result<(), String> {
-    let forbidden = FORBIDDEN.iter().map(|call| (*call, Vec::new()));
+fn seccomp(programs: bool) -> Result<(), String> {
+    let starts = |call: &libc::c_long| matches!(*call, libc::SYS_execve | libc::SYS_execveat);
+    let forbidden = FORBIDDEN.iter().filter(|call| !(programs && starts(call)));
+    let forbidden = forbidden.map(|call| (*call, Vec::new()));
     let rules: BTreeMap<i64, _> = forbidden.collect();
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let arch = std::env::consts::ARCH;
@@ -145,7 +158,18 @@ mod tests {
         };
         let dir = Path::new(&dir);
         let (spool, other) = (dir.join("spool"), dir.join("other"));
-        let lacking = lay(&[&spool], &[Path::new("/usr")]);
+        let mut rules = Rules {
+            writable: &[&spool],
+            readable: &[Path::new("/")],
+            programs: true,
+        };
+        lay(rules);
+        let started = Command::new("/bin/true").status();
+        assert!(started.expect("it may").success());
+        let usr = [Path::new("/usr")];
+        rules.readable = &usr;
+        rules.programs = false;
+        let lacking = lay(rules);
         let has = |what| !lacking.iter().any(|lack| lack.what == what);
         assert!(has("no new privileges") && has("seccomp"), "{lacking:?}");
         fs::write(spool.join("f"), "as before").expect("what is needed can be done");

@@ -11,7 +11,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, sockopt,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, UnixAddr,
+    sockopt,
 };
 
 use super::peer::Peer;
@@ -122,21 +123,23 @@ impl AsFd for Stream {
     }
 }
 
-/// Listens on a socket at `path`, which everybody on this machine may connect to. What an earlier process has
-/// left there is removed: the caller makes sure that no other uses it.
+/// Binds a socket to `path`, which every user of this machine may connect to once it listens. What an earlier process
+/// has left there is removed: the caller makes sure that no other uses it.
 ///
 /// # Errors
 /// Those of `unlink(2)`, `bind(2)` (a path of more than 107 bytes is `InvalidInput`) and `chmod(2)`.
-pub(crate) fn listen_at(path: &Path) -> io::Result<UnixListener> {
+pub(crate) fn bind_at(path: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    let listener = UnixListener::bind(path)?;
+    let too_long = |_| io::Error::new(io::ErrorKind::InvalidInput, "its path is too long");
+    let address = UnixAddr::new(path).map_err(too_long)?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    nix::sys::socket::bind(fd.as_raw_fd(), &address)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
-    listener.set_nonblocking(true)?;
-    nix::sys::socket::listen(&listener, Backlog::new(BACKLOG)?)?;
-    Ok(listener)
+    Ok(UnixListener::from(fd))
 }
 
 /// The sockets that whoever started this process has handed over (sd_listen_fds(3)), ready to be accepted from.
@@ -171,14 +174,14 @@ pub(crate) fn inherited_listeners() -> io::Result<Vec<Listener>> {
     Ok(listeners)
 }
 
-/// Listens on `address`, without blocking in `accept`. `[::]` takes IPv4 connections as well.
+/// Binds a socket to `address`. `[::]` takes IPv4 connections as well.
 ///
 /// Clients that say nothing are held back by the kernel for some seconds (TCP_DEFER_ACCEPT, see
 /// tcp(7)): most of them never cost a process.
 ///
 /// # Errors
-/// Those of `socket(2)`, `bind(2)` and `listen(2)`.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Those of `socket(2)` and `bind(2)`.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::Inet,
         SocketAddr::V6(_) => AddressFamily::Inet6,
@@ -192,8 +195,18 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
     nix::sys::socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
     set_tcp_option(fd.as_fd(), libc::TCP_DEFER_ACCEPT, DEFER_SECONDS)?;
-    nix::sys::socket::listen(&fd, Backlog::new(BACKLOG)?)?;
     Ok(TcpListener::from(fd))
+}
+
+/// Listens on a bound socket, without blocking in [`accept`]. Before that, the kernel refuses connections to it.
+///
+/// # Errors
+/// Those of `listen(2)`: `AddrInUse` when another socket that is bound to the same port listens already.
+pub(crate) fn listen(listener: &Listener) -> io::Result<()> {
+    Ok(nix::sys::socket::listen(
+        &listener.as_fd(),
+        Backlog::new(BACKLOG)?,
+    )?)
 }
 
 /// The next waiting connection, non-blocking, and where it comes from. An IPv4 address that came in

@@ -50,15 +50,23 @@ pub(crate) fn write_to_standard_error(mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts /dev/null in the place of standard input, output and error: for a child that has nothing to do with
-/// the terminal of its parent, and is not to keep it open.
+/// Puts /dev/null in the place of standard input and output: for a child that neither reads nor prints, and is not to
+/// keep what its parent was given open.
+///
+/// # Errors
+/// Those of `open(2)` and `dup2(2)`.
+pub(crate) fn release_input_and_output() -> io::Result<File> {
+    let nowhere = File::options().read(true).write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdin(&nowhere)?;
+    nix::unistd::dup2_stdout(&nowhere)?;
+    Ok(nowhere)
+}
+
+/// The same, and for standard error: for a child that has nothing to do with the terminal of its parent.
 ///
 /// # Errors
 /// Those of `open(2)` and `dup2(2)`.
 pub(crate) fn let_go() -> io::Result<()> {
-    let nowhere = File::options().read(true).write(true).open("/dev/null")?;
-    nix::unistd::dup2_stdin(&nowhere)?;
-    nix::unistd::dup2_stdout(&nowhere)?;
-    nix::unistd::dup2_stderr(&nowhere)?;
+    nix::unistd::dup2_stderr(&release_input_and_output()?)?;
     Ok(())
 }

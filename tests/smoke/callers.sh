@@ -7,20 +7,22 @@ if [ "$(id -u)" != 0 ]; then
     exit 0
 fi
 examples=$PWD/etc/examples
-started=()
-trap 'kill "${started[@]}" 2>/dev/null || true; wait "${started[@]}" 2>/dev/null || true; end_daemon; rm -rf "$dir"' EXIT
 
 # reads_at_last WHAT WANTED - waits until messages have come that match this, a regular expression.
 reads_at_last() {
-    local tries=0 seen=''
-    until seen+=$("$DROPLINE" -d "localhost:$daemon_port" -u alice read) && grep -qzE "$2" <<<"$seen"; do
-        tries=$((tries + 1))
-        if [ "$tries" -gt 100 ]; then
+    local seen='' line feed
+    exec {feed}< <(exec "$DROPLINE" -d "localhost:$daemon_port" -u alice follow)
+    started+=($!)
+    until grep -qzE "$2" <<<"$seen"; do
+        # cron looks for jobs once a minute.
+        if ! IFS= read -r -t 100 line <&"$feed"; then
             tail -n 20 "$dir"/*.log >&2 || true
             expect "$1" "$seen" "$2"
         fi
-        sleep 1
+        seen+=$line$'\n'
     done
+    exec {feed}<&-
+    kill "${started[-1]}"
 }
 
 start_daemon "$dir" -p 0
@@ -29,10 +31,11 @@ chmod 755 "$dir" "$dir/run"
 # A machine of its own for cron: its programs are this one's and ours, and its crontab is not this one's.
 cron_calls() {
     local place
-    mount -t tmpfs tmpfs "$dir/cron" || return 75
+    set -e
+    mount -t tmpfs tmpfs "$dir/cron"
     mkdir "$dir/cron"/{sbin,bin,tabs,jobs,work1,work2}
-    mount -t overlay overlay -o "lowerdir=/usr/sbin,upperdir=$dir/cron/sbin,workdir=$dir/cron/work1" /usr/sbin || return 75
-    mount -t overlay overlay -o "lowerdir=/usr/bin,upperdir=$dir/cron/bin,workdir=$dir/cron/work2" /usr/bin || return 75
+    mount -t overlay overlay -o "lowerdir=/usr/sbin,upperdir=$dir/cron/sbin,workdir=$dir/cron/work1" /usr/sbin
+    mount -t overlay overlay -o "lowerdir=/usr/bin,upperdir=$dir/cron/bin,workdir=$dir/cron/work2" /usr/bin
     ln -sfn "$examples/cron-mailer" /usr/sbin/sendmail
     ln -sfn "$PWD/$DROPLINE" /usr/bin/dropline
     printf '%s\n' 'MAILTO=alice' '* * * * * echo disk full; echo on n12 >&2' >"$dir/cron/tabs/root"
@@ -47,26 +50,27 @@ cron_calls() {
     mkdir "$place"
     mount --bind "$dir/run" "$place"
     mount --rbind "$dir/cron/run" /run
-    exec cron -f
+    echo ready >&9
+    exec cron -f 9>&-
 }
-if command -v cron >/dev/null; then
-    mkdir "$dir/cron"
-    export -f cron_calls
-    export dir examples
-    unshare --mount --propagation private bash -c cron_calls >"$dir/cron.log" 2>&1 &
-    started+=($!)
-    sleep 1
-    if kill -0 "${started[0]}" 2>/dev/null; then
-        reads_at_last 'cron tells of a job' 'root: Cron <.*> echo disk full; echo on n12 >&2.*disk full.*on n12'
-    else
-        echo "skip    cron is not run: $(tail -n 1 "$dir/cron.log")"
-    fi
+need cron=cron
+mkdir "$dir/cron"
+export -f cron_calls
+export dir examples
+mkfifo "$dir/ready"
+unshare --mount --propagation private bash -c cron_calls >"$dir/cron.log" 2>&1 9>"$dir/ready" &
+started+=($!)
+# It ends before that where something cannot be mounted.
+if read -r <"$dir/ready"; then
+    reads_at_last 'cron tells of a job' 'root: Cron <.*> echo disk full; echo on n12 >&2.*disk full.*on n12'
 else
-    echo 'skip    cron is not installed'
+    echo "skip    cron is not run: $(tail -n 1 "$dir/cron.log")"
 fi
 
-if ! command -v slurmctld >/dev/null || ! command -v slurmd >/dev/null || ! command -v munged >/dev/null; then
-    echo 'skip    Slurm is not installed'
+if [ -n "${DROPLINE_TEST_LONG-}" ]; then
+    need slurmctld=slurmctld slurmd=slurmd munged=munge sbatch=slurm-client
+elif ! { command -v slurmctld && command -v slurmd && command -v munged; } >/dev/null; then
+    echo 'skip    Slurm is not installed: scripts/test --long installs and tests it'
     exit 0
 fi
 slurm=$dir/slurm
@@ -108,19 +112,17 @@ chmod 600 "$slurm/munge.key"
 munged --force --foreground --key-file="$slurm/munge.key" --socket="$slurm/munge.sock" --pid-file="$slurm/munge.pid" \
     --log-file="$slurm/munge.log" --seed-file="$slurm/munge.seed" >"$dir/munged.log" 2>&1 &
 started+=($!)
-until [ -S "$slurm/munge.sock" ] || ! kill -0 $! 2>/dev/null; do sleep 0.1; done
+eventually 30 test -S "$slurm/munge.sock"
 slurmctld -D >"$dir/slurmctld.log" 2>&1 &
 started+=($!)
 slurmd -D >"$dir/slurmd.log" 2>&1 &
 started+=($!)
-tries=0
-until sinfo -h -o %T 2>/dev/null | grep -q idle; do
-    tries=$((tries + 1))
-    if [ "$tries" -gt 30 ]; then
-        echo "skip    Slurm does not come up here: $(tail -qn 1 "$dir"/{munged,slurmctld,slurmd}.log | tr '\n' ' ')"
-        exit 0
-    fi
-    sleep 1
-done
+is_idle() {
+    sinfo -h -o %T 2>/dev/null | grep -q idle
+}
+if ! eventually 60 is_idle; then
+    echo "Slurm does not come up here: $(tail -qn 1 "$dir"/{munged,slurmctld,slurmd}.log | tr '\n' ' ')" >&2
+    exit 1
+fi
 (cd "$slurm" && printf '#!/bin/sh\nexit 3\n' | sbatch -Q --mail-type=ALL --mail-user=alice -J tell -o /dev/null)
 reads_at_last 'Slurm tells of a job' '~robot: Slurm Job_id=[0-9]+ Name=tell Began.*~robot: Slurm Job_id=[0-9]+ Name=tell Failed.*ExitCode 3'

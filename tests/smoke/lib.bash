@@ -10,7 +10,30 @@ unset DROPLINE_SERVER DROPLINE_USER
 export NO_COLOR=1
 dir=$(mktemp -d)
 export DROPLINE_STATE_DIR=$dir/state
-trap 'end_daemon; rm -rf "$dir"' EXIT
+# The processes that a test has started besides the daemon.
+started=()
+trap clean_up EXIT
+
+# clean_up - ends what was started, and removes the directory.
+clean_up() {
+    end_daemon
+    # Without a number, wait would wait for all children.
+    if [ ${#started[@]} -gt 0 ]; then
+        kill "${started[@]}" 2>/dev/null || true
+        wait "${started[@]}" 2>/dev/null || true
+    fi
+    rm -rf "$dir"
+}
+
+# eventually SECONDS COMMAND... - waits until a command succeeds, for what has no event; fails when the time is over.
+eventually() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ "$SECONDS" -lt "$deadline" ] || return 1
+        read -r -t 0.05 <> <(:) || true
+    done
+}
 
 # expect WHAT GOT WANTED
 expect() {

@@ -2,30 +2,60 @@
 # scripts/run: brings a newcomer to the menu with a daemon behind it, and ends what it started.
 # shellcheck source=tests/smoke/lib.bash
 . "$(dirname "$0")/lib.bash"
-need script bsdutils
+need_rust
+need script=bsdutils
 
 export XDG_STATE_HOME=$dir/state
-# A terminal of its own, in which a newcomer sends a message to themselves, reads it and leaves.
-type_in() {
-    # Each line is typed when the menu has asked for it.
-    local seen=$dir/screen
-    : >"$seen"
-    wait_for() {
-        local tries=0
-        until tr -d '\r' <"$seen" | grep -qF "$1"; do
-            tries=$((tries + 1))
-            [ "$tries" -lt 1200 ] || { echo "waited in vain for: $1" >&2; cat "$seen" >&2; return 1; }
-            read -r -t 0.1 <> <(:) || true
-        done
-    }
-    { wait_for '3  Exit' && printf '1\r' && wait_for 'To:' && printf 'newcomer\r' && wait_for 'Message:' &&
-        printf 'hello me\r' && wait_for 'newcomer has it.' && printf '2\r' &&
-        wait_for 'newcomer: hello me' && printf '3\r'; } |
-        script -q -f -e -c "scripts/run -u newcomer" "$seen" >/dev/null
+# A network of this test's own, because another daemon may have port 8282; but a first build fetches crates.
+inside=()
+beside=()
+if cargo metadata --offline --locked --format-version 1 >/dev/null 2>&1 && unshare --net ip link set lo up 2>/dev/null; then
+    inside=(unshare --net bash -c 'ip link set lo up && exec "$@"' bash)
+fi
+
+# The terminal of a newcomer, who sends a message to themselves, reads it, tries the hint and leaves.
+screen=$dir/screen
+: >"$screen"
+mkfifo "$dir/keys"
+"${inside[@]}" script -q -f -e -c 'scripts/run -u newcomer' "$screen" <"$dir/keys" >/dev/null &
+started+=($!)
+exec {keys}>"$dir/keys"
+[ ${#inside[@]} = 0 ] || beside=(nsenter "--net=/proc/${started[0]}/ns/net")
+# shows TEXT - waits until it is on the screen; a first build takes minutes.
+shows() {
+    on_screen() { tr -d '\r' <"$screen" | grep -qF "$1"; }
+    ended() { ! kill -0 "${started[0]}" 2>/dev/null; }
+    shown_or_ended() { on_screen "$1" || ended; }
+    eventually 1800 shown_or_ended "$1"
+    if ! on_screen "$1"; then
+        echo "the screen does not show: $1" >&2
+        cat "$screen" >&2
+        exit 1
+    fi
 }
-type_in
-expect 'the daemon is named' "$(grep -c 'A private daemon listens on localhost:' "$dir/screen")" 1
-expect 'the message was read' "$(tr -d '\r' <"$dir/screen" | grep -c 'newcomer: hello me')" 1
+# types TEXT - a line.
+types() {
+    printf '%s\r' "$1" >&"$keys"
+}
+shows '3  Exit'
+types 1
+shows 'To:'
+types newcomer
+shows 'Message:'
+types 'hello me'
+shows 'newcomer has it.'
+types 2
+shows 'newcomer: hello me'
+need nc=netcat-openbsd
+hint=$(tr -d '\r' <"$screen" | sed -n 's/^Try, in another terminal:  //p')
+expect 'the hint works when it is pasted' "$("${beside[@]}" bash -c "$hint")" \
+    'Message accepted and stored:'
+types 2
+shows '~me: hello'
+types 3
+wait "${started[0]}"
+exec {keys}>&-
+expect 'the daemon is named' "$(grep -c 'A private daemon listens on localhost:' "$screen")" 1
 log=$dir/state/dropline/private/log
 expect 'the daemon has ended' "$(tail -n 1 "$log" | sed 's/.*: //')" ended
 expect 'and has left no pid file' "$(find "$dir/state/dropline/private/run" -maxdepth 1 ! -type d)" ''

@@ -7,6 +7,7 @@ pub(crate) mod menu;
 pub(crate) mod mount;
 pub(crate) mod namespace;
 mod operator;
+pub(crate) mod others;
 pub(crate) mod proxy;
 pub(crate) mod session;
 pub(crate) mod tmux;
@@ -283,26 +284,34 @@ impl Daemon {
         String::from_utf8_lossy(&reply).into_owned()
     }
 
-    /// Its children, zombies included; but not the keeper of logins, which serves no client.
+    /// Its children, zombies included; but not its supervisor, which serves no client.
     pub(crate) fn children(&self) -> Vec<String> {
         let mut children = children(self.pid());
-        children.retain(|pid| HELPERS.iter().all(|title| !is_titled(pid, title)));
+        children.retain(|pid| !is_titled(pid, SUPERVISOR));
         children
     }
 
-    /// The process that asks for its logins, if it has one.
-    pub(crate) fn keeper(&self) -> Option<String> {
-        self.helper(HELPERS[0])
-    }
-
-    /// The process that writes the journal.
-    pub(crate) fn writer(&self) -> Option<String> {
-        self.helper(HELPERS[1])
-    }
-
-    fn helper(&self, title: &str) -> Option<String> {
+    /// The process that starts the helpers.
+    pub(crate) fn supervisor(&self) -> Option<String> {
         let mut children = children(self.pid()).into_iter();
-        children.find(|pid| is_titled(pid, title))
+        children.find(|pid| is_titled(pid, SUPERVISOR))
+    }
+
+    /// The helper process with this title, if there is one now.
+    pub(crate) fn helper(&self, title: &str) -> Option<String> {
+        let supervisor = self.supervisor()?.parse().expect("a number");
+        let mut helpers = children(supervisor).into_iter();
+        helpers.find(|pid| is_titled(pid, title))
+    }
+
+    /// The helper that looks up logins, if there is one now.
+    pub(crate) fn login_helper(&self) -> Option<String> {
+        self.helper("droplined: logins")
+    }
+
+    /// The helper that writes the journal, if there is one now.
+    pub(crate) fn writer(&self) -> Option<String> {
+        self.helper("droplined: journal")
     }
 
     /// The number of its entries in this directory of /proc.
@@ -325,14 +334,14 @@ impl Drop for Daemon {
     }
 }
 
-/// The children of a process, zombies included.
+/// The children of a process, zombies included; none when there is no such process any more.
 pub(crate) fn children(pid: u32) -> Vec<String> {
-    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("readable");
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     list.split_whitespace().map(str::to_owned).collect()
 }
 
-/// The titles of a daemon's processes that serve no client.
-const HELPERS: [&str; 2] = ["droplined: logins", "droplined: journal"];
+/// The title of the child of a daemon that serves no client.
+const SUPERVISOR: &str = "droplined: supervisor";
 
 /// Whether this is the title of a process.
 fn is_titled(pid: &str, title: &str) -> bool {

@@ -194,13 +194,13 @@ fn junk_behind_the_last_entry_is_no_entry() {
 
 #[test]
 fn what_is_told_is_on_the_disk() {
-    use crate::sys::tape::{self, Op};
+    use crate::sys::operation_log::{self, Op};
     let dir = place();
-    tape::start();
+    operation_log::start();
     let mut inbox = open(dir.path());
     inbox.receive(&message(1, b"x")).expect("received");
     inbox.note_shown(&[message(1, b"").id]).expect("noted");
-    let ops = tape::take();
+    let ops = operation_log::take();
     let kinds: Vec<_> = ops
         .iter()
         .map(|op| match op {
@@ -219,14 +219,14 @@ fn what_is_told_is_on_the_disk() {
 
 #[test]
 fn a_log_that_is_written_anew_is_whole_before_it_takes_the_old_ones_place() {
-    use crate::sys::tape::{self, Op};
+    use crate::sys::operation_log::{self, Op};
     let dir = place();
     let mut inbox = open(dir.path());
     inbox.receive(&message(1, b"kept")).expect("received");
     inbox.unclean = true;
-    tape::start();
+    operation_log::start();
     inbox.waiting().expect("readable");
-    let ops = tape::take();
+    let ops = operation_log::take();
     let at = |wanted: fn(&Op) -> bool| ops.iter().position(wanted).expect("done");
     let (written, synced) = (
         at(|op| matches!(op, Op::Write(..))),

@@ -1,4 +1,4 @@
-//! ListenerPool in store: all are forked before the menu has threads, and one listens at a time.
+//! The pool of listeners: all are forked before the menu has threads, and one listens at a time.
 //!
 //! A process with threads cannot fork safely, and the menu has threads as soon as it is on. So it makes its
 //! listeners before, and those that are not needed sleep. Each has the socket; if the one that listens is
@@ -11,7 +11,8 @@ use std::os::unix::net::UnixStream;
 
 use super::listener::{COUNT, COUNTS, FOR, InstantListener, MAIL, TROUBLE};
 use crate::name::Name;
-use crate::sys::process::{self, Pid, Side};
+use crate::sys::helper::Helper;
+use crate::sys::process::{self, Pid};
 use crate::sys::stdio;
 
 /// One that listens, and those that take its place.
@@ -45,14 +46,14 @@ impl ListenerPool {
             return Err(io::Error::other("the menu has threads already"));
         }
         let address = socket.local_addr()?;
-        let menu = Pid::own();
         let mut waiting = Vec::with_capacity(LISTENERS);
         for _ in 0..LISTENERS {
             let (ours, theirs) = UnixStream::pair()?;
-            match process::fork()? {
-                Side::Parent(pid) => waiting.push((pid, ours)),
-                Side::Child => process::exit_now(live(socket, &theirs, menu)),
-            }
+            let keep = [socket.as_raw_fd(), theirs.as_raw_fd()];
+            let pid = Helper::new()
+                .keeping(keep)
+                .fork(|| live(socket, &theirs).is_ok())?;
+            waiting.push((pid, ours));
         }
         Ok(Self { waiting, address })
     }
@@ -62,7 +63,7 @@ impl ListenerPool {
         self.address
     }
 
-    /// Wakes the next one, to listen for `name`; `None` when there is none left.
+    /// Activates the next one, to listen for `name`; `None` when there is none left.
     pub(in crate::client) fn activate(&mut self, name: &Name) -> Option<ListenerHandle> {
         while let Some((pid, menu)) = self.waiting.pop() {
             let handle = ListenerHandle { pid, menu };
@@ -74,22 +75,11 @@ impl ListenerPool {
     }
 }
 
-/// The life of a listener, in its own process; returns its exit status.
-fn live(socket: &UdpSocket, menu: &UnixStream, parent: Pid) -> i32 {
-    let prepare = || -> io::Result<InstantListener> {
-        stdio::let_go()?;
-        process::leave_group()?;
-        let (socket, menu) = (socket.try_clone()?, menu.try_clone()?);
-        process::close_all_but(&mut [socket.as_raw_fd(), menu.as_raw_fd()]);
-        InstantListener::new(socket, menu)
-    };
-    if !process::end_with(parent) {
-        return 0;
-    }
-    match prepare().and_then(InstantListener::run) {
-        Ok(()) => 0,
-        Err(_) => 1,
-    }
+/// The life of a listener, in its own process.
+fn live(socket: &UdpSocket, menu: &UnixStream) -> io::Result<()> {
+    stdio::let_go()?;
+    process::leave_group()?;
+    InstantListener::new(socket.try_clone()?, menu.try_clone()?)?.run()
 }
 
 /// The listener that listens.
@@ -113,7 +103,7 @@ impl ListenerHandle {
         self.say(&format!("{FOR} {name}"))
     }
 
-    /// Makes it tell what it has done; the answer is among its [`ListenerEvent`].
+    /// Makes it tell what it has done; the answer is among its [`ListenerEvent`]s.
     ///
     /// # Errors
     /// When it is gone.

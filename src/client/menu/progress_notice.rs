@@ -7,8 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::client::view;
+use crate::sys::helper::Helper;
 use crate::sys::poll::{self, Want};
-use crate::sys::process::{self, Side};
+use crate::sys::process;
 
 /// How long nothing is said.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -35,16 +36,11 @@ fn fork(
     if process::threads()? > 1 {
         return Err(io::Error::other("the menu has threads already"));
     }
-    match process::fork()? {
-        Side::Parent(pid) => Ok((pid, ours)),
-        Side::Child => {
-            process::close_all_but(&mut [theirs.as_raw_fd()]);
-            let closed = poll::wait(&[(theirs.as_fd(), Want::Read)], Some(SILENCE));
-            if closed.is_ok_and(|ready| !ready.has(0)) {
-                // Where the terminal is gone, the menu finds out.
-                let _ = view::show_wrapped(sentence);
-            }
-            process::exit_now(0)
-        }
-    }
+    let notice = Helper::new().keeping([theirs.as_raw_fd()]);
+    let pid = notice.fork(|| {
+        let closed = poll::wait(&[(theirs.as_fd(), Want::Read)], Some(SILENCE));
+        // Where the terminal is gone, the menu finds out.
+        closed.is_ok_and(|ready| ready.has(0)) || view::show_wrapped(sentence).is_ok()
+    })?;
+    Ok((pid, ours))
 }

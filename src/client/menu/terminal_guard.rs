@@ -7,8 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::client::view;
-use crate::sys::process::{self, Other, Side};
-use crate::sys::signal::{Blocked, SIGKILL, SIGTERM};
+use crate::sys::helper::Helper;
+use crate::sys::process::{self, PidFd};
+use crate::sys::signal::{SIGKILL, SIGTERM};
 use crate::sys::terminal::Mode;
 
 /// What turns off the marks around pasted lines, which the editor turned on (bracketed paste of xterm).
@@ -31,35 +32,30 @@ impl TerminalGuard {
         }
         let mode = Mode::of_input()?;
         let (ours, theirs) = UnixStream::pair()?;
-        match process::fork()? {
-            Side::Parent(_) => {
-                view::report_pagers_to(ours.try_clone()?);
-                Ok(Self { _menu: ours })
-            }
-            Side::Child => {
-                // By what ends, or stops, the menu it is not to be ended, nor for what it does to a terminal
-                // that has passed on to a shell.
-                if let Ok(blocked) = Blocked::all() {
-                    blocked.for_good();
-                    let _ = process::leave_group();
-                    process::close_all_but(&mut [theirs.as_raw_fd()]);
-                    guard(theirs, &mode);
-                }
-                process::exit_now(0)
-            }
-        }
+        // What ends, or stops, the menu does not end it; and what it does to a terminal that has passed on to a shell does
+        // not stop it.
+        let guard = Helper::new()
+            .keeping([theirs.as_raw_fd()])
+            .outliving_its_parent();
+        guard.fork(|| {
+            let _ = process::leave_group();
+            watch_menu(theirs, &mode);
+            true
+        })?;
+        view::report_pagers_to(ours.try_clone()?);
+        Ok(Self { _menu: ours })
     }
 }
 
 /// Waits for the menu's end. A terminal that is still in the editor's hands after that, or in those of a pager, is
 /// given back; another one is none of ours.
-fn guard(mut menu: UnixStream, mode: &Mode) {
+fn watch_menu(mut menu: UnixStream, mode: &Mode) {
     let mut pager = None;
     let mut number = [0; 4];
     while menu.read_exact(&mut number).is_ok() {
         pager = match u32::from_ne_bytes(number) {
             0 => None,
-            number => Other::of(number).ok(),
+            number => PidFd::of(number).ok(),
         };
     }
     if let Some(pager) = pager.filter(|pager| !pager.ends_within(Duration::ZERO)) {
@@ -77,7 +73,7 @@ fn guard(mut menu: UnixStream, mode: &Mode) {
 }
 
 /// Ends a pager, which may take some time to give the screen back.
-fn end(pager: &Other) {
+fn end(pager: &PidFd) {
     if pager.signal(SIGTERM).is_ok() && !pager.ends_within(view::LAST_PAGE) {
         let _ = pager.signal(SIGKILL);
         pager.ends_within(view::LAST_PAGE);

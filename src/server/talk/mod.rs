@@ -14,7 +14,7 @@ use super::connection::{Connection, Pace, Received};
 use super::logging::AUTH;
 use super::scoreboard::{Counter, Ticket};
 use super::who_may::{Denied, Standing};
-use crate::message::{Draft, MessageId, Trust};
+use crate::message::{Draft, Fields, MessageId, Trust};
 use crate::name::Name;
 use crate::store::{Delivery, Lease, Receipt, Store, StoreError};
 use crate::sys::clock::{Deadline, unix_millis};
@@ -233,6 +233,7 @@ impl Talk<'_> {
             // The id is new, so nobody can have sent this message before.
             once: false,
             body,
+            fields: Fields::default(),
         };
         let receipt = self.store.deliver_one(Delivery { to, draft })?;
         self.ticket.count(Counter::Stored, 1);
@@ -254,9 +255,9 @@ fn break_as_asked(what: &str) {
 }
 
 fn new_id() -> Result<MessageId, StoreError> {
-    MessageId::random().map_err(|e| StoreError::System {
+    MessageId::random().map_err(|e| StoreError::Failed {
         action: "draw a random id from",
-        path: "the kernel".into(),
+        place: "the kernel".into(),
         source: e,
     })
 }
@@ -280,9 +281,9 @@ fn reason(error: &StoreError) -> Option<(Code, &'static str)> {
         ),
         StoreError::Damaged { .. }
         | StoreError::Exists(_)
-        | StoreError::InJournal { .. }
+        | StoreError::Unavailable { .. }
         | StoreError::Order { .. }
-        | StoreError::Spool { .. }
-        | StoreError::System { .. } => return None,
+        | StoreError::Unusable { .. }
+        | StoreError::Failed { .. } => return None,
     })
 }

@@ -1,90 +1,71 @@
-//! Appending messages: durable before it returns.
+//! The way of messages into their mailboxes: they are durable before this returns.
+//!
+//! 1. The messages of a batch are grouped by mailbox ([`append`]).
+//! 2. Under the lock of each mailbox its end is read, and all its new records are written at once ([`write`]).
+//! 3. Outside of the locks this process waits for the disk: for the journal, which it shares with others that wait, or
+//!    for the mailbox itself ([`Written::make_durable`]).
+//! 4. The process that watches the mailbox is woken, and the mailbox stays open for the next message ([`finish`]).
 
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
-
-use super::appender::{Appender, Outcome};
-use super::layout::Spool;
-use super::mailbox::Header;
-use super::repair::{self, Tail};
-use super::{bell, end, journal, record};
+use super::encode::Encoder;
+use super::format::header::Header;
+use super::handle::Spool;
+use super::journal::client::Submission;
+use super::lock::lock;
+use super::mailbox::{OpenMailbox, Position, sync};
+use super::{bell, repair, room};
 use crate::name::Name;
-use crate::store::{Delivery, StoreError};
-use crate::sys::file::{self, Facts};
-use crate::sys::lock::{Held, Locked};
-use crate::sys::random;
+use crate::store::{Delivery, Receipt, StoreError};
+use crate::sys::file;
 
-/// Appends the messages to their mailboxes, which are made where there are none. Those to one mailbox
-/// are one write, and one wait for the disk.
+/// What became of one message.
+pub(super) type Outcome = Result<Receipt, StoreError>;
+
+/// Appends the messages to their mailboxes, which are made where there are none. Those to one mailbox are one write, and
+/// all of them share the wait for the disk.
 pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<Outcome> {
-    if let Err(e) = spool.room_on_disk() {
+    if let Err(e) = room::on_disk(&spool.paths.mail, &spool.limits) {
         return batch.iter().map(|_| Err(e.clone())).collect();
     }
     let mut outcomes: Vec<Option<Outcome>> = batch.iter().map(|_| None).collect();
-    for groups in by_mailbox(batch).chunks(spool.kept.at_once()) {
-        append_groups(spool, batch, groups, &mut outcomes);
+    for groups in by_mailbox(batch).chunks(spool.cache.at_once()) {
+        spool.journal.set_waiting(true);
+        let written: Vec<_> = groups
+            .iter()
+            .map(|group| write(spool, group, groups.len() == 1))
+            .collect();
+        if written.len() > 1 {
+            written.iter().flatten().for_each(Written::begin_sync);
+        }
+        for (group, written) in groups.iter().zip(written) {
+            let finished = written.and_then(|written| finish(spool, written));
+            for (at, &(index, _)) in group.messages.iter().enumerate() {
+                outcomes[index] = Some(match &finished {
+                    Ok(all) => all[at].clone(),
+                    Err(e) => Err(e.clone()),
+                });
+            }
+        }
+        spool.journal.set_waiting(false);
     }
     // Every message is in one group.
     outcomes.into_iter().flatten().collect()
 }
 
-/// Appends to these mailboxes, and waits once for all of them.
-fn append_groups(
-    spool: &Spool,
-    batch: &[Delivery<'_>],
-    groups: &[Group<'_>],
-    outcomes: &mut [Option<Outcome>],
-) {
-    let is_alone = groups.len() == 1;
-    spool.journal.set_waiting(true);
-    let written: Vec<_> = groups
-        .iter()
-        .map(|group| write(spool, batch, group, is_alone))
-        .collect();
-    if let [_, _, ..] = written.as_slice() {
-        written
-            .iter()
-            .flatten()
-            .for_each(|written| file::begin_sync(&written.open.file));
-    }
-    for (group, written) in groups.iter().zip(written) {
-        // Outside the lock, so that the file system commits many messages at once.
-        let fates = written.and_then(|written| {
-            written.make_durable(spool)?;
-            bell::ring(spool, written.to);
-            spool.kept.keep(Box::new(written.open));
-            Ok(written.outcomes)
-        });
-        match fates {
-            Ok(fates) => {
-                for (&index, fate) in group.indexes.iter().zip(fates) {
-                    outcomes[index] = Some(fate);
-                }
-            }
-            Err(e) => group
-                .indexes
-                .iter()
-                .for_each(|&index| outcomes[index] = Some(Err(e.clone()))),
-        }
-    }
-    spool.journal.set_waiting(false);
-}
-
-/// The messages of a batch that go to one mailbox, in their order.
+/// The messages of a batch that go to one mailbox, in their order, each with its place in the batch.
 struct Group<'b> {
     to: &'b Name,
-    indexes: Vec<usize>,
+    messages: Vec<(usize, &'b Delivery<'b>)>,
 }
 
-fn by_mailbox<'b>(batch: &'b [Delivery<'_>]) -> Vec<Group<'b>> {
+fn by_mailbox<'b>(batch: &'b [Delivery<'b>]) -> Vec<Group<'b>> {
     let mut groups: Vec<Group<'b>> = Vec::new();
-    for (index, delivery) in batch.iter().enumerate() {
-        match groups.iter_mut().find(|group| group.to == delivery.to) {
-            Some(group) => group.indexes.push(index),
+    for message in batch.iter().enumerate() {
+        let to = message.1.to;
+        match groups.iter_mut().find(|group| group.to == to) {
+            Some(group) => group.messages.push(message),
             None => groups.push(Group {
-                to: delivery.to,
-                indexes: vec![index],
+                to,
+                messages: vec![message],
             }),
         }
     }
@@ -92,288 +73,100 @@ fn by_mailbox<'b>(batch: &'b [Delivery<'_>]) -> Vec<Group<'b>> {
 }
 
 /// Messages that are in a mailbox, and not yet on the disk.
-struct Written<'b> {
-    to: &'b Name,
-    open: OpenMailbox,
+struct Written {
+    mailbox: Box<OpenMailbox>,
+    /// Whether the name of the mailbox is known to be on the disk.
     named: bool,
-    /// What was left to be written to the journal as well.
-    left: Option<journal::Left>,
+    /// What the journal was given.
+    submission: Option<Submission>,
     outcomes: Vec<Outcome>,
 }
 
-/// A mailbox that this process has appended to, kept open for its next message, and where that message
-/// goes if nobody else has appended meanwhile.
-#[derive(Debug)]
-pub(super) struct OpenMailbox {
-    pub(super) name: Name,
-    path: PathBuf,
-    stripe: File,
-    file: File,
-    left: Left,
-}
-
-/// How this process has left a mailbox.
-#[derive(Clone, Copy, Debug)]
-struct Left {
-    tail: Tail,
-    header: Header,
-    /// How long its file was.
-    len: u64,
-}
-
-/// What is done under the lock: read the tail, one write. When it `is_alone`, it may go to the journal as well, and does
-/// so in the order of the mailbox.
-fn write<'b>(
-    spool: &Spool,
-    batch: &[Delivery<'_>],
-    group: &Group<'b>,
-    is_alone: bool,
-) -> Result<Written<'b>, StoreError> {
-    let (name, path, stripe, known) = match spool.kept.take(group.to) {
-        Some(open) => {
-            let OpenMailbox {
-                name,
-                path,
-                stripe,
-                file,
-                left,
-            } = *open;
-            (name, path, stripe, Some((file, left)))
-        }
-        None => {
-            let path = spool.mail().path_of(&Spool::place(group.to));
-            (group.to.clone(), path, spool.stripe(group.to)?, None)
-        }
+/// Writes the messages of a group to their mailbox. The only group of a batch may go to the journal as well.
+fn write(spool: &Spool, group: &Group<'_>, is_only: bool) -> Result<Written, StoreError> {
+    let mut mailbox = match spool.cache.take(group.to) {
+        Some(mailbox) => mailbox,
+        None => Box::new(OpenMailbox::open(&spool.paths, group.to)?),
     };
-    let lock = Held::wait(&stripe).map_err(StoreError::system("lock the mailbox", &path))?;
-    let (file, facts, known) = opened(spool, group.to, &path, known)?;
-    if !facts.writable {
-        return Err(StoreError::ReadOnly(path));
-    }
-    let found = header_and_tail(spool, batch, group, &file, &path, facts.len, known)?;
-    let (header, tail, from, bytes) = match found {
-        Some((header, tail)) => (header, tail, tail.offset, Vec::new()),
-        None => {
-            let header = begin(spool, group.to, &file, &path, facts.len)?;
-            let tail = Tail {
-                seq: 0,
-                offset: header.acked_offset,
-            };
-            (header, tail, 0, header.first_bytes())
-        }
-    };
-    let messages = group.indexes.iter().map(|&index| &batch[index]);
-    let mut appender = Appender {
-        spool,
-        file: &file,
-        path: &path,
-        header: &header,
-        tail,
-        bytes,
-    };
-    let outcomes = appender.encode_all(messages);
-    let Appender {
-        mut bytes, tail, ..
-    } = appender;
-    let mut len = facts.len;
-    let mut left = None;
-    let is_new = |outcome: &Outcome| outcome.as_ref().is_ok_and(|receipt| !receipt.duplicate);
-    if outcomes.iter().any(is_new) {
+    let (held, log) = mailbox.lock()?;
+    let position = log.position(&spool.paths, group.to, |known| {
+        suffices(spool, group, known)
+    })?;
+    let mut encoder = Encoder::new(spool, &log.file, &log.path, &position);
+    let outcomes: Vec<_> = group
+        .messages
+        .iter()
+        .map(|(_, message)| encoder.push(message))
+        .collect();
+    let mut submission = None;
+    if let Some((mut bytes, tail)) = encoder.finish() {
         let records = bytes.len();
-        end::fill_block(&mut bytes, from, facts.len);
-        write_or_take_back(&file, &bytes, from, &path)?;
-        len = len.max(from + bytes.len() as u64);
-        // One that was there already may not be on the disk yet either.
-        let is_old = |outcome: &Outcome| outcome.as_ref().is_ok_and(|receipt| receipt.duplicate);
-        if is_alone && header.named && !outcomes.iter().any(is_old) {
-            left = spool
+        log.write(&position, &mut bytes, tail)?;
+        // In the order of the mailbox. A message that was there already may not be on the disk yet, so that the mailbox
+        // itself has to be synced.
+        let is_duplicate = |outcome: &Outcome| outcome.as_ref().is_ok_and(|r| r.duplicate);
+        if is_only && position.header.named && !outcomes.iter().any(is_duplicate) {
+            let (epoch, offset) = (position.header.epoch, position.offset());
+            submission = spool
                 .journal
-                .leave(group.to, header.epoch, from, &bytes[..records]);
+                .submit(group.to, epoch, offset, &bytes[..records]);
         }
+    } else {
+        log.left_at(&position);
     }
-    drop(lock);
+    drop(held);
     Ok(Written {
-        to: group.to,
-        named: header.named,
-        left,
-        open: OpenMailbox {
-            name,
-            path,
-            stripe,
-            file,
-            left: Left { tail, header, len },
-        },
+        named: position.header.named,
+        mailbox,
+        submission,
         outcomes,
     })
 }
 
-/// The file of a mailbox, and its tail and header as this process has left them, if it has, and nobody has appended
-/// since.
-fn opened(
-    spool: &Spool,
-    to: &Name,
-    path: &Path,
-    known: Option<(File, Left)>,
-) -> Result<(File, Facts, Option<Left>), StoreError> {
-    let look = |file: &File| file::facts(file).map_err(StoreError::system("look at", path));
-    if let Some((file, left)) = known {
-        let facts = look(&file)?;
-        // One that was replaced by a copy of itself has no name any more.
-        if facts.named {
-            // One that has grown, or whose end is not ours any more, is looked at anew.
-            let is_last = facts.len == left.len
-                && end::is_last(&file, left.header.epoch, left.tail)
-                    .map_err(StoreError::system("read", path))?;
-            return Ok((file, facts, is_last.then_some(left)));
-        }
-    }
-    let file = open(spool, &Spool::place(to), path)?;
-    let facts = look(&file)?;
-    Ok((file, facts, None))
-}
-
-/// The header of a mailbox, and where its next record goes; `None` when nothing is in it.
-fn header_and_tail(
-    spool: &Spool,
-    batch: &[Delivery<'_>],
-    group: &Group<'_>,
-    file: &File,
-    path: &Path,
-    len: u64,
-    known: Option<Left>,
-) -> Result<Option<(Header, Tail)>, StoreError> {
-    let header = match known.filter(|left| does_as_well(spool, batch, group, left)) {
-        Some(left) => Some(left.header),
-        None => repair::header(file, path, len)?,
-    };
-    let Some(header) = header else {
-        return Ok(None);
-    };
-    let tail = match known {
-        Some(left) => left.tail,
-        None => tail(spool, group.to, file, path, &header, len)?,
-    };
-    Ok(Some((header, tail)))
-}
-
-/// Whether a header that was read before does as well as the one that is there now, for messages that go behind
-/// its tail: only acknowledging changes it, which makes room. Where it is asked what was sent before, it does not.
-fn does_as_well(spool: &Spool, batch: &[Delivery<'_>], group: &Group<'_>, left: &Left) -> bool {
-    let Left { tail, header, .. } = left;
-    let drafts = || group.indexes.iter().map(|&index| &batch[index].draft);
-    let len = drafts().map(|draft| record::len_of(draft) as u64).sum();
-    let last = Tail {
-        seq: tail.seq + group.indexes.len() as u64 - 1,
-        ..*tail
-    };
-    header.named
+/// Whether a header that this process has read before suffices for these messages: only an acknowledgement changes it,
+/// which makes room. Where earlier ids are looked for, or there seems to be no room, it is read again.
+fn suffices(spool: &Spool, group: &Group<'_>, known: &Position) -> bool {
+    let drafts = || group.messages.iter().map(|(_, message)| &message.draft);
+    known.header.named
         && !drafts().any(|draft| draft.once)
-        && spool.room_in(group.to, header, last, len).is_ok()
+        && Encoder::has_room(spool, group.to, known, drafts())
 }
 
-fn open(spool: &Spool, place: &str, path: &Path) -> Result<File, StoreError> {
-    match spool.mail().file_or_new(place) {
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            Err(StoreError::ReadOnly(path.to_owned()))
-        }
-        opened => opened.map_err(StoreError::system("open", path)),
+impl Written {
+    /// Lets the kernel begin to write, where several mailboxes are waited for.
+    fn begin_sync(&self) {
+        file::begin_sync(&self.mailbox.log.file);
     }
-}
 
-fn tail(
-    spool: &Spool,
-    to: &Name,
-    file: &File,
-    path: &Path,
-    header: &Header,
-    len: u64,
-) -> Result<Tail, StoreError> {
-    let end = end::find(file, header, len).map_err(StoreError::system("read", path))?;
-    match end.seq {
-        Some(seq) => Ok(Tail {
-            seq,
-            offset: end.offset,
-        }),
-        None => repair::mend_tail(spool, to, file, header, end.offset),
-    }
-}
-
-/// The header of a new mailbox. What a first write has left that was cut off is removed.
-fn begin(
-    spool: &Spool,
-    to: &Name,
-    file: &File,
-    path: &Path,
-    len: u64,
-) -> Result<Header, StoreError> {
-    if len > 0 {
-        if repair::quarantine(spool, to, file, 0, len)? {
-            log::warn!(
-                "mailbox {}: its {len} bytes hold no message, and go to quarantine",
-                path.display()
-            );
-        }
-        file::truncate(file, 0).map_err(StoreError::system("truncate", path))?;
-    }
-    let mut epoch = [0; 4];
-    random::fill(&mut epoch).map_err(StoreError::system("draw a random number for", path))?;
-    Ok(Header::new(u32::from_le_bytes(epoch)))
-}
-
-/// One write, of all or nothing: when it fails in the middle, the file is cut back to `offset`.
-fn write_or_take_back(
-    file: &File,
-    bytes: &[u8],
-    offset: u64,
-    path: &Path,
-) -> Result<(), StoreError> {
-    file::write_at(file, bytes, offset).map_err(|e| {
-        // If this fails as well, the next append mends the tail. What is cut off must not come back behind what is
-        // written there next.
-        let _ = file::truncate(file, offset).and_then(|()| file::sync(file));
-        StoreError::system("write", path)(e)
-    })
-}
-
-impl Written<'_> {
     /// Waits for the disk.
     fn make_durable(&self, spool: &Spool) -> Result<(), StoreError> {
-        if self.left.is_some_and(|left| spool.journal.keeps(left)) {
+        if self
+            .submission
+            .is_some_and(|given| spool.journal.keeps(given))
+        {
             return Ok(());
         }
-        sync(&self.open.file, &self.open.path)?;
+        sync(&self.mailbox.log.file, &self.mailbox.log.path)?;
         if !self.named {
-            name_on_disk(spool, self.to, &self.open.file, &self.open.path)?;
+            name_on_disk(spool, &self.mailbox)?;
         }
         Ok(())
     }
 }
 
-/// Waits until a mailbox is on the disk. An error is final: the kernel may have forgotten what it could
-/// not write, and would say that all is well if it were asked again. So the mailbox turns read-only,
-/// until `droplinectl check --repair` has looked at what the disk really has.
-pub(super) fn sync(file: &File, path: &Path) -> Result<(), StoreError> {
-    file::sync(file).map_err(|e| {
-        log::error!(
-            "the disk failed to keep {}: {e}; the mailbox is read-only from now on; \
-             stop the daemon and use droplinectl check --repair",
-            path.display()
-        );
-        if let Err(e) = file::make_read_only(file) {
-            log::error!("cannot make {} read-only: {e}", path.display());
-        }
-        StoreError::ReadOnly(path.to_owned())
-    })
+/// Waits for the disk, and tells the process that watches the mailbox.
+fn finish(spool: &Spool, written: Written) -> Result<Vec<Outcome>, StoreError> {
+    written.make_durable(spool)?;
+    bell::ring(spool, &written.mailbox.name);
+    spool.cache.keep(written.mailbox);
+    Ok(written.outcomes)
 }
 
-/// Waits until the name of a mailbox is on the disk, and notes that in its header, so that it is done
-/// once.
-fn name_on_disk(spool: &Spool, to: &Name, file: &File, path: &Path) -> Result<(), StoreError> {
-    let folder = spool.folder(to)?;
-    folder
-        .sync()
-        .map_err(StoreError::system("sync", folder.path()))?;
-    let _lock = lock(spool, to)?;
+/// Waits until the name of a mailbox is on the disk, and notes that in its header, so that it is done once.
+fn name_on_disk(spool: &Spool, mailbox: &OpenMailbox) -> Result<(), StoreError> {
+    spool.sync_name(&mailbox.name)?;
+    let (file, path) = (&mailbox.log.file, &mailbox.log.path);
+    let _lock = lock(&spool.paths, &mailbox.name)?;
     let len = file::facts(file)
         .map_err(StoreError::system("look at", path))?
         .len;
@@ -390,11 +183,4 @@ fn name_on_disk(spool: &Spool, to: &Name, file: &File, path: &Path) -> Result<()
         }
         _ => Ok(()),
     }
-}
-
-/// Takes the lock that guards the mailbox of `name`.
-pub(super) fn lock(spool: &Spool, name: &Name) -> Result<Locked, StoreError> {
-    let stripe = spool.stripe(name)?;
-    let place = || Spool::place(name).to_string();
-    Locked::wait(stripe).map_err(|e| StoreError::system("lock the mailbox", place())(e))
 }

@@ -9,8 +9,8 @@ use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
-use super::hints::Hints;
-use super::layout::Spool;
+use super::flags::Flags;
+use super::handle::Spool;
 use crate::name::Name;
 use crate::store::{Bell, StoreError};
 use crate::sys::dir::Dir;
@@ -18,7 +18,7 @@ use crate::sys::file;
 use crate::sys::lock::Locked;
 
 /// How long a second watcher waits for the first, who may just be leaving.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The FIFO, open and locked. Removed when it is dropped.
 #[derive(Debug)]
@@ -31,18 +31,18 @@ pub(super) struct Fifo<'s> {
 
 /// One who watches, as long as this lives.
 #[derive(Debug)]
-struct Watching<'s>(&'s Hints);
+struct Watching<'s>(&'s Flags);
 
 impl<'s> Watching<'s> {
-    fn begin(hints: &'s Hints) -> Self {
-        hints.watches(true);
-        Self(hints)
+    fn begin(flags: &'s Flags) -> Self {
+        flags.note_watcher(true);
+        Self(flags)
     }
 }
 
 impl Drop for Watching<'_> {
     fn drop(&mut self) {
-        self.0.watches(false);
+        self.0.note_watcher(false);
     }
 }
 
@@ -52,13 +52,13 @@ impl<'s> Fifo<'s> {
     /// # Errors
     /// [`StoreError::Busy`] while somebody else has it; those of the system.
     pub(super) fn open(spool: &'s Spool, name: &Name) -> Result<Self, StoreError> {
-        let dir = &spool.run()?.watch;
-        let watching = Watching::begin(&spool.hints);
+        let dir = &spool.paths.run()?.watch;
+        let watching = Watching::begin(&spool.flags);
         let path = dir.path_of(name.as_str());
         let system = |e| StoreError::system("open", &path)(e);
         loop {
             let fifo = dir.fifo_or_new(name.as_str()).map_err(system)?;
-            let locked = Locked::within(fifo, PATIENCE).map_err(system)?;
+            let locked = Locked::within(fifo, LOCK_TIMEOUT).map_err(system)?;
             let locked = locked.map_err(|_| StoreError::Busy)?;
             // The watcher before us may have removed it while we waited.
             if file::facts(locked.file()).map_err(system)?.named {
@@ -96,7 +96,7 @@ impl Bell for Fifo<'_> {
 
 /// Wakes whoever watches the mailbox of `name`.
 pub(super) fn ring(spool: &Spool, name: &Name) {
-    if let (true, Ok(run)) = (spool.hints.may_be_watched(), spool.run()) {
+    if let (true, Ok(run)) = (spool.flags.may_be_watched(), spool.paths.run()) {
         run.watch.poke(name.as_str());
     }
 }

@@ -1,11 +1,12 @@
 //! Whether a spool is what it should be, and making it so.
 
 use super::compact::{LARGEST_SEQ, Writer, compact};
-use super::end;
-use super::layout::Spool;
+use super::format::end;
+use super::format::walk::{Step, Walk};
+use super::handle::Spool;
+use super::paths::{self, for_each_folder};
 use super::repair;
 use super::survey::View;
-use super::walk::{Step, Walk};
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{Finding, Restoring, StoreError};
@@ -16,36 +17,28 @@ use crate::sys::file;
 /// # Errors
 /// Those of the system.
 pub(super) fn layout(spool: &Spool) -> Result<Vec<Finding>, StoreError> {
-    let mail = spool.mail();
     let mut findings = Vec::new();
-    for folder in mail
-        .names()
-        .map_err(StoreError::system("read", mail.path()))?
-    {
-        let folder = String::from_utf8_lossy(&folder).into_owned();
-        let dir = mail
-            .sub(&folder)
-            .map_err(StoreError::system("open", mail.path_of(&folder)))?;
-        for name in dir
-            .names()
-            .map_err(StoreError::system("read", dir.path()))?
-        {
+    for_each_folder(&spool.paths.mail, |dir, folder, names| {
+        for name in names {
             let what = match Name::new(&name) {
-                Ok(name) if *Spool::folder_name(&name) == *folder => continue,
-                Ok(_) => "a mailbox in the wrong folder: nobody finds it",
+                Ok(name) if *paths::folder(&name) == *folder => continue,
+                Ok(_) => "a mailbox in the wrong folder: no request finds it",
                 Err(_) if is_left_over(&name) => {
                     "what an unfinished repair or copy has left; it can be removed"
                 }
                 Err(_) => "no mailbox",
             };
-            let path = dir.path_of(&String::from_utf8_lossy(&name));
             findings.push(Finding {
-                path,
+                place: dir
+                    .path_of(&String::from_utf8_lossy(&name))
+                    .display()
+                    .to_string(),
                 offset: 0,
                 what: what.into(),
             });
         }
-    }
+        Ok(())
+    })?;
     Ok(findings)
 }
 
@@ -58,24 +51,15 @@ fn is_left_over(name: &[u8]) -> bool {
 /// # Errors
 /// Those of the system.
 pub(super) fn tidy(spool: &Spool) -> Result<(), StoreError> {
-    for root in [spool.mail(), spool.user_dir()] {
-        for folder in root
-            .names()
-            .map_err(StoreError::system("read", root.path()))?
-        {
-            let folder = String::from_utf8_lossy(&folder).into_owned();
-            let dir = root
-                .sub(&folder)
-                .map_err(StoreError::system("open", root.path_of(&folder)))?;
-            let names = dir
-                .names()
-                .map_err(StoreError::system("read", dir.path()))?;
+    for root in [&spool.paths.mail, &spool.paths.users] {
+        for_each_folder(root, |dir, _, names| {
             for name in names.iter().filter(|name| is_left_over(name)) {
                 let name = String::from_utf8_lossy(name);
                 dir.remove(&name)
                     .map_err(StoreError::system("remove", dir.path_of(&name)))?;
             }
-        }
+            Ok(())
+        })?;
     }
     Ok(())
 }
@@ -92,7 +76,7 @@ pub(super) fn mailbox(spool: &Spool, of: &Name) -> Result<Vec<Finding>, StoreErr
     let mut findings = Vec::new();
     let mut find = |offset, what: String| {
         findings.push(Finding {
-            path: view.path.clone(),
+            place: view.path.display().to_string(),
             offset,
             what,
         })
@@ -222,7 +206,7 @@ pub(super) fn repair(spool: &Spool, of: &Name) -> Result<(), StoreError> {
         Some(header) => header.within(view.len),
         None => match repair::rebuilt_header(&view.file, path, view.len)? {
             Some(header) => header,
-            None => return spool.remove(of),
+            None => return spool.remove_mailbox(of),
         },
     };
     let mut walk = Walk::new(header.epoch, header.kept_offset, view.len);
@@ -232,7 +216,7 @@ pub(super) fn repair(spool: &Spool, of: &Name) -> Result<(), StoreError> {
             .map_err(StoreError::system("read", path))?
         {
             Step::Bad { offset, end } => {
-                repair::quarantine(spool, of, &view.file, offset, end)?;
+                repair::quarantine(&spool.paths, of, &view.file, offset, end)?;
             }
             Step::Record { .. } => {}
             Step::End => break,
@@ -261,7 +245,7 @@ impl<'s> Restore<'s> {
             });
         }
         if let Some(view) = View::open(spool, of)? {
-            return Err(StoreError::Exists(view.path));
+            return Err(StoreError::Exists(view.path.display().to_string()));
         }
         let mut writer = Writer::begin(spool, of)?;
         writer.kept_from_here();

@@ -4,13 +4,14 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::append::lock;
-use super::layout::Spool;
-use super::mailbox::{Header, RECORDS};
-use super::record;
-use super::walk::{Step, Walk};
+use super::format::header::{Header, RECORDS};
+use super::format::record;
+use super::format::walk::{Step, Walk};
+use super::handle::Spool;
+use super::lock::lock;
+use super::paths::folder;
 use crate::message::{Draft, Stored};
 use crate::name::Name;
 use crate::store::StoreError;
@@ -33,11 +34,12 @@ pub(super) fn compact(
     old: &File,
     header: &Header,
 ) -> Result<(), StoreError> {
-    let path = spool.mail().path_of(&Spool::place(name));
-    let _lock = lock(spool, name)?;
+    let path = spool.paths.mailbox_path(name);
+    let _lock = lock(&spool.paths, name)?;
     let read = |e| StoreError::system("read", &path)(e);
     let len = file::facts(old).map_err(read)?.len;
     let mut writer = Writer::begin(spool, name)?;
+    writer.header.other_flags = header.other_flags;
     let mut walk = Walk::new(header.epoch, header.ids_offset, len);
     loop {
         match walk.step(old).map_err(read)? {
@@ -76,8 +78,8 @@ impl<'s> Writer<'s> {
     /// # Errors
     /// Those of the system.
     pub(super) fn begin(spool: &'s Spool, name: &Name) -> Result<Self, StoreError> {
-        let path = spool.mail().path_of(&temporary(name));
-        let folder = spool.folder(name)?;
+        let path = temporary_path(spool, name);
+        let folder = spool.paths.mailbox_folder(name)?;
         let mut epoch = [0; 4];
         let file = folder
             .file_or_new(&temporary_name(name))
@@ -130,6 +132,7 @@ impl<'s> Writer<'s> {
             expires: message.expires,
             once: message.once,
             body: message.body,
+            fields: message.fields,
         };
         let offset = self.end();
         record::encode(
@@ -154,7 +157,7 @@ impl<'s> Writer<'s> {
     }
 
     fn write(&mut self) -> Result<(), StoreError> {
-        let path = || self.spool.mail().path_of(&temporary(&self.name));
+        let path = || temporary_path(self.spool, &self.name);
         file::write_at(&self.file, &self.bytes, self.offset)
             .map_err(|e| StoreError::system("write", path())(e))?;
         self.offset += self.bytes.len() as u64;
@@ -170,7 +173,7 @@ impl<'s> Writer<'s> {
         self.kept_from_here();
         self.write()?;
         self.header.acked_seq = acked;
-        let folder = self.spool.folder(&self.name)?;
+        let folder = self.spool.paths.mailbox_folder(&self.name)?;
         let path = folder.path_of(self.name.as_str());
         let write = |e: io::Error| StoreError::system("write", Path::new(&path))(e);
         file::write_at(&self.file, &self.header.first_bytes(), 0).map_err(write)?;
@@ -179,8 +182,8 @@ impl<'s> Writer<'s> {
         file::sync(&self.file).map_err(write)?;
         folder
             .rename(&temporary_name(&self.name), self.name.as_str())
-            .and_then(|()| folder.sync())
-            .map_err(write)
+            .map_err(write)?;
+        self.spool.sync_name(&self.name)
     }
 }
 
@@ -189,6 +192,7 @@ fn temporary_name(name: &Name) -> String {
     format!(".{name}.new")
 }
 
-fn temporary(name: &Name) -> String {
-    format!("{}/{}", Spool::folder_name(name), temporary_name(name))
+fn temporary_path(spool: &Spool, name: &Name) -> PathBuf {
+    let folder = spool.paths.mail.path_of(&folder(name));
+    folder.join(temporary_name(name))
 }

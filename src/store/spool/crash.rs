@@ -8,6 +8,7 @@
 mod disk;
 mod journaled;
 mod promises;
+mod taken_over;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,12 +18,13 @@ use tempfile::TempDir;
 use self::disk::{Disk, Random, crash_states};
 use self::journaled::SEGMENT;
 use self::promises::verify;
-use super::make::SpoolLock;
-use super::{Limits, Spool};
-use crate::message::{Draft, MessageId, Trust};
+use super::handle::Spool;
+use super::journal::tests::empty_full;
+use super::paths::place;
+use crate::message::{Draft, Fields, MessageId, Trust};
 use crate::name::Name;
-use crate::store::{Care, Delivery, Mail};
-use crate::sys::tape::{self, Op};
+use crate::store::{Care, Delivery, Limits, Mail};
+use crate::sys::operation_log::{self, Op};
 
 /// What somebody outside has seen happen.
 #[derive(Clone, Debug)]
@@ -39,7 +41,6 @@ struct Stage {
     _dir: TempDir,
     path: PathBuf,
     spool: Spool,
-    _lock: SpoolLock,
     seen: Vec<Seen>,
     random: Random,
 }
@@ -50,14 +51,7 @@ fn n(text: &str) -> Name {
 
 impl Stage {
     fn new(seed: u64) -> Self {
-        // In memory where that can be had: thousands of states are laid out and synced.
-        let memory = Path::new("/dev/shm");
-        let dir = if memory.is_dir() {
-            tempfile::tempdir_in(memory)
-        } else {
-            tempfile::tempdir()
-        };
-        let dir = dir.expect("a directory");
+        let dir = fast_directory();
         let path = dir.path().join("spool");
         let limits = Limits {
             history_bytes: 20_000,
@@ -66,19 +60,18 @@ impl Stage {
             min_free_inodes: 0,
             ..Limits::default()
         };
-        let (spool, lock) = Spool::open(&path, limits).expect("a spool");
+        let spool = Spool::open(&path, limits).expect("a spool");
         Self {
             _dir: dir,
             path,
             spool,
-            _lock: lock,
             seen: Vec::new(),
             random: Random(seed),
         }
     }
 
     fn saw(&mut self, seen: Seen) {
-        tape::record(|| Op::Note(self.seen.len()));
+        operation_log::record(|| Op::Note(self.seen.len()));
         self.seen.push(seen);
     }
 
@@ -103,6 +96,7 @@ impl Stage {
                     expires: None,
                     once: true,
                     body,
+                    fields: Fields::default(),
                 },
             })
             .collect();
@@ -128,7 +122,7 @@ impl Stage {
         if let (true, Some((_, last))) = (ack, shown.last()) {
             seen.push(Seen::AckBegun(of.clone(), *last));
             for seen in seen.drain(..) {
-                tape::record(|| Op::Note(self.seen.len()));
+                operation_log::record(|| Op::Note(self.seen.len()));
                 self.seen.push(seen);
             }
             lease.acknowledge(*last).expect("acknowledged");
@@ -139,27 +133,25 @@ impl Stage {
     }
 }
 
-/// Goes through every crash state after every operation; how many there were. Operations that `ignored`
-/// picks are taken as if they had never been done, which is how it is seen that the checks can fail.
+/// Goes through every crash state after every operation; how many there were. Operations that `ignored` picks are taken
+/// as if they had never been done. `check` is told the state, and how many notes come before it.
 ///
 /// # Errors
 /// The first broken promise.
-fn try_all(
-    stage: &mut Stage,
+fn for_each_state(
     durable: &Disk,
     ops: &[Op],
+    random: &mut Random,
     ignored: impl Fn(&Op) -> bool,
+    mut check: impl FnMut(&Disk, usize) -> Result<(), String>,
 ) -> Result<usize, String> {
     let mut durable = durable.clone();
     let mut pending: Vec<&Op> = Vec::new();
-    // What happened before the tape was started is known from its beginning.
-    let noted = ops.iter().filter(|op| matches!(op, Op::Note(_))).count();
-    let mut seen = stage.seen[..stage.seen.len() - noted].to_vec();
-    let mut states = 0;
+    let (mut states, mut notes) = (0, 0);
     for (step, op) in ops.iter().enumerate() {
         match op {
             op if ignored(op) => {}
-            Op::Note(index) => seen.push(stage.seen[*index].clone()),
+            Op::Note(_) => notes += 1,
             Op::Sync(number) => settle(
                 &mut durable,
                 &mut pending,
@@ -168,14 +160,13 @@ fn try_all(
             Op::SyncDir(dir) => settle(
                 &mut durable,
                 &mut pending,
-                |op| matches!(op, Op::Create(path, _) | Op::Rename(path, _) | Op::Remove(path) if path.parent() == Some(dir)),
+                |op| matches!(op, Op::MakeDir(path) | Op::Create(path, _) | Op::Rename(path, _) | Op::Remove(path) if path.parent() == Some(dir)),
             ),
             op => pending.push(op),
         }
-        for disk in crash_states(&durable, &pending, &mut stage.random) {
-            disk.lay_out(&stage.path);
+        for disk in crash_states(&durable, &pending, random) {
             states += 1;
-            verify(&stage.spool, &seen).map_err(|broken| {
+            check(&disk, notes).map_err(|broken| {
                 format!(
                     "after operation {step}, {:.60}: {broken}",
                     format!("{op:?}")
@@ -186,6 +177,26 @@ fn try_all(
     Ok(states)
 }
 
+/// Whether the promises to all that was seen hold in every crash state.
+///
+/// # Errors
+/// The first broken promise.
+fn try_all(
+    stage: &mut Stage,
+    durable: &Disk,
+    ops: &[Op],
+    ignored: impl Fn(&Op) -> bool,
+) -> Result<usize, String> {
+    // What happened before the recording was started is known from its beginning.
+    let noted = ops.iter().filter(|op| matches!(op, Op::Note(_))).count();
+    let before = stage.seen.len() - noted;
+    let mut random = Random(stage.random.0);
+    for_each_state(durable, ops, &mut random, ignored, |disk, notes| {
+        disk.lay_out(&stage.path);
+        verify(&stage.spool, &stage.seen[..before + notes])
+    })
+}
+
 /// What was pending and is synced now is on the disk for good.
 fn settle(durable: &mut Disk, pending: &mut Vec<&Op>, synced: impl Fn(&Op) -> bool) {
     pending.retain(|op| {
@@ -194,6 +205,17 @@ fn settle(durable: &mut Disk, pending: &mut Vec<&Op>, synced: impl Fn(&Op) -> bo
         }
         !synced(op)
     });
+}
+
+/// A directory in memory where that can be had: thousands of states are laid out and synced.
+fn fast_directory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let dir = if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    };
+    dir.expect("a directory")
 }
 
 /// A line for the table that `scripts/test` prints at its end.
@@ -211,7 +233,7 @@ fn report(what: &str, states: usize) {
 
 /// Sends, reads and acknowledges in all ways; what was done to files.
 fn life(stage: &mut Stage) -> Vec<Op> {
-    tape::start();
+    operation_log::start();
     stage.store(&[("bob", 1, 10)]);
     stage.store(&[("bob", 2, 3_000)]);
     stage.store(&[("bob", 3, 10), ("carol", 4, 700), ("bob", 5, 1)]);
@@ -228,31 +250,32 @@ fn life(stage: &mut Stage) -> Vec<Op> {
     stage.fetch("bob", true);
     stage.spool.expire(&n("bob")).expect("expired");
     stage.store(&[("bob", 10, 10)]);
-    tape::take()
+    operation_log::take()
 }
 
 /// A mailbox with a torn tail is mended by an append, and written anew.
 fn repairs(stage: &mut Stage) -> (Disk, Vec<Op>) {
     let bob = n("bob");
     stage.store(&[("bob", 1, 10), ("bob", 2, 600), ("carol", 3, 10)]);
-    let path = stage.path.join("mail").join(Spool::place(&bob));
+    let path = stage.path.join("mail").join(&*place(&bob));
     let mut torn = fs::read(&path).expect("readable");
     torn.extend_from_slice(&[0xaa; 1_000]);
     fs::write(&path, torn).expect("written");
     let before = Disk::read(&stage.path);
-    tape::start();
+    operation_log::start();
     stage.store(&[("bob", 4, 10)]);
     stage.spool.repair(&bob).expect("repaired");
     stage.fetch("bob", true);
     stage.store(&[("bob", 5, 10)]);
-    (before, tape::take())
+    (before, operation_log::take())
 }
 
 #[test]
 fn every_crash_state_of_a_life_keeps_the_promises() {
     let mut stage = Stage::new(1);
+    let before = Disk::read(&stage.path);
     let ops = life(&mut stage);
-    let states = try_all(&mut stage, &Disk::default(), &ops, |_| false).expect("the promises hold");
+    let states = try_all(&mut stage, &before, &ops, |_| false).expect("the promises hold");
     assert!(states > 400, "{states} states");
     report("a life", states);
 }
@@ -268,15 +291,21 @@ fn every_crash_state_of_a_repair_keeps_the_promises() {
 /// The negative controls: a store that skips a sync is found out.
 #[test]
 fn a_store_that_does_not_sync_is_found_out() {
-    for what in ["files", "directories"] {
+    for what in ["files", "directories", "the directory of the folders"] {
         let mut stage = Stage::new(3);
+        let before = Disk::read(&stage.path);
         let ops = life(&mut stage);
+        let mail = stage.path.join("mail");
         let skip = |op: &Op| match op {
             Op::Sync(_) => what == "files",
-            Op::SyncDir(_) => what == "directories",
+            Op::SyncDir(dir) => match what {
+                "directories" => *dir != mail,
+                "the directory of the folders" => *dir == mail,
+                _ => false,
+            },
             _ => false,
         };
-        let broken = try_all(&mut stage, &Disk::default(), &ops, skip).expect_err(what);
+        let broken = try_all(&mut stage, &before, &ops, skip).expect_err(what);
         assert!(broken.contains("is lost"), "{what}: {broken}");
     }
 }
@@ -295,14 +324,14 @@ fn crash_states_of_lives_by_chance() {
         stage
             .spool
             .journal
-            .set_alone(with_journal.then_some(SEGMENT));
+            .set_own_log(with_journal.then_some(SEGMENT));
         let before = Disk::read(&stage.path);
-        tape::start();
+        operation_log::start();
         let mut id = 0;
         for _ in 0..25 {
             let to = ["bob", "carol"][stage.random.below(2)];
             if stage.random.below(6) == 0 {
-                stage.spool.journal.empty_alone(&stage.spool);
+                empty_full(&stage.spool);
             }
             match stage.random.below(4) {
                 0 if stage
@@ -320,8 +349,8 @@ fn crash_states_of_lives_by_chance() {
                 }
             }
         }
-        let ops = tape::take();
-        stage.spool.journal.set_alone(None);
+        let ops = operation_log::take();
+        stage.spool.journal.set_own_log(None);
         let tried = try_all(&mut stage, &before, &ops, |_| false);
         total += tried.unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
     }

@@ -6,13 +6,12 @@
 use std::fs::File;
 use std::io;
 
-use super::backwards::Backwards;
-use super::mailbox::Header;
-use super::repair::Tail;
+use super::format::backwards::Backwards;
+use super::format::end::Tail;
+use super::format::header::Header;
+use super::retention::IDS;
 use crate::message::Draft;
 
-/// How many messages back is looked, at least.
-pub(super) const WINDOW: usize = 4_096;
 /// The number under which the message of `draft` is in the mailbox, if it is among the last 4,096.
 ///
 /// # Errors
@@ -24,7 +23,7 @@ pub(super) fn find(
     draft: &Draft<'_>,
 ) -> io::Result<Option<u64>> {
     let mut back = Backwards::new(file, header.epoch, header.ids_offset, tail.offset);
-    for _ in 0..WINDOW {
+    for _ in 0..IDS {
         let Some(head) = back.step()? else { break };
         if head.id != draft.id || back.sender(&head) != draft.from.as_bytes() {
             continue;
@@ -40,9 +39,11 @@ pub(super) fn find(
 
 #[cfg(test)]
 mod tests {
-    use crate::message::{MessageId, Trust};
+    use crate::message::{Fields, MessageId, Trust};
     use crate::name::Name;
-    use crate::store::spool::{Limits, Spool};
+    use crate::store::Limits;
+    use crate::store::spool::handle::Spool;
+    use crate::store::spool::paths::place;
     use crate::store::{Delivery, Mail};
 
     use super::*;
@@ -52,7 +53,7 @@ mod tests {
     fn a_message_without_its_middle_is_none_that_was_stored() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("spool");
-        let (spool, _lock) = Spool::open(&path, Limits::default()).expect("a spool");
+        let spool = Spool::open(&path, Limits::default()).expect("a spool");
         let name = |text: &str| Name::new(text.as_bytes()).expect("a name");
         let (bob, al) = (name("bob"), name("al"));
         let body = vec![b'x'; 3_000];
@@ -65,13 +66,14 @@ mod tests {
                 expires: None,
                 once: true,
                 body: &body,
+                fields: Fields::default(),
             };
             let mut outcomes = spool.deliver(&[Delivery { to: &bob, draft }]);
             outcomes.pop().expect("an outcome").expect("stored")
         };
         assert!(!store().duplicate);
         assert!(store().duplicate, "it is whole");
-        let mailbox = path.join("mail").join(Spool::place(&bob));
+        let mailbox = path.join("mail").join(&*place(&bob));
         let mut bytes = std::fs::read(&mailbox).expect("there");
         let middle = bytes.len() / 2;
         bytes[middle - 600..middle].fill(0);

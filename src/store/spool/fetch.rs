@@ -4,21 +4,23 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::append::{lock, sync};
-use super::layout::Spool;
-use super::mailbox::Header;
-use super::walk::{Step, Walk};
-use super::{ack, end, repair};
+use super::format::end;
+use super::format::header::Header;
+use super::format::walk::{Step, Walk};
+use super::handle::Spool;
+use super::lock::lock;
+use super::mailbox::sync;
+use super::repair;
 use crate::message::Stored;
 use crate::name::Name;
-use crate::store::{Reading, StoreError, Waiting};
+use crate::store::{Reading, StoreError};
 use crate::sys::clock::unix_millis;
 use crate::sys::file;
 use crate::sys::lock::Locked;
 
 /// How long a second reader waits for the first before it is told `busy`: somebody who fetches twice in
 /// a row must not meet the lease of their own last fetch.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Up to so many bytes of messages are counted one by one.
 const COUNTED: u64 = 1 << 20;
@@ -66,7 +68,7 @@ impl<'s> Handout<'s> {
     pub(super) fn lease(spool: &'s Spool, name: &Name) -> Result<Option<Self>, StoreError> {
         Self::open(spool, name, |file, path| {
             let locked =
-                Locked::within(file, PATIENCE).map_err(StoreError::system("lock", path))?;
+                Locked::within(file, LEASE_TIMEOUT).map_err(StoreError::system("lock", path))?;
             locked.map(Mailbox::Leased).map_err(|_| StoreError::Busy)
         })
     }
@@ -84,12 +86,10 @@ impl<'s> Handout<'s> {
         name: &Name,
         hold: impl Fn(File, &Path) -> Result<Mailbox, StoreError>,
     ) -> Result<Option<Self>, StoreError> {
-        let place = Spool::place(name);
-        let path = spool.mail().path_of(&place);
+        let path = spool.paths.mailbox_path(name);
         let mailbox = loop {
             // A descriptor of our own, opened after the fork: its lock is ours alone.
-            let opened = spool.mail().file(&place);
-            let Some(file) = opened.map_err(StoreError::system("open", &path))? else {
+            let Some(file) = spool.paths.mailbox(name)? else {
                 return Ok(None);
             };
             let mailbox = hold(file, &path)?;
@@ -133,9 +133,35 @@ impl<'s> Handout<'s> {
             "mailbox {} is damaged: bytes {offset} to {end} are no message, and go to quarantine",
             self.path.display()
         );
-        if let Err(e) = repair::quarantine(self.spool, &self.name, self.file(), offset, end) {
+        if let Err(e) = repair::quarantine(&self.spool.paths, &self.name, self.file(), offset, end)
+        {
             log::error!("cannot put them there: {e}");
         }
+    }
+
+    /// Goes on with the messages that have come since, behind those that were handed out.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn refresh(&mut self) -> Result<(), StoreError> {
+        let facts = file::facts(self.file()).map_err(StoreError::system("look at", &self.path))?;
+        if !facts.named {
+            return self.replaced();
+        }
+        let found = snapshot(self.spool, &self.name, self.file(), &self.path)?;
+        let Some((header, end)) = found.filter(|(_, end)| *end > self.end) else {
+            return Ok(());
+        };
+        make_durable(
+            self.spool,
+            &self.name,
+            self.mailbox.file(),
+            &self.path,
+            header.named,
+        )?;
+        self.walk = self.walk.up_to(end);
+        (self.header, self.end, self.now) = (header, end, unix_millis());
+        Ok(())
     }
 
     /// The lease of the mailbox that has taken the place of this one, behind the same message.
@@ -172,7 +198,7 @@ fn snapshot(
     file: &File,
     path: &Path,
 ) -> Result<Option<(Header, u64)>, StoreError> {
-    let _lock = lock(spool, name)?;
+    let _lock = lock(&spool.paths, name)?;
     let len = file::facts(file)
         .map_err(StoreError::system("look at", path))?
         .len;
@@ -199,10 +225,7 @@ fn make_durable(
     }
     sync(file, path)?;
     if !named {
-        let folder = spool.folder(name)?;
-        folder
-            .sync()
-            .map_err(StoreError::system("sync", folder.path()))?;
+        spool.sync_name(name)?;
     }
     Ok(())
 }
@@ -248,31 +271,4 @@ impl Reading for Handout<'_> {
 
 fn is_over(expires: Option<u64>, now: u64) -> bool {
     expires.is_some_and(|at| at <= now)
-}
-
-impl Waiting for Handout<'_> {
-    fn acknowledge(&mut self, seq: u64) -> Result<(), StoreError> {
-        ack::acknowledge(self, seq)
-    }
-
-    fn refresh(&mut self) -> Result<(), StoreError> {
-        let facts = file::facts(self.file()).map_err(StoreError::system("look at", &self.path))?;
-        if !facts.named {
-            return self.replaced();
-        }
-        let found = snapshot(self.spool, &self.name, self.file(), &self.path)?;
-        let Some((header, end)) = found.filter(|(_, end)| *end > self.end) else {
-            return Ok(());
-        };
-        make_durable(
-            self.spool,
-            &self.name,
-            self.mailbox.file(),
-            &self.path,
-            header.named,
-        )?;
-        self.walk = self.walk.up_to(end);
-        (self.header, self.end, self.now) = (header, end, unix_millis());
-        Ok(())
-    }
 }

@@ -1,7 +1,7 @@
 //! Messages that were acknowledged, and what became of one that was sent.
 
-use super::backwards::Backwards;
-use super::layout::Spool;
+use super::format::backwards::Backwards;
+use super::handle::Spool;
 use super::survey::View;
 use crate::message::Stored;
 use crate::name::Name;

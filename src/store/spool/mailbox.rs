@@ -1,251 +1,235 @@
-//! A mailbox file: its header, and what its end says.
-//!
-//! The header is two slots in sectors of their own. The older one is overwritten, so a write that is cut
-//! off leaves the other. (A disk writes a sector of 512 bytes whole or not at all.)
-//!
-//! ```text
-//! 0     slot      0  magic         u32    24  acknowledged: seq     u64
-//! 512   slot      4  checksum      u32    32  acknowledged: offset  u64
-//! 1024  records   8  epoch         u32    40  kept: seq             u64
-//!                12  flags         u32    48  kept: offset          u64
-//!                16  generation    u64    56  ids: offset           u64
-//! ```
-//!
-//! Up to and including the acknowledged number the messages are history, and the records that wait
-//! begin at its offset. From the kept offset to there, the records are history. From the ids offset to
-//! the kept offset, only their heads are sure to be there: they tell which ids were stored. What is before
-//! has been given back to the file system. Behind the last record there may be zeros, up to the end of the file.
+//! A mailbox that is open for appending, and waiting until one is on the disk.
 
 use std::fs::File;
-use std::io;
+use std::path::{Path, PathBuf};
 
-use super::record::{checksum, u32_at, u64_at};
-use crate::sys::file;
+use super::format::end::{self, Tail};
+use super::format::header::Header;
+use super::paths::Paths;
+use super::repair;
+use crate::name::Name;
+use crate::store::StoreError;
+use crate::sys::file::{self, Facts};
+use crate::sys::lock::Held;
+use crate::sys::random;
 
-/// Where the records begin.
-pub(super) const RECORDS: u64 = HEADER as u64;
-const HEADER: usize = 1024;
-const SLOT: usize = 64;
-const SLOT_AT: [usize; 2] = [0, 512];
-const MAGIC: [u8; 4] = *b"DlM\x01";
-/// Set once the file's name is known to be on the disk.
-const NAMED: u32 = 1;
-
-/// What a header says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
-    /// A random number of this file.
-    pub(super) epoch: u32,
-    /// Whether the name of the file is known to be on the disk.
-    pub(super) named: bool,
-    pub(super) generation: u64,
-    /// The last message that was acknowledged; 0 when none was.
-    pub(super) acked_seq: u64,
-    /// Where the record after it begins.
-    pub(super) acked_offset: u64,
-    /// The last message whose record has been given back; 0 when none was.
-    pub(super) kept_seq: u64,
-    /// Where the first record that is still there, whole, begins.
-    pub(super) kept_offset: u64,
-    /// Where the first record whose head is still there begins.
-    pub(super) ids_offset: u64,
+/// A mailbox and its lock file, open for the next message.
+#[derive(Debug)]
+pub(super) struct OpenMailbox {
+    pub(super) name: Name,
+    lock_file: File,
+    pub(super) log: MailboxLog,
 }
 
-impl Header {
-    /// The header of a new mailbox.
-    pub(super) fn new(epoch: u32) -> Self {
-        Self {
-            epoch,
-            named: false,
-            generation: 1,
-            acked_seq: 0,
-            acked_offset: RECORDS,
-            kept_seq: 0,
-            kept_offset: RECORDS,
-            ids_offset: RECORDS,
-        }
-    }
+/// The file of a mailbox.
+#[derive(Debug)]
+pub(super) struct MailboxLog {
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+    /// How this process has left it; `None` before its first message.
+    known: Option<Position>,
+}
 
-    /// The same for a mailbox that has only `len` bytes left: what is behind them is lost, and what was
-    /// acknowledged stays so.
-    pub(super) fn within(self, len: u64) -> Self {
-        let len = len.max(RECORDS);
-        Self {
-            acked_offset: self.acked_offset.min(len),
-            kept_offset: self.kept_offset.min(len),
-            ids_offset: self.ids_offset.min(len),
-            ..self
-        }
-    }
+/// Where the next record of a mailbox goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Position {
+    pub(super) header: Header,
+    pub(super) tail: Tail,
+    /// How long the file is, in bytes. 0: the header has to be written as well.
+    len: u64,
+}
 
-    /// Whether its boundaries are in order, within a mailbox that is `len` bytes long.
-    pub(super) fn is_sane(&self, len: u64) -> bool {
-        RECORDS <= self.ids_offset
-            && self.ids_offset <= self.kept_offset
-            && self.kept_offset <= self.acked_offset
-            && self.acked_offset <= len
-            && self.kept_seq <= self.acked_seq
-    }
-
-    /// The newest valid header of `file`; `None` when there is none.
+impl OpenMailbox {
+    /// Opens the mailbox of `name`, which is made when there is none.
     ///
     /// # Errors
-    /// Those of `pread(2)`.
-    pub(super) fn read(file: &File) -> io::Result<Option<Self>> {
-        let mut bytes = [0; SLOT_AT[1] + SLOT];
-        let n = file::read_at(file, &mut bytes, 0)?;
-        let slots = SLOT_AT.into_iter().filter_map(|at| {
-            let slot = bytes[..n].get(at..)?.first_chunk()?;
-            Self::decode(slot, at as u64)
-        });
-        Ok(slots.max_by_key(|header| header.generation))
-    }
-
-    /// The header of a mailbox that has none, whose first record has this epoch, offset and number: all its
-    /// messages wait. It gets to the disk as the first one that is written.
-    pub(super) fn rebuilt(epoch: u32, first: u64, seq: u64) -> Self {
-        Self {
-            epoch,
-            named: false,
-            generation: 0,
-            acked_seq: seq.saturating_sub(1),
-            acked_offset: first,
-            kept_seq: seq.saturating_sub(1),
-            kept_offset: first,
-            ids_offset: first,
-        }
-    }
-
-    /// Whether one of the two slots of `file` holds something that is no valid header.
-    ///
-    /// # Errors
-    /// Those of `pread(2)`.
-    pub(super) fn has_bad_slot(file: &File) -> io::Result<bool> {
-        let mut bytes = [0; SLOT_AT[1] + SLOT];
-        file::read_at(file, &mut bytes, 0)?;
-        Ok(SLOT_AT.into_iter().any(|at| {
-            let slot = bytes.get(at..).and_then(|rest| rest.first_chunk());
-            slot.is_some_and(|slot| *slot != [0; SLOT] && Self::decode(slot, at as u64).is_none())
-        }))
-    }
-
-    /// Whether no header was ever written to `file`, as far as the disk knows.
-    ///
-    /// # Errors
-    /// Those of `pread(2)`.
-    pub(super) fn was_never_written(file: &File) -> io::Result<bool> {
-        let mut bytes = [0; HEADER];
-        file::read_at(file, &mut bytes, 0)?;
-        Ok(bytes.iter().all(|&byte| byte == 0))
-    }
-
-    /// Writes this as the next header of `file`, over the older slot. To be called with the stripe's
-    /// lock held, on a header that was read under the same lock.
-    ///
-    /// # Errors
-    /// Those of `pwrite(2)`.
-    pub(super) fn write_next(mut self, file: &File) -> io::Result<()> {
-        self.generation += 1;
-        let at = self.slot_at();
-        file::write_at(file, &self.encode(), at)
-    }
-
-    /// The first bytes of a new mailbox, up to the records.
-    pub(super) fn first_bytes(&self) -> Vec<u8> {
-        let mut bytes = self.encode().to_vec();
-        bytes.resize(HEADER, 0);
-        bytes
-    }
-
-    fn slot_at(&self) -> u64 {
-        // The first generation is 1 and goes to the first slot.
-        SLOT_AT[usize::from(self.generation.is_multiple_of(2))] as u64
-    }
-
-    fn encode(&self) -> [u8; SLOT] {
-        let mut bytes = [0; SLOT];
-        let flags = if self.named { NAMED } else { 0 };
-        bytes[..4].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&self.epoch.to_le_bytes());
-        bytes[12..16].copy_from_slice(&flags.to_le_bytes());
-        let numbers = [
-            self.generation,
-            self.acked_seq,
-            self.acked_offset,
-            self.kept_seq,
-            self.kept_offset,
-            self.ids_offset,
-        ];
-        for (place, number) in bytes[16..].chunks_exact_mut(8).zip(numbers) {
-            place.copy_from_slice(&number.to_le_bytes());
-        }
-        let sum = checksum(&bytes[8..], self.epoch, self.slot_at());
-        bytes[4..8].copy_from_slice(&sum.to_le_bytes());
-        bytes
-    }
-
-    fn decode(bytes: &[u8; SLOT], at: u64) -> Option<Self> {
-        let epoch = u32_at(bytes, 8);
-        if bytes[..4] != MAGIC || checksum(&bytes[8..], epoch, at) != u32_at(bytes, 4) {
-            return None;
-        }
-        Some(Self {
-            epoch,
-            named: u32_at(bytes, 12) & NAMED != 0,
-            generation: u64_at(bytes, 16),
-            acked_seq: u64_at(bytes, 24),
-            acked_offset: u64_at(bytes, 32),
-            kept_seq: u64_at(bytes, 40),
-            kept_offset: u64_at(bytes, 48),
-            ids_offset: u64_at(bytes, 56),
+    /// [`StoreError::ReadOnly`]; those of the system.
+    pub(super) fn open(paths: &Paths, name: &Name) -> Result<Self, StoreError> {
+        Ok(Self {
+            name: name.clone(),
+            lock_file: paths.lock_file(name)?,
+            log: MailboxLog {
+                path: paths.mailbox_path(name),
+                file: paths.mailbox_or_new(name)?,
+                known: None,
+            },
         })
     }
+
+    /// Waits for the lock of the mailbox, under which alone its log may be worked on.
+    ///
+    /// # Errors
+    /// Those of `flock(2)`.
+    pub(super) fn lock(&mut self) -> Result<(Held<'_>, &mut MailboxLog), StoreError> {
+        let held = Held::wait(&self.lock_file)
+            .map_err(StoreError::system("lock the mailbox", &self.log.path))?;
+        Ok((held, &mut self.log))
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl MailboxLog {
+    /// Where the next record goes. What this process knows of the mailbox is used where no other one has appended
+    /// meanwhile, and the header that it has read where that `suffices`.
+    ///
+    /// # Errors
+    /// [`StoreError::ReadOnly`]; damage; those of the system.
+    pub(super) fn position(
+        &mut self,
+        paths: &Paths,
+        name: &Name,
+        suffices: impl FnOnce(&Position) -> bool,
+    ) -> Result<Position, StoreError> {
+        let mut facts = self.facts()?;
+        if !facts.named {
+            // It was replaced by a copy of itself.
+            self.file = paths.mailbox_or_new(name)?;
+            self.known = None;
+            facts = self.facts()?;
+        }
+        if !facts.writable {
+            return Err(StoreError::read_only(&self.path));
+        }
+        let known = self.still_known(facts.len)?;
+        if let Some(known) = known.filter(suffices) {
+            return Ok(known);
+        }
+        let Some(header) = repair::header(&self.file, &self.path, facts.len)? else {
+            return self.begin(paths, name, facts.len);
+        };
+        let tail = match known {
+            Some(known) => known.tail,
+            None => self.tail(paths, name, &header, facts.len)?,
+        };
+        Ok(Position {
+            header,
+            tail,
+            len: facts.len,
+        })
+    }
 
-    #[test]
-    fn a_torn_header_leaves_the_one_before() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let file = File::options()
-            .create_new(true)
-            .read(true)
-            .write(true)
-            .open(dir.path().join("m"))
-            .expect("a file");
-        let mut header = Header::new(77);
-        file::write_at(&file, &header.first_bytes(), 0).expect("written");
-        for seq in 1..5 {
-            let before = Header::read(&file).expect("readable").expect("a header");
-            header = before;
-            header.acked_seq = seq;
-            header.write_next(&file).expect("written");
-            let after = Header::read(&file).expect("readable").expect("a header");
-            assert_eq!(after.acked_seq, seq);
-            // Each bit of the newer slot, flipped, leaves the older.
-            for bit in 0..SLOT as u64 * 8 {
-                let at = after.slot_at() + bit / 8;
-                let mut byte = [0];
-                file::read_at(&file, &mut byte, at).expect("readable");
-                file::write_at(&file, &[byte[0] ^ 1 << (bit % 8)], at).expect("written");
-                assert_eq!(
-                    Header::read(&file).expect("readable"),
-                    Some(before),
-                    "bit {bit}"
-                );
-                file::write_at(&file, &byte, at).expect("written");
-            }
+    fn facts(&self) -> Result<Facts, StoreError> {
+        file::facts(&self.file).map_err(StoreError::system("look at", &self.path))
+    }
+
+    /// How this process has left the mailbox, if it still ends so.
+    fn still_known(&mut self, len: u64) -> Result<Option<Position>, StoreError> {
+        let Some(known) = self.known.take().filter(|known| known.len == len) else {
+            return Ok(None);
+        };
+        let is_last = end::is_last(&self.file, known.header.epoch, known.tail)
+            .map_err(StoreError::system("read", &self.path))?;
+        Ok(is_last.then_some(known))
+    }
+
+    /// The end of the mailbox, mended where a crash has cut it off.
+    fn tail(
+        &self,
+        paths: &Paths,
+        name: &Name,
+        header: &Header,
+        len: u64,
+    ) -> Result<Tail, StoreError> {
+        let end =
+            end::find(&self.file, header, len).map_err(StoreError::system("read", &self.path))?;
+        match end.seq {
+            Some(seq) => Ok(Tail {
+                seq,
+                offset: end.offset,
+            }),
+            None => repair::mend_tail(paths, name, &self.file, header, end.offset),
         }
     }
 
-    #[test]
-    fn nothing_is_no_header() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("m");
-        std::fs::write(&path, [0; 1024]).expect("written");
-        let file = File::open(path).expect("a file");
-        assert_eq!(Header::read(&file).expect("readable"), None);
+    /// Begins a mailbox that has no message. What a first write that was cut off has left is removed.
+    fn begin(&self, paths: &Paths, name: &Name, len: u64) -> Result<Position, StoreError> {
+        if len > 0 {
+            if repair::quarantine(paths, name, &self.file, 0, len)? {
+                log::warn!(
+                    "mailbox {}: its {len} bytes hold no message, and go to quarantine",
+                    self.path.display()
+                );
+            }
+            file::truncate(&self.file, 0).map_err(StoreError::system("truncate", &self.path))?;
+        }
+        let mut epoch = [0; 4];
+        random::fill(&mut epoch)
+            .map_err(StoreError::system("draw a random number for", &self.path))?;
+        let header = Header::new(u32::from_le_bytes(epoch));
+        Ok(Position {
+            header,
+            tail: Tail {
+                seq: 0,
+                offset: header.acked_offset,
+            },
+            len: 0,
+        })
     }
+
+    /// Writes `bytes`, which begin with [`Position::first_bytes`], at `position`, in one write: all of them or none. The
+    /// mailbox ends with `tail` then. Zeros are added to `bytes`, so that the file grows by whole blocks.
+    ///
+    /// # Errors
+    /// Those of `pwrite(2)`; then the file is cut back to where it ended.
+    pub(super) fn write(
+        &mut self,
+        position: &Position,
+        bytes: &mut Vec<u8>,
+        tail: Tail,
+    ) -> Result<(), StoreError> {
+        let offset = position.offset();
+        end::fill_block(bytes, offset, position.len);
+        file::write_at(&self.file, bytes, offset).map_err(|e| {
+            // If this fails as well, the next append mends the tail. What is cut off must not come back behind what is
+            // written there next.
+            let _ = file::truncate(&self.file, offset).and_then(|()| file::sync(&self.file));
+            StoreError::system("write", &self.path)(e)
+        })?;
+        self.known = Some(Position {
+            tail,
+            len: position.len.max(offset + bytes.len() as u64),
+            ..*position
+        });
+        Ok(())
+    }
+
+    /// Notes that the mailbox was left at `position`.
+    pub(super) fn left_at(&mut self, position: &Position) {
+        self.known = Some(*position);
+    }
+}
+
+impl Position {
+    /// Where the next write goes.
+    pub(super) fn offset(&self) -> u64 {
+        if self.len == 0 { 0 } else { self.tail.offset }
+    }
+
+    /// What has to be written before the next record: the header of a new mailbox, or nothing.
+    pub(super) fn first_bytes(&self) -> Vec<u8> {
+        if self.len == 0 {
+            self.header.first_bytes()
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+/// Waits until a mailbox is on the disk. An error is final: the kernel may have forgotten what it could
+/// not write, and would say that all is well if it were asked again. So the mailbox turns read-only,
+/// until `droplinectl check --repair` has looked at what the disk really has.
+///
+/// # Errors
+/// [`StoreError::ReadOnly`].
+pub(super) fn sync(file: &File, path: &Path) -> Result<(), StoreError> {
+    file::sync(file).map_err(|e| {
+        log::error!(
+            "the disk failed to keep {}: {e}; the mailbox is read-only from now on; \
+             stop the daemon and use droplinectl check --repair",
+            path.display()
+        );
+        if let Err(e) = file::make_read_only(file) {
+            log::error!("cannot make {} read-only: {e}", path.display());
+        }
+        StoreError::read_only(path)
+    })
 }

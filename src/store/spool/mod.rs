@@ -5,57 +5,57 @@
 //! one process writes. A fetch holds a lock on the mailbox itself, the lease, so that two readers do not get the same
 //! messages.
 
-mod ack;
+// In the order in which they build on each other.
+mod acknowledge;
 mod append;
-mod appender;
-mod backwards;
 mod bell;
+mod cache;
 mod check;
 mod compact;
 mod dedup;
-mod end;
+mod encode;
 mod fetch;
-mod hints;
+mod flags;
+mod format;
+mod handle;
 mod history;
 mod journal;
-mod kept;
-mod layout;
-mod limits;
+mod lock;
 mod mailbox;
-mod make;
+mod open;
+mod paths;
 mod presence;
-mod record;
 mod repair;
 mod retention;
+mod room;
 mod survey;
 mod sweep;
 mod users;
-mod walk;
 
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use kept::DESCRIPTORS;
-pub(crate) use layout::Spool;
-pub(crate) use limits::Limits;
+pub(super) use handle::Spool;
 
+use std::io;
+use std::os::fd::RawFd;
+
+use self::cache::Cache;
+use self::handle::OnFull;
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{
-    Bell, Care, Delivery, Finding, Lease, Mail, Presence, Queue, Reading, Receipt, Restoring,
-    State, StoreError, Survey, Trace, User, Users, Waiting,
+    Bell, Care, Delivery, Engine, Finding, Helper, Lease, Limits, Mail, Presence, Queue, Reading,
+    Receipt, Restoring, State, Store, StoreError, Survey, Trace, User, Users, Waiting,
 };
+use crate::sys::submission_queue::SubmissionQueue;
 
 impl Mail for Spool {
     fn deliver(&self, batch: &[Delivery<'_>]) -> Vec<Result<Receipt, StoreError>> {
         let receipts = append::append(self, batch).into_iter();
-        receipts.map(|receipt| self.heard(receipt)).collect()
-    }
-
-    fn enter(&self, number: usize) {
-        self.journal.enter(number);
+        receipts.map(|receipt| self.reported(receipt)).collect()
     }
 
     fn fetch(&self, of: &Name) -> Result<Option<Box<dyn Waiting + '_>>, StoreError> {
@@ -81,6 +81,52 @@ impl Mail for Spool {
 
     fn bell(&self, of: &Name) -> Result<Box<dyn Bell + '_>, StoreError> {
         Ok(Box::new(bell::Fifo::open(self, of)?))
+    }
+}
+
+impl Store for Spool {
+    fn set_process_number(&self, number: usize) {
+        self.journal.set_slot(number);
+    }
+}
+
+impl Engine for Spool {
+    fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    fn set_descriptor_limit(&mut self, descriptors: usize) {
+        self.cache = Cache::within(descriptors);
+    }
+
+    fn useful_descriptors(&self) -> usize {
+        cache::DESCRIPTORS
+    }
+
+    fn descriptors(&self) -> Vec<RawFd> {
+        self.paths.descriptors()
+    }
+
+    fn prepare_helper(&mut self) -> io::Result<Option<Helper>> {
+        let queue = self.journal.share()?;
+        self.flags.share(queue.words());
+        let mut descriptors = self.paths.descriptors();
+        descriptors.extend(self.journal.descriptor());
+        Ok(Some(Helper {
+            name: "the writer of the journal",
+            title: "droplined: journal",
+            meanwhile: "each child syncs its mailbox by itself",
+            descriptors,
+            queue,
+        }))
+    }
+
+    fn run_helper(&self, queue: SubmissionQueue) -> Result<(), StoreError> {
+        journal::writer::run(self, queue)
+    }
+
+    fn on_disk_full(&mut self, report: Box<dyn Fn(&StoreError) + Send + Sync>) {
+        self.on_full = Some(OnFull(report));
     }
 }
 
@@ -112,7 +158,7 @@ impl Survey for Spool {
 
 impl Care for Spool {
     fn expire(&self, of: &Name) -> Result<u64, StoreError> {
-        fetch::Handout::lease(self, of)?.map_or(Ok(0), |lease| ack::expire(&lease))
+        fetch::Handout::lease(self, of)?.map_or(Ok(0), |lease| acknowledge::expire(&lease))
     }
 
     fn tidy(&self) -> Result<(), StoreError> {
@@ -130,7 +176,7 @@ impl Care for Spool {
 
 impl Users for Spool {
     fn register(&self, name: &Name, at: u64) -> Result<bool, StoreError> {
-        self.heard(users::register(self, name, at))
+        self.reported(users::register(self, name, at))
     }
 
     fn registered(&self, name: &Name) -> Result<Option<u64>, StoreError> {
@@ -173,7 +219,7 @@ impl Presence for Spool {
         lease: &Lease,
         may_replace: &dyn Fn(&Lease) -> bool,
     ) -> Result<bool, StoreError> {
-        self.heard(presence::take(self, name, lease, may_replace))
+        self.reported(presence::take(self, name, lease, may_replace))
     }
 
     fn lease(&self, name: &Name) -> Result<Option<Lease>, StoreError> {

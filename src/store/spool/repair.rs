@@ -3,22 +3,14 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::layout::Spool;
-use super::mailbox::{Header, RECORDS};
-use super::record;
-use super::walk::{Step, Walk};
+use super::format::end::Tail;
+use super::format::header::{Header, RECORDS};
+use super::format::record;
+use super::format::walk::{Step, Walk};
+use super::paths::Paths;
 use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::file;
-
-/// Where the next record goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tail {
-    /// The number of the last record.
-    pub(super) seq: u64,
-    /// Where it ends.
-    pub(super) offset: u64,
-}
 
 /// Cuts off what follows the last valid record of a mailbox that is `len` bytes long. What is cut off
 /// was accepted by nobody, or the disk has failed; it is kept in quarantine all the same, unless it is zeros. Bad bytes before
@@ -27,14 +19,13 @@ pub(super) struct Tail {
 /// # Errors
 /// Those of the system; then nothing was cut off.
 pub(super) fn mend_tail(
-    spool: &Spool,
+    paths: &Paths,
     name: &Name,
     file: &File,
     header: &Header,
     len: u64,
 ) -> Result<Tail, StoreError> {
-    let place = Spool::place(name);
-    let path = spool.mail().path_of(&place);
+    let path = paths.mailbox_path(name);
     let mut tail = Tail {
         seq: header.acked_seq,
         offset: header.acked_offset,
@@ -52,14 +43,14 @@ pub(super) fn mend_tail(
             Step::End => break,
         }
     }
-    report(spool, name, &path, header, tail, len, file)?;
+    report(paths, name, &path, header, tail, len, file)?;
     file::truncate(file, tail.offset).map_err(StoreError::system("truncate", &path))?;
     Ok(tail)
 }
 
 /// Says what is cut off, and keeps it.
 fn report(
-    spool: &Spool,
+    paths: &Paths,
     name: &Name,
     path: &Path,
     header: &Header,
@@ -74,7 +65,7 @@ fn report(
             "mailbox {path} ends before its byte {}: what was behind it is lost",
             header.acked_offset
         );
-    } else if quarantine(spool, name, file, tail.offset, len)? {
+    } else if quarantine(paths, name, file, tail.offset, len)? {
         log::warn!(
             "mailbox {path}: its end, {lost} bytes from {} on, holds no message, and goes to quarantine",
             tail.offset
@@ -99,11 +90,11 @@ pub(super) fn header(file: &File, path: &Path, len: u64) -> Result<Option<Header
         return Ok(Some(header));
     }
     match rebuilt_header(file, path, len)? {
-        Some(_) if !Header::was_never_written(file).map_err(read)? => Err(StoreError::Damaged {
-            path: path.to_owned(),
-            offset: 0,
-            what: "both its headers are invalid, and it has messages",
-        }),
+        Some(_) if !Header::was_never_written(file).map_err(read)? => Err(StoreError::damaged(
+            path,
+            0,
+            "both its headers are invalid, and it has messages",
+        )),
         rebuilt => {
             if rebuilt.is_some() {
                 log::warn!(
@@ -162,14 +153,14 @@ fn first_record(file: &File, path: &Path, len: u64) -> Result<Option<(u32, u64, 
 /// # Errors
 /// Those of the system.
 pub(super) fn quarantine(
-    spool: &Spool,
+    paths: &Paths,
     name: &Name,
     file: &File,
     from: u64,
     to: u64,
 ) -> Result<bool, StoreError> {
     let copy = format!("{name}@{from}");
-    let path = spool.quarantine.path_of(&copy);
+    let path = paths.quarantine.path_of(&copy);
     let mut out = None;
     let mut bytes = vec![0; 64 * 1024];
     let mut at = from;
@@ -177,15 +168,13 @@ pub(super) fn quarantine(
         let most = usize::try_from(to - at)
             .unwrap_or(usize::MAX)
             .min(bytes.len());
-        let n = file::read_at(file, &mut bytes[..most], at).map_err(StoreError::system(
-            "read",
-            spool.mail().path_of(&Spool::place(name)),
-        ))?;
+        let n = file::read_at(file, &mut bytes[..most], at)
+            .map_err(StoreError::system("read", paths.mailbox_path(name)))?;
         if n == 0 {
             break;
         }
         if out.is_none() && bytes[..n].iter().any(|&b| b != 0) {
-            let made = spool.quarantine.file_or_new(&copy);
+            let made = paths.quarantine.file_or_new(&copy);
             out = Some(made.map_err(StoreError::system("make", &path))?);
         }
         if let Some(out) = &out {
@@ -197,7 +186,7 @@ pub(super) fn quarantine(
     let kept = out.is_some();
     if let Some(out) = out {
         file::sync(&out)
-            .and_then(|()| spool.quarantine.sync())
+            .and_then(|()| paths.quarantine.sync())
             .map_err(StoreError::system("sync", &path))?;
     }
     Ok(kept)

@@ -8,14 +8,15 @@
 use std::fs::File;
 use std::io;
 
-use super::dedup::WINDOW;
-use super::limits::Limits;
-use super::mailbox::{Header, RECORDS};
-use super::record::{self, HEAD, Head, TRAILER};
-use super::walk::{Step, Walk};
+use super::format::header::{Header, RECORDS};
+use super::format::record::{self, HEAD, Head, TRAILER};
+use super::format::walk::{Step, Walk};
 use crate::name::MAX_NAME;
+use crate::store::Limits;
 use crate::sys::file;
 
+/// Of how many messages the ids are kept at least, and looked for.
+pub(super) const IDS: usize = 4_096;
 /// What the file system gives back at the least.
 const BLOCK: u64 = 4_096;
 /// How much is gathered before it is given back: each time costs a transaction of the file system.
@@ -83,7 +84,7 @@ pub(super) fn forget(
 /// Moves the ids offset: heads are kept of the last messages, as many as deduplication looks at, from the
 /// first of them on that may be sent again.
 fn forget_ids(file: &File, header: &mut Header) -> io::Result<()> {
-    let last = header.acked_seq.saturating_sub(WINDOW as u64);
+    let last = header.acked_seq.saturating_sub(IDS as u64);
     while header.ids_offset < header.kept_offset {
         match head_at(file, header.epoch, header.ids_offset, header.kept_offset)? {
             Some(head) if head.once && head.seq > last => break,

@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use super::append::lock;
-use super::layout::Spool;
-use super::mailbox::Header;
-use super::walk::{Step, Walk};
-use super::{end, repair};
+use super::format::end;
+use super::format::header::Header;
+use super::format::walk::{Step, Walk};
+use super::handle::Spool;
+use super::lock::lock;
+use super::paths::{self, for_each_folder};
+use super::repair;
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{Queue, State, StoreError};
@@ -18,19 +20,13 @@ use crate::sys::file;
 /// # Errors
 /// Those of the system.
 pub(super) fn mailboxes(spool: &Spool) -> Result<Vec<Name>, StoreError> {
-    let mail = spool.mail();
     let mut all = Vec::new();
-    for folder in mail
-        .names()
-        .map_err(StoreError::system("read", mail.path()))?
-    {
-        let folder = String::from_utf8_lossy(&folder).into_owned();
-        let names = mail.sub(&folder).and_then(|dir| dir.names());
-        let names = names.map_err(StoreError::system("read", mail.path_of(&folder)))?;
+    for_each_folder(&spool.paths.mail, |_, folder, names| {
         let names = names.iter().filter_map(|name| Name::new(name).ok());
-        // One in another folder is found by nobody, and is none.
-        all.extend(names.filter(|name| *Spool::folder_name(name) == *folder));
-    }
+        // A file in another folder than its own is no mailbox: no request finds it.
+        all.extend(names.filter(|name| *paths::folder(name) == *folder));
+        Ok(())
+    })?;
     all.sort_unstable();
     Ok(all)
 }
@@ -59,12 +55,14 @@ impl View {
     /// # Errors
     /// Those of the system.
     pub(super) fn open(spool: &Spool, of: &Name) -> Result<Option<Self>, StoreError> {
-        let place = Spool::place(of);
-        let path = spool.mail().path_of(&place);
+        // Makes no lock file for a name without a mailbox.
+        if spool.paths.mailbox(of)?.is_none() {
+            return Ok(None);
+        }
+        let path = spool.paths.mailbox_path(of);
         // The lock first: a mailbox may be replaced by a copy of itself.
-        let _lock = lock(spool, of)?;
-        let opened = spool.mail().file(&place);
-        let Some(file) = opened.map_err(StoreError::system("open", &path))? else {
+        let _lock = lock(&spool.paths, of)?;
+        let Some(file) = spool.paths.mailbox(of)? else {
             return Ok(None);
         };
         let facts = file::facts(&file).map_err(StoreError::system("look at", &path))?;

@@ -3,12 +3,12 @@
 
 use std::io;
 
-use super::layout::{Run, Spool};
-use super::presence::{self, LeaseFile};
+use super::format::lease::LeaseFile;
+use super::handle::Spool;
+use super::paths::Run;
 use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::clock::boot_millis;
-use crate::sys::dir::Dir;
 use crate::sys::file;
 use crate::sys::lock::Locked;
 
@@ -25,13 +25,13 @@ const PART: u64 = 16;
 ///
 /// # Errors
 /// Those of the system.
-pub(super) fn all(dir: &Dir, boot: &str) -> io::Result<()> {
-    for name in dir.names()? {
+pub(super) fn all(run: &Run) -> io::Result<()> {
+    for name in run.online.names()? {
         let Ok(text) = std::str::from_utf8(&name) else {
             continue;
         };
-        if !matches!(presence::look(dir, text, boot)?, LeaseFile::Current(_)) {
-            dir.remove(text)?;
+        if !matches!(run.lease_file(text)?, LeaseFile::Current(_)) {
+            run.online.remove(text)?;
         }
     }
     Ok(())
@@ -39,7 +39,7 @@ pub(super) fn all(dir: &Dir, boot: &str) -> io::Result<()> {
 
 /// Removes what has ended, if that was not done lately. Best effort: whoever calls has other things to do.
 pub(super) fn now_and_then(spool: &Spool) {
-    let Ok(run) = spool.run() else { return };
+    let Ok(run) = spool.paths.run() else { return };
     let attempt = || -> io::Result<()> {
         let stamp = run.online.file_or_new(STAMP)?;
         if !is_due(&stamp)? {
@@ -82,10 +82,7 @@ fn some(spool: &Spool, run: &Run) {
     let first = usize::try_from(boot_millis()).unwrap_or_default() % names.len().max(1);
     let others = names[first..].iter().chain(&names[..first]);
     for name in others.filter_map(|name| Name::new(name).ok()).take(AT_ONCE) {
-        if matches!(
-            presence::look(&run.online, name.as_str(), &run.boot),
-            Ok(LeaseFile::Over)
-        ) {
+        if matches!(run.lease_file(name.as_str()), Ok(LeaseFile::Over)) {
             forget(spool, run, &name);
         }
     }
@@ -94,17 +91,14 @@ fn some(spool: &Spool, run: &Run) {
 /// Removes the lease of `name`, which was seen to have ended, unless somebody works on that mailbox: then it is met
 /// again. Nobody waits, and no error matters, as it has ended in any case.
 pub(super) fn forget(spool: &Spool, run: &Run, name: &Name) {
-    let Ok(stripe) = spool.stripe(name) else {
+    let Ok(file) = spool.paths.lock_file(name) else {
         return;
     };
-    let Ok(Ok(_lock)) = Locked::attempt(stripe) else {
+    let Ok(Ok(_lock)) = Locked::attempt(file) else {
         return;
     };
     // Somebody may have taken it meanwhile.
-    if matches!(
-        presence::look(&run.online, name.as_str(), &run.boot),
-        Ok(LeaseFile::Over)
-    ) {
+    if matches!(run.lease_file(name.as_str()), Ok(LeaseFile::Over)) {
         let _ = run.online.remove(name.as_str());
     }
 }
@@ -118,13 +112,13 @@ pub(super) fn room(spool: &Spool, run: &Run) -> Result<(), StoreError> {
     let path = run.online.path();
     let free =
         file::free(&run.online).map_err(StoreError::system("ask for free space in", path))?;
-    let limits = spool.limits();
+    let limits = &spool.limits;
     let least_bytes = limits.min_free_bytes.min(free.all_bytes / PART);
     let few_inodes = free
         .inodes
         .is_some_and(|inodes| inodes < limits.min_free_inodes.min(free.all_inodes / PART));
     if free.bytes < least_bytes || few_inodes {
-        return Err(StoreError::DiskFull(path.to_owned()));
+        return Err(StoreError::disk_full(path));
     }
     Ok(())
 }
@@ -132,17 +126,12 @@ pub(super) fn room(spool: &Spool, run: &Run) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::spool::Limits;
-    use crate::store::spool::make::SpoolLock;
-    use crate::store::{Lease, Presence as _, Speaks};
+    use crate::store::{Lease, Limits, Presence as _, Speaks};
 
-    fn spool(dir: &std::path::Path, limits: Limits) -> (Spool, SpoolLock) {
+    fn spool(dir: &std::path::Path, limits: Limits) -> Spool {
         std::fs::create_dir(dir.join("run")).expect("made");
-        let (spool, lock) = Spool::open(&dir.join("spool"), limits).expect("a spool");
-        (
-            spool.with_run_dir(&dir.join("run")).expect("a run dir"),
-            lock,
-        )
+        let spool = Spool::open(&dir.join("spool"), limits).expect("a spool");
+        spool.with_run_dir(&dir.join("run")).expect("a run dir")
     }
 
     fn take(spool: &Spool, name: &str, span: u64) -> Result<bool, StoreError> {
@@ -158,12 +147,8 @@ mod tests {
     }
 
     fn files(spool: &Spool) -> Vec<String> {
-        let names = spool
-            .run()
-            .expect("there")
-            .online
-            .names()
-            .expect("readable");
+        let run = spool.paths.run().expect("there");
+        let names = run.online.names().expect("readable");
         let names = names
             .into_iter()
             .map(|n| String::from_utf8(n).expect("text"));
@@ -173,14 +158,14 @@ mod tests {
     }
 
     fn long_ago(spool: &Spool) {
-        let run = spool.run().expect("there");
+        let run = spool.paths.run().expect("there");
         run.online.remove(STAMP).expect("swept before");
     }
 
     #[test]
     fn leases_that_ended_are_swept_when_another_is_taken() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (spool, _lock) = spool(dir.path(), Limits::default());
+        let spool = spool(dir.path(), Limits::default());
         for n in 0..50 {
             assert!(take(&spool, &format!("u{n}"), 0).expect("taken"));
         }
@@ -193,7 +178,7 @@ mod tests {
     #[test]
     fn a_lease_that_ended_is_removed_when_it_is_met() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (spool, _lock) = spool(dir.path(), Limits::default());
+        let spool = spool(dir.path(), Limits::default());
         for name in ["al", "bob", "cy", "di"] {
             take(&spool, name, if name == "al" { 60_000 } else { 0 }).expect("taken");
         }
@@ -202,7 +187,7 @@ mod tests {
         assert_eq!(files(&spool), ["al", "cy", "di"]);
         // Somebody works on that one: it is not waited for.
         let cy: Name = "cy".parse().expect("a name");
-        let lock = Locked::wait(spool.stripe(&cy).expect("opened")).expect("locked");
+        let lock = Locked::wait(spool.paths.lock_file(&cy).expect("opened")).expect("locked");
         assert_eq!(spool.online().expect("readable").len(), 1);
         assert_eq!(files(&spool), ["al", "cy"]);
         drop(lock);
@@ -213,14 +198,11 @@ mod tests {
     #[test]
     fn a_nearly_full_run_directory_takes_no_new_names() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (mut spool, _lock) = spool(dir.path(), Limits::default());
+        let mut spool = spool(dir.path(), Limits::default());
         take(&spool, "al", 60_000).expect("taken");
-        let free = file::free(&spool.run().expect("there").online).expect("known");
+        let free = file::free(&spool.paths.run().expect("there").online).expect("known");
         let full = free.bytes < free.all_bytes / PART;
-        spool.set_limits(Limits {
-            min_free_bytes: u64::MAX,
-            ..Limits::default()
-        });
+        spool.limits.min_free_bytes = u64::MAX;
         // As much as the file system has in all is never asked for.
         let new = take(&spool, "bob", 60_000);
         assert_eq!(matches!(new, Err(StoreError::DiskFull(_))), full);

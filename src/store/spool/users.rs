@@ -1,13 +1,15 @@
-//! Who is registered: a small file each, replaced as a whole.
+//! Names that are registered, and names that belong to a login: a small file each, replaced as a whole.
 //!
 //! `user/3f/bob` is two lines: `registered MILLISECONDS` and `checksum CRC-32` of the first line, in
-//! hexadecimal. Beside it, `user/3f/.bob.claim`, of the same form, says that the name belongs to a login of this machine.
+//! hexadecimal. `user/3f/.bob.claim`, of the same form, says that the name belongs to a login of this machine.
 
+use std::fs::File;
 use std::io;
 
-use super::append::lock;
-use super::bell;
-use super::layout::{Place, Spool};
+use super::handle::Spool;
+use super::lock::lock;
+use super::paths::{Place, for_each_folder, place, place_around};
+use super::{bell, presence};
 use crate::name::Name;
 use crate::store::{StoreError, User};
 use crate::sys::dir::Dir;
@@ -18,15 +20,15 @@ use crate::sys::file;
 /// # Errors
 /// Those of the system.
 pub(super) fn register(spool: &Spool, name: &Name, at: u64) -> Result<bool, StoreError> {
-    let folder = folder(spool, name)?;
-    let path = folder.path_of(name.as_str());
-    // Of several that register one name at once, one is the first.
-    let _lock = lock(spool, name)?;
-    let known = folder.file(name.as_str());
-    if known.map_err(StoreError::system("open", &path))?.is_some() {
+    // Of several processes that register one name at once, one is the first.
+    let _lock = lock(&spool.paths, name)?;
+    if spool.paths.user_file(&place(name))?.is_some() {
         return Ok(false);
     }
+    let folder = spool.paths.user_folder(name)?;
+    let path = folder.path_of(name.as_str());
     replace(&folder, name, &encode(at)).map_err(StoreError::system("write", &path))?;
+    sync_names(spool, &folder)?;
     Ok(true)
 }
 
@@ -37,8 +39,14 @@ fn replace(folder: &Dir, name: &Name, text: &str) -> io::Result<()> {
     file::truncate(&new, 0)?;
     file::write_at(&new, text.as_bytes(), 0)?;
     file::sync(&new)?;
-    folder.rename(&temporary, name.as_str())?;
-    folder.sync()
+    folder.rename(&temporary, name.as_str())
+}
+
+/// Waits until the names in a folder, and that of the folder, are on the disk.
+fn sync_names(spool: &Spool, folder: &Dir) -> Result<(), StoreError> {
+    [folder, &spool.paths.users]
+        .into_iter()
+        .try_for_each(|dir| dir.sync().map_err(StoreError::system("sync", dir.path())))
 }
 
 /// Since when `name` is registered; `None` when it is not.
@@ -46,8 +54,15 @@ fn replace(folder: &Dir, name: &Name, text: &str) -> io::Result<()> {
 /// # Errors
 /// [`StoreError::Damaged`] for a record that is not whole; those of the system.
 pub(super) fn registered(spool: &Spool, name: &Name) -> Result<Option<u64>, StoreError> {
-    let user = read(&folder(spool, name)?, name.clone())?;
-    Ok(user.map(|user| user.registered))
+    let place = place(name);
+    let path = spool.paths.users.path_of(&place);
+    let Some(file) = spool.paths.user_file(&place)? else {
+        return Ok(None);
+    };
+    match read(&file).map_err(StoreError::system("read", &path))? {
+        Some(registered) => Ok(Some(registered)),
+        None => Err(StoreError::damaged(path, 0, "it is no registration")),
+    }
 }
 
 /// Forgets `name`, durably; `false` when it was not registered.
@@ -55,72 +70,55 @@ pub(super) fn registered(spool: &Spool, name: &Name) -> Result<Option<u64>, Stor
 /// # Errors
 /// Those of the system.
 pub(super) fn deregister(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
-    let folder = folder(spool, name)?;
-    let _lock = lock(spool, name)?;
-    match folder.remove(name.as_str()).and_then(|()| folder.sync()) {
+    let _lock = lock(&spool.paths, name)?;
+    remove(spool, name, name.as_str())
+}
+
+/// Removes `file` from the folder of `name`, durably; `false` when there was none.
+fn remove(spool: &Spool, name: &Name, file: &str) -> Result<bool, StoreError> {
+    let folder = spool.paths.user_folder(name)?;
+    match folder.remove(file).and_then(|()| folder.sync()) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(StoreError::system("remove", folder.path_of(name.as_str()))(
-            e,
-        )),
+        Err(e) => Err(StoreError::system("remove", folder.path_of(file))(e)),
     }
 }
 
 /// Notes that `name` belongs to a login of this machine, durably.
 ///
-/// Whoever was online with the name before is so no more: that cannot have been its login, whose first use this
-/// is. Whoever watches its mailbox is woken, to see that it may not go on. A claim that is not whole counts
-/// already, and is made again by the next use, so that nothing of this is left undone.
+/// A client that was online with the name before is so no more: it cannot have been the login, whose first use this is.
+/// The process that watches its mailbox is woken, to see that it may not go on. A claim that is not whole counts already,
+/// and is made again by the next use, so that nothing of this is left undone.
 ///
 /// # Errors
 /// Those of the system.
 pub(super) fn claim(spool: &Spool, name: &Name, at: u64) -> Result<(), StoreError> {
-    let users = spool.user_dir();
     let place = claim_place(name);
-    let write = |e| StoreError::system("write", users.path_of(&place))(e);
+    let path = spool.paths.users.path_of(&place);
+    let write = |e| StoreError::system("write", &path)(e);
+    // A claim that was cut off while it was written may not have its name on the disk.
     let is_made = || {
-        Ok(users
-            .file(&place)
-            .map_err(write)?
-            .is_some_and(|file| is_whole(&file)))
+        let file = spool.paths.user_file(&place)?;
+        let claim = file.map_or(Ok(None), |file| read(&file)).map_err(write)?;
+        Ok::<_, StoreError>(claim.is_some())
     };
     // Mostly it is there, and durable.
     if is_made()? {
         return Ok(());
     }
-    let _lock = lock(spool, name)?;
+    let _lock = lock(&spool.paths, name)?;
     if is_made()? {
         return Ok(());
     }
-    let claim = users.file_or_new(&place).map_err(write)?;
-    spool.hints.has_claimed();
-    end_lease(spool, name)?;
+    let folder = spool.paths.user_folder(name)?;
+    let claim = spool.paths.users.file_or_new(&place).map_err(write)?;
+    spool.flags.note_claim();
+    presence::end(spool, name)?;
     bell::ring(spool, name);
     file::write_at(&claim, encode(at).as_bytes(), 0)
         .and_then(|()| file::sync(&claim))
         .map_err(write)?;
-    let folder = folder(spool, name)?;
-    folder.sync().map_err(write)
-}
-
-/// Ends the lease of `name`, whoever has it. The lock of the mailbox is held.
-fn end_lease(spool: &Spool, name: &Name) -> Result<(), StoreError> {
-    // Nobody is online in a spool that no daemon works on.
-    let Ok(run) = spool.run() else { return Ok(()) };
-    match run.online.remove(name.as_str()) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::system(
-            "remove",
-            run.online.path_of(name.as_str()),
-        )(e)),
-        _ => Ok(()),
-    }
-}
-
-/// A claim that was cut off while it was written may not have its name on the disk.
-fn is_whole(file: &std::fs::File) -> bool {
-    let mut text = [0; 128];
-    let n = file::read_at(file, &mut text, 0).unwrap_or(0);
-    decode(&text[..n]).is_some()
+    sync_names(spool, &folder)
 }
 
 /// Whether `name` belongs to a login of this machine.
@@ -128,13 +126,8 @@ fn is_whole(file: &std::fs::File) -> bool {
 /// # Errors
 /// Those of the system.
 pub(super) fn claimed(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
-    let users = spool.user_dir();
-    spool.hints.is_claimed(name, || {
-        let place = claim_place(name);
-        let found = users.file(&place);
-        let found = found.map_err(|e| StoreError::system("read", users.path_of(&place))(e))?;
-        Ok(found.is_some())
-    })
+    let look = || Ok(spool.paths.user_file(&claim_place(name))?.is_some());
+    spool.flags.is_claimed(name, look)
 }
 
 /// Ends a claim; `false` when there was none.
@@ -142,21 +135,11 @@ pub(super) fn claimed(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
 /// # Errors
 /// Those of the system.
 pub(super) fn release(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
-    let folder = folder(spool, name)?;
-    let file = format!(".{name}.claim");
-    match folder.remove(&file).and_then(|()| folder.sync()) {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(StoreError::system("remove", folder.path_of(&file))(e)),
-    }
+    remove(spool, name, &format!(".{name}.claim"))
 }
 
 fn claim_place(name: &Name) -> Place {
-    let mut place = Place::new();
-    for part in [&Spool::folder_name(name), "/.", name.as_str(), ".claim"] {
-        place.push_str(part);
-    }
-    place
+    place_around(".", name, ".claim")
 }
 
 /// All names that are registered, sorted.
@@ -167,7 +150,7 @@ pub(super) fn names(spool: &Spool) -> Result<Vec<Name>, StoreError> {
     list(spool, |file| Name::new(file).ok())
 }
 
-/// All claims, sorted by name.
+/// All claims, sorted by name, and since when. One that is not whole is of 1970.
 ///
 /// # Errors
 /// Those of the system.
@@ -175,74 +158,49 @@ pub(super) fn claims(spool: &Spool) -> Result<Vec<(Name, u64)>, StoreError> {
     let names = list(spool, |file| {
         Name::new(file.strip_prefix(b".")?.strip_suffix(b".claim")?).ok()
     })?;
-    let users = spool.user_dir();
     let mut all = Vec::new();
     for name in names {
         let place = claim_place(&name);
-        let read = |e| StoreError::system("read", users.path_of(&place))(e);
-        if let Some(file) = users.file(&place).map_err(read)? {
-            let mut text = [0; 128];
-            let n = file::read_at(&file, &mut text, 0).map_err(read)?;
-            all.push((name, decode(&text[..n]).unwrap_or(0)));
+        if let Some(file) = spool.paths.user_file(&place)? {
+            let path = spool.paths.users.path_of(&place);
+            let at = read(&file).map_err(StoreError::system("read", path))?;
+            all.push((name, at.unwrap_or(0)));
         }
     }
     Ok(all)
 }
 
-/// The names in all folders that `name` finds in the names of files.
+/// The names in all folders that `name` finds in the names of files, sorted.
 fn list(spool: &Spool, name: impl Fn(&[u8]) -> Option<Name>) -> Result<Vec<Name>, StoreError> {
-    let root = spool.user_dir();
     let mut all = Vec::new();
-    for sub in root
-        .names()
-        .map_err(StoreError::system("read", root.path()))?
-    {
-        let sub = String::from_utf8_lossy(&sub).into_owned();
-        let files = root.sub(&sub).and_then(|folder| folder.names());
-        let files = files.map_err(StoreError::system("read", root.path_of(&sub)))?;
+    for_each_folder(&spool.paths.users, |_, _, files| {
         all.extend(files.iter().filter_map(|file| name(file)));
-    }
+        Ok(())
+    })?;
     all.sort_unstable();
     Ok(all)
 }
 
-/// All who are registered, sorted by name.
+/// All registered names, sorted, and since when.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] for a record that is not whole; those of the system.
 pub(super) fn users(spool: &Spool) -> Result<Vec<User>, StoreError> {
     let mut all = Vec::new();
     for name in names(spool)? {
-        all.extend(read(&folder(spool, &name)?, name)?);
+        // It may have been deregistered meanwhile.
+        if let Some(registered) = registered(spool, &name)? {
+            all.push(User { name, registered });
+        }
     }
     Ok(all)
 }
 
-/// `None` when it was deregistered meanwhile.
-fn read(folder: &Dir, name: Name) -> Result<Option<User>, StoreError> {
-    let path = folder.path_of(name.as_str());
-    let read = |e| StoreError::system("read", &path)(e);
-    let Some(file) = folder.file(name.as_str()).map_err(read)? else {
-        return Ok(None);
-    };
+/// The time in a record; `None` when it is not whole.
+fn read(file: &File) -> io::Result<Option<u64>> {
     let mut text = [0; 128];
-    let n = file::read_at(&file, &mut text, 0).map_err(read)?;
-    match decode(&text[..n]) {
-        Some(registered) => Ok(Some(User { name, registered })),
-        None => Err(StoreError::Damaged {
-            path,
-            offset: 0,
-            what: "it is no registration",
-        }),
-    }
-}
-
-fn folder(spool: &Spool, name: &Name) -> Result<Dir, StoreError> {
-    let folder = Spool::folder_name(name);
-    let users = spool.user_dir();
-    users
-        .sub(&folder)
-        .map_err(StoreError::system("open", users.path_of(&folder)))
+    let n = file::read_at(file, &mut text, 0)?;
+    Ok(decode(&text[..n]))
 }
 
 fn encode(at: u64) -> String {

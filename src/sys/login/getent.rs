@@ -14,11 +14,11 @@ use super::files::Key;
 use crate::sys::clock::Deadline;
 use crate::sys::file;
 use crate::sys::poll::{self, Want};
-use crate::sys::process::{self, Other};
+use crate::sys::process::{self, PidFd};
 use crate::sys::signal;
 
 /// How long one may run.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// One that was killed is looked at again after that.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Where the kernel cannot tell of the end of a process, it is looked for as often.
@@ -98,7 +98,7 @@ impl Key<'_> {
 pub(super) struct Running {
     child: Child,
     /// Tells of its end, where the kernel can.
-    end: Option<Other>,
+    end: Option<PidFd>,
     deadline: Deadline,
 }
 
@@ -124,8 +124,8 @@ impl Running {
         signal::let_all_through(&mut command);
         process::end_with_us(&mut command);
         let child = command.spawn()?;
-        let end = Other::of(child.id()).ok();
-        let deadline = Deadline::after(PATIENCE);
+        let end = PidFd::of(child.id()).ok();
+        let deadline = Deadline::after(TIME_LIMIT);
         Ok(Self {
             child,
             end,
@@ -149,7 +149,7 @@ impl Running {
 
     /// What to poll for: readable when it has ended.
     pub(super) fn end(&self) -> Option<BorrowedFd<'_>> {
-        self.end.as_ref().map(Other::fd)
+        self.end.as_ref().map(PidFd::fd)
     }
 
     /// When to look at it again, at the latest.

@@ -1,11 +1,11 @@
 //! The logins of this machine, and becoming one of them.
 //!
 //! They are looked up in /etc/passwd and /etc/group, and what is not there by getent(1); never by the C library,
-//! which loads libraries for that (NSS). In a daemon that may start no programs, a keeper asks getent for all.
+//! which loads libraries for that (NSS). A daemon that may start no programs delegates getent to a helper process.
 
 mod files;
 mod getent;
-mod keeper;
+mod helper;
 
 use std::fs::File;
 use std::io;
@@ -17,49 +17,48 @@ use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 
 use self::files::{Entry, Key};
-use super::process::Pid;
+pub(crate) use self::helper::LoginHelper;
 
 const LOGINS: &str = "/etc/passwd";
 const GROUPS: &str = "/etc/group";
 
-/// Who is asked for logins that are not in /etc/passwd, once that was said: getent itself before.
+/// How logins are looked up that are not in /etc/passwd, once [`delegate`] was called: by getent before.
 static ELSEWHERE: OnceLock<Elsewhere> = OnceLock::new();
 
 #[derive(Debug)]
 enum Elsewhere {
-    /// There are none.
-    Nobody,
-    /// The keeper at the other end of this.
-    Keeper(OwnedFd),
+    /// They are not: /etc/passwd has all.
+    Nowhere,
+    /// By the helper at the other end of this socket.
+    Helper(OwnedFd),
 }
 
-/// Makes this process, and all that it forks from now on, start no program for a login: where there are logins that
-/// are not in /etc/passwd, a keeper is forked, which asks for them. It is called `name` in ps(1), keeps nothing of this
-/// process open but `log`, and runs for as long as this process; its number. `None` where none is needed, or was
-/// started before. Must be called while there is only one thread.
+/// Makes this process, and all that it forks from now on, start no program to look up a login, but send requests to the
+/// helper that this returns: to be run in another process, and closed in this one. `None` where /etc/passwd has all
+/// logins, or this was called before.
 ///
 /// # Errors
-/// When it cannot be started; then /etc/passwd has all that can be found out.
-pub(crate) fn start_keeper(name: &str, log: RawFd) -> io::Result<Option<Pid>> {
-    let started = match (getent::for_logins(), ELSEWHERE.get()) {
-        (Some(program), None) => keeper::start(&program, name, log).map(Some),
+/// Those of `socketpair(2)`. Then logins that are not in /etc/passwd are unknown.
+pub(crate) fn delegate() -> io::Result<Option<LoginHelper>> {
+    let pair = match (getent::for_logins(), ELSEWHERE.get()) {
+        (Some(program), None) => LoginHelper::pair(program).map(Some),
         _ => Ok(None),
     };
-    let (pid, elsewhere) = match started {
-        Ok(Some(keeper)) => (Ok(Some(keeper.pid)), Elsewhere::Keeper(keeper.socket)),
-        Ok(None) => (Ok(None), Elsewhere::Nobody),
-        Err(e) => (Err(e), Elsewhere::Nobody),
+    let (helper, elsewhere) = match pair {
+        Ok(Some((helper, requests))) => (Ok(Some(helper)), Elsewhere::Helper(requests)),
+        Ok(None) => (Ok(None), Elsewhere::Nowhere),
+        Err(e) => (Err(e), Elsewhere::Nowhere),
     };
     // It is set already when this is called twice.
     let _ = ELSEWHERE.set(elsewhere);
-    pid
+    helper
 }
 
-/// The descriptor that the keeper is asked by, for a process that will ask and closes all others.
+/// The descriptor that requests are sent to, for a process that will look up logins and closes all others.
 pub(crate) fn descriptor() -> Option<RawFd> {
     match ELSEWHERE.get()? {
-        Elsewhere::Keeper(socket) => Some(socket.as_raw_fd()),
-        Elsewhere::Nobody => None,
+        Elsewhere::Helper(requests) => Some(requests.as_raw_fd()),
+        Elsewhere::Nowhere => None,
     }
 }
 
@@ -72,8 +71,8 @@ fn find(key: Key<'_>) -> io::Result<Option<Entry>> {
         return Ok(None);
     };
     let answer = match ELSEWHERE.get() {
-        Some(Elsewhere::Nobody) => return Ok(None),
-        Some(Elsewhere::Keeper(socket)) => keeper::ask(socket.as_fd(), key)?,
+        Some(Elsewhere::Nowhere) => return Ok(None),
+        Some(Elsewhere::Helper(requests)) => helper::ask(requests.as_fd(), key)?,
         None => match getent::for_logins() {
             Some(program) => getent::ask(&program, "passwd", &argument)?,
             None => return Ok(None),

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, send, sendmsg, socketpair,
-};
+use nix::sys::socket::{ControlMessage, MsgFlags, send, sendmsg};
 use tempfile::TempDir;
 
 use super::*;
@@ -97,7 +95,7 @@ fn what_getent_says_is_believed_within_bounds() {
     assert_eq!(said, b"C\n");
 }
 
-/// A keeper in a thread of this process, and the way to ask it.
+/// A helper in a thread of this process, and the way to ask it.
 struct InThread {
     socket: OwnedFd,
     thread: std::thread::JoinHandle<io::Result<()>>,
@@ -105,15 +103,13 @@ struct InThread {
 
 impl InThread {
     fn start(program: PathBuf) -> Self {
-        let flags = SockFlag::SOCK_CLOEXEC;
-        let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags);
-        let (socket, its) = pair.expect("a pair");
-        let thread = std::thread::spawn(move || keeper::keep(its.as_fd(), &program));
+        let (helper, socket) = LoginHelper::pair(program).expect("a pair");
+        let thread = std::thread::spawn(move || helper.serve());
         Self { socket, thread }
     }
 
     fn ask(&self, key: Key<'_>) -> io::Result<Vec<u8>> {
-        keeper::ask(self.socket.as_fd(), key)
+        helper::ask(self.socket.as_fd(), key)
     }
 
     /// Sends what nobody would, with these descriptors.
@@ -133,39 +129,39 @@ impl InThread {
 }
 
 #[test]
-fn the_keeper_finds_out_what_it_is_asked() {
+fn the_helper_finds_out_what_it_is_asked() {
     let (dir, program) = getent(ONE);
-    let keeper = InThread::start(program);
+    let helper = InThread::start(program);
     let line = b"al:x:1000:8::/:\n";
-    assert_eq!(keeper.ask(Key::Uid(1000)).expect("an answer"), line);
-    assert_eq!(keeper.ask(Key::Name("al")).expect("an answer"), line);
-    assert_eq!(keeper.ask(Key::Uid(7)).expect("an answer"), b"");
+    assert_eq!(helper.ask(Key::Uid(1000)).expect("an answer"), line);
+    assert_eq!(helper.ask(Key::Name("al")).expect("an answer"), line);
+    assert_eq!(helper.ask(Key::Uid(7)).expect("an answer"), b"");
     // Each has an answer of its own.
     std::thread::scope(|scope| {
         for n in 0..40_u32 {
-            let keeper = &keeper;
+            let helper = &helper;
             scope.spawn(move || {
                 let uid = 1000 * (n % 2);
-                let answer = keeper.ask(Key::Uid(uid)).expect("an answer");
+                let answer = helper.ask(Key::Uid(uid)).expect("an answer");
                 assert_eq!(answer.len(), if uid == 0 { 0 } else { line.len() });
             });
         }
     });
     let asked = || std::fs::read_to_string(dir.path().join("asked")).expect("written");
     assert_eq!(asked().lines().count(), 43);
-    keeper.end();
+    helper.end();
     // One that cannot ask says so.
-    let keeper = InThread::start("/nonexistent".into());
-    let error = keeper.ask(Key::Uid(7)).expect_err("no getent");
+    let helper = InThread::start("/nonexistent".into());
+    let error = helper.ask(Key::Uid(7)).expect_err("no getent");
     let begins = "cannot run /nonexistent: ";
     assert!(error.to_string().starts_with(begins), "{error}");
-    keeper.end();
+    helper.end();
 }
 
 #[test]
-fn what_is_no_request_costs_the_keeper_nothing() {
+fn what_is_no_request_costs_the_helper_nothing() {
     let (dir, program) = getent(ONE);
-    let keeper = InThread::start(program);
+    let helper = InThread::start(program);
     let (ours, theirs) = UnixStream::pair().expect("a pair");
     let (to, twice) = ([theirs.as_fd()], [theirs.as_fd(), theirs.as_fd()]);
     let long = [b"name ".as_slice(), &[b'x'; 600]].concat();
@@ -186,41 +182,41 @@ fn what_is_no_request_costs_the_keeper_nothing() {
         b"\0\0\0",
         &long,
     ] {
-        keeper.send(request, &to);
+        helper.send(request, &to);
     }
-    keeper.send(b"uid 1000", &twice);
-    keeper.send(b"uid 1000", &[]);
+    helper.send(b"uid 1000", &twice);
+    helper.send(b"uid 1000", &[]);
     let many: Vec<_> = (0..20).map(|_| theirs.as_fd()).collect();
-    keeper.send(b"uid 1000", &many);
+    helper.send(b"uid 1000", &many);
     // Whoever has gone is not asked for.
     let (gone, to_gone) = UnixStream::pair().expect("a pair");
     drop(gone);
-    keeper.send(b"uid 1000", &[to_gone.as_fd()]);
-    // What nobody can read is no matter of the keeper's.
+    helper.send(b"uid 1000", &[to_gone.as_fd()]);
+    // What nobody can read is no matter of the helper's.
     let nowhere = File::open("/dev/null").expect("opened");
-    keeper.send(b"uid 1000", &[nowhere.as_fd()]);
-    assert!(!keeper.ask(Key::Uid(1000)).expect("an answer").is_empty());
+    helper.send(b"uid 1000", &[nowhere.as_fd()]);
+    assert!(!helper.ask(Key::Uid(1000)).expect("an answer").is_empty());
     drop(theirs);
     assert_eq!(
-        getent::answer(&ours, Deadline::after(PATIENCE)).expect("its end"),
+        getent::answer(&ours, Deadline::after(LIMIT)).expect("its end"),
         b""
     );
     let asked = std::fs::read_to_string(dir.path().join("asked")).expect("written");
     assert!(asked.lines().count() <= 2, "{asked}");
-    keeper.end();
+    helper.end();
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_keeper_asks_for_eight_at_once_and_kills_what_hangs() {
+fn a_helper_asks_for_eight_at_once_and_kills_what_hangs() {
     let (dir, program) = getent("[ \"$3\" = 1000 ] || exec sleep 600; echo al:x:1000:8::/:");
-    let keeper = InThread::start(program);
+    let helper = InThread::start(program);
     let begun = Instant::now();
     let hanging: Vec<UnixStream> = (0..12)
         .map(|n| {
             let (ours, theirs) = UnixStream::pair().expect("a pair");
-            keeper.send(format!("uid {n}").as_bytes(), &[theirs.as_fd()]);
+            helper.send(format!("uid {n}").as_bytes(), &[theirs.as_fd()]);
             ours
         })
         .collect();
@@ -229,43 +225,43 @@ fn a_keeper_asks_for_eight_at_once_and_kills_what_hangs() {
         asked.unwrap_or_default().lines().count()
     };
     while asked() < 8 {
-        assert!(begun.elapsed() < PATIENCE);
+        assert!(begun.elapsed() < LIMIT);
         std::thread::sleep(Duration::from_millis(5));
     }
     // Whoever comes now waits, and not for ever.
-    let error = keeper.ask(Key::Uid(1000)).expect_err("too late");
+    let error = helper.ask(Key::Uid(1000)).expect_err("too late");
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     assert_eq!(error.to_string(), "getent does not answer in time");
     assert_eq!(asked(), 8);
     // Their time is over after ten seconds; then the others have their turn, but for the one that has gone.
     for ours in hanging.iter().take(8) {
         assert_eq!(
-            getent::answer(ours, Deadline::after(PATIENCE)).expect("its end"),
+            getent::answer(ours, Deadline::after(LIMIT)).expect("its end"),
             b""
         );
     }
     assert!(begun.elapsed() >= Duration::from_secs(9), "{begun:?}");
     let (ours, theirs) = UnixStream::pair().expect("a pair");
-    keeper.send(b"uid 1000", &[theirs.as_fd()]);
+    helper.send(b"uid 1000", &[theirs.as_fd()]);
     drop(theirs);
-    let answer = getent::answer(&ours, Deadline::after(PATIENCE)).expect("an answer");
+    let answer = getent::answer(&ours, Deadline::after(LIMIT)).expect("an answer");
     assert_eq!(answer, b"al:x:1000:8::/:\n");
     assert_eq!(asked(), 8 + 4 + 1);
-    // What still runs ends with the keeper, in whose thread it was started.
-    keeper.end();
+    // What still runs ends with the helper, in whose thread it was started.
+    helper.end();
     for ours in hanging {
-        assert!(poll::readable_by(ours.as_fd(), Deadline::after(PATIENCE)).expect("waited"));
+        assert!(poll::readable_by(ours.as_fd(), Deadline::after(LIMIT)).expect("waited"));
     }
 }
 
 #[test]
-fn a_keeper_that_has_ended_is_not_waited_for() {
-    let keeper = InThread::start("/nonexistent".into());
-    let copy = keeper.socket.try_clone().expect("a copy");
+fn a_helper_that_has_ended_is_not_waited_for() {
+    let helper = InThread::start("/nonexistent".into());
+    let copy = helper.socket.try_clone().expect("a copy");
     nix::sys::socket::shutdown(copy.as_raw_fd(), nix::sys::socket::Shutdown::Write).expect("said");
-    keeper.thread.join().expect("joined").expect("no error");
-    let error = keeper::ask(copy.as_fd(), Key::Uid(7)).expect_err("nobody");
-    assert_eq!(error.to_string(), "the keeper of logins has ended");
+    helper.thread.join().expect("joined").expect("no error");
+    let error = helper::ask(copy.as_fd(), Key::Uid(7)).expect_err("nobody");
+    assert_eq!(error.to_string(), "the helper for logins has ended");
     assert!(send(copy.as_raw_fd(), b"x", MsgFlags::MSG_NOSIGNAL).is_err());
 }
 

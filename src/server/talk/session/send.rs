@@ -1,7 +1,7 @@
 //! `SEND`: messages on their way into mailboxes, and what became of earlier ones.
 
 use super::Session;
-use crate::message::{Draft, MessageId};
+use crate::message::{Draft, Fields, MessageId};
 use crate::name::Name;
 use crate::server::scoreboard::Counter;
 use crate::server::talk::new_id;
@@ -76,6 +76,7 @@ impl Session<'_, '_> {
                     expires: letter.ttl.map(|ttl| at.saturating_add(ttl * 1_000)),
                     once: letter.once,
                     body: letter.body,
+                    fields: Fields::default(),
                 };
                 Some(Delivery {
                     to: &letter.to,

@@ -1,11 +1,11 @@
 //! The simulated disk itself: what is on it, and what a power cut may leave of what is on its way there.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::super::journal;
-use crate::sys::tape::Op;
+use crate::sys::operation_log::Op;
 
 const SECTOR: usize = 512;
 /// With more writes than this pending at once, the states are drawn by chance.
@@ -27,39 +27,33 @@ impl Random {
     }
 }
 
-/// A disk: contents by inode, names by path. Directories are there from the beginning.
+/// A disk: contents by inode, names by path.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
     pub(super) contents: HashMap<u64, Vec<u8>>,
     pub(super) names: BTreeMap<PathBuf, u64>,
+    dirs: BTreeSet<PathBuf>,
 }
 
 impl Disk {
-    /// The files that are below `path` now.
+    /// The files and directories that are below `path` now.
     pub(super) fn read(path: &Path) -> Self {
         use std::os::unix::fs::MetadataExt;
         let mut disk = Self::default();
-        for folder in ["mail", "quarantine", journal::NAME] {
-            let mut todo = vec![path.join(folder)];
-            while let Some(dir) = todo.pop() {
-                for entry in fs::read_dir(dir).expect("readable") {
-                    let path = entry.expect("an entry").path();
-                    if path.is_dir() {
-                        todo.push(path);
-                    } else {
-                        let number = fs::metadata(&path).expect("a file").ino();
-                        disk.contents
-                            .insert(number, fs::read(&path).expect("readable"));
-                        disk.names.insert(path, number);
-                    }
-                }
-            }
+        let (files, dirs) = list(path);
+        for file in files {
+            let number = fs::metadata(&file).expect("a file").ino();
+            let content = fs::read(&file).expect("readable");
+            disk.contents.insert(number, content);
+            disk.names.insert(file, number);
         }
+        disk.dirs = dirs;
         disk
     }
 
     pub(super) fn apply(&mut self, op: &Op) {
         match op {
+            Op::MakeDir(path) => drop(self.dirs.insert(path.clone())),
             Op::Create(path, number) => {
                 self.names.insert(path.clone(), *number);
                 self.contents.entry(*number).or_default();
@@ -124,27 +118,52 @@ impl Disk {
 
     /// Lays the disk out as files.
     pub(super) fn lay_out(&self, path: &Path) {
-        let wanted: HashSet<&PathBuf> = self.names.keys().collect();
-        for old in Self::read(path)
-            .names
-            .keys()
-            .filter(|old| !wanted.contains(old))
-        {
+        let (files, dirs) = list(path);
+        // A file is lost with its directory.
+        let is_there = |file: &Path| file.parent().is_some_and(|dir| self.dirs.contains(dir));
+        // Each is made anew, as after a boot: no process has it open, or has locked it.
+        for old in files {
             fs::remove_file(old).expect("removed");
         }
-        for (path, number) in &self.names {
+        // Those in others come behind them, and go first.
+        for old in dirs.difference(&self.dirs).collect::<Vec<_>>().iter().rev() {
+            fs::remove_dir(old).expect("removed");
+        }
+        for new in self.dirs.difference(&dirs) {
+            fs::create_dir(new).expect("made");
+        }
+        for (path, number) in self.names.iter().filter(|(path, _)| is_there(path)) {
             let content = self
                 .contents
                 .get(number)
                 .map(Vec::as_slice)
                 .unwrap_or_default();
-            // A file of its own, as after a boot: nobody has it open, nobody has locked it.
-            if path.exists() {
-                fs::remove_file(path).expect("removed");
-            }
-            fs::write(path, content).expect("written");
+            let written = content.iter().rposition(|&byte| byte != 0);
+            let written = written.map_or(0, |last| last + 1);
+            let file = fs::File::create(path).expect("made");
+            file.write_all_at(&content[..written], 0).expect("written");
+            // The zeros behind it take no time.
+            file.set_len(content.len() as u64).expect("written");
         }
     }
+}
+
+/// The files and the directories below `path`, and `path` itself.
+fn list(path: &Path) -> (Vec<PathBuf>, BTreeSet<PathBuf>) {
+    let (mut files, mut dirs) = (Vec::new(), BTreeSet::new());
+    let mut todo = vec![path.to_owned()];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(&dir).expect("readable") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                todo.push(path);
+            } else {
+                files.push(path);
+            }
+        }
+        dirs.insert(dir);
+    }
+    (files, dirs)
 }
 
 fn ways(op: &Op) -> usize {

@@ -2,18 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::journal;
+use super::super::journal::tests::empty_full;
+use super::super::paths::JOURNAL;
 use super::{Disk, Stage, report, try_all};
-use crate::sys::tape::{self, Op};
+use crate::sys::operation_log::{self, Op};
 
 /// A few messages fill a segment.
 pub(super) const SEGMENT: u64 = 4_096;
 
 /// Sends and reads, while each message that can be is durable in the journal alone at first.
 fn life_with_a_journal(stage: &mut Stage) -> (Disk, Vec<Op>) {
-    stage.spool.journal.set_alone(Some(SEGMENT));
+    stage.spool.journal.set_own_log(Some(SEGMENT));
     let before = Disk::read(&stage.path);
-    tape::start();
+    operation_log::start();
     // The first makes the mailbox, and is no matter of the journal.
     stage.store(&[("bob", 1, 10)]);
     stage.store(&[("bob", 2, 10)]);
@@ -31,7 +32,7 @@ fn life_with_a_journal(stage: &mut Stage) -> (Disk, Vec<Op>) {
         stage.store(&[(["bob", "carol"][usize::from(id) % 2], id, 500)]);
         // While a segment is emptied, the other is filled, and may be full.
         if id % 4 == 0 {
-            emptied += usize::from(stage.spool.journal.empty_alone(&stage.spool));
+            emptied += usize::from(empty_full(&stage.spool));
         }
     }
     assert!(emptied >= 2, "both were: {emptied}");
@@ -41,14 +42,14 @@ fn life_with_a_journal(stage: &mut Stage) -> (Disk, Vec<Op>) {
     stage.store(&[("carol", 25, 20_000)]);
     stage.fetch("carol", true);
     stage.store(&[("carol", 26, 10)]);
-    let ops = tape::take();
-    stage.spool.journal.set_alone(None);
+    let ops = operation_log::take();
+    stage.spool.journal.set_own_log(None);
     (before, ops)
 }
 
 fn segments(disk: &Disk) -> Vec<u64> {
     let is_segment = |(path, _): &(&PathBuf, &u64)| {
-        path.parent().and_then(Path::file_name) == Some(journal::NAME.as_ref())
+        path.parent().and_then(Path::file_name) == Some(JOURNAL.as_ref())
     };
     let numbers = disk.names.iter().filter(is_segment);
     numbers.map(|(_, number)| *number).collect()

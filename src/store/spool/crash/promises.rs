@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::super::{Spool, journal};
+use super::super::handle::Spool;
+use super::super::journal::recovery::{self, RecoveryLock};
 use super::{Seen, n};
-use crate::message::{Draft, MessageId, Trust};
+use crate::message::{Draft, Fields, MessageId, Trust};
 use crate::name::Name;
 use crate::store::{Delivery, Mail, Survey};
 
@@ -23,8 +24,8 @@ fn fetch(spool: &Spool, of: &Name) -> Result<Fetched, String> {
 
 /// Whether the promises hold for the spool as it is found, after all that was `seen`.
 pub(super) fn verify(spool: &Spool, seen: &[Seen]) -> Result<(), String> {
-    journal::Settling::begin(spool.journal.dir().expect("there"))
-        .and_then(|right| journal::recover(spool, &right))
+    RecoveryLock::take(spool.journal.dir().expect("there"))
+        .and_then(|right| recovery::recover(spool, &right))
         .map_err(|e| format!("recover: {e}"))?;
     for name in ["bob", "carol"].map(n) {
         let found = fetch(spool, &name)?;
@@ -39,6 +40,7 @@ pub(super) fn verify(spool: &Spool, seen: &[Seen]) -> Result<(), String> {
             expires: None,
             once: true,
             body: b"next",
+            fields: Fields::default(),
         };
         let outcome = spool.deliver(&[Delivery { to: &name, draft }]).pop();
         let next = outcome

@@ -9,8 +9,8 @@
 //!
 //! Whoever has left an entry may have been killed, and the next one be writing over it: the checksum tells.
 
-use super::super::record::{self, Head, u32_at, u64_at};
 use crate::name::Name;
+use crate::store::spool::format::record::{self, Head, u32_at, u64_at};
 
 /// How long the fixed part of an entry is.
 pub(super) const HEAD: usize = 24;
@@ -90,7 +90,7 @@ pub(super) fn whole_at(bytes: &[u8], epoch: u32, offset: u64) -> Option<Head> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Draft, MessageId, Trust};
+    use crate::message::{Draft, Fields, MessageId, Trust};
 
     #[test]
     fn round_trip_and_any_flipped_bit_is_found() {
@@ -105,6 +105,7 @@ mod tests {
                 expires: None,
                 once: false,
                 body: b"hi",
+                fields: Fields::default(),
             };
             let offset = 1_024 + records.len() as u64;
             record::encode(&mut records, &draft, seq, 9, offset);

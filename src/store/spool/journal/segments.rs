@@ -19,12 +19,11 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
-use super::super::layout::Spool;
-use super::super::record::{checksum, u32_at};
-use super::settle::{self, Trust};
 use crate::store::StoreError;
+use crate::store::spool::format::record::{checksum, u32_at};
 use crate::sys::dir::Dir;
 use crate::sys::file;
 use crate::sys::lock::Locked;
@@ -32,8 +31,8 @@ use crate::sys::random;
 
 /// How long a segment is, in bytes.
 pub(super) const SEGMENT: u64 = 4 << 20;
-/// How long whoever writes it waits for somebody else who has it.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the writer waits for the lock of a segment.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Their names.
 pub(super) const NAMES: [&str; 2] = ["0", "1"];
 const MAGIC: [u8; 4] = *b"DlJ\x01";
@@ -94,7 +93,7 @@ impl Log {
     /// Those of the system.
     pub(super) fn open(dir: &Dir, len: u64) -> io::Result<Self> {
         let open = |name| {
-            let segment = own(dir.file_or_new(name)?, PATIENCE)?;
+            let segment = own(dir.file_or_new(name)?, LOCK_TIMEOUT)?;
             let file = segment.file();
             if file::facts(file)?.len != len {
                 fill(file, len)?;
@@ -171,18 +170,9 @@ impl Log {
         self.used.contains(&true)
     }
 
-    /// Brings all that is in a segment to the mailboxes, on the disk, and empties it.
-    ///
-    /// # Errors
-    /// Those of the system. Then it is all still there.
-    pub(super) fn empty(
-        &self,
-        spool: &Spool,
-        segment: usize,
-        trust: Trust,
-    ) -> Result<(), StoreError> {
-        let path = spool.journal.path().join(NAMES[segment]);
-        settle::settle(spool, self.segments[segment].file(), &path, trust)
+    /// The file of a segment.
+    pub(super) fn file(&self, segment: usize) -> &File {
+        self.segments[segment].file()
     }
 
     /// Notes that a segment was emptied, by this process or one that it has forked.
@@ -190,23 +180,38 @@ impl Log {
         self.used[segment] = false;
     }
 
-    /// Empties all segments, and is of no use any more.
-    ///
-    /// # Errors
-    /// Those of the system. Then what has not been emptied is still there.
-    pub(super) fn finish(self, spool: &Spool, trust: Trust) -> Result<(), StoreError> {
-        (0..self.used.len())
-            .filter(|&segment| self.used[segment])
-            .try_for_each(|segment| self.empty(spool, segment, trust))
+    /// The segments that are not empty.
+    pub(super) fn used(&self) -> impl Iterator<Item = usize> {
+        (0..self.used.len()).filter(|&segment| self.used[segment])
     }
+}
+
+/// Calls `each` for the segments that an earlier process has made, with their paths, once no process writes to them any
+/// more.
+///
+/// # Errors
+/// Those of the system, and of `each`; that another process has a segment open to write for as long as `limit`.
+pub(super) fn each_left(
+    dir: &Dir,
+    limit: Duration,
+    mut each: impl FnMut(&File, &Path) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    for name in NAMES {
+        let path = dir.path_of(name);
+        let file = dir.file(name).map_err(StoreError::system("open", &path))?;
+        let Some(file) = file else { continue };
+        let segment = own(file, limit).map_err(StoreError::system("lock", &path))?;
+        each(segment.file(), &path)?;
+    }
+    Ok(())
 }
 
 /// The segment that is this process's alone from now on.
 ///
 /// # Errors
-/// Those of `flock(2)`; that another process has it, and has had it for as long as `patience`.
-pub(super) fn own(segment: File, patience: Duration) -> io::Result<Locked> {
-    Locked::within(segment, patience)?.map_err(|_| {
+/// Those of `flock(2)`; that another process has it, and has had it for as long as `limit`.
+fn own(segment: File, limit: Duration) -> io::Result<Locked> {
+    Locked::within(segment, limit)?.map_err(|_| {
         let what = "a process of a daemon that has ended still writes to it";
         io::Error::new(io::ErrorKind::ResourceBusy, what)
     })

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::super::Limits;
-use super::super::mailbox::Header;
-use super::super::make::SpoolLock;
-use super::{Settling, recover};
-use crate::message::{Draft, MessageId, Trust};
+use super::recovery::{self, PageCache, RecoveryLock, recover};
+use crate::message::{Draft, Fields, MessageId, Trust};
 use crate::name::Name;
-use crate::store::spool::Spool;
-use crate::store::{Care, Delivery, Mail, Survey};
-use crate::sys::tape::{self, Op};
+use crate::store::spool::format::header::Header;
+use crate::store::spool::format::record;
+use crate::store::spool::handle::Spool;
+use crate::store::spool::paths::place;
+use crate::store::{Care, Delivery, Engine as _, Limits, Mail, Survey};
+use crate::sys::operation_log::{self, Op};
 
 /// Room for all messages of a test.
 const SEGMENT: u64 = 64 * 1024;
@@ -22,7 +22,6 @@ const SEGMENT: u64 = 64 * 1024;
 struct Stage {
     dir: TempDir,
     spool: Spool,
-    _lock: SpoolLock,
 }
 
 fn n(text: &str) -> Name {
@@ -42,6 +41,7 @@ fn draft(body: &str, once: bool) -> Draft<'_> {
         expires: None,
         once,
         body: body.as_bytes(),
+        fields: Fields::default(),
     }
 }
 
@@ -53,20 +53,16 @@ impl Stage {
             history_bytes: 0,
             ..Limits::default()
         };
-        let (spool, lock) = Spool::open(&dir.path().join("spool"), limits).expect("a spool");
-        let stage = Self {
-            dir,
-            spool,
-            _lock: lock,
-        };
-        stage.spool.journal.set_alone(Some(SEGMENT));
+        let spool = Spool::open(&dir.path().join("spool"), limits).expect("a spool");
+        let stage = Self { dir, spool };
+        stage.spool.journal.set_own_log(Some(SEGMENT));
         stage.store("first");
         stage
     }
 
     fn path(&self) -> PathBuf {
         let mail = self.dir.path().join("spool/mail");
-        mail.join(Spool::place(&n("bob")))
+        mail.join(&*place(&n("bob")))
     }
 
     fn store(&self, body: &str) {
@@ -105,11 +101,11 @@ impl Stage {
 
     /// As after a crash: nobody works on the spool, and the journal is as it was.
     fn recover(&self) {
-        self.spool.journal.set_alone(None);
-        let right = Settling::begin(self.spool.journal.dir().expect("there"));
+        self.spool.journal.set_own_log(None);
+        let right = RecoveryLock::take(self.spool.journal.dir().expect("there"));
         recover(&self.spool, &right.expect("nobody else has it")).expect("recovered");
         assert!(
-            !super::is_left(&self.spool).expect("readable"),
+            !recovery::is_needed(&self.spool).expect("readable"),
             "it is empty"
         );
     }
@@ -148,6 +144,17 @@ impl Stage {
             .map(|name| name.to_string_lossy().into_owned())
             .collect()
     }
+}
+
+/// Does what the writer has another process do: empties a segment that is full; whether there was one.
+pub(in crate::store::spool) fn empty_full(spool: &Spool) -> bool {
+    let emptied = spool.journal.with_own_log(|log| {
+        let full = log.full()?;
+        recovery::empty(spool, log, full, PageCache::Trusted).expect("emptied");
+        log.emptied(full);
+        Some(())
+    });
+    emptied.flatten().is_some()
 }
 
 #[test]
@@ -194,18 +201,21 @@ fn what_is_there_in_part_is_completed() {
 fn what_comes_with_one_that_was_there_already_is_synced_with_it() {
     let stage = Stage::new();
     let is_used = || {
-        tape::start();
+        operation_log::start();
         stage.store_all(&["again", "new"], true);
         let mailbox = std::fs::metadata(stage.path()).expect("there").ino();
-        !tape::take().contains(&Op::Sync(mailbox))
+        !operation_log::take().contains(&Op::Sync(mailbox))
     };
     assert!(is_used(), "both are new");
     assert!(!is_used(), "both were there");
     stage.store_all(&["again", "newer"], true);
-    tape::start();
+    operation_log::start();
     stage.store_all(&["newer", "newest"], true);
     let mailbox = std::fs::metadata(stage.path()).expect("there").ino();
-    assert!(tape::take().contains(&Op::Sync(mailbox)), "one was there");
+    assert!(
+        operation_log::take().contains(&Op::Sync(mailbox)),
+        "one was there"
+    );
 }
 
 /// One that was not accepted, and is lost, was written before one that was.
@@ -213,9 +223,9 @@ fn what_comes_with_one_that_was_there_already_is_synced_with_it() {
 fn what_comes_behind_a_gap_is_written_all_the_same() {
     let stage = Stage::new();
     let synced = stage.bytes();
-    stage.spool.journal.set_alone(None);
+    stage.spool.journal.set_own_log(None);
     stage.store("to be lost");
-    stage.spool.journal.set_alone(Some(SEGMENT));
+    stage.spool.journal.set_own_log(Some(SEGMENT));
     stage.store("third");
     stage.set_bytes(&synced);
     stage.recover();
@@ -294,8 +304,8 @@ fn what_has_no_place_any_more_goes_to_quarantine() {
         // Nobody does that; but if somebody has, neither message may be lost.
         ("another message in its place", |stage| {
             let others = stage.bytes();
-            stage.spool.journal.set_alone(None);
-            let from = stage.end() - super::super::record::len_of(&draft("second", false));
+            stage.spool.journal.set_own_log(None);
+            let from = stage.end() - record::len_of(&draft("second", false));
             let mut cut = others.clone();
             cut[from..].fill(0);
             stage.set_bytes(&cut);
@@ -336,6 +346,30 @@ fn a_mailbox_that_the_disk_has_failed_gets_what_the_journal_has_and_stays_read_o
     assert_eq!(after.mode() & 0o777, 0o400);
 }
 
+/// The one before, or the process that emptied a segment for it, may have died after the disk has failed.
+#[test]
+fn a_writer_begins_with_what_the_one_before_has_left() {
+    for mode in [0o600, 0o400] {
+        let mut stage = Stage::new();
+        let synced = stage.bytes();
+        stage.store("second");
+        stage.store("third");
+        stage.set_bytes(&synced);
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(stage.path(), permissions).expect("set");
+        stage.spool.journal.set_own_log(None);
+        let helper = stage.spool.prepare_helper().expect("mapped");
+        let queue = helper.expect("one").queue;
+        queue.drain();
+        super::writer::run(&stage.spool, queue).expect("ended");
+        assert!(!recovery::is_needed(&stage.spool).expect("readable"));
+        assert_eq!(stage.waiting(), ["first", "second", "third"]);
+        let after = std::fs::metadata(stage.path()).expect("there");
+        assert_eq!(after.permissions().mode() & 0o777, mode);
+        assert!(stage.quarantine().is_empty());
+    }
+}
+
 /// The next daemon has begun, and is not done: what it has not settled yet would be missed.
 #[test]
 fn whoever_looks_at_a_spool_waits_for_whoever_settles_its_journal() {
@@ -343,12 +377,12 @@ fn whoever_looks_at_a_spool_waits_for_whoever_settles_its_journal() {
     let synced = stage.bytes();
     stage.store("second");
     stage.set_bytes(&synced);
-    stage.spool.journal.set_alone(None);
-    let right = Settling::begin(stage.spool.journal.dir().expect("there")).expect("free");
+    stage.spool.journal.set_own_log(None);
+    let right = RecoveryLock::take(stage.spool.journal.dir().expect("there")).expect("free");
     let path = stage.dir.path().join("spool");
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        scope.spawn(move || tell.send(Spool::look_at(&path).map(|_| ())));
+        scope.spawn(move || tell.send(Spool::look_at(&path, Limits::default()).map(|_| ())));
         let early = told.recv_timeout(Duration::from_millis(100));
         assert!(early.is_err(), "it waits");
         recover(&stage.spool, &right).expect("recovered");

@@ -1,83 +1,102 @@
-//! The one process that writes the journal: it takes what all others have left, writes it at once, and waits for the
-//! disk once for all of them.
+//! The one process that writes the journal: it takes what all others have submitted, writes it at once, and waits for
+//! the disk once for all of them.
+//!
+//! It can be killed at any time, and started again while others append. What was submitted and not yet completed, its
+//! submitters sync by themselves. What is in the journal, its successor brings to the mailboxes first.
 
 use std::io;
-use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
-use super::segments::{Batch, Log, SEGMENT};
-use super::settle::Trust;
+use super::recovery::{self, PageCache};
+use super::segments::{self, Batch, Log, SEGMENT};
 use crate::store::StoreError;
-use crate::store::spool::Spool;
+use crate::store::spool::handle::Spool;
+use crate::store::spool::room;
 use crate::sys::clock::Deadline;
-use crate::sys::handover::{Answer, Handover};
-use crate::sys::process::{self, End, Pid, Side};
+use crate::sys::helper::Helper;
+use crate::sys::process::{self, End, Pid};
+use crate::sys::submission_queue::{Completion, SubmissionQueue};
 
 /// After so long a time without anything to do it empties the journal, so that little has to be done after a crash.
 const QUIET: Duration = Duration::from_secs(1);
 /// How often it looks whether a segment is empty by now, when it has nothing else to do.
 const SHORT: Duration = Duration::from_millis(10);
+/// How long it waits for processes of a writer before it that still write: they were killed.
+const PREDECESSOR_EXIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of the disk must be free beside what the limits ask for, so that there is a journal: many times its size.
 const ROOM: u64 = 16 * SEGMENT;
 
-/// Writes the journal until it is asked to end, which it does with an empty one.
+/// Writes the journal until the queue is drained; then the journal is empty.
 ///
 /// # Errors
-/// Those of the system. Then what is in the journal stays there, for the next start of the daemon.
-pub(super) fn run(spool: &Spool, handover: Handover) -> Result<(), StoreError> {
+/// Those of the system. Then what is in the journal stays there, for the next writer, or the next start of the daemon.
+pub(in crate::store::spool) fn run(
+    spool: &Spool,
+    queue: SubmissionQueue,
+) -> Result<(), StoreError> {
     let mut writer = Writer {
         spool,
-        handover,
+        queue,
         log: None,
         emptier: None,
         not_before: Deadline::after(Duration::ZERO),
-        trust: Trust::Cached,
+        page_cache: PageCache::Trusted,
     };
     let result = writer.run();
-    handover.close();
+    queue.close();
     result
 }
 
 struct Writer<'s> {
     spool: &'s Spool,
-    handover: Handover,
-    /// Opened when something is left for the first time: a daemon that never needs it takes no room for it.
+    queue: SubmissionQueue,
+    /// Opened at the first submission: a daemon that never needs it takes no room for it.
     log: Option<Log>,
     /// The process that empties the segment that is full.
     emptier: Option<Pid>,
     /// When that may be forked.
     not_before: Deadline,
     /// Not any more once such a process was killed: it may have been told that the disk has failed.
-    trust: Trust,
+    page_cache: PageCache,
 }
 
 impl Writer<'_> {
     fn run(&mut self) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         let mut taken = Vec::new();
-        self.handover.open();
+        self.settle_predecessor()?;
+        self.queue.open();
         loop {
             batch.clear();
             taken.clear();
-            self.handover.take(&mut taken, |entry| batch.push(entry));
+            self.queue.take_all(&mut taken, |entry| batch.push(entry));
             if !taken.is_empty() {
                 let written = self.write(&mut batch);
-                let answer = match written {
-                    Ok(true) => Answer::Done,
-                    Ok(false) | Err(_) => Answer::Unknown,
+                let completion = match written {
+                    Ok(true) => Completion::Done,
+                    Ok(false) | Err(_) => Completion::Unknown,
                 };
-                self.handover.answer(&taken, answer);
+                self.queue.complete(&taken, completion);
                 if !written? {
-                    self.handover.pause();
+                    self.queue.pause();
                     self.begin()?;
                 }
-            } else if self.handover.is_ending() {
+            } else if self.queue.is_draining() {
                 return self.end();
             } else {
                 self.rest()?;
             }
             self.empty_what_is_full()?;
         }
+    }
+
+    /// Brings to the mailboxes what a writer before has left in the journal, while others append. That writer, or the
+    /// process that emptied a segment for it, may have died after it was told that the disk has failed under a mailbox.
+    fn settle_predecessor(&self) -> Result<(), StoreError> {
+        let dir = self.spool.journal.dir()?;
+        segments::each_left(dir, PREDECESSOR_EXIT_TIMEOUT, |segment, path| {
+            recovery::settle(self.spool, segment, path, PageCache::Suspect)
+        })
     }
 
     /// Writes a batch; whether there was room for it.
@@ -96,11 +115,18 @@ impl Writer<'_> {
 
     /// Makes the journal, if there is none and the disk has room for it, while hardly anybody waits for that.
     fn begin(&mut self) -> Result<(), StoreError> {
-        if self.log.is_none() && self.spool.has_room_for(ROOM)? {
-            self.log = Some(self.spool.journal.open_log()?);
-            self.handover.go_on();
+        if self.log.is_none() && room::for_bytes(&self.spool.paths.mail, &self.spool.limits, ROOM)?
+        {
+            self.log = Some(self.open_log()?);
+            self.queue.resume();
         }
         Ok(())
+    }
+
+    fn open_log(&self) -> Result<Log, StoreError> {
+        let journal = &self.spool.journal;
+        Log::open(journal.dir()?, SEGMENT)
+            .map_err(StoreError::system("make the journal in", journal.path()))
     }
 
     /// Sleeps until there is something to do. When there was nothing for a while, the segment that is filled is as good
@@ -109,14 +135,14 @@ impl Writer<'_> {
         let is_used = self.log.as_ref().is_some_and(Log::any_used);
         let limit = match self.emptier {
             Some(_) => Some(SHORT),
-            None if is_used || self.handover.is_paused() => Some(QUIET),
+            None if is_used || self.queue.is_paused() => Some(QUIET),
             None => None,
         };
-        let quiet = self.handover.sleep(limit);
+        let quiet = self.queue.sleep(limit);
         if self.emptier.is_some() || !quiet {
             return Ok(());
         }
-        self.handover.go_on();
+        self.queue.resume();
         let path = self.spool.journal.path();
         match self.log.as_mut().filter(|log| log.any_used()) {
             Some(log) => log.turn().map(|_| ()),
@@ -154,7 +180,7 @@ impl Writer<'_> {
                 if let Some(log) = &mut self.log {
                     log.emptied(segment);
                 }
-                self.handover.go_on();
+                self.queue.resume();
                 Ok(())
             }
             End::Status(_) => {
@@ -164,26 +190,19 @@ impl Writer<'_> {
             End::Signal(_) => {
                 log::warn!("the process {pid} that empties the journal {end}; trying again");
                 self.not_before = Deadline::after(QUIET);
-                self.trust = Trust::Disk;
+                self.page_cache = PageCache::Suspect;
                 Ok(())
             }
         }
     }
 
     fn fork_emptier(&mut self, segment: usize) {
-        let own = Pid::own();
-        match process::fork() {
-            Ok(Side::Parent(pid)) => self.emptier = Some(pid),
-            Ok(Side::Child) => {
-                let empty = || match &self.log {
-                    Some(log) => {
-                        process::end_with(own) && said(log.empty(self.spool, segment, self.trust))
-                    }
-                    None => false,
-                };
-                let emptied = panic::catch_unwind(AssertUnwindSafe(empty));
-                process::exit_now(i32::from(!emptied.unwrap_or(false)))
-            }
+        let empty = || match &self.log {
+            Some(log) => said(recovery::empty(self.spool, log, segment, self.page_cache)),
+            None => false,
+        };
+        match Helper::new().fork(empty) {
+            Ok(pid) => self.emptier = Some(pid),
             Err(e) => {
                 log::warn!("cannot fork a process that empties the journal: {e}; trying again");
                 self.not_before = Deadline::after(QUIET);
@@ -196,10 +215,12 @@ impl Writer<'_> {
         if let Some(emptier) = self.emptier.take() {
             process::wait(emptier);
             // However it has ended.
-            self.trust = Trust::Disk;
+            self.page_cache = PageCache::Suspect;
         }
         match self.log.take() {
-            Some(log) => log.finish(self.spool, self.trust),
+            Some(log) => log.used().try_for_each(|segment| {
+                recovery::empty(self.spool, &log, segment, self.page_cache)
+            }),
             None => Ok(()),
         }
     }

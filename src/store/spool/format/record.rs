@@ -5,76 +5,84 @@
 //! ```text
 //!  0  magic        u32    32  accepted at  u64, ms since 1970   sender
 //!  4  epoch        u32    40  expires at   u64, or 0            body
-//!  8  seq          u64    48  body length  u32                  zeros up to a multiple of 8
+//!  8  seq          u64    48  body length  u32                  fields, then zeros up to a multiple of 8
 //! 16  id      16 bytes    52  sender len.  u8                   then the trailer:
 //!                         53  trust        u8                    0  seq         u64
 //!                         54  flags        u16, 1: once          8  length      u32, of the record
-//!                         56  zero         4 bytes
-//!                         60  checksum     u32, of 0..60        12  checksum    u32, of sender..zeros
-//!                                                               16  magic       u32
+//!                         56  fields len.  u32                  12  checksum    u32, of sender..zeros
+//!                         60  checksum     u32, of 0..60        16  magic       u32
 //!                                                               20  checksum    u32, of 0..20
 //! ```
 //!
 //! Checksums are CRC-32 and seeded with the file's epoch and an offset (the record's beginning; for
 //! the trailer, its end), so that stale bytes of another file or place never pass for a record. With
 //! the trailer, the last record is found in one read at the end of the file.
+//!
+//! A field is its type (u16), the length of its value (u16) and the value. Fields that a program does not know are kept by
+//! every copy. Records of format 1 have none.
 
-use crate::message::{Draft, LARGEST_MAX_BODY, MessageId, Stored, Trust};
+use crate::message::{Draft, Fields, LARGEST_MAX_BODY, MessageId, Stored, Trust};
 use crate::name::{MAX_NAME, Name};
 
 /// What a record begins with.
-pub(super) const MAGIC: [u8; 4] = *b"DlR\x01";
+pub(crate) const MAGIC: [u8; 4] = *b"DlR\x01";
 const TRAILER_MAGIC: [u8; 4] = *b"DlT\x01";
 /// The flag of a message whose sender may send it again.
 const ONCE: u16 = 1;
 /// How long the fixed part at the beginning of a record is.
-pub(super) const HEAD: usize = 64;
+pub(crate) const HEAD: usize = 64;
 /// How long the fixed part at the end of a record is.
-pub(super) const TRAILER: usize = 24;
+pub(crate) const TRAILER: usize = 24;
 
 /// The fixed part at the beginning of a record, checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) seq: u64,
-    pub(super) id: MessageId,
-    pub(super) at: u64,
+pub(crate) struct Head {
+    pub(crate) seq: u64,
+    pub(crate) id: MessageId,
+    pub(crate) at: u64,
     expires: u64,
     trust: Trust,
-    pub(super) once: bool,
-    pub(super) sender_len: usize,
+    pub(crate) once: bool,
+    pub(crate) sender_len: usize,
     body_len: usize,
+    fields_len: usize,
 }
 
 impl Head {
     /// When it is of no use any more, in milliseconds since 1970.
-    pub(super) fn expires(&self) -> Option<u64> {
+    pub(crate) fn expires(&self) -> Option<u64> {
         (self.expires > 0).then_some(self.expires)
     }
 
     /// How long the whole record is.
-    pub(super) fn record_len(&self) -> usize {
-        record_len(self.sender_len, self.body_len)
+    pub(crate) fn record_len(&self) -> usize {
+        record_len(self.sender_len, self.body_len, self.fields_len)
     }
 }
 
 /// What a trailer says of the record that it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Trailer {
-    pub(super) seq: u64,
+pub(crate) struct Trailer {
+    pub(crate) seq: u64,
     /// How long the record is.
-    pub(super) record_len: u64,
+    pub(crate) record_len: u64,
 }
 
 /// How long the record of `draft` is.
-pub(super) fn len_of(draft: &Draft<'_>) -> usize {
-    record_len(draft.from.as_bytes().len(), draft.body.len())
+pub(crate) fn len_of(draft: &Draft<'_>) -> usize {
+    record_len(
+        draft.from.as_bytes().len(),
+        draft.body.len(),
+        draft.fields.as_bytes().len(),
+    )
 }
 
 /// Appends to `out` the record of `draft` as number `seq`, to be written at `offset`.
-pub(super) fn encode(out: &mut Vec<u8>, draft: &Draft<'_>, seq: u64, epoch: u32, offset: u64) {
+pub(crate) fn encode(out: &mut Vec<u8>, draft: &Draft<'_>, seq: u64, epoch: u32, offset: u64) {
     let sender = draft.from.as_bytes();
     let start = out.len();
-    let len = record_len(sender.len(), draft.body.len());
+    let fields = draft.fields.as_bytes();
+    let len = len_of(draft);
     out.reserve(len);
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&epoch.to_le_bytes());
@@ -90,11 +98,12 @@ pub(super) fn encode(out: &mut Vec<u8>, draft: &Draft<'_>, seq: u64, epoch: u32,
     out.push(sender.len() as u8);
     out.push(draft.trust as u8);
     out.extend_from_slice(&(if draft.once { ONCE } else { 0 }).to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&u32_len(fields.len()).to_le_bytes());
     push_checksum(out, start, epoch, offset);
     let data = out.len();
     out.extend_from_slice(sender);
     out.extend_from_slice(draft.body);
+    out.extend_from_slice(fields);
     out.resize(start + len - TRAILER, 0);
     let data_checksum = checksum(&out[data..], epoch, offset);
     let trailer = out.len();
@@ -106,7 +115,7 @@ pub(super) fn encode(out: &mut Vec<u8>, draft: &Draft<'_>, seq: u64, epoch: u32,
 }
 
 /// The head in the first bytes of `bytes`, which lie at `offset`; `None` when it is no valid one.
-pub(super) fn decode_head(bytes: &[u8], epoch: u32, offset: u64) -> Option<Head> {
+pub(crate) fn decode_head(bytes: &[u8], epoch: u32, offset: u64) -> Option<Head> {
     let head: &[u8; HEAD] = bytes.first_chunk()?;
     if head[..4] != MAGIC || u32_at(head, 4) != epoch {
         return None;
@@ -123,13 +132,17 @@ pub(super) fn decode_head(bytes: &[u8], epoch: u32, offset: u64) -> Option<Head>
         once: head[54] & 1 != 0,
         sender_len: usize::from(head[52]),
         body_len: u32_at(head, 48) as usize,
+        fields_len: u32_at(head, 56) as usize,
     };
-    (head.sender_len <= MAX_NAME && head.body_len <= LARGEST_MAX_BODY).then_some(head)
+    let is_possible = head.sender_len <= MAX_NAME
+        && head.body_len <= LARGEST_MAX_BODY
+        && head.fields_len <= Fields::MOST_BYTES;
+    is_possible.then_some(head)
 }
 
 /// The record that begins with `head` in `bytes`, which are all of it and lie at `offset`; `None` when
 /// it is not whole.
-pub(super) fn decode<'a>(
+pub(crate) fn decode<'a>(
     bytes: &'a [u8],
     head: &Head,
     epoch: u32,
@@ -143,7 +156,7 @@ pub(super) fn decode<'a>(
 }
 
 /// Whether the record that begins with `head` in `bytes`, and lies at `offset`, is as it was written.
-pub(super) fn is_whole(bytes: &[u8], head: &Head, epoch: u32, offset: u64) -> bool {
+pub(crate) fn is_whole(bytes: &[u8], head: &Head, epoch: u32, offset: u64) -> bool {
     let Some(bytes) = bytes.get(..head.record_len()) else {
         return false;
     };
@@ -154,11 +167,13 @@ pub(super) fn is_whole(bytes: &[u8], head: &Head, epoch: u32, offset: u64) -> bo
     decode_trailer(trailer, epoch, end).is_some_and(is_this)
         && checksum(data, epoch, offset) == u32_at(trailer, 12)
         && Name::new(&data[..head.sender_len]).is_ok()
+        && Fields::new(&data[head.sender_len + head.body_len..][..head.fields_len]).is_some()
 }
 
 /// The record that begins with `head` in `bytes`, which [`is_whole`].
-pub(super) fn decode_whole<'a>(bytes: &'a [u8], head: &Head) -> Option<Stored<'a>> {
+pub(crate) fn decode_whole<'a>(bytes: &'a [u8], head: &Head) -> Option<Stored<'a>> {
     let (sender, rest) = bytes.get(HEAD..)?.split_at_checked(head.sender_len)?;
+    let (body, rest) = rest.split_at_checked(head.body_len)?;
     Some(Stored {
         seq: head.seq,
         id: head.id,
@@ -167,12 +182,13 @@ pub(super) fn decode_whole<'a>(bytes: &'a [u8], head: &Head) -> Option<Stored<'a
         at: head.at,
         expires: (head.expires != 0).then_some(head.expires),
         once: head.once,
-        body: rest.get(..head.body_len)?,
+        body,
+        fields: Fields::new(rest.get(..head.fields_len)?)?,
     })
 }
 
 /// The trailer that `bytes` are, which end at `end`; `None` when it is no valid one.
-pub(super) fn decode_trailer(bytes: &[u8], epoch: u32, end: u64) -> Option<Trailer> {
+pub(crate) fn decode_trailer(bytes: &[u8], epoch: u32, end: u64) -> Option<Trailer> {
     let bytes: &[u8; TRAILER] = bytes.try_into().ok()?;
     let valid = bytes[16..20] == TRAILER_MAGIC
         && checksum(&bytes[..20], epoch, end) == u32_at(bytes, 20)
@@ -184,12 +200,12 @@ pub(super) fn decode_trailer(bytes: &[u8], epoch: u32, end: u64) -> Option<Trail
 }
 
 /// The epoch that a record at the head of `bytes` would claim; `None` when nothing there looks like one.
-pub(super) fn claimed_epoch(bytes: &[u8]) -> Option<u32> {
+pub(crate) fn claimed_epoch(bytes: &[u8]) -> Option<u32> {
     (bytes.len() >= 8 && bytes[..4] == MAGIC).then(|| u32_at(bytes, 4))
 }
 
 /// CRC-32, seeded with the epoch of a file and a place in it.
-pub(super) fn checksum(bytes: &[u8], epoch: u32, place: u64) -> u32 {
+pub(crate) fn checksum(bytes: &[u8], epoch: u32, place: u64) -> u32 {
     let mut seed = [0; 12];
     seed[..4].copy_from_slice(&epoch.to_le_bytes());
     seed[4..].copy_from_slice(&place.to_le_bytes());
@@ -204,8 +220,8 @@ fn push_checksum(out: &mut Vec<u8>, from: usize, epoch: u32, place: u64) {
     out.extend_from_slice(&sum.to_le_bytes());
 }
 
-const fn record_len(sender_len: usize, body_len: usize) -> usize {
-    (HEAD + sender_len + body_len).next_multiple_of(8) + TRAILER
+const fn record_len(sender_len: usize, body_len: usize, fields_len: usize) -> usize {
+    (HEAD + sender_len + body_len + fields_len).next_multiple_of(8) + TRAILER
 }
 
 #[expect(
@@ -216,13 +232,13 @@ fn u32_len(len: usize) -> u32 {
     len as u32
 }
 
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes[at..]
         .first_chunk()
         .map_or(0, |b| u32::from_le_bytes(*b))
 }
 
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes[at..]
         .first_chunk()
         .map_or(0, |b| u64::from_le_bytes(*b))
@@ -243,6 +259,7 @@ mod tests {
             expires: Some(1_795_300_001_000),
             once: true,
             body,
+            fields: Fields::default(),
         }
     }
 

@@ -7,9 +7,8 @@
 use std::fs::File;
 use std::io;
 
-use super::mailbox::Header;
+use super::header::Header;
 use super::record::{self, TRAILER};
-use super::repair::Tail;
 use crate::sys::file;
 
 /// By what a file grows: what most file systems give out at the least, so that it costs no room.
@@ -19,18 +18,27 @@ const ROOM: usize = 4_096;
 
 /// Where the records of a mailbox end, and which is the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct End {
+pub(crate) struct End {
     /// Behind this there are zeros, or nothing.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// The number of the last record; `None` when what is there does not end with one.
-    pub(super) seq: Option<u64>,
+    pub(crate) seq: Option<u64>,
+}
+
+/// Where the next record of a mailbox goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tail {
+    /// The number of the last record.
+    pub(crate) seq: u64,
+    /// Where it ends.
+    pub(crate) offset: u64,
 }
 
 /// The end of a mailbox that is `len` bytes long, found in its last block alone when all is well.
 ///
 /// # Errors
 /// Those of `pread(2)`.
-pub(super) fn find(file: &File, header: &Header, len: u64) -> io::Result<End> {
+pub(crate) fn find(file: &File, header: &Header, len: u64) -> io::Result<End> {
     // What was acknowledged has been there, whatever its bytes are by now.
     let floor = header.acked_offset.min(len);
     let mut block = [0; ROOM];
@@ -67,7 +75,7 @@ pub(super) fn find(file: &File, header: &Header, len: u64) -> io::Result<End> {
 ///
 /// # Errors
 /// Those of `pread(2)`.
-pub(super) fn last_seq(file: &File, header: &Header, end: u64) -> io::Result<Option<u64>> {
+pub(crate) fn last_seq(file: &File, header: &Header, end: u64) -> io::Result<Option<u64>> {
     if end == header.acked_offset {
         return Ok(Some(header.acked_seq));
     }
@@ -91,7 +99,7 @@ fn seq_in(trailer: &[u8], header: &Header, end: u64) -> Option<u64> {
 ///
 /// # Errors
 /// Those of `pread(2)`.
-pub(super) fn is_last(file: &File, epoch: u32, tail: Tail) -> io::Result<bool> {
+pub(crate) fn is_last(file: &File, epoch: u32, tail: Tail) -> io::Result<bool> {
     // A record does not begin with zeros, and is written from its beginning on.
     let mut bytes = [0; TRAILER + 8];
     let Some(from) = tail.offset.checked_sub(TRAILER as u64) else {
@@ -109,7 +117,7 @@ pub(super) fn is_last(file: &File, epoch: u32, tail: Tail) -> io::Result<bool> {
 }
 
 /// Adds zeros to what is written at `offset` into a file that is `len` bytes long, so that it grows by whole blocks.
-pub(super) fn fill_block(bytes: &mut Vec<u8>, offset: u64, len: u64) {
+pub(crate) fn fill_block(bytes: &mut Vec<u8>, offset: u64, len: u64) {
     let end = offset + bytes.len() as u64;
     if end > len {
         let more = end.next_multiple_of(BLOCK) - end;

@@ -1,13 +1,13 @@
-//! The mailboxes that a process keeps open, because the next message may be for one of them again.
+//! The cache of open mailboxes: the next message of a process may be for one of them again.
 
 use std::sync::Mutex;
 
-use super::append::OpenMailbox;
-use super::layout::hash;
+use super::mailbox::OpenMailbox;
+use super::paths::hash;
 use crate::name::Name;
 
 /// How many mailboxes a process keeps open at most.
-const MOST_KEPT: usize = 128;
+const CAPACITY: usize = 128;
 /// How many it appends to at once at most.
 const MOST_AT_ONCE: usize = 32;
 /// How many files an open mailbox has: itself, and its lock.
@@ -16,14 +16,14 @@ const FILES: usize = 2;
 const OTHERS: usize = 32;
 
 /// As many descriptors as are of use.
-pub(crate) const DESCRIPTORS: usize = OTHERS + FILES * (MOST_KEPT + MOST_AT_ONCE);
+pub(crate) const DESCRIPTORS: usize = OTHERS + FILES * (CAPACITY + MOST_AT_ONCE);
 
-/// The mailboxes that this process has appended to lately. Empty when it forks: a lock that is taken through an
-/// inherited descriptor is the parent's as well.
+/// The mailboxes that this process has appended to lately. It is empty when the process forks: a lock that is taken
+/// through an inherited descriptor is the parent's as well.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct Cache {
     open: Mutex<Open>,
-    most: usize,
+    capacity: usize,
     at_once: usize,
 }
 
@@ -31,27 +31,27 @@ pub(super) struct Kept {
 #[derive(Debug, Default)]
 struct Open {
     /// In no order, and small, as all of them are looked at for each message.
-    mailboxes: Vec<One>,
-    /// How often one was kept.
+    mailboxes: Vec<Cached>,
+    /// How often a mailbox was added.
     turns: u64,
 }
 
 #[derive(Debug)]
-struct One {
+struct Cached {
     hash: u32,
-    /// When it was kept last, in turns.
+    /// When it was added last, in turns.
     turn: u64,
     mailbox: Box<OpenMailbox>,
 }
 
-impl Kept {
+impl Cache {
     /// For a process that may have so many descriptors.
     pub(super) fn within(descriptors: usize) -> Self {
         let mailboxes = descriptors.saturating_sub(OTHERS) / FILES;
         let at_once = (mailboxes / 2).clamp(1, MOST_AT_ONCE);
         Self {
             open: Mutex::default(),
-            most: mailboxes.saturating_sub(at_once).min(MOST_KEPT),
+            capacity: mailboxes.saturating_sub(at_once).min(CAPACITY),
             at_once,
         }
     }
@@ -61,11 +61,11 @@ impl Kept {
         self.at_once
     }
 
-    /// The mailbox of `name`, if it was kept.
+    /// The mailbox of `name`, if it is in the cache.
     pub(super) fn take(&self, name: &Name) -> Option<Box<OpenMailbox>> {
         let mut open = self.open.lock().ok()?;
         let hash = hash(name);
-        let is_it = |one: &One| one.hash == hash && one.mailbox.name == *name;
+        let is_it = |one: &Cached| one.hash == hash && one.mailbox.name == *name;
         let at = open.mailboxes.iter().position(is_it)?;
         Some(open.mailboxes.swap_remove(at).mailbox)
     }
@@ -76,13 +76,13 @@ impl Kept {
             return;
         };
         open.turns += 1;
-        let one = One {
+        let one = Cached {
             hash: hash(&mailbox.name),
             turn: open.turns,
             mailbox,
         };
         open.mailboxes.push(one);
-        if open.mailboxes.len() > self.most {
+        if open.mailboxes.len() > self.capacity {
             let mailboxes = open.mailboxes.iter().enumerate();
             if let Some((oldest, _)) = mailboxes.min_by_key(|(_, one)| one.turn) {
                 open.mailboxes.swap_remove(oldest);
@@ -96,15 +96,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_and_what_is_appended_to_fits_the_descriptors() {
+    fn open_mailboxes_fit_the_descriptors() {
         for descriptors in [64, 100, 192, DESCRIPTORS] {
-            let kept = Kept::within(descriptors);
-            assert!(kept.at_once >= 1);
-            assert!(OTHERS + FILES * (kept.most + kept.at_once) <= descriptors);
+            let cache = Cache::within(descriptors);
+            assert!(cache.at_once >= 1);
+            assert!(OTHERS + FILES * (cache.capacity + cache.at_once) <= descriptors);
         }
-        let kept = Kept::within(usize::MAX);
-        assert_eq!((kept.most, kept.at_once), (MOST_KEPT, MOST_AT_ONCE));
-        let few = Kept::within(3);
-        assert_eq!((few.most, few.at_once), (0, 1));
+        let cache = Cache::within(usize::MAX);
+        assert_eq!((cache.capacity, cache.at_once), (CAPACITY, MOST_AT_ONCE));
+        let few = Cache::within(3);
+        assert_eq!((few.capacity, few.at_once), (0, 1));
     }
 }

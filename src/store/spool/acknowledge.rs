@@ -1,22 +1,33 @@
 //! Taking messages out of the queue: one write of 64 bytes.
 
-use super::append::{lock, sync};
 use super::compact::compact;
 use super::fetch::Handout;
-use super::mailbox::Header;
+use super::format::header::Header;
+use super::format::walk::{Step, Walk};
+use super::lock::lock;
+use super::mailbox::sync;
 use super::retention::Gone;
-use super::walk::{Step, Walk};
 use super::{repair, retention};
-use crate::store::StoreError;
+use crate::store::{StoreError, Waiting};
 use crate::sys::clock::unix_millis;
 use crate::sys::file;
+
+impl Waiting for Handout<'_> {
+    fn acknowledge(&mut self, seq: u64) -> Result<(), StoreError> {
+        acknowledge(self, seq)
+    }
+
+    fn refresh(&mut self) -> Result<(), StoreError> {
+        Handout::refresh(self)
+    }
+}
 
 /// Acknowledges all messages up to and including number `seq` of the leased mailbox, durably, and forgets
 /// what the limits say of those that are history.
 ///
 /// # Errors
 /// Those of the system; then they may be handed out again.
-pub(super) fn acknowledge(lease: &Handout<'_>, seq: u64) -> Result<(), StoreError> {
+fn acknowledge(lease: &Handout<'_>, seq: u64) -> Result<(), StoreError> {
     let header = header(lease)?;
     match up_to(lease, &header, seq)? {
         Some(acked) => settle(lease, header, acked),
@@ -59,17 +70,15 @@ fn header(lease: &Handout<'_>) -> Result<Header, StoreError> {
     let file = lease.file();
     let read = |e| StoreError::system("read", &lease.path)(e);
     if !file::facts(file).map_err(read)?.writable {
-        return Err(StoreError::ReadOnly(lease.path.clone()));
+        return Err(StoreError::read_only(&lease.path));
     }
     newest(lease)
 }
 
 fn newest(lease: &Handout<'_>) -> Result<Header, StoreError> {
     let header = repair::header(lease.file(), &lease.path, lease.end)?;
-    header.ok_or_else(|| StoreError::Damaged {
-        path: lease.path.clone(),
-        offset: 0,
-        what: "its messages are gone while they were read",
+    header.ok_or_else(|| {
+        StoreError::damaged(&lease.path, 0, "its messages are gone while they were read")
     })
 }
 
@@ -90,7 +99,7 @@ fn settle(lease: &Handout<'_>, before: Header, acked: (u64, u64)) -> Result<(), 
     }
     {
         // Only the holder of the lease moves the boundaries; the lock is for the header as a whole.
-        let _lock = lock(lease.spool, &lease.name)?;
+        let _lock = lock(&lease.spool.paths, &lease.name)?;
         let now = newest(lease)?;
         Header {
             named: now.named,
@@ -111,7 +120,7 @@ fn make_room(lease: &Handout<'_>, header: &Header, gone: &Gone) {
     let result = match gone.give_back(file) {
         Ok(true) => Ok(()),
         Ok(false) => match file::facts(file) {
-            Ok(facts) if retention::is_worth_copying(header, facts.len, lease.spool.limits()) => {
+            Ok(facts) if retention::is_worth_copying(header, facts.len, &lease.spool.limits) => {
                 compact(lease.spool, &lease.name, file, header).map_err(|e| e.to_string())
             }
             Ok(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! The keeper of logins: who is not in /etc/passwd is asked of getent, and nobody waits for others' answers.
+//! The helper for logins: it asks getent for logins that are not in /etc/passwd, and no client waits for another's answer.
 //!
 //! The daemons of these tests see a getent, and an nsswitch.conf, that nobody else sees.
 
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::support::others::public_dir;
 use crate::support::{Daemon, skip, wait_until};
 
 /// A login that is in nobody's /etc/passwd, one for whom getent hangs, and one whom it takes for somebody else.
@@ -33,9 +34,8 @@ fn daemon(test: &str, sources: &str, config: &str) -> Option<Daemon> {
         skip(test, "only root can show a daemon another getent");
         return None;
     }
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = public_dir();
     let open = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o755));
-    open(dir.path()).expect("set");
     let (getent, nsswitch) = (dir.path().join("getent"), dir.path().join("nsswitch.conf"));
     fs::write(&getent, GETENT).expect("written");
     open(&getent).expect("set");
@@ -74,6 +74,20 @@ fn runs(pid: &str) -> bool {
         .is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
+/// The helper of a daemon that has one: it may just be starting.
+fn helper_of(daemon: &Daemon) -> String {
+    wait_until("there is a helper", || daemon.login_helper().is_some());
+    daemon.login_helper().expect("one")
+}
+
+/// Sends these signals to a process.
+fn signal(pid: &str, signals: &[&str]) {
+    for signal in signals {
+        let done = Command::new("kill").args([signal, pid]).status();
+        assert!(done.expect("kill").success());
+    }
+}
+
 const NO_LOGIN: &str = "ERR denied Not allowed: user number ";
 
 #[test]
@@ -102,8 +116,8 @@ fn a_getent_that_hangs_costs_its_own_client_alone() {
     let Some(daemon) = daemon(test, SOURCES, "") else {
         return;
     };
-    let keeper = daemon.keeper().expect("one");
-    let asks = || crate::support::children(keeper.parse().expect("a number"));
+    let helper = helper_of(&daemon);
+    let asks = || crate::support::children(helper.parse().expect("a number"));
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| ask_as(&daemon, HANGS));
         wait_until("getent runs", || !asks().is_empty());
@@ -125,12 +139,12 @@ fn a_getent_that_hangs_costs_its_own_client_alone() {
 }
 
 #[test]
-fn a_keeper_has_nothing_of_its_masters() {
-    let test = "a_keeper_has_nothing_of_its_masters";
+fn a_helper_has_nothing_of_its_masters() {
+    let test = "a_helper_has_nothing_of_its_masters";
     let Some(daemon) = daemon(test, SOURCES, "user = \"games\"\n") else {
         return;
     };
-    let keeper = daemon.keeper().expect("one");
+    let helper = helper_of(&daemon);
     let of = |pid: &str, fd: &str| fs::read_link(format!("/proc/{pid}/fd/{fd}"));
     let open = |pid: &str| -> Vec<PathBuf> {
         let dir = fs::read_dir(format!("/proc/{pid}/fd")).expect("readable");
@@ -140,7 +154,7 @@ fn a_keeper_has_nothing_of_its_masters() {
     };
     // Its end of the pair, and nothing else.
     let [mut sockets, others] = [true, false].map(|is_socket| {
-        let all = open(&keeper).into_iter();
+        let all = open(&helper).into_iter();
         all.filter(|path| path.to_string_lossy().starts_with("socket:") == is_socket)
             .collect::<Vec<_>>()
     });
@@ -150,14 +164,15 @@ fn a_keeper_has_nothing_of_its_masters() {
     let masters = open(&daemon.pid().to_string());
     assert!(!masters.contains(&socket));
     let log = daemon.path().join("log");
-    assert_eq!(of(&keeper, "2").expect("open"), log);
+    assert_eq!(of(&helper, "2").expect("open"), log);
     // That of --ready-fd is 1.
     for fd in ["0", "1"] {
-        assert_eq!(of(&keeper, fd).expect("open"), Path::new("/dev/null"));
+        assert_eq!(of(&helper, fd).expect("open"), Path::new("/dev/null"));
     }
-    let status = fs::read_to_string(format!("/proc/{keeper}/status")).expect("readable");
+    let status = fs::read_to_string(format!("/proc/{helper}/status")).expect("readable");
     assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
     assert!(status.contains("Uid:\t5\t5\t5\t5\n"), "{status}");
+    assert!(status.contains("Seccomp:\t2\n"), "{status}");
     // Whoever comes over TCP has no way to it; whoever comes over the socket has one.
     let held = daemon.say(b"\x00");
     wait_until("there is a child", || !daemon.children().is_empty());
@@ -179,24 +194,55 @@ fn a_keeper_has_nothing_of_its_masters() {
 }
 
 #[test]
-fn without_its_keeper_a_daemon_serves_and_says_so_once() {
-    let test = "without_its_keeper_a_daemon_serves_and_says_so_once";
+fn a_helper_that_is_killed_is_started_again() {
+    let test = "a_helper_that_is_killed_is_started_again";
     let Some(mut daemon) = daemon(test, SOURCES, "") else {
         return;
     };
-    let keeper = daemon.keeper().expect("one");
-    let signal = |signal: &str| {
-        let done = Command::new("kill").args([signal, &keeper]).status();
-        assert!(done.expect("kill").success());
-    };
-    // What is typed at the terminal is none of its business.
-    ["-INT", "-TERM", "-HUP", "-USR1"]
-        .into_iter()
-        .for_each(signal);
+    let first = helper_of(&daemon);
+    let supervisor = daemon.supervisor().expect("one");
+    // What is typed at the terminal is for the master.
+    for pid in [&first, &supervisor] {
+        signal(pid, &["-INT", "-TERM", "-HUP", "-USR1"]);
+    }
     let (said, _) = ask_as(&daemon, ELSEWHERE);
     assert!(said.starts_with("OK "), "{said}");
-    signal("-KILL");
-    daemon.logged("logins that are not in /etc/passwd are unknown until the daemon is started");
+    assert_eq!(helper_of(&daemon), first);
+    let mut pids = vec![first];
+    for pause in ["100ms", "200ms", "400ms", "800ms"] {
+        let last = pids.last().expect("one").clone();
+        signal(&last, &["-KILL"]);
+        daemon.logged(&format!(
+            "the helper for logins (process {last}) killed by SIGKILL: it is started again in {pause}; until then"
+        ));
+        // Meanwhile others are served, and a request waits.
+        let (said, _) = ask_as(&daemon, 2);
+        assert!(said.starts_with("OK dropline/1 name=bin "), "{said}");
+        let (said, took) = ask_as(&daemon, ELSEWHERE);
+        assert!(said.starts_with("OK dropline/1 name=elsewhere "), "{said}");
+        assert!(took < Duration::from_secs(4), "{took:?}");
+        let next = helper_of(&daemon);
+        assert!(!pids.contains(&next), "{pids:?} {next}");
+        pids.push(next);
+    }
+    assert_eq!(daemon.supervisor(), Some(supervisor));
+    assert_eq!(crate::support::counter(&daemon, "crashes"), 0);
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.ended().success());
+}
+
+#[test]
+fn without_its_supervisor_a_daemon_serves_and_says_so_once() {
+    let test = "without_its_supervisor_a_daemon_serves_and_says_so_once";
+    let Some(mut daemon) = daemon(test, SOURCES, "") else {
+        return;
+    };
+    let (helper, writer) = (helper_of(&daemon), daemon.writer().expect("one"));
+    let supervisor = daemon.supervisor().expect("one");
+    signal(&supervisor, &["-KILL"]);
+    let said = "error: the supervisor of the helper processes (process ";
+    daemon.logged(&format!("{said}{supervisor}) killed by SIGKILL: until"));
+    wait_until("its helpers are gone", || !runs(&helper) && !runs(&writer));
     for _ in 0..3 {
         let (said, took) = ask_as(&daemon, ELSEWHERE);
         assert!(said.starts_with(NO_LOGIN), "{said}");
@@ -205,48 +251,57 @@ fn without_its_keeper_a_daemon_serves_and_says_so_once() {
         assert!(said.starts_with("OK dropline/1 name=bin "), "{said}");
     }
     daemon.store("bob", "al", "hi");
-    let said = daemon.log();
-    let complaints = said.matches("warning: the keeper of logins (process ");
-    assert_eq!(complaints.count(), 1, "{said}");
+    assert_eq!(daemon.log().matches(said).count(), 1, "{}", daemon.log());
     assert_eq!(crate::support::counter(&daemon, "crashes"), 0);
     daemon.signal(Signal::SIGTERM);
     assert!(daemon.ended().success());
 }
 
 #[test]
-fn no_keeper_outlives_its_daemon() {
-    let test = "no_keeper_outlives_its_daemon";
+fn no_helper_outlives_its_daemon() {
+    let test = "no_helper_outlives_its_daemon";
     let Some(mut ends) = daemon(test, SOURCES, "") else {
         return;
     };
-    let keeper = ends.keeper().expect("one");
-    assert!(runs(&keeper));
+    let family = |daemon: &Daemon| {
+        let supervisor = daemon.supervisor().expect("one");
+        let writer = daemon.writer().expect("one");
+        [supervisor, writer, helper_of(daemon)]
+    };
+    let all = family(&ends);
     ends.signal(Signal::SIGTERM);
     assert!(ends.ended().success());
-    assert!(!Path::new(&format!("/proc/{keeper}")).exists());
-    assert!(!ends.log().contains("keeper"), "{}", ends.log());
+    for pid in all {
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+    assert!(!ends.log().contains("helper"), "{}", ends.log());
     let killed = daemon(test, SOURCES, "").expect("as before");
-    let keeper = killed.keeper().expect("one");
+    let helper = helper_of(&killed);
     // Nor does what it has started.
     std::thread::scope(|scope| {
         scope.spawn(|| ask_as(&killed, HANGS));
         let mut asks = Vec::new();
         wait_until("getent runs", || {
-            asks = crate::support::children(keeper.parse().expect("a number"));
+            asks = crate::support::children(helper.parse().expect("a number"));
             !asks.is_empty()
         });
+        let all = family(&killed);
         killed.signal(Signal::SIGKILL);
-        wait_until("all have ended", || !runs(&keeper) && !runs(&asks[0]));
+        wait_until("all have ended", || {
+            !all.iter().any(|pid| runs(pid)) && !runs(&asks[0])
+        });
     });
 }
 
 #[test]
-fn where_files_are_all_there_is_no_keeper() {
-    let test = "where_files_are_all_there_is_no_keeper";
+fn where_files_are_all_there_is_no_helper() {
+    let test = "where_files_are_all_there_is_no_helper";
     let Some(daemon) = daemon(test, "passwd: files\n", "") else {
         return;
     };
-    assert_eq!(daemon.keeper(), None);
+    let supervisor = daemon.supervisor().expect("one");
+    let helpers = crate::support::children(supervisor.parse().expect("a number"));
+    assert_eq!(helpers, [daemon.writer().expect("one")]);
     let (said, _) = ask_as(&daemon, ELSEWHERE);
     assert!(said.starts_with(NO_LOGIN), "{said}");
     let (said, _) = ask_as(&daemon, 2);

@@ -12,7 +12,7 @@ const CHUNK: usize = 128 * 1024;
 
 /// What is next in a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// A valid record, to be read with [`Walk::record`].
     Record {
         /// Where it begins.
@@ -35,7 +35,7 @@ pub(super) enum Step {
 
 /// A walk from one offset of a mailbox to another. Each step is given the file.
 #[derive(Debug)]
-pub(super) struct Walk {
+pub(crate) struct Walk {
     epoch: u32,
     at: u64,
     end: u64,
@@ -46,7 +46,7 @@ pub(super) struct Walk {
 
 impl Walk {
     /// A walk over the records that lie from `at` (where one begins) to `end`.
-    pub(super) fn new(epoch: u32, at: u64, end: u64) -> Self {
+    pub(crate) fn new(epoch: u32, at: u64, end: u64) -> Self {
         Self {
             epoch,
             at,
@@ -61,7 +61,7 @@ impl Walk {
     ///
     /// # Errors
     /// Those of `pread(2)`.
-    pub(super) fn step(&mut self, file: &File) -> io::Result<Step> {
+    pub(crate) fn step(&mut self, file: &File) -> io::Result<Step> {
         self.found = None;
         let offset = self.at;
         if offset >= self.end {
@@ -89,18 +89,18 @@ impl Walk {
     }
 
     /// The record of the last step; `None` when that found none.
-    pub(super) fn record(&self) -> Option<Stored<'_>> {
+    pub(crate) fn record(&self) -> Option<Stored<'_>> {
         let (offset, head) = self.found.as_ref()?;
         record::decode_whole(self.in_buffer(*offset), head)
     }
 
     /// When the message of the last step is of no use any more, in milliseconds since 1970.
-    pub(super) fn expires(&self) -> Option<u64> {
+    pub(crate) fn expires(&self) -> Option<u64> {
         self.found.as_ref()?.1.expires()
     }
 
     /// A walk that goes on from here, to another end.
-    pub(super) fn up_to(&self, end: u64) -> Self {
+    pub(crate) fn up_to(&self, end: u64) -> Self {
         Self::new(self.epoch, self.at, end)
     }
 

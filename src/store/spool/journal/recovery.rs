@@ -3,30 +3,37 @@
 //! Mostly it is there in the page cache, and only has to be waited for. After a power cut it is not, and is written
 //! once more, to the same place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
-use super::super::append::{self, lock};
-use super::super::layout::Spool;
-use super::super::mailbox::Header;
-use super::super::repair;
-use super::super::walk::{Step, Walk};
 use super::entry::Entry;
-use super::segments;
+use super::segments::{self, Log};
 use crate::name::Name;
 use crate::store::StoreError;
+use crate::store::spool::format::header::Header;
+use crate::store::spool::format::walk::{Step, Walk};
+use crate::store::spool::handle::Spool;
+use crate::store::spool::lock::lock;
+use crate::store::spool::mailbox::sync;
+use crate::store::spool::{check, repair};
 use crate::sys::clock::unix_millis;
+use crate::sys::dir::Dir;
 use crate::sys::file;
+use crate::sys::lock::Locked;
+
+/// How long a start waits until the writer of a daemon that was killed is gone.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How much what the kernel remembers of a mailbox can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trust {
+pub(super) enum PageCache {
     /// Nobody but us has waited for the disk, or all who did have said what came of it.
-    Cached,
+    Trusted,
     /// Somebody may have been told that the disk has failed, and may have died of something before that was noted.
-    Disk,
+    Suspect,
 }
 
 /// How much was settled.
@@ -66,13 +73,13 @@ impl<'b> Contents<'b> {
         }
     }
 
-    fn settle(&self, spool: &Spool, trust: Trust) -> Settled {
+    fn settle(&self, spool: &Spool, cache: PageCache) -> Settled {
         let mut settled = Settled::default();
         for (name, entries) in &self.by_name {
             // Checked when it was decoded.
             let Ok(name) = Name::new(name) else { continue };
             settled.entries += entries.len();
-            match settle_mailbox(spool, &name, entries, trust) {
+            match settle_mailbox(spool, &name, entries, cache) {
                 Ok((written, set_aside)) => {
                     settled.set_aside += set_aside;
                     settled.written += written;
@@ -95,19 +102,19 @@ pub(super) fn settle(
     spool: &Spool,
     segment: &File,
     path: &Path,
-    trust: Trust,
+    cache: PageCache,
 ) -> Result<(), StoreError> {
     let Some(bytes) = segments::read(segment).map_err(StoreError::system("read", path))? else {
         return Ok(());
     };
     let contents = Contents::of(&bytes);
-    let settled = contents.settle(spool, trust);
+    let settled = contents.settle(spool, cache);
     if contents.is_damaged {
-        return Err(StoreError::Damaged {
-            path: path.to_owned(),
-            offset: 0,
-            what: "somebody else has written to it",
-        });
+        return Err(StoreError::damaged(
+            path,
+            0,
+            "somebody else has written to it",
+        ));
     }
     for (name, e) in &settled.failed {
         log::error!("what the journal has for the mailbox of {name} stays there: {e}");
@@ -123,7 +130,7 @@ pub(super) fn settle(
 ///
 /// # Errors
 /// Those of the system: a disk that is full, above all. Then the segment is as it was.
-pub(super) fn recover(spool: &Spool, segment: &File, path: &Path) -> Result<Vec<Name>, StoreError> {
+fn recover_segment(spool: &Spool, segment: &File, path: &Path) -> Result<Vec<Name>, StoreError> {
     let Some(bytes) = segments::read(segment).map_err(StoreError::system("read", path))? else {
         return Ok(Vec::new());
     };
@@ -136,20 +143,20 @@ pub(super) fn recover(spool: &Spool, segment: &File, path: &Path) -> Result<Vec<
             "the journal {} is damaged: some of what was accepted may be lost; what can be read is settled, and all of \
              it is in {}",
             path.display(),
-            spool.quarantine.path_of(&copy).display()
+            spool.paths.quarantine.path_of(&copy).display()
         );
     }
-    let mut settled = contents.settle(spool, Trust::Disk);
+    let mut settled = contents.settle(spool, PageCache::Suspect);
     if !settled.failed.is_empty() {
         // The first time the kernel tells of what has failed before; what is written now may well get there.
-        let again = contents.settle(spool, Trust::Disk);
+        let again = contents.settle(spool, PageCache::Suspect);
         settled.failed = again.failed;
         settled.written += again.written;
         settled.set_aside += again.set_aside;
         settled.mended.extend(again.mended);
     }
     for (name, e) in settled.failed {
-        if !is_of_the_disk(&e) {
+        if !&e.is_of_the_disk() {
             return Err(e);
         }
         let entries = contents.by_name.get(name.as_bytes());
@@ -171,13 +178,99 @@ pub(super) fn recover(spool: &Spool, segment: &File, path: &Path) -> Result<Vec<
     Ok(settled.mended)
 }
 
-/// Whether it is the disk that fails, under this mailbox; waiting, or making room, does not help.
-fn is_of_the_disk(error: &StoreError) -> bool {
-    match error {
-        StoreError::ReadOnly(_) => true,
-        StoreError::System { source, .. } => source.raw_os_error() == Some(libc::EIO),
-        _ => false,
+/// The right to settle what is left in a journal: whoever looks at the spool meanwhile waits for that.
+#[derive(Debug)]
+pub(in crate::store::spool) struct RecoveryLock {
+    _lock: Locked,
+}
+
+impl RecoveryLock {
+    /// Waits for it in the directory of the journal, for half a minute at most.
+    ///
+    /// # Errors
+    /// Those of the system; that somebody else has it all the time.
+    pub(in crate::store::spool) fn take(dir: &Dir) -> Result<Self, StoreError> {
+        let path = dir.path().to_owned();
+        let lock = dir
+            .reopened()
+            .and_then(|dir| Locked::within(dir, START_TIMEOUT))
+            .map_err(StoreError::system("lock", &path))?;
+        match lock {
+            Ok(lock) => Ok(Self { _lock: lock }),
+            Err(_) => Err(StoreError::no_spool(
+                path,
+                "another process brings what is in the journal to the mailboxes; try again later",
+            )),
+        }
     }
+}
+
+/// Settles what a daemon that did not come to its end has left in the journal. Nobody else may work on the spool.
+///
+/// # Errors
+/// Those of the system. Then it is all still there.
+pub(in crate::store::spool) fn recover(
+    spool: &Spool,
+    _right: &RecoveryLock,
+) -> Result<(), StoreError> {
+    let Ok(dir) = spool.journal.dir() else {
+        return Ok(());
+    };
+    let mut mended = BTreeSet::new();
+    segments::each_left(dir, START_TIMEOUT, |segment, path| {
+        let settled = recover_segment(spool, segment, path);
+        mended.extend(settled.map_err(|e| explained(path, e))?);
+        Ok(())
+    })?;
+    // Only now, as what is written anew takes nothing from the journal any more.
+    mended
+        .iter()
+        .try_for_each(|name| check::close_gaps(spool, name))
+}
+
+/// What a full disk means here.
+fn explained(path: &Path, e: StoreError) -> StoreError {
+    match e {
+        StoreError::DiskFull(_) => StoreError::Unavailable {
+            place: format!("the journal {}", path.display()),
+            why: "the disk has no room to put them into their mailboxes; make room there",
+        },
+        e => e,
+    }
+}
+
+/// Whether [`recover`] has something to do.
+///
+/// # Errors
+/// Those of the system.
+pub(in crate::store::spool) fn is_needed(spool: &Spool) -> Result<bool, StoreError> {
+    let Ok(dir) = spool.journal.dir() else {
+        return Ok(false);
+    };
+    for name in segments::NAMES {
+        let read = || match dir.file(name)? {
+            Some(file) => segments::is_used(&file),
+            None => Ok(false),
+        };
+        if read().map_err(StoreError::system("read", dir.path_of(name)))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Brings all that is in a segment of `log` to the mailboxes, on the disk, and empties it.
+///
+/// # Errors
+/// Those of the system. Then it is all still there.
+pub(super) fn empty(
+    spool: &Spool,
+    log: &Log,
+    segment: usize,
+    cache: PageCache,
+) -> Result<(), StoreError> {
+    let path = spool.journal.path().join(segments::NAMES[segment]);
+    settle(spool, log.file(segment), &path, cache)
 }
 
 /// Settles what a mailbox has in a segment; how much had to be written, and how much is in quarantine instead.
@@ -185,13 +278,13 @@ fn settle_mailbox(
     spool: &Spool,
     name: &Name,
     entries: &[Entry<'_>],
-    trust: Trust,
+    cache: PageCache,
 ) -> Result<(usize, usize), StoreError> {
-    let path = spool.mail().path_of(&Spool::place(name));
+    let path = spool.paths.mailbox_path(name);
     let all = || entries.iter().collect::<Vec<_>>();
     let found = {
-        let _lock = lock(spool, name)?;
-        let Some(file) = open(spool, name, &path, trust)? else {
+        let _lock = lock(&spool.paths, name)?;
+        let Some(file) = open(spool, name, &path, cache)? else {
             set_aside(spool, name, &all(), "there is no such mailbox any more")?;
             return Ok((0, entries.len()));
         };
@@ -211,12 +304,9 @@ fn settle_mailbox(
     match found {
         Ok((file, header, written, misplaced)) => {
             // Outside the lock: nobody has to wait for the disk who does not want to.
-            append::sync(&file, &path)?;
+            sync(&file, &path)?;
             if !header.named {
-                let folder = spool.folder(name)?;
-                folder
-                    .sync()
-                    .map_err(StoreError::system("sync", folder.path()))?;
+                spool.sync_name(name)?;
             }
             if !misplaced.is_empty() {
                 set_aside(spool, name, &misplaced, "another message is in its place")?;
@@ -231,21 +321,23 @@ fn settle_mailbox(
 }
 
 /// Opens a mailbox to write to it, with its lock held, so that it shows what is to be trusted; `None` when there is none.
-fn open(spool: &Spool, name: &Name, path: &Path, trust: Trust) -> Result<Option<File>, StoreError> {
-    let open = || {
-        let file = spool.mail().file(&Spool::place(name));
-        file.map_err(StoreError::system("open", path))
-    };
+fn open(
+    spool: &Spool,
+    name: &Name,
+    path: &Path,
+    cache: PageCache,
+) -> Result<Option<File>, StoreError> {
+    let open = || spool.paths.mailbox(name);
     let Some(file) = open()? else {
         return Ok(None);
     };
     let facts = file::facts(&file).map_err(StoreError::system("look at", path))?;
-    if facts.writable && trust == Trust::Cached {
+    if facts.writable && cache == PageCache::Trusted {
         return Ok(Some(file));
     }
     let forget = StoreError::system("read anew", path);
     if facts.writable {
-        append::sync(&file, path)?;
+        sync(&file, path)?;
         file::forget_cached(&file).map_err(forget)?;
         return Ok(Some(file));
     }
@@ -343,7 +435,7 @@ fn set_aside(
     keep(spool, &copy, &records)?;
     log::error!(
         "the journal has something for the mailbox of {name} that cannot be put there: {why}; it is in {}",
-        spool.quarantine.path_of(&copy).display()
+        spool.paths.quarantine.path_of(&copy).display()
     );
     Ok(())
 }
@@ -351,11 +443,14 @@ fn set_aside(
 /// Writes a file in the quarantine.
 fn keep(spool: &Spool, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
     let write = || {
-        let file = spool.quarantine.file_or_new(name)?;
+        let file = spool.paths.quarantine.file_or_new(name)?;
         file::truncate(&file, 0)?;
         file::write_at(&file, bytes, 0)?;
         file::sync(&file)?;
-        spool.quarantine.sync()
+        spool.paths.quarantine.sync()
     };
-    write().map_err(StoreError::system("write", spool.quarantine.path_of(name)))
+    write().map_err(StoreError::system(
+        "write",
+        spool.paths.quarantine.path_of(name),
+    ))
 }

@@ -1,14 +1,13 @@
-//! The keeper of logins: a process that asks getent(1) for others that may start no programs.
+//! The helper for logins: a process that runs getent(1) for processes that may start no programs.
 //!
-//! The master forks it before it lays the sandbox. Whoever asks sends a request (`uid 1000`, `name al`) and one end of
-//! a pair of sockets, to which getent writes its answer.
+//! The sandbox of a daemon lets it start no programs, so that it asks a process outside of it. A request (`uid 1000`,
+//! `name al`) comes with one end of a pair of sockets, to which getent writes its answer. Requests wait in the socket
+//! while no helper runs.
 
-use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::panic::{self, AssertUnwindSafe};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -20,94 +19,56 @@ use super::files::Key;
 use super::getent::{self, Running};
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{self, Want};
-use crate::sys::process::{self, Pid, Side};
-use crate::sys::signal::Blocked;
-use crate::sys::{sandbox, title};
 
-/// How long whoever asks waits.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the master waits until the keeper has let go of what is the master's.
-const START: Duration = Duration::from_secs(30);
-/// How many answers are looked for at once. Who comes then waits until there is one.
-const MOST: usize = 8;
-/// The longest request.
-const LONGEST: usize = 512;
-/// As many descriptors as can come with one: for all of them there is room, so that none is left open (SCM_MAX_FD).
-const MOST_DESCRIPTORS: usize = 253;
-/// What an answer begins with that is none, but says why there is none.
+/// How long a request waits for its answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The number of getent processes that run at once. Further requests wait in the socket.
+const MAX_RUNNING: usize = 8;
+/// The longest request, in bytes.
+const MAX_REQUEST: usize = 512;
+/// The most descriptors that can come with one request (SCM_MAX_FD): there is room for all, so that none is left open.
+const MAX_DESCRIPTORS: usize = 253;
+/// The first byte of an answer that says why there is none.
 const FAILED: u8 = b'!';
 
-/// A keeper that was started.
+/// What a process needs to answer requests.
 #[derive(Debug)]
-pub(super) struct Started {
-    pub(super) pid: Pid,
-    /// Where it is asked.
-    pub(super) socket: OwnedFd,
+pub(crate) struct LoginHelper {
+    program: PathBuf,
+    socket: OwnedFd,
 }
 
-/// Forks a keeper, which runs for as long as this process and keeps nothing of it open but `log`. Must be called while
-/// there is only one thread.
-///
-/// # Errors
-/// Those of `socketpair(2)` and `fork(2)`; when it does not get ready.
-pub(super) fn start(program: &Path, name: &str, log: RawFd) -> io::Result<Started> {
-    let (ours, its) = nix::sys::socket::socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )?;
-    let master = Pid::own();
-    // What is typed at the terminal is for the master.
-    let blocked = Blocked::all()?;
-    match process::fork()? {
-        Side::Child => {
-            blocked.for_good();
-            let kept = panic::catch_unwind(AssertUnwindSafe(|| {
-                begin(&its, name, log, master)?;
-                keep(its.as_fd(), program)
-            }));
-            if let Ok(Err(e)) = &kept {
-                log::error!("the keeper of logins cannot go on: {e}");
-            }
-            process::exit_now(i32::from(!matches!(kept, Ok(Ok(())))))
-        }
-        Side::Parent(pid) => {
-            drop((its, blocked));
-            // It says one byte; its end is an end of the stream.
-            let ready = poll::readable_by(ours.as_fd(), Deadline::after(START)).unwrap_or(false);
-            let flags = MsgFlags::MSG_DONTWAIT;
-            if !ready || nix::sys::socket::recv(ours.as_raw_fd(), &mut [0], flags) != Ok(1) {
-                process::kill(pid);
-                process::wait(pid);
-                return Err(io::Error::other("it has not got ready"));
-            }
-            Ok(Started { pid, socket: ours })
-        }
+impl LoginHelper {
+    /// Makes the helper's side, which runs `program`, and the socket that requests are sent to.
+    ///
+    /// # Errors
+    /// Those of `socketpair(2)`.
+    pub(super) fn pair(program: PathBuf) -> io::Result<(Self, OwnedFd)> {
+        let (requests, socket) = nix::sys::socket::socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )?;
+        Ok((Self { program, socket }, requests))
+    }
+
+    /// The descriptor that it needs.
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    /// Answers requests until no process can send one any more.
+    ///
+    /// # Errors
+    /// Those of `ppoll(2)` and `recvmsg(2)`; when a request has more descriptors than this process may open.
+    pub(crate) fn serve(&self) -> io::Result<()> {
+        answer_all(self.socket.as_fd(), &self.program)
     }
 }
 
-/// What the keeper does first: it lets go of all that is the master's, and says so.
-fn begin(socket: &OwnedFd, name: &str, log: RawFd, master: Pid) -> io::Result<()> {
-    if !process::end_with(master) {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    process::close_all_but(&mut [socket.as_raw_fd(), log]);
-    let nowhere = File::options().read(true).write(true).open("/dev/null")?;
-    nix::unistd::dup2_stdin(&nowhere)?;
-    nix::unistd::dup2_stdout(&nowhere)?;
-    sandbox::no_new_privileges()?;
-    title::set(&[name]);
-    nix::sys::socket::send(socket.as_raw_fd(), b".", MsgFlags::MSG_NOSIGNAL)?;
-    Ok(())
-}
-
-/// Does what it is asked, until nobody can ask any more.
-///
-/// # Errors
-/// Those of `ppoll(2)` and `recvmsg(2)`; when more descriptors come than it may have.
-pub(super) fn keep(socket: BorrowedFd<'_>, program: &Path) -> io::Result<()> {
-    let mut running: Vec<Running> = Vec::with_capacity(MOST);
+fn answer_all(socket: BorrowedFd<'_>, program: &Path) -> io::Result<()> {
+    let mut running: Vec<Running> = Vec::with_capacity(MAX_RUNNING);
     loop {
         running.retain_mut(|one| match one.ended() {
             Ok(None) => true,
@@ -122,7 +83,7 @@ pub(super) fn keep(socket: BorrowedFd<'_>, program: &Path) -> io::Result<()> {
         });
         let mut fds: Vec<_> = running.iter().filter_map(Running::end).collect();
         let at = fds.len();
-        if running.len() < MOST {
+        if running.len() < MAX_RUNNING {
             fds.push(socket);
         }
         let fds: Vec<_> = fds.into_iter().map(|fd| (fd, Want::Read)).collect();
@@ -136,7 +97,7 @@ pub(super) fn keep(socket: BorrowedFd<'_>, program: &Path) -> io::Result<()> {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
             Err(e) => return Err(e),
         };
-        // Whoever waited for too long has gone.
+        // A client that has waited for too long has closed its end.
         let to = to.filter(|to| !poll::is_over(to.as_fd()));
         if let (Some(argument), Some(to)) = (argument(&request), to) {
             running.extend(answer(program, &argument, to));
@@ -144,7 +105,7 @@ pub(super) fn keep(socket: BorrowedFd<'_>, program: &Path) -> io::Result<()> {
     }
 }
 
-/// Starts one that answers; `None`, and said why, when that cannot be.
+/// Starts a getent that answers to `to`; `None` when it cannot be started, which `to` is told.
 fn answer(program: &Path, argument: &str, to: OwnedFd) -> Option<Running> {
     let to_say = to.try_clone();
     match Running::start(program, "passwd", argument, to) {
@@ -156,14 +117,14 @@ fn answer(program: &Path, argument: &str, to: OwnedFd) -> Option<Running> {
                 program.display()
             );
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            // It may be anything, or nobody may read it: that is no matter of ours.
+            // `to` may be no socket, or have no reader.
             let _ = to_say.map(|to| nix::sys::socket::send(to.as_raw_fd(), why.as_bytes(), flags));
             None
         }
     }
 }
 
-/// What a request asks getent for; `None` for one that is none.
+/// The argument that a request has getent look up; `None` for one that is not valid.
 fn argument(request: &[u8]) -> Option<String> {
     let key = match std::str::from_utf8(request).ok()?.split_once(' ')? {
         ("uid", number) => Key::Uid(number.parse().ok()?),
@@ -173,10 +134,10 @@ fn argument(request: &[u8]) -> Option<String> {
     key.argument()
 }
 
-/// A request, and the descriptor that came with it, if that was one; `None` when there will be no more.
+/// The next request, and its descriptor if it came with exactly one; `None` when no process can send any more.
 fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
-    let mut request = vec![0; LONGEST];
-    let mut control = nix::cmsg_space!([RawFd; MOST_DESCRIPTORS]);
+    let mut request = vec![0; MAX_REQUEST];
+    let mut control = nix::cmsg_space!([RawFd; MAX_DESCRIPTORS]);
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
     let mut parts = [IoSliceMut::new(&mut request)];
     let message =
@@ -200,12 +161,12 @@ fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, Option<OwnedFd
     Ok(Some((request, one)))
 }
 
-/// What the keeper behind `socket` finds out: an answer of `getent passwd`, or nothing.
+/// Asks the helper behind `socket`: the answer of `getent passwd`, which is empty when there is no such login.
 ///
 /// # Errors
-/// When there is no keeper any more, or it does not answer in time, or says why it does not.
+/// When there is no helper any more, it does not answer in time, or getent cannot be run.
 pub(super) fn ask(socket: BorrowedFd<'_>, key: Key<'_>) -> io::Result<Vec<u8>> {
-    let deadline = Deadline::after(PATIENCE);
+    let deadline = Deadline::after(ANSWER_TIMEOUT);
     let request = match key {
         Key::Uid(uid) => format!("uid {uid}"),
         Key::Name(name) => format!("name {name}"),
@@ -244,7 +205,7 @@ fn send(
             }
             Err(Errno::EAGAIN) => return Err(getent::late()),
             Err(Errno::EPIPE | Errno::ECONNRESET) => {
-                return Err(io::Error::other("the keeper of logins has ended"));
+                return Err(io::Error::other("the helper for logins has ended"));
             }
             Err(e) => return Err(e.into()),
         }

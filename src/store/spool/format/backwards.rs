@@ -13,7 +13,7 @@ const CHUNK: u64 = 128 * 1024;
 
 /// A walk from the end of a mailbox to its beginning, over trailers and heads alone.
 #[derive(Debug)]
-pub(super) struct Backwards<'f> {
+pub(crate) struct Backwards<'f> {
     file: &'f File,
     epoch: u32,
     stop: u64,
@@ -25,7 +25,7 @@ pub(super) struct Backwards<'f> {
 
 impl<'f> Backwards<'f> {
     /// A walk from `end`, which need not be where a record ends, to `stop`.
-    pub(super) fn new(file: &'f File, epoch: u32, stop: u64, end: u64) -> Self {
+    pub(crate) fn new(file: &'f File, epoch: u32, stop: u64, end: u64) -> Self {
         Self {
             file,
             epoch,
@@ -42,7 +42,7 @@ impl Backwards<'_> {
     ///
     /// # Errors
     /// Those of `pread(2)`.
-    pub(super) fn step(&mut self) -> io::Result<Option<Head>> {
+    pub(crate) fn step(&mut self) -> io::Result<Option<Head>> {
         while self.at > self.stop {
             let end = self.at;
             if let Some(head) = self.record_before(end)? {
@@ -78,12 +78,12 @@ impl Backwards<'_> {
     }
 
     /// Where the record of the last step begins.
-    pub(super) fn begins_at(&self) -> u64 {
+    pub(crate) fn begins_at(&self) -> u64 {
         self.at
     }
 
     /// The sender of the record of the last step. Its bytes are in the buffer.
-    pub(super) fn sender(&self, head: &Head) -> &[u8] {
+    pub(crate) fn sender(&self, head: &Head) -> &[u8] {
         let from = usize::try_from(self.at - self.buffer_at)
             .unwrap_or(usize::MAX)
             .saturating_add(HEAD);
@@ -96,7 +96,7 @@ impl Backwards<'_> {
     ///
     /// # Errors
     /// Those of `pread(2)`.
-    pub(super) fn record(&mut self, head: &Head) -> io::Result<Option<Stored<'_>>> {
+    pub(crate) fn record(&mut self, head: &Head) -> io::Result<Option<Stored<'_>>> {
         let (epoch, at) = (self.epoch, self.at);
         let bytes = self.bytes(at, head.record_len())?;
         Ok(record::decode(bytes, head, epoch, at))

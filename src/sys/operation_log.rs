@@ -1,4 +1,4 @@
-//! A record of what is done to files, for the tests that ask what a crash would leave of it.
+//! The operations on files that a thread performs, recorded for tests that simulate a crash.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -8,6 +8,7 @@ use std::path::PathBuf;
 /// Something that is done, in the order of time. Files go by their inode number, which no name changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
+    MakeDir(PathBuf),
     Create(PathBuf, u64),
     Write(u64, u64, Vec<u8>),
     Truncate(u64, u64),
@@ -21,24 +22,24 @@ pub(crate) enum Op {
 }
 
 thread_local! {
-    static TAPE: RefCell<Option<Vec<Op>>> = const { RefCell::new(None) };
+    static LOG: RefCell<Option<Vec<Op>>> = const { RefCell::new(None) };
 }
 
 /// Records what this thread does from now on.
 pub(crate) fn start() {
-    TAPE.set(Some(Vec::new()));
+    LOG.set(Some(Vec::new()));
 }
 
 /// Ends the recording.
 pub(crate) fn take() -> Vec<Op> {
-    TAPE.take().unwrap_or_default()
+    LOG.take().unwrap_or_default()
 }
 
 /// Adds to the recording, if there is one.
 pub(crate) fn record(op: impl FnOnce() -> Op) {
-    TAPE.with_borrow_mut(|tape| {
-        if let Some(tape) = tape {
-            tape.push(op());
+    LOG.with_borrow_mut(|log| {
+        if let Some(log) = log {
+            log.push(op());
         }
     });
 }

@@ -1,0 +1,80 @@
+//! The helper processes of the daemon: what each does, and what it may.
+
+use std::path::Path;
+
+use super::config::{Config, Sandbox};
+use super::supervisor::{Supervisor, Task};
+use crate::store::Engine;
+use crate::sys::login::{self, LoginHelper};
+use crate::sys::sandbox::Rules;
+use crate::sys::socket::Listener;
+
+/// Starts the helpers that this daemon needs, and their supervisor; `None` where it needs none, or they cannot be had:
+/// then the children do without. Must be called while there is only one thread, and before the sandbox is laid.
+pub(super) fn start(
+    store: &mut dyn Engine,
+    listeners: &[Listener],
+    config: &Config,
+) -> Option<Supervisor> {
+    let logins = delegate_logins(listeners);
+    let of_store = store
+        .prepare_helper()
+        .inspect_err(|e| log::warn!("cannot share memory with the helper of the store: {e}"));
+    let store = &*store;
+    let has_sandbox = config.sandbox != Sandbox::Off;
+    // The log reads the time zone.
+    let writable = [config.spool.as_path()];
+    let readable = ["/etc", "/usr/share/zoneinfo"].map(Path::new);
+    // Which files getent reads depends on what the machine asks for logins.
+    let (nowhere, all) = ([Path::new("/dev/null")], [Path::new("/")]);
+    let mut tasks = Vec::new();
+    tasks.extend(of_store.ok().flatten().map(|helper| Task {
+        name: helper.name,
+        title: helper.title,
+        meanwhile: helper.meanwhile,
+        descriptors: helper.descriptors,
+        sandbox: has_sandbox.then_some(Rules {
+            writable: &writable,
+            readable: &readable,
+            programs: false,
+        }),
+        queue: Some(helper.queue),
+        work: Box::new(move || Ok(store.run_helper(helper.queue)?)),
+    }));
+    tasks.extend(logins.as_ref().map(|logins| Task {
+        name: "the helper for logins",
+        title: "droplined: logins",
+        meanwhile: "lookups of logins that are not in /etc/passwd wait",
+        descriptors: vec![logins.descriptor()],
+        sandbox: has_sandbox.then_some(Rules {
+            writable: &nowhere,
+            readable: &all,
+            programs: true,
+        }),
+        queue: None,
+        work: Box::new(|| Ok(logins.serve()?)),
+    }));
+    if tasks.is_empty() {
+        return None;
+    }
+    Supervisor::start(&tasks)
+        .inspect_err(|e| {
+            log::warn!(
+                "cannot start the supervisor of the helper processes: {e}; each child syncs its mailbox by itself, and \
+                 logins that are not in /etc/passwd are unknown"
+            );
+        })
+        .ok()
+}
+
+/// Has a helper look up logins, if this machine needs one. Only for clients of the Unix socket logins are looked up.
+fn delegate_logins(listeners: &[Listener]) -> Option<LoginHelper> {
+    let is_local = |listener: &Listener| matches!(listener, Listener::Unix(_));
+    if !listeners.iter().any(is_local) {
+        return None;
+    }
+    login::delegate().unwrap_or_else(|e| {
+        log::warn!("cannot look up logins that are not in /etc/passwd: {e}; they are unknown");
+        None
+    })
+}

@@ -1,0 +1,108 @@
+//! The records of messages to one mailbox, gathered for one write.
+
+use std::fs::File;
+use std::path::Path;
+
+use super::format::end::Tail;
+use super::format::record;
+use super::handle::Spool;
+use super::mailbox::Position;
+use super::{dedup, room};
+use crate::message::Draft;
+use crate::name::Name;
+use crate::store::{Delivery, Receipt, StoreError};
+
+/// Gathers the records of messages to one mailbox, whose lock is held.
+pub(super) struct Encoder<'a, 'm> {
+    spool: &'a Spool,
+    file: &'a File,
+    path: &'a Path,
+    position: &'a Position,
+    /// Where the next record goes, once all before it are written.
+    tail: Tail,
+    bytes: Vec<u8>,
+    encoded: Vec<(&'m Draft<'m>, u64)>,
+}
+
+impl<'a, 'm> Encoder<'a, 'm> {
+    /// For the mailbox in `file`, from `position` on.
+    pub(super) fn new(
+        spool: &'a Spool,
+        file: &'a File,
+        path: &'a Path,
+        position: &'a Position,
+    ) -> Self {
+        Self {
+            spool,
+            file,
+            path,
+            position,
+            tail: position.tail,
+            bytes: position.first_bytes(),
+            encoded: Vec::new(),
+        }
+    }
+
+    /// Whether the quota has room for all `drafts` behind `position`.
+    pub(super) fn has_room<'d>(
+        spool: &Spool,
+        to: &Name,
+        position: &Position,
+        drafts: impl Iterator<Item = &'d Draft<'d>>,
+    ) -> bool {
+        let (count, len) = drafts.fold((0, 0), |(count, len), draft| {
+            (count + 1, len + record::len_of(draft) as u64)
+        });
+        let last = Tail {
+            seq: position.tail.seq + count - 1,
+            ..position.tail
+        };
+        room::in_mailbox(&spool.limits, to, &position.header, last, len).is_ok()
+    }
+
+    /// Adds the record of a message, unless it is in the mailbox already; what becomes of it once all is written.
+    ///
+    /// # Errors
+    /// [`StoreError::Quota`]; those of the system.
+    pub(super) fn push(&mut self, message: &'m Delivery<'m>) -> Result<Receipt, StoreError> {
+        let draft = &message.draft;
+        if draft.once
+            && let Some(seq) = self.earlier(draft)?
+        {
+            return Ok(Receipt {
+                seq,
+                duplicate: true,
+            });
+        }
+        let len = record::len_of(draft) as u64;
+        let header = &self.position.header;
+        room::in_mailbox(&self.spool.limits, message.to, header, self.tail, len)?;
+        let seq = self.tail.seq.saturating_add(1);
+        record::encode(&mut self.bytes, draft, seq, header.epoch, self.tail.offset);
+        self.tail = Tail {
+            seq,
+            offset: self.tail.offset + len,
+        };
+        self.encoded.push((draft, seq));
+        Ok(Receipt {
+            seq,
+            duplicate: false,
+        })
+    }
+
+    /// The number under which the message of `draft` is in the batch or in the mailbox already.
+    fn earlier(&self, draft: &Draft<'_>) -> Result<Option<u64>, StoreError> {
+        let is_same =
+            |(other, _): &&(&Draft<'_>, u64)| other.id == draft.id && other.from == draft.from;
+        if let Some((_, seq)) = self.encoded.iter().find(is_same) {
+            return Ok(Some(*seq));
+        }
+        dedup::find(self.file, &self.position.header, self.position.tail, draft)
+            .map_err(StoreError::system("read", self.path))
+    }
+
+    /// The bytes to be written, and where the mailbox ends then; `None` when no message is new.
+    pub(super) fn finish(self) -> Option<(Vec<u8>, Tail)> {
+        (!self.encoded.is_empty()).then_some((self.bytes, self.tail))
+    }
+}

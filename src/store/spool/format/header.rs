@@ -1,0 +1,256 @@
+//! A mailbox file: its header, and what its end says.
+//!
+//! The header is two slots in sectors of their own. The older one is overwritten, so a write that is cut
+//! off leaves the other. (A disk writes a sector of 512 bytes whole or not at all.)
+//!
+//! ```text
+//! 0     slot      0  magic         u32    24  acknowledged: seq     u64
+//! 512   slot      4  checksum      u32    32  acknowledged: offset  u64
+//! 1024  records   8  epoch         u32    40  kept: seq             u64
+//!                12  flags         u32    48  kept: offset          u64
+//!                16  generation    u64    56  ids: offset           u64
+//! ```
+//!
+//! Up to and including the acknowledged number the messages are history, and the records that wait
+//! begin at its offset. From the kept offset to there, the records are history. From the ids offset to
+//! the kept offset, only their heads are sure to be there: they tell which ids were stored. What is before
+//! has been given back to the file system. Behind the last record there may be zeros, up to the end of the file.
+
+use std::fs::File;
+use std::io;
+
+use super::record::{checksum, u32_at, u64_at};
+use crate::sys::file;
+
+/// Where the records begin.
+pub(crate) const RECORDS: u64 = HEADER as u64;
+const HEADER: usize = 1024;
+const SLOT: usize = 64;
+const SLOT_AT: [usize; 2] = [0, 512];
+const MAGIC: [u8; 4] = *b"DlM\x01";
+/// Set once the file's name is known to be on the disk.
+const NAMED: u32 = 1;
+
+/// What a header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// A random number of this file.
+    pub(crate) epoch: u32,
+    /// Whether the name of the file is known to be on the disk.
+    pub(crate) named: bool,
+    /// Flags that this version does not know. Every copy keeps them.
+    pub(crate) other_flags: u32,
+    pub(crate) generation: u64,
+    /// The last message that was acknowledged; 0 when none was.
+    pub(crate) acked_seq: u64,
+    /// Where the record after it begins.
+    pub(crate) acked_offset: u64,
+    /// The last message whose record has been given back; 0 when none was.
+    pub(crate) kept_seq: u64,
+    /// Where the first record that is still there, whole, begins.
+    pub(crate) kept_offset: u64,
+    /// Where the first record whose head is still there begins.
+    pub(crate) ids_offset: u64,
+}
+
+impl Header {
+    /// The header of a new mailbox.
+    pub(crate) fn new(epoch: u32) -> Self {
+        Self {
+            epoch,
+            named: false,
+            other_flags: 0,
+            generation: 1,
+            acked_seq: 0,
+            acked_offset: RECORDS,
+            kept_seq: 0,
+            kept_offset: RECORDS,
+            ids_offset: RECORDS,
+        }
+    }
+
+    /// The same for a mailbox that has only `len` bytes left: what is behind them is lost, and what was
+    /// acknowledged stays so.
+    pub(crate) fn within(self, len: u64) -> Self {
+        let len = len.max(RECORDS);
+        Self {
+            acked_offset: self.acked_offset.min(len),
+            kept_offset: self.kept_offset.min(len),
+            ids_offset: self.ids_offset.min(len),
+            ..self
+        }
+    }
+
+    /// Whether its boundaries are in order, within a mailbox that is `len` bytes long.
+    pub(crate) fn is_sane(&self, len: u64) -> bool {
+        RECORDS <= self.ids_offset
+            && self.ids_offset <= self.kept_offset
+            && self.kept_offset <= self.acked_offset
+            && self.acked_offset <= len
+            && self.kept_seq <= self.acked_seq
+    }
+
+    /// The newest valid header of `file`; `None` when there is none.
+    ///
+    /// # Errors
+    /// Those of `pread(2)`.
+    pub(crate) fn read(file: &File) -> io::Result<Option<Self>> {
+        let mut bytes = [0; SLOT_AT[1] + SLOT];
+        let n = file::read_at(file, &mut bytes, 0)?;
+        let slots = SLOT_AT.into_iter().filter_map(|at| {
+            let slot = bytes[..n].get(at..)?.first_chunk()?;
+            Self::decode(slot, at as u64)
+        });
+        Ok(slots.max_by_key(|header| header.generation))
+    }
+
+    /// The header of a mailbox that has none, whose first record has this epoch, offset and number: all its
+    /// messages wait. It gets to the disk as the first one that is written.
+    pub(crate) fn rebuilt(epoch: u32, first: u64, seq: u64) -> Self {
+        Self {
+            epoch,
+            named: false,
+            other_flags: 0,
+            generation: 0,
+            acked_seq: seq.saturating_sub(1),
+            acked_offset: first,
+            kept_seq: seq.saturating_sub(1),
+            kept_offset: first,
+            ids_offset: first,
+        }
+    }
+
+    /// Whether one of the two slots of `file` holds something that is no valid header.
+    ///
+    /// # Errors
+    /// Those of `pread(2)`.
+    pub(crate) fn has_bad_slot(file: &File) -> io::Result<bool> {
+        let mut bytes = [0; SLOT_AT[1] + SLOT];
+        file::read_at(file, &mut bytes, 0)?;
+        Ok(SLOT_AT.into_iter().any(|at| {
+            let slot = bytes.get(at..).and_then(|rest| rest.first_chunk());
+            slot.is_some_and(|slot| *slot != [0; SLOT] && Self::decode(slot, at as u64).is_none())
+        }))
+    }
+
+    /// Whether no header was ever written to `file`, as far as the disk knows.
+    ///
+    /// # Errors
+    /// Those of `pread(2)`.
+    pub(crate) fn was_never_written(file: &File) -> io::Result<bool> {
+        let mut bytes = [0; HEADER];
+        file::read_at(file, &mut bytes, 0)?;
+        Ok(bytes.iter().all(|&byte| byte == 0))
+    }
+
+    /// Writes this as the next header of `file`, over the older slot. To be called with the stripe's
+    /// lock held, on a header that was read under the same lock.
+    ///
+    /// # Errors
+    /// Those of `pwrite(2)`.
+    pub(crate) fn write_next(mut self, file: &File) -> io::Result<()> {
+        self.generation += 1;
+        let at = self.slot_at();
+        file::write_at(file, &self.encode(), at)
+    }
+
+    /// The first bytes of a new mailbox, up to the records.
+    pub(crate) fn first_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.encode().to_vec();
+        bytes.resize(HEADER, 0);
+        bytes
+    }
+
+    fn slot_at(&self) -> u64 {
+        // The first generation is 1 and goes to the first slot.
+        SLOT_AT[usize::from(self.generation.is_multiple_of(2))] as u64
+    }
+
+    fn encode(&self) -> [u8; SLOT] {
+        let mut bytes = [0; SLOT];
+        let flags = self.other_flags | if self.named { NAMED } else { 0 };
+        bytes[..4].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&self.epoch.to_le_bytes());
+        bytes[12..16].copy_from_slice(&flags.to_le_bytes());
+        let numbers = [
+            self.generation,
+            self.acked_seq,
+            self.acked_offset,
+            self.kept_seq,
+            self.kept_offset,
+            self.ids_offset,
+        ];
+        for (place, number) in bytes[16..].chunks_exact_mut(8).zip(numbers) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        let sum = checksum(&bytes[8..], self.epoch, self.slot_at());
+        bytes[4..8].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8; SLOT], at: u64) -> Option<Self> {
+        let epoch = u32_at(bytes, 8);
+        if bytes[..4] != MAGIC || checksum(&bytes[8..], epoch, at) != u32_at(bytes, 4) {
+            return None;
+        }
+        Some(Self {
+            epoch,
+            named: u32_at(bytes, 12) & NAMED != 0,
+            other_flags: u32_at(bytes, 12) & !NAMED,
+            generation: u64_at(bytes, 16),
+            acked_seq: u64_at(bytes, 24),
+            acked_offset: u64_at(bytes, 32),
+            kept_seq: u64_at(bytes, 40),
+            kept_offset: u64_at(bytes, 48),
+            ids_offset: u64_at(bytes, 56),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_header_leaves_the_one_before() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = File::options()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(dir.path().join("m"))
+            .expect("a file");
+        let mut header = Header::new(77);
+        file::write_at(&file, &header.first_bytes(), 0).expect("written");
+        for seq in 1..5 {
+            let before = Header::read(&file).expect("readable").expect("a header");
+            header = before;
+            header.acked_seq = seq;
+            header.write_next(&file).expect("written");
+            let after = Header::read(&file).expect("readable").expect("a header");
+            assert_eq!(after.acked_seq, seq);
+            // Each bit of the newer slot, flipped, leaves the older.
+            for bit in 0..SLOT as u64 * 8 {
+                let at = after.slot_at() + bit / 8;
+                let mut byte = [0];
+                file::read_at(&file, &mut byte, at).expect("readable");
+                file::write_at(&file, &[byte[0] ^ 1 << (bit % 8)], at).expect("written");
+                assert_eq!(
+                    Header::read(&file).expect("readable"),
+                    Some(before),
+                    "bit {bit}"
+                );
+                file::write_at(&file, &byte, at).expect("written");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_no_header() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("m");
+        std::fs::write(&path, [0; 1024]).expect("written");
+        let file = File::open(path).expect("a file");
+        assert_eq!(Header::read(&file).expect("readable"), None);
+    }
+}

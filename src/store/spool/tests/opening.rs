@@ -1,0 +1,138 @@
+//! Opening a spool: what is one, which is not, and of which format.
+
+use super::*;
+
+#[test]
+fn one_daemon_a_spool() {
+    let f = Fixture::new();
+    let error = Spool::open(&f.path(), Limits::default())
+        .expect_err("refused")
+        .to_string();
+    let pid = std::process::id();
+    assert!(
+        error.contains(&format!("process {pid} works on it already")),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_no_spool_is_left_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("thesis.tex"), "x").expect("written");
+    let error = Spool::open(dir.path(), Limits::default())
+        .expect_err("refused")
+        .to_string();
+    assert!(error.contains("thesis.tex"), "{error}");
+    assert_eq!(names_below(dir.path()), ["thesis.tex"]);
+}
+
+#[test]
+fn another_format_is_refused() {
+    let f = Fixture::new();
+    f.store("bob", b"one");
+    let Fixture { dir, spool } = f;
+    drop(spool);
+    let path = dir.path().join("spool");
+    let format = path.join("FORMAT");
+    let before = std::fs::read(&format).expect("a format");
+    std::fs::write(&format, "dropline spool 2\n").expect("written");
+    let error = Spool::open(&path, Limits::default())
+        .expect_err("refused")
+        .to_string();
+    assert!(error.contains("dropline spool 2"), "{error}");
+    std::fs::remove_file(&format).expect("removed");
+    let error = Spool::open(&path, Limits::default())
+        .expect_err("refused")
+        .to_string();
+    assert!(error.contains("FORMAT is gone"), "{error}");
+    std::fs::write(&format, before).expect("written");
+    Spool::open(&path, Limits::default()).expect("as it was");
+}
+
+#[test]
+fn a_spool_that_others_may_enter_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a directory");
+    let mode = |mode| std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(mode));
+    mode(0o755).expect("changed");
+    drop(
+        Spool::open(dir.path(), Limits::default())
+            .expect("an empty directory is closed to others, and used"),
+    );
+    mode(0o750).expect("changed");
+    let error = Spool::open(dir.path(), Limits::default())
+        .expect_err("refused")
+        .to_string();
+    assert!(error.contains("chmod 0700"), "{error}");
+}
+
+/// Everything below a directory.
+fn count_below(dir: &Path) -> usize {
+    let entries = std::fs::read_dir(dir).expect("a directory");
+    entries
+        .map(|entry| {
+            let path = entry.expect("an entry").path();
+            1 + if path.is_dir() { count_below(&path) } else { 0 }
+        })
+        .sum()
+}
+
+#[test]
+fn a_new_spool_is_small_and_grows_with_its_mailboxes() {
+    let f = Fixture::new();
+    assert!(count_below(f.dir.path()) < 20);
+    f.store("bob", b"one");
+    // The mailbox, its folder and its lock file.
+    let one = count_below(&f.path());
+    f.store("bob", b"two");
+    assert_eq!(count_below(&f.path()), one);
+    assert!(f.spool.fetch(&n("carol")).expect("fetched").is_none());
+    assert_eq!(f.spool.trace(&n("carol"), 1).expect("readable"), None);
+    assert_eq!(
+        count_below(&f.path()),
+        one,
+        "a question makes nothing for a name without a mailbox"
+    );
+}
+
+#[test]
+fn directories_that_were_removed_while_they_were_empty_are_made_again() {
+    let f = Fixture::new();
+    let path = f.path();
+    let Fixture { dir, spool } = f;
+    drop(spool);
+    for name in ["quarantine", "journal"] {
+        std::fs::remove_dir(path.join(name)).expect("removed");
+    }
+    let spool = Spool::open(&path, Limits::default()).expect("opened");
+    store(&spool, "bob", b"one", None).expect("stored");
+    drop(dir);
+}
+
+#[test]
+fn a_spool_of_format_1_is_taken_over_with_all_that_is_in_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = unpack_format_1(dir.path(), &[]);
+    let format = || std::fs::read_to_string(path.join("FORMAT")).expect("readable");
+    // A tool that looks at it takes nothing over, but settles the journal.
+    let before = Contents::of(&Spool::look_at(&path, Limits::default()).expect("opened").0);
+    assert!(format().starts_with("dropline spool 1\n"));
+    assert_eq!(before.mailboxes.len(), 10);
+    let spool = Spool::open(&path, Limits::default()).expect("taken over");
+    assert!(format().starts_with("dropline spool 2\n"));
+    assert_eq!(Contents::of(&spool), before);
+    assert_eq!(spool.check_layout().expect("checked"), []);
+    for (name, ..) in &before.mailboxes {
+        assert_eq!(spool.check(name).expect("checked"), []);
+    }
+    // An id that was stored by the older version is known to this one.
+    let id = MessageId(0x9f86_d081_884c_7d65_9a2f_eaa0_c55a_d015_u128.to_be_bytes());
+    let (dave, alice) = (n("dave"), n("alice"));
+    let draft = Draft {
+        id,
+        ..contract::draft(&alice, 0, b"hello")
+    };
+    let again = spool.deliver_one(Delivery { to: &dave, draft });
+    assert!(again.expect("accepted").duplicate);
+    assert_eq!(store(&spool, "bob", b"new", None).expect("stored"), 4);
+}

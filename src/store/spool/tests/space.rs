@@ -1,0 +1,291 @@
+//! What mailboxes take of the disk, and how it is given back.
+
+use super::*;
+
+#[test]
+fn a_mailbox_grows_by_blocks_and_few_appends_make_it_longer() {
+    let f = Fixture::new();
+    let mut lengths = std::collections::BTreeSet::new();
+    for round in 0..100 {
+        // By processes that know what was there before, and by such that do not.
+        let other = f.look();
+        let spool = if round % 3 == 0 { &other } else { &f.spool };
+        store(spool, "bob", &[b'x'; 100], None).expect("stored");
+        let len = std::fs::metadata(f.mailbox("bob"))
+            .expect("a mailbox")
+            .len();
+        assert!(len.is_multiple_of(4_096), "{len}");
+        lengths.insert(len);
+    }
+    // 100 records of 200 bytes, behind a header of 1,024.
+    assert_eq!(lengths.len(), (1_024_usize + 100 * 200).div_ceil(4_096));
+    let all = f.fetch("bob", None);
+    let numbers: Vec<u64> = all.iter().map(|(seq, _)| *seq).collect();
+    assert_eq!(numbers, (1..=100).collect::<Vec<_>>());
+}
+
+#[test]
+fn several_who_keep_a_mailbox_open_do_not_get_into_each_others_way() {
+    let f = Fixture::new();
+    let others: Vec<_> = (0..3).map(|_| f.look()).collect();
+    let mut expected = 0;
+    for round in 0..30 {
+        for spool in &others {
+            expected += 1;
+            assert_eq!(store(spool, "bob", b"x", None).expect("stored"), expected);
+        }
+        if round % 10 == 9 {
+            // It is replaced by a copy of itself; what is open is not it any more.
+            f.spool.repair(&n("bob")).expect("written anew");
+        }
+        // More mailboxes than are kept open.
+        for other in 0..10 {
+            f.store(&format!("m{other}"), b"x");
+        }
+    }
+    let numbers = f.fetch("bob", None).into_iter().map(|(seq, _)| seq);
+    assert!(numbers.eq(1..=expected));
+    assert_eq!(f.fetch("m9", None).len(), 30);
+}
+
+/// What a writer remembers of the end of a mailbox is forgotten, and reads as zeros, when all that was written since
+/// has been read and forgotten as well.
+#[test]
+fn a_writer_that_comes_back_late_does_not_write_into_what_was_given_back() {
+    let f = Fixture::new();
+    let others = f.look();
+    // The ends of the first messages of the late one lie everywhere in a block, on its boundary, too.
+    for late in 1..=45 {
+        let name = format!("bob{late}");
+        let body = [b'x'; 88];
+        for _ in 0..late {
+            f.store(&name, &body);
+        }
+        let (to, from) = (n(&name), n("tester"));
+        let many = (0..1_000).map(|_| Delivery {
+            to: &to,
+            draft: Draft {
+                id: MessageId::random().expect("an id"),
+                from: &from,
+                trust: Trust::Open,
+                at: 1,
+                expires: None,
+                once: false,
+                body: &body,
+                fields: Fields::default(),
+            },
+        });
+        let receipts = others.deliver(&many.collect::<Vec<_>>());
+        assert!(receipts.iter().all(Result::is_ok));
+        // They are old, so that they are no history.
+        let read = fetch(&others, &name, Some(u64::MAX));
+        assert_eq!(read.len(), late + 1_000);
+        let path = f.mailbox(&name);
+        let from = 4_096;
+        assert!(
+            std::fs::read(&path).expect("a mailbox")[from..from + 32_768]
+                .iter()
+                .all(|&byte| byte == 0),
+            "it was given back"
+        );
+        let seq = f.store(&name, b"late");
+        assert_eq!(seq, late as u64 + 1_001);
+        assert_eq!(f.fetch(&name, None), [(seq, b"late".to_vec())], "{late}");
+    }
+}
+
+#[test]
+fn a_nearly_full_disk_refuses_and_still_drains() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("spool");
+    let spool = Spool::open(&path, Limits::default()).expect("a spool");
+    store(&spool, "bob", b"one", None).expect("stored");
+    drop(spool);
+    for limits in [
+        Limits {
+            min_free_bytes: u64::MAX,
+            ..Limits::default()
+        },
+        Limits {
+            min_free_inodes: u64::MAX,
+            ..Limits::default()
+        },
+    ] {
+        let spool = Spool::open(&path, limits).expect("a spool");
+        assert!(matches!(
+            store(&spool, "bob", b"two", None),
+            Err(StoreError::DiskFull(_))
+        ));
+        assert_eq!(fetch(&spool, "bob", None), [(1, b"one".to_vec())]);
+    }
+    let limits = Limits {
+        min_free_bytes: u64::MAX,
+        ..Limits::default()
+    };
+    let spool = Spool::open(&path, limits).expect("a spool");
+    fetch(&spool, "bob", Some(1));
+    assert_eq!(fetch(&spool, "bob", None), []);
+}
+
+/// How many bytes of the disk a file takes.
+fn blocks(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).expect("a file").blocks() * 512
+}
+
+#[test]
+fn history_is_kept_and_then_its_space_is_given_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("spool");
+    let limits = Limits {
+        history_bytes: 1 << 20,
+        history_millis: u64::MAX,
+        ..Limits::default()
+    };
+    let spool = Spool::open(&path, limits).expect("a spool");
+    let mailbox = path.join("mail").join(&*place(&n("bob")));
+    // Long bodies: what is forgotten is given back but for its heads.
+    store_once(&spool, "bob", "al", 1, &[b'x'; 60_000]);
+    for _ in 0..200 {
+        let seq = store(&spool, "bob", &[b'x'; 60_000], None).expect("stored");
+        fetch(&spool, "bob", Some(seq));
+    }
+    let (logical, taken) = (
+        std::fs::metadata(&mailbox).expect("a mailbox").len(),
+        blocks(&mailbox),
+    );
+    assert!(
+        logical > 12_000_000 && taken < 4_500_000,
+        "{taken} bytes on the disk"
+    );
+    assert!(
+        store_once(&spool, "bob", "al", 1, &[b'x'; 60_000]).duplicate,
+        "its id is still known"
+    );
+    // Many short ones: the heads go, too.
+    let (to, from) = (&n("bob"), &n("bulk"));
+    let body = &[b'y'; 900];
+    let draft = |number: u64| Draft {
+        id: MessageId(std::array::from_fn(|at| number.to_le_bytes()[at % 8])),
+        from,
+        trust: Trust::Open,
+        at: 1,
+        expires: None,
+        once: true,
+        body,
+        fields: Fields::default(),
+    };
+    for round in 0..10 {
+        let batch: Vec<_> = (0..1_000)
+            .map(|n| Delivery {
+                to,
+                draft: draft(round * 1_000 + n),
+            })
+            .collect();
+        assert!(spool.deliver(&batch).iter().all(Result::is_ok));
+        fetch(&spool, "bob", Some(u64::MAX));
+    }
+    let taken = blocks(&mailbox);
+    assert!(
+        taken < 7_000_000,
+        "{taken} bytes on the disk after ten times a million"
+    );
+    assert!(
+        !store_once(&spool, "bob", "al", 1, &[b'x'; 60_000]).duplicate,
+        "that was long ago"
+    );
+    assert_eq!(
+        fetch(&spool, "bob", Some(u64::MAX)).len(),
+        1,
+        "and all works on"
+    );
+}
+
+#[test]
+fn what_is_stale_is_forgotten_whatever_its_size() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("spool");
+    let limits = Limits {
+        history_millis: 1_000,
+        ..Limits::default()
+    };
+    let spool = Spool::open(&path, limits).expect("a spool");
+    let mailbox = path.join("mail").join(&*place(&n("bob")));
+    for _ in 0..20 {
+        // Accepted in 1970, as the test's messages say.
+        store(&spool, "bob", &[b'x'; 60_000], None).expect("stored");
+    }
+    let before = blocks(&mailbox);
+    fetch(&spool, "bob", Some(19));
+    assert!(
+        blocks(&mailbox) < before / 4,
+        "{} of {before} bytes",
+        blocks(&mailbox)
+    );
+    assert_eq!(
+        fetch(&spool, "bob", None).len(),
+        1,
+        "what waits is never forgotten"
+    );
+}
+
+#[test]
+fn ids_that_nobody_can_send_again_take_no_space() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("spool");
+    let limits = Limits {
+        history_bytes: 0,
+        ..Limits::default()
+    };
+    let spool = Spool::open(&path, limits).expect("a spool");
+    let mailbox = path.join("mail").join(&*place(&n("bob")));
+    for _ in 0..300 {
+        store(&spool, "bob", &[b'x'; 1_000], None).expect("stored");
+    }
+    assert!(blocks(&mailbox) > 300_000);
+    fetch(&spool, "bob", Some(u64::MAX));
+    assert!(
+        blocks(&mailbox) <= 16_384,
+        "{} bytes are left",
+        blocks(&mailbox)
+    );
+    assert_eq!(store(&spool, "bob", b"next", None).expect("stored"), 301);
+}
+
+#[test]
+fn a_batch_to_one_mailbox_waits_for_the_disk_once() {
+    use crate::sys::operation_log;
+    let f = Fixture::new();
+    f.store("bob", b"first");
+    let (to, from) = (n("bob"), n("al"));
+    let draft = |id| Draft {
+        id: MessageId([id; 16]),
+        from: &from,
+        trust: Trust::Open,
+        at: 1,
+        expires: None,
+        once: true,
+        body: b"x",
+        fields: Fields::default(),
+    };
+    let batch: Vec<_> = (0..64)
+        .map(|id| Delivery {
+            to: &to,
+            draft: draft(id),
+        })
+        .collect();
+    operation_log::start();
+    assert!(f.spool.deliver(&batch).iter().all(Result::is_ok));
+    let ops = operation_log::take();
+    let count = |which: fn(&operation_log::Op) -> bool| ops.iter().filter(|op| which(op)).count();
+    assert_eq!(
+        count(|op| matches!(op, operation_log::Op::Write(..))),
+        1,
+        "{ops:?}"
+    );
+    assert_eq!(
+        count(|op| matches!(op, operation_log::Op::Sync(_))),
+        1,
+        "{ops:?}"
+    );
+}

@@ -1,0 +1,54 @@
+//! Directories and programs for other users of the machine, who may not be able to enter the checkout, or `TMPDIR`.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// A directory that all users can enter.
+pub(crate) fn public_dir() -> TempDir {
+    let mut places = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()].into_iter();
+    let place = places.find(|place| can_all_enter(place));
+    let place = place.expect("a directory for temporary files that all users can enter");
+    let dir = tempfile::tempdir_in(place).expect("a directory");
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("set");
+    dir
+}
+
+fn can_all_enter(place: &Path) -> bool {
+    let Ok(place) = place.canonicalize() else {
+        return false;
+    };
+    place.ancestors().all(|dir| {
+        let mode = fs::metadata(dir).map(|meta| meta.permissions().mode());
+        mode.is_ok_and(|mode| mode & 0o001 != 0)
+    })
+}
+
+/// The same command with a copy of its program, in `dir/programs`, that all users can execute.
+pub(crate) fn for_others(command: &Command, dir: &Path) -> Command {
+    let program = Path::new(command.get_program());
+    let place = dir.join("programs");
+    fs::create_dir(&place).expect("made");
+    fs::set_permissions(&place, Permissions::from_mode(0o755)).expect("set");
+    let copy = place.join(program.file_name().expect("a program"));
+    // By a process of its own: a descriptor that is open for writing here, and that a fork of another test inherits,
+    // would keep the copy from being executed.
+    let copied = Command::new("install")
+        .args(["-m", "755"])
+        .arg(program)
+        .arg(&copy)
+        .status();
+    assert!(copied.expect("install of coreutils").success());
+    let mut other = Command::new(copy);
+    other.args(command.get_args());
+    for (key, value) in command.get_envs() {
+        match value {
+            Some(value) => other.env(key, value),
+            None => other.env_remove(key),
+        };
+    }
+    other
+}
