@@ -1,43 +1,16 @@
-//! Why a command was not done, and the exit statuses for that.
+//! Why a command was not done, and the exit status for that.
 
-use super::command::{outbox as outgoing, read, send};
+use super::command::{outbox, read};
 use super::link::LinkError;
-use super::{menu, settings};
-
-/// The exit statuses, those of sysexits.h.
-pub(super) mod exit {
-    /// There is nothing.
-    pub(in crate::client) const NOTHING: u8 = 1;
-    /// The command line is wrong.
-    pub(in crate::client) const USAGE: u8 = 64;
-    /// The message cannot be sent.
-    pub(in crate::client) const BAD_DATA: u8 = 65;
-    /// Standard input cannot be read.
-    pub(in crate::client) const NO_INPUT: u8 = 66;
-    /// Nobody has that name.
-    pub(in crate::client) const NO_USER: u8 = 67;
-    /// There is no server, or it refuses.
-    pub(in crate::client) const UNAVAILABLE: u8 = 69;
-    /// The system has failed.
-    pub(in crate::client) const SYSTEM: u8 = 71;
-    /// Something cannot be written.
-    pub(in crate::client) const CANNOT_WRITE: u8 = 73;
-    /// Later: the message is queued, or somebody else is busy with it.
-    pub(in crate::client) const LATER: u8 = 75;
-    /// What answers is no server, or does not speak the dialect.
-    pub(in crate::client) const PROTOCOL: u8 = 76;
-    /// The server does not allow it.
-    pub(in crate::client) const NOT_ALLOWED: u8 = 77;
-    /// The configuration is wrong.
-    pub(in crate::client) const CONFIGURATION: u8 = 78;
-}
+use super::submission::SendError;
+use super::{exit, menu, settings};
 
 /// Why a command was not done.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// A message was not sent.
     #[error(transparent)]
-    Send(#[from] send::SendError),
+    Send(#[from] SendError),
     /// Messages were not read.
     #[error(transparent)]
     Read(#[from] read::ReadError),
@@ -52,7 +25,7 @@ pub(super) enum Failure {
     Settings(#[from] settings::SettingsError),
     /// The outbox did not do it.
     #[error(transparent)]
-    Outbox(#[from] outgoing::DropError),
+    Outbox(#[from] outbox::OutboxCommandError),
     /// Standard output is gone.
     #[error("cannot write: {0}")]
     Output(#[from] std::io::Error),
@@ -80,9 +53,9 @@ impl Failure {
     pub(super) fn is_closed_pipe(&self) -> bool {
         match self {
             Self::Link(e)
-            | Self::Send(send::SendError::Link(e))
+            | Self::Send(SendError::Link(e))
             | Self::Read(read::ReadError::Link(e)) => e.is_closed_pipe(),
-            Self::Output(e) | Self::Outbox(outgoing::DropError::Output(e)) => {
+            Self::Output(e) | Self::Outbox(outbox::OutboxCommandError::Output(e)) => {
                 e.kind() == std::io::ErrorKind::BrokenPipe
             }
             _ => false,
@@ -92,17 +65,17 @@ impl Failure {
     /// The exit status that a shell sees.
     pub(super) fn exit_status(&self) -> u8 {
         match self {
-            Self::Send(send::SendError::Input(_)) => exit::NO_INPUT,
-            Self::Send(send::SendError::TooLong) => exit::BAD_DATA,
+            Self::Send(SendError::Input(_)) => exit::NO_INPUT,
+            Self::Send(SendError::TooLong) => exit::BAD_DATA,
             Self::Link(e)
-            | Self::Send(send::SendError::Link(e))
+            | Self::Send(SendError::Link(e))
             | Self::Read(read::ReadError::Link(e)) => link_status(e),
             Self::Read(read::ReadError::Busy(_)) => exit::LATER,
-            Self::Send(send::SendError::Unkept(..)) => exit::CANNOT_WRITE,
+            Self::Send(SendError::NotQueued(..)) => exit::CANNOT_WRITE,
             Self::Settings(_) => exit::CONFIGURATION,
-            Self::Outbox(outgoing::DropError::NoSuch(_) | outgoing::DropError::Several(..)) => {
-                exit::USAGE
-            }
+            Self::Outbox(
+                outbox::OutboxCommandError::NoSuch(_) | outbox::OutboxCommandError::Several(..),
+            ) => exit::USAGE,
             Self::Outbox(_) | Self::Output(_) => exit::CANNOT_WRITE,
             Self::Menu(menu::MenuError::Source(_)) => exit::UNAVAILABLE,
             Self::Menu(_) => exit::CANNOT_WRITE,

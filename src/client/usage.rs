@@ -6,18 +6,17 @@ use clap::CommandFactory as _;
 use clap::error::{ContextKind, ErrorKind};
 
 use super::cli::Cli;
-use super::failure::exit;
-use super::view;
+use super::{exit, view};
 
 /// Answers with the help that was asked for, or says what is wrong with the command line.
 pub(super) fn answer(mut error: clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        let printed = view::raw(error.render().to_string().as_bytes());
+        let printed = view::write_bytes(error.render().to_string().as_bytes());
         return match printed {
             Ok(()) => ExitCode::SUCCESS,
             Err(e) => {
                 if e.kind() != std::io::ErrorKind::BrokenPipe {
-                    view::say(&format!("dropline: cannot write: {e}"));
+                    view::notice(&format!("dropline: cannot write: {e}"));
                 }
                 exit::CANNOT_WRITE.into()
             }
@@ -37,7 +36,7 @@ pub(super) fn answer(mut error: clap::Error) -> ExitCode {
     };
     if let Some(word) = first_word(&words).filter(|_| is_odd) {
         let like = similar(word).map(|command| format!("; there is '{command}'"));
-        view::say(&format!(
+        view::notice(&format!(
             "error: '{word}' is no command{}\n\nFor more information, try '--help'.",
             like.unwrap_or_default()
         ));
@@ -49,7 +48,7 @@ pub(super) fn answer(mut error: clap::Error) -> ExitCode {
     if !takes_words.iter().any(|word| usage.contains(word)) {
         error.remove(ContextKind::Suggested);
     }
-    view::say(error.render().to_string().trim_end());
+    view::notice(error.render().to_string().trim_end());
     exit::USAGE.into()
 }
 
@@ -60,19 +59,18 @@ fn about(error: &clap::Error, kind: ContextKind) -> String {
 
 /// The first word that is neither an option nor the value of one.
 fn first_word(words: &[impl AsRef<str>]) -> Option<&str> {
-    const WITH_VALUE: [&str; 8] = [
-        "-d",
-        "--server",
-        "-u",
-        "--user",
-        "-s",
-        "--source",
-        "--dialect",
-        "--colour",
-    ];
+    let command = Cli::command();
+    let takes_value = |word: &str| {
+        command.get_arguments().any(|option| {
+            let long = option.get_long().map(|long| format!("--{long}"));
+            let short = option.get_short().map(|short| format!("-{short}"));
+            let is_it = [long, short].iter().flatten().any(|name| name == word);
+            is_it && option.get_action().takes_values()
+        })
+    };
     let mut words = words.iter().map(AsRef::as_ref);
     while let Some(word) = words.next() {
-        if WITH_VALUE.contains(&word) {
+        if takes_value(word) {
             words.next();
         } else if !word.starts_with('-') {
             return Some(word);
@@ -110,18 +108,6 @@ fn distance(one: &str, other: &str) -> usize {
     row[other.len()]
 }
 
-/// Whether this looks like an option, and not like a text.
-pub(super) fn is_like_an_option(word: &str) -> bool {
-    let letters = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
-    letters.is_some_and(|letters| {
-        letters.starts_with(|c: char| c.is_ascii_alphabetic())
-            && letters
-                .split('=')
-                .next()
-                .is_some_and(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,23 +120,5 @@ mod tests {
         assert_eq!(similar("bob"), None);
         assert_eq!(first_word(&["-u", "al", "-v", "sned", "bob"]), Some("sned"));
         assert_eq!(first_word(&["-v"]), None);
-    }
-
-    #[test]
-    fn options_look_like_options() {
-        for option in ["--tll", "--ttl=5", "-x", "--no-such"] {
-            assert!(is_like_an_option(option), "{option}");
-        }
-        for text in [
-            "-",
-            "--",
-            "-5",
-            "--- done ---",
-            "-x is an option",
-            "a",
-            "->",
-        ] {
-            assert!(!is_like_an_option(text), "{text}");
-        }
     }
 }

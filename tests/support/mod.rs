@@ -1,6 +1,7 @@
 //! A daemon of a test's own, and ways to talk to it.
 
 pub(crate) mod frames;
+pub(crate) mod imports;
 pub(crate) mod ledger;
 pub(crate) mod menu;
 pub(crate) mod mount;

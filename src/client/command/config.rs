@@ -3,28 +3,27 @@
 use std::fmt::Display;
 use std::io;
 
-use crate::client::settings::{Colour, Set, Settings};
+use crate::client::settings::{Setting, Settings};
 use crate::client::view;
 
 /// Prints what is in force, one `key = value` a line as a configuration file has it, and where it comes from.
 ///
 /// # Errors
 /// When nothing can be printed.
-pub(in crate::client) fn config(settings: &Settings) -> io::Result<()> {
+pub(super) fn config(settings: &Settings) -> io::Result<()> {
     let server = settings.server();
     let user = settings.user_at(&server);
-    let colour = settings.colour.value.unwrap_or(Colour::Auto);
     line("server", Some(&server), &settings.server)?;
     line("user", user.as_ref(), &settings.user)?;
     line("source", settings.source.value.as_ref(), &settings.source)?;
     line("dialect", Some(&settings.dialect()), &settings.dialect)?;
-    line("colour", Some(&colour), &settings.colour)
+    line("colour", Some(&settings.colour()), &settings.colour)
 }
 
-fn line<T>(key: &str, value: Option<&impl Display>, set: &Set<T>) -> io::Result<()> {
+fn line<T>(key: &str, value: Option<&impl Display>, set: &Setting<T>) -> io::Result<()> {
     let text = match value {
         Some(value) => format!("{key} = {:?}", value.to_string()),
         None => format!("# {key} is not set"),
     };
-    view::data(&format!("{text:<40} # {}", set.origin))
+    view::print_line(&format!("{text:<40} # {}", set.origin))
 }

@@ -4,25 +4,34 @@ use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::outbox::flush;
 use super::read::{ReadError, must_have_output};
-use crate::client::inbox::{Inbox, InboxError};
+use crate::client::inbox::{COMMAND_WAIT, Inbox, InboxError};
 use crate::client::link::{Link, LinkError, Verdict};
-use crate::client::note::Note;
+use crate::client::message_view::MessageView;
+use crate::client::outbox::flush;
 use crate::client::view::{self, Form, Printer};
 use crate::message::MessageId;
 use crate::name::Name;
+
+/// The command line of `follow`.
+#[derive(Debug, clap::Args)]
+pub(in crate::client) struct Args {
+    /// Run CMD for each message, with its text as standard input, instead of printing it
+    #[arg(long, value_name = "CMD")]
+    exec: Option<Exec>,
+    /// One JSON object a line
+    #[arg(long, conflicts_with = "exec")]
+    json: bool,
+}
 
 /// After which time one tries again, at first.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// After which time one tries again, at last.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How long another client of the same name may go on showing messages.
-const TURN: Duration = Duration::from_secs(10);
 
 /// A command with its arguments, for each message once.
 #[derive(Clone, Debug)]
-pub(in crate::client) struct Exec {
+struct Exec {
     program: String,
     arguments: Vec<String>,
 }
@@ -45,27 +54,35 @@ impl std::str::FromStr for Exec {
 
 impl Exec {
     /// Runs it with a message; why that did not work, if it did not.
-    fn run(&self, note: &Note<'_>) -> Result<(), String> {
+    fn run(&self, message: &MessageView<'_>) -> Result<(), String> {
         let number = |number: Option<u64>| number.map_or(String::new(), |n| n.to_string());
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
-            .env("DROPLINE_FROM", String::from_utf8_lossy(note.from).as_ref())
-            .env("DROPLINE_SEQ", number(note.seq))
+            .env(
+                "DROPLINE_FROM",
+                String::from_utf8_lossy(message.from).as_ref(),
+            )
+            .env("DROPLINE_SEQ", number(message.seq))
             .env(
                 "DROPLINE_ID",
-                note.id.map_or(String::new(), |id| id.to_string()),
+                message.id.map_or(String::new(), |id| id.to_string()),
             )
-            .env("DROPLINE_AT", note.at.map_or(String::new(), view::rfc3339))
+            .env(
+                "DROPLINE_AT",
+                message.at.map_or(String::new(), view::rfc3339),
+            )
             .env(
                 "DROPLINE_TRUST",
-                note.trust.map_or(String::new(), |trust| trust.to_string()),
+                message
+                    .trust
+                    .map_or(String::new(), |trust| trust.to_string()),
             )
             .stdin(Stdio::piped())
             .spawn()
             .map_err(|e| format!("cannot run {}: {e}", self.program))?;
         if let Some(mut input) = child.stdin.take() {
             // Whoever does not read it does not want it.
-            let _ = input.write_all(note.body);
+            let _ = input.write_all(message.body);
         }
         match child.wait() {
             Ok(status) if status.success() => Ok(()),
@@ -90,39 +107,34 @@ struct Follower<'f> {
 ///
 /// # Errors
 /// When it is of no use to go on: nothing can be printed, or the server does not allow it.
-pub(in crate::client) fn follow(
-    link: &Link,
-    of: &Name,
-    exec: Option<&Exec>,
-    form: Form,
-) -> Result<(), ReadError> {
+pub(super) fn follow(link: &Link, of: &Name, args: &Args) -> Result<(), ReadError> {
     must_have_output()?;
-    let inbox = Inbox::open(of).inspect_err(|e| view::complain(e)).ok();
+    let inbox = Inbox::open(of).inspect_err(|e| view::error(e)).ok();
     let mut follower = Follower {
         of,
-        exec,
-        form,
+        exec: args.exec.as_ref(),
+        form: Form::json_if(args.json),
         inbox,
         pause: FIRST_PAUSE,
     };
     let mut is_away = false;
     loop {
         let ended = match follower.inbox_first() {
-            Ok(Verdict::Done) => link.watch(of, &mut |note| {
+            Ok(Verdict::Done) => link.watch(of, &mut |message| {
                 if std::mem::take(&mut is_away) {
-                    view::say("dropline: the server is back");
+                    view::notice("dropline: the server is back");
                 }
-                follower.take(note)
+                follower.take(message)
             }),
             Ok(Verdict::Later) => Ok(()),
             Err(e) => Err(LinkError::Output(e)),
         };
         match ended {
             Ok(()) => {}
-            Err(e) if link.is_for_now(&e) => {
+            Err(e) if link.is_temporary(&e) => {
                 if !std::mem::replace(&mut is_away, true) {
-                    view::complain(&e);
-                    view::say("dropline: it is tried again until it works");
+                    view::error(&e);
+                    view::notice("dropline: it is tried again until it works");
                 }
             }
             Err(e) => return Err(e.into()),
@@ -130,7 +142,7 @@ pub(in crate::client) fn follow(
         std::thread::sleep(follower.pause);
         follower.pause = (follower.pause * 2).min(LONGEST_PAUSE);
         if let Err(e) = flush(false, false) {
-            view::complain(&e);
+            view::error(&e);
         }
     }
 }
@@ -141,21 +153,21 @@ impl Follower<'_> {
         let waiting = match self.inbox.as_mut().map(Inbox::waiting) {
             Some(Ok(waiting)) => waiting,
             Some(Err(e)) => {
-                view::complain(&e);
+                view::error(&e);
                 Vec::new()
             }
             None => Vec::new(),
         };
         for message in &waiting {
-            if self.handle(&Note::from(message), true)? == Verdict::Later {
+            if self.handle(&MessageView::from(message), true)? == Verdict::Later {
                 return Ok(Verdict::Later);
             }
         }
         Ok(Verdict::Done)
     }
 
-    fn take(&mut self, note: &Note<'_>) -> io::Result<Verdict> {
-        let verdict = self.handle(note, false)?;
+    fn take(&mut self, message: &MessageView<'_>) -> io::Result<Verdict> {
+        let verdict = self.handle(message, false)?;
         if verdict == Verdict::Done {
             self.pause = FIRST_PAUSE;
         }
@@ -163,10 +175,10 @@ impl Follower<'_> {
     }
 
     /// Shows a message, unless somebody has; those of the inbox are known there.
-    fn handle(&mut self, note: &Note<'_>, from_inbox: bool) -> io::Result<Verdict> {
-        let _turn = match self.inbox.as_ref().map(|inbox| inbox.showing(TURN)) {
+    fn handle(&mut self, message: &MessageView<'_>, from_inbox: bool) -> io::Result<Verdict> {
+        let _turn = match self.inbox.as_ref().map(|inbox| inbox.showing(COMMAND_WAIT)) {
             Some(Ok(None)) => {
-                view::say(&format!(
+                view::notice(&format!(
                     "dropline: another client of {} is printing its messages just now",
                     self.of
                 ));
@@ -174,37 +186,37 @@ impl Follower<'_> {
             }
             Some(Ok(turn)) => turn,
             Some(Err(e)) => {
-                view::complain(&e);
+                view::error(&e);
                 None
             }
             None => None,
         };
-        if note.id.is_some_and(|id| self.was_shown(id, from_inbox)) {
+        if message.id.is_some_and(|id| self.was_shown(id, from_inbox)) {
             return Ok(Verdict::Done);
         }
         match self.exec {
             None => {
                 let mut printer = Printer::new(&io::stdout(), self.form);
-                printer.note(note)?;
+                printer.print_message(message)?;
                 printer.flush()?;
             }
             Some(exec) => {
-                if let Err(why) = exec.run(note) {
-                    view::say(&format!(
+                if let Err(why) = exec.run(message) {
+                    view::notice(&format!(
                         "dropline: {why}; the message from {} stays, and is tried again in {} s",
-                        view::harmless(note.from),
+                        view::sanitized(message.from),
                         self.pause.as_secs()
                     ));
                     return Ok(Verdict::Later);
                 }
             }
         }
-        let noted = match (&mut self.inbox, note.id) {
+        let noted = match (&mut self.inbox, message.id) {
             (Some(inbox), Some(id)) => inbox.note_shown(&[id]),
             _ => Ok(()),
         };
         if let Err(e) = noted {
-            view::complain(&e);
+            view::error(&e);
         }
         Ok(Verdict::Done)
     }

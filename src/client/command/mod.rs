@@ -1,10 +1,229 @@
-//! One module a command, or a few that belong together.
+//! The commands, each in a file of its own.
+//!
+//! A new command is its file, and here a variant of [`Command`] and an arm of [`run`]. The arm says what the command needs, and
+//! when the outbox is flushed: it gets a server and a name only from the [`Invocation`], in exchange for a [`Flush`].
 
-pub(super) mod config;
-pub(super) mod follow;
-pub(super) mod look;
+mod completion;
+mod config;
+mod count;
+mod follow;
+pub(super) mod history;
+mod man;
 pub(super) mod outbox;
 pub(super) mod read;
-pub(super) mod reference;
-pub(super) mod run;
-pub(super) mod send;
+mod run;
+mod send;
+mod status;
+pub(super) mod who;
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal as _};
+
+use clap::Subcommand;
+
+use super::failure::Failure;
+use super::invocation::{Flush, Invocation};
+use super::{exit, menu, view};
+use crate::name::Name;
+
+/// What is done without the menu.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Send a message, and print its handle, like bob/17. A message that the server cannot take now is kept
+    /// here, and sent later (exit status 75)
+    #[command(
+        after_help = "Examples:\n  dropline send bob \"disk full on n12\"\n  make 2>&1 | tail -n 5 | dropline send bob,carol -\n  dropline send --ttl 10m bob \"lunch?\""
+    )]
+    Send(send::Args),
+    /// Print the messages that wait for you; they are taken out of the queue once they are printed
+    #[command(after_help = "Examples:\n  dropline read\n  dropline read --json | jq -r .body")]
+    Read(read::Args),
+    /// Print messages as they come, until it is interrupted
+    #[command(after_help = "Example:\n  dropline follow --exec \"notify-send 'A line'\"")]
+    Follow(follow::Args),
+    /// Print who is registered, and who is online
+    #[command(after_help = "Example:\n  dropline who")]
+    Who(who::Args),
+    /// Print what became of a message that you have sent: waiting, read or expired
+    #[command(after_help = "Example:\n  dropline status bob/17")]
+    Status(status::Args),
+    /// Print messages that you have read and that are still kept, the newest last
+    #[command(
+        after_help = "Examples:\n  dropline history --from bob disk full\n  dropline history -n 100 --json"
+    )]
+    History(history::Args),
+    /// Print how many messages wait for you; the exit status is 1 when there are none
+    #[command(after_help = "Example:\n  dropline count >/dev/null && echo \"You have messages.\"")]
+    Count,
+    /// List the messages that could not be sent yet, or were refused
+    #[command(after_help = "Examples:\n  dropline outbox\n  dropline outbox --drop 2334bee6")]
+    Outbox(outbox::Args),
+    /// Talk to NAME line by line
+    #[command(after_help = "Example:\n  dropline chat bob")]
+    Chat {
+        /// With whom
+        #[arg(value_name = "NAME")]
+        with: Name,
+    },
+    /// Run a command, and tell NAME how it ended, how long it took, and its last lines; the exit status is the
+    /// command's
+    #[command(after_help = "Example:\n  dropline run bob -- make -j8")]
+    Run(run::Args),
+    /// Print what is set, and where
+    #[command(after_help = "Example:\n  dropline -u alice config")]
+    Config,
+    /// Print completions for a shell
+    #[command(
+        after_help = "Example:\n  dropline completion bash >~/.local/share/bash-completion/completions/dropline"
+    )]
+    Completion(completion::Args),
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
+}
+
+/// Runs a command, or without one the menu; returns the exit status. `line` describes the command line.
+///
+/// # Errors
+/// Why it was not done.
+pub(super) fn run(
+    command: Option<&Command>,
+    call: &Invocation<'_>,
+    line: clap::Command,
+) -> Result<u8, Failure> {
+    match command {
+        None => open_menu(call, None, Failure::NoCommand),
+        Some(Command::Chat { with }) => open_menu(call, Some(with), Failure::NoTerminal),
+        Some(Command::Send(args)) => {
+            must_be_text(args.first_word())?;
+            let (client, user) = call.user(Flush::BeforeSending)?;
+            Ok(send::send(&client.submitter(&user), args, client.verbose)?)
+        }
+        Some(Command::Read(args)) => {
+            let (client, user) = call.user(Flush::InPassing)?;
+            read::command(
+                &client.link.with_notice(view::notice),
+                &user,
+                args,
+                client.verbose,
+            )?;
+            Ok(exit::DONE)
+        }
+        Some(Command::Follow(args)) => {
+            let (client, user) = call.user(Flush::InPassing)?;
+            follow::follow(&client.link, &user, args)?;
+            Ok(exit::DONE)
+        }
+        Some(Command::Who(args)) => {
+            let client = call.server(Flush::InPassing)?;
+            let user = client.user();
+            who::who(&client.link.with_notice(view::notice), user.as_ref(), args)?;
+            Ok(exit::DONE)
+        }
+        Some(Command::Status(args)) => {
+            let (client, user) = call.user(Flush::InPassing)?;
+            status::status(&client.link.with_notice(view::notice), &user, args)?;
+            Ok(exit::DONE)
+        }
+        Some(Command::History(args)) => {
+            let (client, user) = call.user(Flush::InPassing)?;
+            history::command(&client.link.with_notice(view::notice), &user, args)?;
+            Ok(exit::DONE)
+        }
+        Some(Command::Count) => {
+            let (client, user) = call.user(Flush::InPassing)?;
+            Ok(count::count(&client.link.with_notice(view::notice), &user)?)
+        }
+        Some(Command::Run(args)) => {
+            must_be_text(args.first_word())?;
+            // The job does not wait for the outbox.
+            let (mut client, user) = call.user(Flush::Never)?;
+            let report = run::run(&args.words);
+            client.flush(Flush::BeforeSending);
+            Ok(run::tell(&client.submitter(&user), &args.to, &report))
+        }
+        Some(Command::Outbox(args)) => {
+            // Its option --send is what flushes.
+            call.settings()?;
+            Ok(outbox::command(args)?)
+        }
+        Some(Command::Config) => {
+            config::config(&call.settings()?)?;
+            Ok(exit::DONE)
+        }
+        Some(Command::Completion(args)) => {
+            completion::print(line, args)?;
+            Ok(exit::DONE)
+        }
+        Some(Command::Man) => {
+            man::print(line)?;
+            Ok(exit::DONE)
+        }
+    }
+}
+
+/// Opens the menu, whose outbox worker flushes; `without_terminal` is the error where there is no terminal.
+fn open_menu(
+    call: &Invocation<'_>,
+    partner: Option<&Name>,
+    without_terminal: Failure,
+) -> Result<u8, Failure> {
+    let client = call.server(Flush::Never)?;
+    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        return Err(without_terminal);
+    }
+    menu::run(menu::Start {
+        user: client.user(),
+        link: client.link,
+        named: client.settings.server.value,
+        source: client.settings.source.value.unwrap_or_default(),
+        verbose: client.verbose,
+        partner: partner.cloned(),
+    })?;
+    Ok(exit::DONE)
+}
+
+/// Makes sure that the first word of a text or a job is not meant to be an option, unless a `--` says that it is none.
+fn must_be_text(word: Option<Cow<'_, str>>) -> Result<(), Failure> {
+    match word {
+        Some(word) if is_like_an_option(&word) && std::env::args_os().all(|word| word != "--") => {
+            Err(Failure::NoOption(word.into_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether this looks like an option, and not like a text.
+fn is_like_an_option(word: &str) -> bool {
+    let letters = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
+    letters.is_some_and(|letters| {
+        letters.starts_with(|c: char| c.is_ascii_alphabetic())
+            && letters
+                .split('=')
+                .next()
+                .is_some_and(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_look_like_options() {
+        for option in ["--tll", "--ttl=5", "-x", "--no-such"] {
+            assert!(is_like_an_option(option), "{option}");
+        }
+        for text in [
+            "-",
+            "--",
+            "-5",
+            "--- done ---",
+            "-x is an option",
+            "a",
+            "->",
+        ] {
+            assert!(!is_like_an_option(text), "{text}");
+        }
+    }
+}

@@ -1,16 +1,29 @@
-//! `dropline outbox`, and what every command does for the outbox in passing.
+//! `dropline outbox`.
 
+use clap::builder::NonEmptyStringValueParser;
 use serde::Serialize;
 
 use crate::client::link::Server;
-use crate::client::outbox::{
-    Event, Item, Outbox, OutboxError, Queued, Stuck, send_all, send_before,
-};
-use crate::client::view;
+use crate::client::outbox::{Event, Item, Outbox, OutboxError, Queued, describe, flush};
+use crate::client::{exit, view};
+
+/// The command line of `outbox`.
+#[derive(Debug, clap::Args)]
+pub(in crate::client) struct Args {
+    /// Try now to send them, those that were refused as well
+    #[arg(long)]
+    send: bool,
+    /// Forget the message whose id begins with ID
+    #[arg(long, value_name = "ID", conflicts_with = "send", value_parser = NonEmptyStringValueParser::new())]
+    drop: Option<String>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
 
 /// Why the outbox did not do it.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::client) enum DropError {
+pub(in crate::client) enum OutboxCommandError {
     /// The outbox itself.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
@@ -27,56 +40,30 @@ pub(in crate::client) enum DropError {
     Output(std::io::Error),
 }
 
-/// Sends what can be sent of the outbox, and says what became of it.
+/// Does what the command line says; returns the exit status.
 ///
 /// # Errors
-/// When the outbox cannot be used.
-pub(in crate::client) fn flush(again: bool, verbose: bool) -> Result<Stuck, OutboxError> {
-    let Some(outbox) = Outbox::existing()? else {
-        return Ok(Stuck::default());
-    };
-    send_all(&outbox, again, &mut |event| tell(event, verbose))
-}
-
-/// The same, for a command that sends something itself: what is queued goes first, whoever sends it.
-///
-/// # Errors
-/// When the outbox cannot be used.
-pub(in crate::client) fn flush_before(verbose: bool) -> Result<Stuck, OutboxError> {
-    match Outbox::existing()? {
-        Some(outbox) => send_before(&outbox, &mut |event| tell(event, verbose)),
-        None => Ok(Stuck::default()),
-    }
-}
-
-fn tell(event: &Event<'_>, verbose: bool) {
-    if verbose || !matches!(event, Event::Sent(_)) {
-        view::say(&format!("dropline: {}", said(event)));
-    }
-}
-
-/// What became of a message, in words.
-pub(in crate::client) fn said(event: &Event<'_>) -> String {
-    match event {
-        Event::Sent(message) => format!(
-            "the message to {} that was queued {} is sent",
-            message.to,
-            view::moment(message.at)
-        ),
-        Event::Refused(message, why) => format!(
-            "the message to {} that was queued {} cannot be sent: {why}; it is kept: see `dropline outbox`",
-            message.to,
-            view::moment(message.at)
-        ),
-        Event::Damaged(name) => {
-            format!("the file {name} in the outbox is damaged, and cannot be sent")
+/// When that cannot be done.
+pub(super) fn command(args: &Args) -> Result<u8, OutboxCommandError> {
+    if let Some(id) = &args.drop {
+        drop_message(id)?;
+    } else if args.send {
+        let deferred = flush(true, true)?;
+        if let Some(why) = &deferred.why {
+            view::error(why);
         }
+        if !deferred.is_empty() {
+            return Ok(exit::LATER);
+        }
+    } else {
+        list(args.json)?;
     }
+    Ok(exit::DONE)
 }
 
 /// A message of the outbox, for programs.
 #[derive(Serialize)]
-struct Line<'a> {
+struct OutboxRecord<'a> {
     id: String,
     to: String,
     from: String,
@@ -92,30 +79,30 @@ struct Line<'a> {
 ///
 /// # Errors
 /// When it cannot be read, or nothing can be printed.
-pub(in crate::client) fn list(json: bool) -> Result<(), DropError> {
+pub(in crate::client) fn list(json: bool) -> Result<(), OutboxCommandError> {
     let items = match Outbox::existing()? {
         Some(outbox) => outbox.items()?,
         None => Vec::new(),
     };
     if items.is_empty() && !json {
-        view::say("The outbox is empty.");
+        view::notice("The outbox is empty.");
     }
     for Item { name, message } in &items {
         let line = match message {
             None => {
-                view::say(&format!("dropline: {}", said(&Event::Damaged(name))));
+                view::notice(&format!("dropline: {}", describe(&Event::Damaged(name))));
                 continue;
             }
             Some(message) if json => view::object(&to_line(message)),
             Some(message) => text(message),
         };
-        view::data(&line).map_err(DropError::Output)?;
+        view::print_line(&line).map_err(OutboxCommandError::Output)?;
     }
     Ok(())
 }
 
-fn to_line(message: &Queued) -> Line<'_> {
-    Line {
+fn to_line(message: &Queued) -> OutboxRecord<'_> {
+    OutboxRecord {
         id: message.id.to_string(),
         to: message.to.to_string(),
         from: message.from.to_string(),
@@ -138,7 +125,7 @@ fn state(message: &Queued) -> &'static str {
 fn text(message: &Queued) -> String {
     let id = message.id.to_string();
     let first = message.body.split(|b| *b == b'\n').next();
-    let first: String = view::harmless(first.unwrap_or_default())
+    let first: String = view::sanitized(first.unwrap_or_default())
         .chars()
         .take(40)
         .collect();
@@ -151,7 +138,7 @@ fn text(message: &Queued) -> String {
         state(message)
     );
     if let Some(why) = &message.refused {
-        line.push_str(&format!("\n\t{}", view::harmless(why.as_bytes())));
+        line.push_str(&format!("\n\t{}", view::sanitized(why.as_bytes())));
     }
     line
 }
@@ -160,7 +147,7 @@ fn text(message: &Queued) -> String {
 ///
 /// # Errors
 /// When there is not exactly one.
-pub(in crate::client) fn drop_message(id: &str) -> Result<(), DropError> {
+fn drop_message(id: &str) -> Result<(), OutboxCommandError> {
     let id = id.to_ascii_lowercase();
     let outbox = Outbox::existing()?;
     let items = match &outbox {
@@ -174,7 +161,7 @@ pub(in crate::client) fn drop_message(id: &str) -> Result<(), DropError> {
     let found: Vec<_> = items.iter().filter(is_it).collect();
     match (outbox, &found[..]) {
         (Some(outbox), [item]) => Ok(outbox.drop_message(&item.name)?),
-        (_, []) => Err(DropError::NoSuch(id)),
-        _ => Err(DropError::Several(found.len(), id)),
+        (_, []) => Err(OutboxCommandError::NoSuch(id)),
+        _ => Err(OutboxCommandError::Several(found.len(), id)),
     }
 }

@@ -1,17 +1,24 @@
 //! `dropline read`.
 
 use std::io;
-use std::time::Duration;
 
-use crate::client::inbox::{Inbox, InboxError};
-use crate::client::link::{Link, LinkError, Piece, Sink};
-use crate::client::note::Note;
+use crate::client::inbox::{COMMAND_WAIT, Inbox, InboxError};
+use crate::client::link::{Link, LinkError, MessagePiece, MessageSink};
+use crate::client::message_view::MessageView;
 use crate::client::view::{self, Form, Printer};
 use crate::message::MessageId;
 use crate::name::Name;
 
-/// How long another client of the same name may go on showing messages.
-const TURN: Duration = Duration::from_secs(10);
+/// The command line of `read`.
+#[derive(Debug, clap::Args)]
+pub(in crate::client) struct Args {
+    /// Leave them in the queue
+    #[arg(long)]
+    peek: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
 
 /// Why messages were not read.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +40,23 @@ pub(in crate::client) struct Printed {
     pub(in crate::client) last: Option<Name>,
 }
 
+/// Prints what waits for `of`, and leaves it there if the command line says so.
+///
+/// # Errors
+/// The messages stay waiting.
+pub(super) fn command(link: &Link, of: &Name, args: &Args, verbose: bool) -> Result<(), ReadError> {
+    let form = Form::json_if(args.json);
+    if args.peek {
+        return peek(link, of, form);
+    }
+    let printer = Printer::new(&io::stdout(), form);
+    let count = read(link, of, &[], printer)?.count;
+    if verbose {
+        view::notice(&format!("{count} messages for {of}"));
+    }
+    Ok(())
+}
+
 /// Prints what waits for `of`, in the inbox and at the server; what that was. The messages leave the
 /// queue after they are printed. Those in `shown` were printed by somebody else.
 ///
@@ -47,7 +71,7 @@ pub(in crate::client) fn read(
     must_have_output()?;
     // Without an inbox everything is printed, and perhaps once more than it should be.
     let inbox = Inbox::open(of).inspect_err(warn).ok();
-    let _turn = match inbox.as_ref().map(|inbox| inbox.showing(TURN)) {
+    let _turn = match inbox.as_ref().map(|inbox| inbox.showing(COMMAND_WAIT)) {
         Some(Ok(None)) => return Err(ReadError::Busy(of.clone())),
         Some(Ok(turn)) => turn,
         Some(Err(e)) => {
@@ -56,7 +80,7 @@ pub(in crate::client) fn read(
         }
         None => None,
     };
-    let mut reading = Reading {
+    let mut reading = PrintingSink {
         printer,
         inbox,
         peeks: false,
@@ -77,14 +101,13 @@ pub(in crate::client) fn read(
 ///
 /// # Errors
 /// As for [`read`].
-pub(in crate::client) fn peek(link: &Link, of: &Name, form: Form) -> Result<usize, ReadError> {
+fn peek(link: &Link, of: &Name, form: Form) -> Result<(), ReadError> {
     must_have_output()?;
-    let mut reading = Reading::new(of, form);
+    let mut reading = PrintingSink::new(of, form);
     reading.peeks = true;
     reading.print_inbox(&[]).map_err(LinkError::Output)?;
     link.peek(of, &mut reading)?;
-    reading.end().map_err(LinkError::Output)?;
-    Ok(reading.printer.count())
+    Ok(reading.end().map_err(LinkError::Output)?)
 }
 
 /// Makes sure that what is printed goes somewhere.
@@ -96,11 +119,11 @@ pub(super) fn must_have_output() -> Result<(), LinkError> {
 }
 
 fn warn(error: &InboxError) {
-    view::complain(error);
+    view::error(error);
 }
 
 /// What prints messages, and remembers which.
-pub(in crate::client) struct Reading {
+pub(in crate::client) struct PrintingSink {
     printer: Printer,
     inbox: Option<Inbox>,
     /// Whether the messages stay.
@@ -109,7 +132,7 @@ pub(in crate::client) struct Reading {
     unfinished: Vec<MessageId>,
 }
 
-impl Reading {
+impl PrintingSink {
     /// Prints messages for `of`.
     pub(in crate::client) fn new(of: &Name, form: Form) -> Self {
         Self {
@@ -125,12 +148,12 @@ impl Reading {
             return Ok(());
         };
         if let Some(damage) = inbox.damage() {
-            view::say(&format!("dropline: {damage}"));
+            view::notice(&format!("dropline: {damage}"));
         }
         let waiting = inbox.waiting().inspect_err(warn).unwrap_or_default();
         let mut ids = Vec::new();
         for message in waiting.iter().filter(|m| !shown.contains(&m.id)) {
-            self.printer.note(&Note::from(message))?;
+            self.printer.print_message(&MessageView::from(message))?;
             ids.push(message.id);
         }
         if self.printer.is_paged() {
@@ -149,14 +172,14 @@ impl Reading {
     }
 }
 
-impl Sink for Reading {
+impl MessageSink for PrintingSink {
     fn knows(&mut self, id: MessageId) -> io::Result<bool> {
         let known = self.inbox.as_mut().map(|inbox| inbox.knows(id));
         // What cannot be looked up is printed.
         Ok(known.is_some_and(|known| known.unwrap_or(false)))
     }
 
-    fn take(&mut self, piece: &Piece<'_>) -> io::Result<()> {
+    fn take(&mut self, piece: &MessagePiece<'_>) -> io::Result<()> {
         self.printer.piece(piece)
     }
 

@@ -1,5 +1,6 @@
 //! `dropline run`: runs a command, and tells somebody how it ended.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -12,12 +13,35 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::client::duration;
-use crate::client::failure::exit;
-use crate::client::view;
+use super::send::Recipients;
+use crate::client::submission::{self, Route, Submission, Submitter};
+use crate::client::{duration, exit, thread, view};
 use crate::sys::poll::{self, Want};
 use crate::sys::process;
 use crate::sys::signal::{SIGHUP, SIGINT, SIGTERM, Trap};
+
+/// The command line of `run`.
+#[derive(Debug, clap::Args)]
+pub(in crate::client) struct Args {
+    /// Who is told; several with commas between them
+    #[arg(value_name = "NAME")]
+    pub(super) to: Recipients,
+    /// The command and its arguments
+    #[arg(
+        value_name = "COMMAND",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(super) words: Vec<OsString>,
+}
+
+impl Args {
+    /// The first word of the command.
+    pub(super) fn first_word(&self) -> Option<Cow<'_, str>> {
+        self.words.first().map(|word| word.to_string_lossy())
+    }
+}
 
 /// How many of its last bytes of output are looked at.
 const TAIL_BYTES: usize = 4096;
@@ -30,15 +54,15 @@ const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// How a command went.
 #[derive(Debug)]
-pub(in crate::client) struct Report {
+pub(super) struct Report {
     /// What is told.
-    pub(in crate::client) text: Vec<u8>,
+    text: Vec<u8>,
     /// The exit status that a shell would have for it.
-    pub(in crate::client) status: u8,
+    status: u8,
 }
 
 /// Runs a command, whose output is shown as it comes.
-pub(in crate::client) fn run(words: &[OsString]) -> Report {
+pub(super) fn run(words: &[OsString]) -> Report {
     let name = words.iter().map(|word| word.to_string_lossy());
     let name = name.collect::<Vec<_>>().join(" ");
     let name: String = name.chars().take(MOST_NAME).collect();
@@ -56,15 +80,15 @@ pub(in crate::client) fn run(words: &[OsString]) -> Report {
             let ended = pass_on(&child)?;
             let (done, all_done) = mpsc::channel();
             if let Some(from) = child.stdout.take() {
-                show(from, view::raw, &tail, &unshown, done.clone())?;
+                show(from, view::write_bytes, &tail, &unshown, done.clone())?;
             }
             if let Some(from) = child.stderr.take() {
-                show(from, view::raw_words, &tail, &unshown, done.clone())?;
+                show(from, view::write_error_bytes, &tail, &unshown, done.clone())?;
             }
             drop(done);
             let status = child.wait()?;
             ended.store(true, Ordering::SeqCst);
-            // The end of its output, or of our patience with its children.
+            // The end of its output, or LAST_OUTPUT for its children.
             let until = Instant::now() + LAST_OUTPUT;
             while let Err(mpsc::RecvTimeoutError::Timeout) | Ok(()) =
                 all_done.recv_timeout(until.saturating_duration_since(Instant::now()))
@@ -80,7 +104,7 @@ pub(in crate::client) fn run(words: &[OsString]) -> Report {
         Ok(end) => (describe(*end), shell_status(*end)),
         Err(e) => {
             let text = format!("cannot run it: {e}");
-            view::say(&format!("dropline: {name}: {text}"));
+            view::notice(&format!("dropline: {name}: {text}"));
             let status = if e.kind() == io::ErrorKind::NotFound {
                 127
             } else {
@@ -91,7 +115,7 @@ pub(in crate::client) fn run(words: &[OsString]) -> Report {
     };
     if let Some(why) = unshown.get() {
         let lost = format!("its output could not be written: {why}");
-        view::say(&format!("dropline: {name}: {lost}"));
+        view::notice(&format!("dropline: {name}: {lost}"));
         how = format!("{how}, but {lost}");
         if status == 0 {
             status = exit::CANNOT_WRITE;
@@ -102,6 +126,20 @@ pub(in crate::client) fn run(words: &[OsString]) -> Report {
     let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
     text.extend(last_lines(tail.make_contiguous()));
     Report { text, status }
+}
+
+/// Tells each of `to` how a command went; returns its exit status. What went wrong is printed.
+pub(super) fn tell(submitter: &Submitter<'_>, to: &Recipients, report: &Report) -> u8 {
+    for name in &to.0 {
+        match submitter.send(name, &report.text, Route::Instant, None) {
+            Ok(Submission::Delivered(_)) => {}
+            Ok(sent @ Submission::Queued(_)) => {
+                view::notice(&format!("dropline: {}", submission::describe(name, &sent)));
+            }
+            Err(e) => view::error(&e),
+        }
+    }
+    report.status
 }
 
 /// Passes on what asks this process to end, so that the command ends and its end is told. (Ctrl-C reaches it by
@@ -126,10 +164,7 @@ fn pass_on(child: &Child) -> io::Result<Arc<AtomicBool>> {
             }
         }
     };
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(wait)
-        .map(|_| ended)
+    thread::spawn("signals", wait).map(|_| ended)
 }
 
 /// Shows all that comes from `from`, on a thread of its own, and keeps the end of it.
@@ -157,10 +192,7 @@ fn show(
         // Whoever waits for it may have gone on.
         let _ = done.send(());
     };
-    std::thread::Builder::new()
-        .name("output".into())
-        .spawn(copy)
-        .map(drop)
+    thread::spawn("output", copy).map(drop)
 }
 
 fn describe(end: ExitStatus) -> String {

@@ -1,361 +1,119 @@
 //! `dropline send`.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Read};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::str::FromStr;
 
-use crate::client::instant::{self, Delivery, Why};
-use crate::client::link::{Dialect, Link, LinkError, Offered, Server};
-use crate::client::outbox::{Outbox, OutboxError, Queued, Stuck};
-use crate::client::view;
-use crate::message::{LARGEST_MAX_BODY, MessageId};
-use crate::name::Name;
-use crate::sys::{clock, stdio};
-use crate::wire::datagram::Letter;
-use crate::wire::line::Unsayable;
+use crate::client::handle::Handle;
+use crate::client::instant::Receipt;
+use crate::client::link::LinkError;
+use crate::client::submission::{Route, SendError, Submission, Submitter, describe, queued};
+use crate::client::{duration, exit, view};
+use crate::message::LARGEST_MAX_BODY;
+use crate::name::{Name, NameError};
+use crate::sys::stdio;
 
-/// Why a message was not sent.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::client) enum SendError {
-    /// Standard input cannot be read.
-    #[error("cannot read the message from standard input: {0}")]
-    Input(io::Error),
-    /// It is longer than any server takes.
-    #[error("the message is too long: no server takes more than {LARGEST_MAX_BODY} bytes")]
-    TooLong,
-    /// The server has not got it.
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    /// The server has not got it, and it could not be kept here.
-    #[error("{0}; and it cannot be queued: {1}; the message was NOT sent")]
-    Unkept(String, OutboxError),
-}
-
-/// How a message is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::client) enum Way {
-    /// To the server.
-    Server,
-    /// To the recipient's client, if they are online, else to the server.
-    Instant,
-}
-
-/// What became of a message.
-#[derive(Debug)]
-pub(in crate::client) enum Sent {
-    /// It is on its way.
-    Gone(Delivery),
-    /// It is in the outbox, and why.
-    Queued(String),
-}
-
-/// Sends messages of one person, and keeps those that the server cannot take now.
-#[derive(Debug)]
-pub(in crate::client) struct Post<'p> {
-    /// The way to the server.
-    pub(in crate::client) link: &'p Link,
-    /// The server that was named, if one was.
-    pub(in crate::client) named: Option<&'p Server>,
-    /// Who sends.
-    pub(in crate::client) from: &'p Name,
-    /// What must wait because earlier messages do.
-    pub(in crate::client) stuck: &'p Stuck,
-}
-
-impl Post<'_> {
-    /// Sends `body` to `to`; it is of use for `ttl` seconds, if that is said.
-    ///
-    /// # Errors
-    /// The message was not sent, and never will be; or it is not known whether it was.
-    pub(in crate::client) fn send(
-        &self,
-        to: &Name,
-        body: &[u8],
-        way: Way,
-        ttl: Option<u64>,
-    ) -> Result<Sent, SendError> {
-        self.finish(self.begin(to, body, way, ttl)?)
-    }
-
-    /// Begins to send: from now on, the message does not get lost. Nothing is said to the server yet.
-    ///
-    /// # Errors
-    /// The message cannot be sent.
-    pub(in crate::client) fn begin<'b>(
-        &self,
-        to: &Name,
-        body: &'b [u8],
-        way: Way,
-        ttl: Option<u64>,
-    ) -> Result<Begun<'b>, SendError> {
-        if body.is_empty() {
-            return Err(LinkError::from(Unsayable::Empty).into());
-        }
-        let letter = Letter {
-            id: MessageId::random().map_err(|e| LinkError::Random(e.to_string()))?,
-            at: clock::unix_millis(),
-            from: self.from.clone(),
-            to: to.clone(),
-            body,
-        };
-        // Only in a session may the same message be sent twice, and is stored once.
-        let guarded = self.link.dialect() == Dialect::Session;
-        let patience = match way {
-            Way::Server => SLOW,
-            // The recipient's client is waited for as well.
-            Way::Instant => SLOW + instant::LONGEST,
-        };
-        let guard = guarded
-            .then(|| Guard::set(self.as_queued(&letter, ttl), patience))
-            .flatten();
-        Ok(Begun {
-            letter,
-            way,
-            ttl,
-            guard,
-        })
-    }
-
-    /// Sends what was begun.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
-    pub(in crate::client) fn finish(&self, begun: Begun<'_>) -> Result<Sent, SendError> {
-        let Begun {
-            letter,
-            way,
-            ttl,
-            guard,
-        } = begun;
-        if self.stuck.holds_up(self.link.server(), &letter.to) {
-            let why = self.stuck.why.as_ref().map(LinkError::to_string);
-            let why = why.unwrap_or_default();
-            return match guard.and_then(Guard::lift) {
-                Some(_) => Ok(Sent::Queued(why)),
-                None => self.queue(&letter, ttl, why),
-            };
-        }
-        let delivered = self.deliver(&letter, way, ttl);
-        let kept = guard.and_then(Guard::lift);
-        match delivered {
-            Err(e) if self.link.is_for_now(&e) => match kept {
-                Some(_) => Ok(Sent::Queued(e.to_string())),
-                None => self.queue(&letter, ttl, e.to_string()),
-            },
-            done => {
-                if let Some(message) = kept {
-                    // If it stays there, it is sent once more, and stored once.
-                    let _ = Outbox::open().and_then(|outbox| outbox.remove(&message.file_name()));
-                }
-                Ok(Sent::Gone(done?))
-            }
-        }
-    }
-
-    /// What is to be said of a recipient of whom the server has not heard before: the name may be spelt wrong.
-    pub(in crate::client) fn note(&self, to: &Name, delivery: Delivery) -> Option<String> {
-        // Whoever has had a message before is no stranger.
-        let Delivery::Kept(_, Some(1)) = delivery else {
-            return None;
-        };
-        let is_known = self.link.hasty().is_registered(self.from, to);
-        matches!(is_known, Ok(false)).then(|| {
-            format!("note: nobody named {to} has been here yet; the message waits for them")
-        })
-    }
-
-    fn deliver(
-        &self,
-        letter: &Letter<'_>,
-        way: Way,
-        ttl: Option<u64>,
-    ) -> Result<Delivery, LinkError> {
-        // The old chat server leaves no choice.
-        if way == Way::Instant || self.link.dialect() == Dialect::Framed {
-            return instant::deliver(self.link, letter, ttl);
-        }
-        match self.link.offer(letter, ttl)? {
-            Offered::Kept(seq) => Ok(Delivery::Kept(Why::Unasked, seq)),
-            // Only the old chat server says so.
-            Offered::Go(_) => Ok(Delivery::Sent),
-        }
-    }
-
-    fn queue(&self, letter: &Letter<'_>, ttl: Option<u64>, why: String) -> Result<Sent, SendError> {
-        let message = self.as_queued(letter, ttl);
-        match Outbox::open().and_then(|outbox| outbox.put(&message)) {
-            Ok(()) => Ok(Sent::Queued(why)),
-            Err(e) => Err(SendError::Unkept(why, e)),
-        }
-    }
-
-    fn as_queued(&self, letter: &Letter<'_>, ttl: Option<u64>) -> Queued {
-        Queued {
-            id: letter.id,
-            from: letter.from.clone(),
-            to: letter.to.clone(),
-            at: letter.at,
-            expires: ttl.map(|ttl| letter.at.saturating_add(ttl.saturating_mul(1_000))),
-            server: self.named.cloned(),
-            dialect: self.link.chosen(),
-            refused: None,
-            body: letter.body.to_vec(),
-        }
-    }
-}
-
-/// A message that is being sent.
-pub(in crate::client) struct Begun<'b> {
-    letter: Letter<'b>,
-    way: Way,
+/// The command line of `send`.
+#[derive(Debug, clap::Args)]
+pub(in crate::client) struct Args {
+    /// From client to client if NAME is online, else through the server
+    #[arg(short, long)]
+    instant: bool,
+    /// For how long it is of use: seconds, or 10m, 2h, 1d; at most 36600d
+    #[arg(long, value_name = "TIME", value_parser = duration::seconds)]
     ttl: Option<u64>,
-    guard: Option<Guard>,
+    /// Who gets it; several with commas between them
+    #[arg(value_name = "NAME")]
+    to: Recipients,
+    /// What it says; `-` reads it from standard input
+    #[arg(value_name = "TEXT", required = true, allow_hyphen_values = true)]
+    text: Vec<String>,
 }
 
-/// How long a server may take to answer before the message is put into the outbox meanwhile.
-const SLOW: Duration = Duration::from_millis(500);
-
-/// Watches over a message that is on its way: when the server keeps quiet, it is put into the outbox, so that whoever
-/// has no patience loses nothing.
-struct Guard {
-    /// Dropped when the message has arrived, or has not.
-    done: Sender<()>,
-    thread: JoinHandle<Option<Queued>>,
-}
-
-impl Guard {
-    /// Puts the message into the outbox after a moment, and says so when it has taken longer than `patience`.
-    fn set(message: Queued, patience: Duration) -> Option<Self> {
-        let (done, is_done) = channel::<()>();
-        let is_slow = move |limit| is_done.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
-        let watch = move || {
-            if !is_slow(SLOW) {
-                return None;
-            }
-            // Without an outbox it is as if there were no guard.
-            Outbox::open()
-                .and_then(|outbox| outbox.put(&message))
-                .ok()?;
-            if is_slow(patience - SLOW) {
-                view::say(&format!(
-                    "dropline: the server does not answer yet; the message for {} is in the outbox meanwhile",
-                    message.to
-                ));
-            }
-            Some(message)
-        };
-        let thread = std::thread::Builder::new()
-            .name("guard".into())
-            .spawn(watch);
-        Some(Self {
-            done,
-            thread: thread.ok()?,
-        })
-    }
-
-    /// The message, if it is in the outbox.
-    fn lift(self) -> Option<Queued> {
-        drop(self.done);
-        self.thread.join().ok()?
+impl Args {
+    /// The first word of the text.
+    pub(super) fn first_word(&self) -> Option<Cow<'_, str>> {
+        self.text.first().map(|word| word.as_str().into())
     }
 }
 
-/// What became of messages for several people.
-#[derive(Debug, Default)]
-pub(in crate::client) struct Summary {
-    /// How many are in the outbox.
-    pub(in crate::client) queued: usize,
-    /// What was refused, the last of it.
-    pub(in crate::client) refused: Option<SendError>,
+/// One or more names, with commas between them, in one word: what follows them is the message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::client) struct Recipients(pub(super) Vec<Name>);
+
+impl FromStr for Recipients {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split(',')
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
 }
 
-/// Sends `text`, or standard input if it is `-` alone, without the newline at its end, to each of `to`. Prints
-/// a handle, like `bob/17`, for each message that the server has.
+/// Sends the text, or standard input if that is `-` alone, without the newline at its end, to each recipient. Prints a
+/// handle, like `bob/17`, for each message that the server has; returns the exit status.
 ///
 /// # Errors
-/// When there is no text, or a handle cannot be printed.
-pub(in crate::client) fn send(
-    post: &Post<'_>,
-    to: &[Name],
-    text: &[String],
-    way: Way,
-    ttl: Option<u64>,
-    verbose: bool,
-) -> Result<Summary, SendError> {
-    let body = match text {
+/// When there is no text, a message was refused, or a handle cannot be printed.
+pub(super) fn send(submitter: &Submitter<'_>, args: &Args, verbose: bool) -> Result<u8, SendError> {
+    let route = match args.instant {
+        true => Route::Instant,
+        false => Route::Server,
+    };
+    let to = &args.to.0;
+    let body = match &args.text[..] {
         [dash] if dash == "-" => read_input()?,
         words => words.join(" ").into_bytes(),
     };
-    let mut summary = Summary::default();
-    let (mut told, mut unprinted) = (None, None);
+    let mut status = exit::DONE;
+    let (mut told, mut unprinted, mut refused) = (None, None, None::<SendError>);
     for (at, name) in to.iter().enumerate() {
         if to[..at].contains(name) {
             continue;
         }
-        match post.send(name, &body, way, ttl) {
-            Ok(Sent::Gone(delivery)) => {
-                if let Delivery::Kept(_, Some(seq)) = delivery {
-                    let printed = view::data(&format!("{name}/{seq}"));
+        match submitter.send(name, &body, route, args.ttl) {
+            Ok(Submission::Delivered(delivery)) => {
+                if let Receipt::Stored(_, Some(seq)) = delivery {
+                    let to = name.clone();
+                    let printed = view::print_line(&Handle { to, seq }.to_string());
                     // The others get theirs all the same.
                     unprinted = printed.err().or(unprinted);
                 }
                 if verbose {
-                    view::say(&outcome(name, &Sent::Gone(delivery)));
+                    view::notice(&describe(name, &Submission::Delivered(delivery)));
                 }
                 if io::stderr().is_terminal()
-                    && let Some(note) = post.note(name, delivery)
+                    && let Some(note) = submitter.unknown_recipient_notice(name, delivery)
                 {
-                    view::say(&note);
+                    view::notice(&note);
                 }
             }
-            Ok(Sent::Queued(why)) => {
-                summary.queued += 1;
+            Ok(Submission::Queued(why)) => {
+                status = exit::LATER;
                 // The same is true for all of them, as a rule.
                 if told.as_ref() != Some(&why) {
-                    view::say(&format!("dropline: {why}"));
+                    view::notice(&format!("dropline: {why}"));
                     told = Some(why);
                 }
-                view::say(&queued(name));
+                view::notice(&queued(name));
             }
             Err(e) => {
                 let text = e.to_string();
                 // The last one is told by whoever has called.
-                let earlier = summary.refused.replace(e);
+                let earlier = refused.replace(e);
                 if let Some(earlier) = earlier.filter(|earlier| earlier.to_string() != text) {
-                    view::complain(&earlier);
+                    view::error(&earlier);
                 }
             }
         }
     }
-    match unprinted {
-        Some(e) => Err(LinkError::Handle(e).into()),
-        None => Ok(summary),
+    match (unprinted, refused) {
+        (Some(e), _) => Err(LinkError::Handle(e).into()),
+        (None, Some(e)) => Err(e),
+        (None, None) => Ok(status),
     }
-}
-
-/// How a message went, in a sentence.
-pub(in crate::client) fn outcome(to: &Name, sent: &Sent) -> String {
-    let delivery = match sent {
-        Sent::Queued(why) => {
-            return format!("{why}\n{}", queued(to));
-        }
-        Sent::Gone(delivery) => delivery,
-    };
-    match delivery {
-        Delivery::Acknowledged => format!("{to} has it."),
-        Delivery::Sent => format!("Sent to {to}, whose client cannot confirm it."),
-        Delivery::Kept(Why::Offline, _) => format!("{to} is offline: the server keeps it."),
-        Delivery::Kept(Why::Unanswered, _) => format!("{to} does not answer: the server keeps it."),
-        Delivery::Kept(Why::Unfit, _) => {
-            format!("It does not fit a datagram: the server keeps it for {to}.")
-        }
-        Delivery::Kept(Why::Unasked, _) => format!("The server has your message for {to}."),
-    }
-}
-
-fn queued(to: &Name) -> String {
-    format!("queued: will be sent later, to {to}")
 }
 
 fn read_input() -> Result<Vec<u8>, SendError> {
@@ -376,4 +134,27 @@ fn read_input() -> Result<Vec<u8>, SendError> {
         return Err(SendError::TooLong);
     }
     Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn recipients_are_one_word_and_the_text_is_the_rest() {
+        let counts = |words: &[&str]| {
+            let line = <Line as clap::Parser>::try_parse_from([&["send"], words].concat());
+            line.map(|Line { args }| (args.to.0.len(), args.text.len()))
+                .ok()
+        };
+        assert_eq!(counts(&["bob,carol", "--", "a", "-b"]), Some((2, 2)));
+        assert_eq!(counts(&["bob", "hi", "there"]), Some((1, 2)));
+        assert_eq!(counts(&["bob,,carol", "a"]), None);
+    }
 }

@@ -14,7 +14,7 @@ use crate::message::{MessageId, Trust};
 use crate::name::Name;
 
 /// What each entry of a file begins with.
-pub(super) type Mark = [u8; 8];
+pub(super) type SyncMarker = [u8; 8];
 
 const MAGIC: &[u8; 8] = b"DLINBOX1";
 /// The bytes of the head.
@@ -26,7 +26,7 @@ const SHOWN: u8 = 2;
 
 /// A message as it came from another client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::client) struct Received {
+pub(in crate::client) struct ReceivedMessage {
     /// Its id.
     pub(in crate::client) id: MessageId,
     /// Who sent it.
@@ -41,28 +41,28 @@ pub(in crate::client) struct Received {
 
 /// An entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(super) enum InboxEntry {
     /// A message has come.
-    Received(Received),
+    Received(ReceivedMessage),
     /// The message with this id was shown, whichever way it came.
     Shown(MessageId),
 }
 
 /// The head of a file with this mark.
-pub(super) fn encode_head(mark: Mark) -> Vec<u8> {
+pub(super) fn encode_head(mark: SyncMarker) -> Vec<u8> {
     [*MAGIC, mark].concat()
 }
 
 /// The mark in the head of a file; `None` when it is no head.
-pub(super) fn decode_head(head: &[u8]) -> Option<Mark> {
+pub(super) fn decode_head(head: &[u8]) -> Option<SyncMarker> {
     head.strip_prefix(MAGIC)?.try_into().ok()
 }
 
 /// Appends an entry.
-pub(super) fn encode(out: &mut Vec<u8>, mark: Mark, entry: &Entry) {
+pub(super) fn encode(out: &mut Vec<u8>, mark: SyncMarker, entry: &InboxEntry) {
     let mut text = Vec::new();
     match entry {
-        Entry::Received(message) => {
+        InboxEntry::Received(message) => {
             text.push(RECEIVED);
             text.extend_from_slice(&message.id.0);
             text.push(message.trust as u8);
@@ -72,7 +72,7 @@ pub(super) fn encode(out: &mut Vec<u8>, mark: Mark, entry: &Entry) {
             text.extend_from_slice(message.from.as_bytes());
             text.extend_from_slice(&message.body);
         }
-        Entry::Shown(id) => {
+        InboxEntry::Shown(id) => {
             text.push(SHOWN);
             text.extend_from_slice(&id.0);
         }
@@ -95,7 +95,7 @@ fn sum(len: [u8; 4], text: &[u8]) -> u32 {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Scan {
     /// The whole entries, in order.
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<InboxEntry>,
     /// Where the last of them ends. What is behind it is torn: its writer never got as far as to say that
     /// it was written.
     pub(super) end: usize,
@@ -104,7 +104,7 @@ pub(super) struct Scan {
 }
 
 /// Reads entries, and goes on behind what is none.
-pub(super) fn scan(bytes: &[u8], mark: Mark) -> Scan {
+pub(super) fn scan(bytes: &[u8], mark: SyncMarker) -> Scan {
     let mut scan = Scan::default();
     let marks = memchr::memmem::Finder::new(&mark);
     let mut at = 0;
@@ -124,7 +124,7 @@ pub(super) fn scan(bytes: &[u8], mark: Mark) -> Scan {
 }
 
 /// The entry that `bytes` begin with, and its length.
-fn decode(bytes: &[u8], mark: Mark) -> Option<(Entry, usize)> {
+fn decode(bytes: &[u8], mark: SyncMarker) -> Option<(InboxEntry, usize)> {
     let rest = bytes.strip_prefix(&mark)?;
     let (len, rest) = rest.split_first_chunk::<4>()?;
     let (crc, rest) = rest.split_first_chunk::<4>()?;
@@ -141,7 +141,7 @@ fn decode(bytes: &[u8], mark: Mark) -> Option<(Entry, usize)> {
             let (at, rest) = rest.split_first_chunk::<8>()?;
             let (len, rest) = rest.split_first()?;
             let (from, body) = rest.split_at_checked(usize::from(*len))?;
-            Entry::Received(Received {
+            InboxEntry::Received(ReceivedMessage {
                 id,
                 from: Name::new(from).ok()?,
                 trust: Trust::from_number(*trust)?,
@@ -149,7 +149,7 @@ fn decode(bytes: &[u8], mark: Mark) -> Option<(Entry, usize)> {
                 body: body.to_vec(),
             })
         }
-        SHOWN if rest.is_empty() => Entry::Shown(id),
+        SHOWN if rest.is_empty() => InboxEntry::Shown(id),
         _ => return None,
     };
     Some((entry, FRAME + text.len()))
@@ -161,10 +161,10 @@ mod tests {
 
     use super::*;
 
-    const MARK: Mark = *b"\xffmarked\xfe";
+    const MARK: SyncMarker = *b"\xffmarked\xfe";
 
-    fn received(number: u8, body: &[u8]) -> Entry {
-        Entry::Received(Received {
+    fn received(number: u8, body: &[u8]) -> InboxEntry {
+        InboxEntry::Received(ReceivedMessage {
             id: MessageId([number; 16]),
             from: Name::new(b"al").expect("a name"),
             trust: Trust::Open,
@@ -173,7 +173,7 @@ mod tests {
         })
     }
 
-    fn log(entries: &[Entry]) -> Vec<u8> {
+    fn log(entries: &[InboxEntry]) -> Vec<u8> {
         let mut out = Vec::new();
         for entry in entries {
             encode(&mut out, MARK, entry);
@@ -195,7 +195,7 @@ mod tests {
         let entries = [
             received(1, b"one"),
             received(2, b"two"),
-            Entry::Shown(MessageId([1; 16])),
+            InboxEntry::Shown(MessageId([1; 16])),
         ];
         let bytes = log(&entries);
         let (first, second) = (log(&entries[..1]).len(), log(&entries[..2]).len());

@@ -7,7 +7,6 @@
 //! next.
 
 mod entry;
-mod renewal;
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::File;
@@ -15,21 +14,29 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(in crate::client) use entry::Received;
+pub(in crate::client) use self::entry::ReceivedMessage;
 
-use self::entry::{Entry, HEAD, Mark};
-use crate::client::state::{self, StateError};
+use self::entry::{HEAD, InboxEntry, SyncMarker};
+use crate::client::state_dir::{self, StateError};
 use crate::message::MessageId;
 use crate::name::Name;
 use crate::sys::dir::Dir;
 use crate::sys::file;
 use crate::sys::lock::{Held, Locked};
+use crate::sys::random;
 
 /// A log that is longer than this, in bytes, is written anew.
 const LONG: u64 = 4 << 20;
 /// How many bytes of messages may wait to be shown. More are not taken, nor acknowledged: their senders leave
 /// them at the server.
 const MOST_WAITING: usize = 8 << 20;
+
+/// How long a command waits while another client of the same name shows messages.
+pub(in crate::client) const COMMAND_WAIT: Duration = Duration::from_secs(10);
+/// How long the menu waits for that.
+pub(in crate::client) const MENU_WAIT: Duration = Duration::from_secs(2);
+/// How many ids of messages that were shown a log keeps that is written anew.
+const MOST_IDS: usize = 20_000;
 
 /// What went wrong with the inbox.
 #[derive(Debug, thiserror::Error)]
@@ -54,13 +61,13 @@ pub(in crate::client) struct Inbox {
     dir: Dir,
     name: String,
     file: File,
-    mark: Mark,
+    mark: SyncMarker,
     /// How far the file has been read.
     end: u64,
     ids: HashSet<MessageId>,
     /// The ids of what was shown, oldest first.
     shown: VecDeque<MessageId>,
-    waiting: Vec<Received>,
+    waiting: Vec<ReceivedMessage>,
     /// How many bytes were found that are no entries, and not yet told.
     damaged: u64,
     /// Whether such bytes are in the file.
@@ -73,7 +80,7 @@ impl Inbox {
     /// # Errors
     /// When it cannot be made, read or locked.
     pub(in crate::client) fn open(user: &Name) -> Result<Self, InboxError> {
-        Self::open_in(state::directory("inbox")?, user)
+        Self::open_in(state_dir::directory("inbox")?, user)
     }
 
     fn open_in(dir: Dir, user: &Name) -> Result<Self, InboxError> {
@@ -86,7 +93,7 @@ impl Inbox {
             dir,
             name,
             file,
-            mark: Mark::default(),
+            mark: SyncMarker::default(),
             end: 0,
             ids: HashSet::new(),
             shown: VecDeque::new(),
@@ -102,7 +109,10 @@ impl Inbox {
     ///
     /// # Errors
     /// The message is not taken and must not be acknowledged.
-    pub(in crate::client) fn receive(&mut self, message: &Received) -> Result<bool, InboxError> {
+    pub(in crate::client) fn receive(
+        &mut self,
+        message: &ReceivedMessage,
+    ) -> Result<bool, InboxError> {
         self.locked(|inbox| {
             if inbox.ids.contains(&message.id) {
                 return Ok(Ok(false));
@@ -110,7 +120,7 @@ impl Inbox {
             if inbox.waiting_bytes() + message.body.len() > MOST_WAITING {
                 return Ok(Err(InboxError::Full));
             }
-            inbox.append(vec![Entry::Received(message.clone())])?;
+            inbox.append(vec![InboxEntry::Received(message.clone())])?;
             Ok(Ok(true))
         })?
     }
@@ -127,7 +137,7 @@ impl Inbox {
     ///
     /// # Errors
     /// When the inbox cannot be read.
-    pub(in crate::client) fn waiting(&mut self) -> Result<Vec<Received>, InboxError> {
+    pub(in crate::client) fn waiting(&mut self) -> Result<Vec<ReceivedMessage>, InboxError> {
         self.locked(|inbox| Ok(inbox.waiting.clone()))
     }
 
@@ -141,7 +151,12 @@ impl Inbox {
             let new = |id: &&MessageId| {
                 !inbox.ids.contains(id) || inbox.waiting.iter().any(|m| m.id == **id)
             };
-            let entries: Vec<_> = ids.iter().filter(new).copied().map(Entry::Shown).collect();
+            let entries: Vec<_> = ids
+                .iter()
+                .filter(new)
+                .copied()
+                .map(InboxEntry::Shown)
+                .collect();
             inbox.append(entries)
         })
     }
@@ -253,14 +268,14 @@ impl Inbox {
         Ok(true)
     }
 
-    fn apply(&mut self, entry: Entry) {
+    fn apply(&mut self, entry: InboxEntry) {
         match entry {
-            Entry::Received(message) => {
+            InboxEntry::Received(message) => {
                 if self.ids.insert(message.id) {
                     self.waiting.push(message);
                 }
             }
-            Entry::Shown(id) => {
+            InboxEntry::Shown(id) => {
                 self.ids.insert(id);
                 self.waiting.retain(|message| message.id != id);
                 self.shown.push_back(id);
@@ -270,7 +285,7 @@ impl Inbox {
 
     /// Appends entries, and waits until they are on the disk. A torn end that a killed process has left is
     /// cut before.
-    fn append(&mut self, entries: Vec<Entry>) -> io::Result<()> {
+    fn append(&mut self, entries: Vec<InboxEntry>) -> io::Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -292,6 +307,50 @@ impl Inbox {
         entries.into_iter().for_each(|entry| self.apply(entry));
         Ok(())
     }
+
+    /// Makes the file an empty inbox.
+    fn begin(&mut self) -> io::Result<()> {
+        self.mark = new_mark()?;
+        file::truncate(&self.file, 0)?;
+        file::write_at(&self.file, &entry::encode_head(self.mark), 0)?;
+        file::sync(&self.file)?;
+        self.dir.sync()
+    }
+
+    /// Writes the log anew, with what is still of use: what waits, and the newest ids.
+    fn rewrite(&mut self) -> io::Result<()> {
+        while self.shown.len() > MOST_IDS {
+            if let Some(id) = self.shown.pop_front() {
+                self.ids.remove(&id);
+            }
+        }
+        let mark = new_mark()?;
+        let mut bytes = entry::encode_head(mark);
+        for &id in &self.shown {
+            entry::encode(&mut bytes, mark, &InboxEntry::Shown(id));
+        }
+        for message in &self.waiting {
+            entry::encode(&mut bytes, mark, &InboxEntry::Received(message.clone()));
+        }
+        let new_name = format!(".{}.new", self.name);
+        let file = self.dir.file_or_new(&new_name)?;
+        file::truncate(&file, 0)?;
+        file::write_at(&file, &bytes, 0)?;
+        file::sync(&file)?;
+        self.dir.rename(&new_name, &self.name)?;
+        self.dir.sync()?;
+        self.file = file;
+        self.mark = mark;
+        self.unclean = false;
+        self.end = bytes.len() as u64;
+        Ok(())
+    }
+}
+
+fn new_mark() -> io::Result<SyncMarker> {
+    let mut mark = SyncMarker::default();
+    random::fill(&mut mark)?;
+    Ok(mark)
 }
 
 #[cfg(test)]

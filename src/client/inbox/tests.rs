@@ -14,10 +14,10 @@ fn open(dir: &Path) -> Inbox {
     Inbox::open_in(Dir::open(dir).expect("a directory"), &bob()).expect("an inbox")
 }
 
-fn message(number: u32, body: &[u8]) -> Received {
+fn message(number: u32, body: &[u8]) -> ReceivedMessage {
     let mut id = [0; 16];
     id[..4].copy_from_slice(&number.to_be_bytes());
-    Received {
+    ReceivedMessage {
         id: MessageId(id),
         from: Name::new(b"al").expect("a name"),
         trust: Trust::Open,

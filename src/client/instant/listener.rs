@@ -5,13 +5,13 @@
 //! NAME` and `count`, the listener says `mail`, `counts TEXT` and `trouble TEXT`. A menu that does not read
 //! holds up nothing: there is never more than a few lines on their way to it.
 
+use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 
-use super::counts::Counts;
-use crate::client::inbox::{Inbox, InboxError, Received};
+use crate::client::inbox::{Inbox, InboxError, ReceivedMessage};
 use crate::message::{MessageId, Trust};
 use crate::name::Name;
 use crate::sys::clock;
@@ -43,9 +43,44 @@ struct Recipient {
     inbox: Inbox,
 }
 
+/// Datagrams, by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    /// Messages that were taken in.
+    taken: u64,
+    /// Messages that had been taken in before, and were acknowledged again.
+    again: u64,
+    /// Dropped: neither form, or not whole.
+    junk: u64,
+    /// Dropped: longer than a datagram may be.
+    oversized: u64,
+    /// Dropped: for somebody else.
+    foreign: u64,
+    /// Dropped, and not acknowledged: the inbox did not take them.
+    refused: u64,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            taken,
+            again,
+            junk,
+            oversized,
+            foreign,
+            refused,
+        } = self;
+        write!(
+            f,
+            "{taken} new, {again} again; dropped: {junk} junk, {oversized} oversized, \
+             {foreign} foreign, {refused} refused"
+        )
+    }
+}
+
 /// A listener, in its own process.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(super) struct InstantListener {
     socket: UdpSocket,
     menu: UnixStream,
     /// What the menu has said, up to a newline.
@@ -58,7 +93,7 @@ pub(super) struct Listener {
     told: Option<String>,
 }
 
-impl Listener {
+impl InstantListener {
     /// A listener that waits for its menu to say for whom it is.
     ///
     /// # Errors
@@ -163,7 +198,7 @@ impl Listener {
                 return;
             }
             Ok(Datagram::Message(letter)) => {
-                let received = Received {
+                let received = ReceivedMessage {
                     id: letter.id,
                     from: letter.from,
                     trust: Trust::Open,
@@ -177,7 +212,7 @@ impl Listener {
                     self.counts.refused += 1;
                     return;
                 };
-                let received = Received {
+                let received = ReceivedMessage {
                     id,
                     from,
                     trust: Trust::Open,
@@ -201,7 +236,7 @@ impl Listener {
 
     fn took(
         &mut self,
-        received: &Received,
+        received: &ReceivedMessage,
         taken: Result<bool, InboxError>,
         wants_ack: Option<SocketAddr>,
     ) {
@@ -254,5 +289,23 @@ impl Listener {
                 Err(_) => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_a_sentence() {
+        let counts = Counts {
+            taken: 1,
+            foreign: 2,
+            ..Counts::default()
+        };
+        assert_eq!(
+            counts.to_string(),
+            "1 new, 0 again; dropped: 0 junk, 0 oversized, 2 foreign, 0 refused"
+        );
     }
 }

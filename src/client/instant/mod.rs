@@ -1,33 +1,32 @@
 //! Instant messages: from client to client where that is possible, else through the server.
 
-mod counts;
 mod listener;
+mod listener_pool;
 mod sender;
 mod source;
-mod standby;
 
+pub(super) use self::listener_pool::{ListenerEvent, ListenerHandle, ListenerPool};
 pub(super) use self::sender::END as LONGEST;
-pub(super) use self::source::{Source, SourceError};
-pub(super) use self::standby::{Awake, Listeners, News};
+pub(super) use self::source::{SourceAddress, SourceError};
 
-use super::link::{Dialect, Link, LinkError, Offered, Peer};
+use super::link::{Dialect, Link, LinkError, Offered, PeerAddress};
 use crate::message::Speaks;
 use crate::wire::datagram::{self, Letter, Unfit};
 
 /// How a message went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Delivery {
+pub(super) enum Receipt {
     /// The recipient's client has it on its disk.
     Acknowledged,
     /// It was sent to an old client, which acknowledges nothing.
     Sent,
     /// The server keeps it, under this number if it says so.
-    Kept(Why, Option<u64>),
+    Stored(StoredBecause, Option<u64>),
 }
 
 /// Why a message is at the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
+pub(super) enum StoredBecause {
     /// The recipient is not online.
     Offline,
     /// The recipient's client has not acknowledged it.
@@ -46,11 +45,11 @@ pub(super) fn deliver(
     link: &Link,
     letter: &Letter<'_>,
     ttl: Option<u64>,
-) -> Result<Delivery, LinkError> {
+) -> Result<Receipt, LinkError> {
     if link.dialect() == Dialect::Framed {
         return match link.offer(letter, ttl)? {
-            Offered::Kept(seq) => Ok(Delivery::Kept(Why::Offline, seq)),
-            Offered::Go(peer) => go(letter, peer),
+            Offered::Stored(seq) => Ok(Receipt::Stored(StoredBecause::Offline, seq)),
+            Offered::SendTo(peer) => go(letter, peer),
         };
     }
     let why = match link.lookup(&letter.from, &letter.to)? {
@@ -58,31 +57,32 @@ pub(super) fn deliver(
             Ok(delivery) => return Ok(delivery),
             Err(why) => why,
         },
-        None if link.dialect() == Dialect::Line => Why::Unasked,
-        None => Why::Offline,
+        None if link.dialect() == Dialect::Line => StoredBecause::Unasked,
+        None => StoredBecause::Offline,
     };
     match link.offer(letter, ttl)? {
-        Offered::Kept(seq) => Ok(Delivery::Kept(why, seq)),
+        Offered::Stored(seq) => Ok(Receipt::Stored(why, seq)),
         // A session keeps what it takes.
-        Offered::Go(peer) => go(letter, peer),
+        Offered::SendTo(peer) => go(letter, peer),
     }
 }
 
 /// Sends it to the recipient's client, or says why it must go through the server.
-fn directly(letter: &Letter<'_>, peer: Peer) -> Result<Delivery, Why> {
+fn directly(letter: &Letter<'_>, peer: PeerAddress) -> Result<Receipt, StoredBecause> {
     match peer.speaks {
         Speaks::Datagram => {
-            let bytes = datagram::encode(letter).map_err(|_| Why::Unfit)?;
+            let bytes = datagram::encode(letter).map_err(|_| StoredBecause::Unfit)?;
             match sender::send(peer.address, letter.id, &bytes) {
-                Ok(true) => Ok(Delivery::Acknowledged),
-                Ok(false) | Err(_) => Err(Why::Unanswered),
+                Ok(true) => Ok(Receipt::Acknowledged),
+                Ok(false) | Err(_) => Err(StoredBecause::Unanswered),
             }
         }
         Speaks::Text => {
-            let bytes = datagram::encode_text(&letter.from, letter.body).map_err(|_| Why::Unfit)?;
+            let bytes = datagram::encode_text(&letter.from, letter.body)
+                .map_err(|_| StoredBecause::Unfit)?;
             match sender::send_once(peer.address, &bytes) {
-                Ok(()) => Ok(Delivery::Sent),
-                Err(_) => Err(Why::Unanswered),
+                Ok(()) => Ok(Receipt::Sent),
+                Err(_) => Err(StoredBecause::Unanswered),
             }
         }
     }
@@ -90,10 +90,10 @@ fn directly(letter: &Letter<'_>, peer: Peer) -> Result<Delivery, Why> {
 
 /// Sends it where an old server says that its recipient is. That server keeps nothing for those who are
 /// online.
-fn go(letter: &Letter<'_>, peer: Peer) -> Result<Delivery, LinkError> {
+fn go(letter: &Letter<'_>, peer: PeerAddress) -> Result<Receipt, LinkError> {
     directly(letter, peer).map_err(|why| {
         LinkError::Unfit(match why {
-            Why::Unfit => match datagram::encode_text(&letter.from, letter.body) {
+            StoredBecause::Unfit => match datagram::encode_text(&letter.from, letter.body) {
                 Err(Unfit::Nul) => "the message has a NUL, at which the text form of a datagram ends",
                 _ => "the message is too long for one datagram, and the old server keeps nothing for those who are online",
             },

@@ -10,7 +10,7 @@ const DEFAULT_PORT: u16 = 8283;
 
 /// The address and the port that were asked for, as far as they were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::client) struct Source {
+pub(in crate::client) struct SourceAddress {
     ip: Option<IpAddr>,
     port: Option<u16>,
 }
@@ -22,7 +22,7 @@ pub(in crate::client) struct Source {
 )]
 pub(in crate::client) struct SourceError(SocketAddr, io::Error);
 
-impl Source {
+impl SourceAddress {
     /// A socket that is bound there. Where no address was asked for, it is the one from which we speak to the
     /// server; where no port was, and the usual one is taken, it is another one.
     ///
@@ -44,7 +44,7 @@ impl Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for SourceAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.ip, self.port) {
             (Some(ip), Some(port)) => SocketAddr::new(ip, port).fmt(f),
@@ -54,7 +54,7 @@ impl fmt::Display for Source {
     }
 }
 
-impl FromStr for Source {
+impl FromStr for SourceAddress {
     type Err = String;
 
     /// `IP`, `IP:PORT` or `[IPV6]:PORT`.
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn addresses_are_named_in_several_ways() {
-        let parse = |text: &str| text.parse::<Source>().map(|s| (s.ip, s.port));
+        let parse = |text: &str| text.parse::<SourceAddress>().map(|s| (s.ip, s.port));
         let ip = |text: &str| text.parse().ok();
         assert_eq!(parse("10.0.0.1"), Ok((ip("10.0.0.1"), None)));
         assert_eq!(parse("10.0.0.1:0"), Ok((ip("10.0.0.1"), Some(0))));
@@ -94,20 +94,20 @@ mod tests {
 
     #[test]
     fn a_port_that_was_asked_for_is_that_one_or_an_error() {
-        let any: Source = "127.0.0.1:0".parse().expect("a source");
+        let any: SourceAddress = "127.0.0.1:0".parse().expect("a source");
         let taken = any.bind(None).expect("a port").local_addr();
         let held = any.bind(None).expect("a port");
         let port = held.local_addr().expect("an address").port();
         assert!(taken.is_ok());
-        let asked = Source {
+        let asked = SourceAddress {
             ip: None,
             port: Some(port),
         };
         let error = asked.bind(None).expect_err("taken").to_string();
         assert!(error.contains("-s IP:PORT"), "{error}");
         // The usual port may be taken or not: there is one in any case.
-        let one = Source::default().bind(None).expect("a port");
-        let two = Source::default().bind(None).expect("another port");
+        let one = SourceAddress::default().bind(None).expect("a port");
+        let two = SourceAddress::default().bind(None).expect("another port");
         assert_ne!(one.local_addr().ok(), two.local_addr().ok());
     }
 }

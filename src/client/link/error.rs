@@ -3,6 +3,7 @@
 use std::io;
 
 use super::Server;
+use crate::client::handle::Handle;
 use crate::name::Name;
 use crate::wire::code::Code;
 use crate::wire::line::Unsayable;
@@ -66,10 +67,8 @@ pub(in crate::client) enum LinkError {
     )]
     NoFramedName(Name),
     /// The server tells nobody of messages of others, nor whether there are any.
-    #[error(
-        "there is no message {0}/{1} that you have sent, or the server does not know it any more"
-    )]
-    NoSuchMessage(Name, u64),
+    #[error("there is no message {0} that you have sent, or the server does not know it any more")]
+    NoSuchMessage(Handle),
     /// The kernel has no random number for the id of a message.
     #[error("cannot draw an id for the message: {0}")]
     Random(String),

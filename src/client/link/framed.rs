@@ -6,8 +6,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::server::{Patience, Server};
-use super::{LinkError, Offered, Peer, Person, Piece, Sink};
+use super::server::Timeouts;
+use super::{LinkError, MessagePiece, MessageSink, Offered, PeerAddress, Person, Server};
 use crate::message::Speaks;
 use crate::name::Name;
 use crate::sys::socket::Stream;
@@ -37,9 +37,9 @@ impl<'s> Conversation<'s> {
         server: &'s Server,
         command: Command,
         name: Option<&Name>,
-        patience: Patience,
+        timeouts: Timeouts,
     ) -> Result<Self, LinkError> {
-        let stream = server.ask(&frame(command.text()), patience)?;
+        let stream = server.ask(&frame(command.text()), timeouts)?;
         let mut conversation = Self { server, stream };
         if let Some(name) = name {
             conversation.say(name.as_bytes())?;
@@ -105,7 +105,7 @@ impl<'s> Conversation<'s> {
     }
 
     /// Hands out the messages that wait, which are in the next frame.
-    fn deliver(&mut self, sink: &mut dyn Sink) -> Result<(), LinkError> {
+    fn deliver(&mut self, sink: &mut dyn MessageSink) -> Result<(), LinkError> {
         let queue = self.hear()?;
         hand_out(&queue, sink)
             .and_then(|()| sink.finish(&[]))
@@ -120,7 +120,7 @@ fn frame(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn hand_out(queue: &[u8], sink: &mut dyn Sink) -> std::io::Result<()> {
+fn hand_out(queue: &[u8], sink: &mut dyn MessageSink) -> std::io::Result<()> {
     let queue = queue.strip_suffix(b"\n").unwrap_or(queue);
     let mut from: Option<Name> = None;
     let mut begun = false;
@@ -130,11 +130,11 @@ fn hand_out(queue: &[u8], sink: &mut dyn Sink) -> std::io::Result<()> {
                 from = Some(name);
                 begun = false;
             }
-            Delivered::Line(text) if begun => sink.take(&Piece::Further(text))?,
+            Delivered::Line(text) if begun => sink.take(&MessagePiece::Further(text))?,
             Delivered::Line(text) => {
                 // A server that does not say who wrote something leaves it open.
                 let from = from.as_ref().map_or(&b"?"[..], Name::as_bytes);
-                sink.take(&Piece::First { from, text })?;
+                sink.take(&MessagePiece::First { from, text })?;
                 begun = true;
             }
         }
@@ -151,27 +151,27 @@ pub(super) fn register(
     server: &Server,
     name: &Name,
     at: SocketAddr,
-    sink: &mut dyn Sink,
-    patience: Patience,
+    sink: &mut dyn MessageSink,
+    timeouts: Timeouts,
 ) -> Result<Registered, LinkError> {
     registrable(name)?;
-    let mut talk = Conversation::begin(server, Command::Register, Some(name), patience)?;
-    let code = talk.answer()?;
+    let mut exchange = Conversation::begin(server, Command::Register, Some(name), timeouts)?;
+    let code = exchange.answer()?;
     if code == framed::IS_ONLINE {
         return Ok(Registered::Taken);
     }
     if code != framed::DONE && code != framed::IS_KNOWN {
-        return Err(talk.strange());
+        return Err(exchange.strange());
     }
-    talk.say(&framed::encode_address(at))?;
-    let done = talk.answer()?;
+    exchange.say(&framed::encode_address(at))?;
+    let done = exchange.answer()?;
     if code == framed::DONE && done == framed::DONE {
         return Ok(Registered::New);
     }
     if done == framed::MESSAGES {
-        talk.deliver(sink)?;
+        exchange.deliver(sink)?;
     } else if done != framed::NO_MESSAGES {
-        return Err(talk.strange());
+        return Err(exchange.strange());
     }
     Ok(Registered::Back)
 }
@@ -191,12 +191,12 @@ fn registrable(name: &Name) -> Result<(), LinkError> {
 pub(super) fn fetch(
     server: &Server,
     of: &Name,
-    sink: &mut dyn Sink,
-    patience: Patience,
+    sink: &mut dyn MessageSink,
+    timeouts: Timeouts,
 ) -> Result<(), LinkError> {
     registrable(of)?;
-    let mut talk = Conversation::begin(server, Command::Register, Some(of), patience)?;
-    let code = talk.answer()?;
+    let mut exchange = Conversation::begin(server, Command::Register, Some(of), timeouts)?;
+    let code = exchange.answer()?;
     if code == framed::DONE {
         // Nobody of that name is known, so that nothing waits, and the name need not become known.
         return Ok(());
@@ -206,17 +206,20 @@ pub(super) fn fetch(
         return Err(LinkError::Refused(text));
     }
     if code != framed::IS_KNOWN {
-        return Err(talk.strange());
+        return Err(exchange.strange());
     }
-    let ip = talk.stream.our_ip().unwrap_or(Ipv4Addr::LOCALHOST.into());
-    talk.say(&framed::encode_address(SocketAddr::new(ip, 9)))?;
-    let done = talk.answer()?;
+    let ip = exchange
+        .stream
+        .our_ip()
+        .unwrap_or(Ipv4Addr::LOCALHOST.into());
+    exchange.say(&framed::encode_address(SocketAddr::new(ip, 9)))?;
+    let done = exchange.answer()?;
     let delivered = if done == framed::MESSAGES {
-        talk.deliver(sink)
+        exchange.deliver(sink)
     } else {
         Ok(())
     };
-    quit(server, of, patience)?;
+    quit(server, of, timeouts)?;
     delivered
 }
 
@@ -227,7 +230,7 @@ pub(super) fn fetch(
 pub(super) fn send(
     server: &Server,
     letter: &Letter<'_>,
-    patience: Patience,
+    timeouts: Timeouts,
 ) -> Result<Offered, LinkError> {
     if letter.body.is_empty() {
         return Err(Unsayable::Empty.into());
@@ -245,43 +248,44 @@ pub(super) fn send(
         ));
     }
     registrable(&letter.to)?;
-    let mut talk = Conversation::begin(server, Command::Send, Some(&letter.to), patience)?;
-    let code = talk.answer()?;
+    let mut exchange = Conversation::begin(server, Command::Send, Some(&letter.to), timeouts)?;
+    let code = exchange.answer()?;
     if code == framed::NOT_REGISTERED {
         let text = format!("{} is not registered", letter.to);
         return Err(LinkError::UnknownUser(text));
     }
     if code == framed::SEND_TO {
-        let address = talk.answer()?;
-        let address = framed::decode_address(&address).ok_or_else(|| talk.strange())?;
+        let address = exchange.answer()?;
+        let address = framed::decode_address(&address).ok_or_else(|| exchange.strange())?;
         let speaks = Speaks::Text;
-        return Ok(Offered::Go(Peer { address, speaks }));
+        return Ok(Offered::SendTo(PeerAddress { address, speaks }));
     }
     if code != framed::SEND_HERE {
-        return Err(talk.strange());
+        return Err(exchange.strange());
     }
-    talk.say(&text)
-        .and_then(|()| talk.end())
+    exchange
+        .say(&text)
+        .and_then(|()| exchange.end())
         .map_err(|e| match e {
             LinkError::Broken(server, error) => LinkError::Unknown(server, error),
             e => e,
         })?;
-    Ok(Offered::Kept(None))
+    Ok(Offered::Stored(None))
 }
 
 /// Everybody who is registered.
 ///
 /// # Errors
 /// When the server does not answer.
-pub(super) fn who(server: &Server, patience: Patience) -> Result<Vec<Person>, LinkError> {
-    let mut talk = Conversation::begin(server, Command::Who, None, patience)?;
-    let list = talk.answer()?;
+pub(super) fn who(server: &Server, timeouts: Timeouts) -> Result<Vec<Person>, LinkError> {
+    let mut exchange = Conversation::begin(server, Command::Who, None, timeouts)?;
+    let list = exchange.answer()?;
     if list == framed::NOBODY {
         return Ok(Vec::new());
     }
     let list = list
         .strip_prefix(framed::LIST)
-        .ok_or_else(|| talk.strange())?;
+        .ok_or_else(|| exchange.strange())?;
     let people = list
         .split(|&b| b == b'\n')
         .filter_map(framed::decode_listed);
@@ -294,8 +298,8 @@ pub(super) fn who(server: &Server, patience: Patience) -> Result<Vec<Person>, Li
 ///
 /// # Errors
 /// When the server does not answer.
-pub(super) fn quit(server: &Server, name: &Name, patience: Patience) -> Result<(), LinkError> {
-    Conversation::begin(server, Command::Quit, Some(name), patience)?.end()
+pub(super) fn quit(server: &Server, name: &Name, timeouts: Timeouts) -> Result<(), LinkError> {
+    Conversation::begin(server, Command::Quit, Some(name), timeouts)?.end()
 }
 
 /// The name and its presence are gone.
@@ -305,7 +309,7 @@ pub(super) fn quit(server: &Server, name: &Name, patience: Patience) -> Result<(
 pub(super) fn deregister(
     server: &Server,
     name: &Name,
-    patience: Patience,
+    timeouts: Timeouts,
 ) -> Result<(), LinkError> {
-    Conversation::begin(server, Command::Deregister, Some(name), patience)?.end()
+    Conversation::begin(server, Command::Deregister, Some(name), timeouts)?.end()
 }

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use super::server::{Patience, Server};
-use super::{LinkError, Piece, Sink};
+use super::server::Timeouts;
+use super::{LinkError, MessagePiece, MessageSink, Server};
 use crate::name::Name;
 use crate::sys::socket::Stream;
 use crate::wire::line::{self, Fetched};
@@ -17,7 +17,7 @@ const LONGEST_LINE: u64 = 1024;
 /// It was not accepted, or it is not known whether it was ([`LinkError::Unknown`]).
 pub(super) fn store(server: &Server, to: &Name, from: &Name, body: &[u8]) -> Result<(), LinkError> {
     let request = line::encode_store(to, from, body)?;
-    let stream = server.ask(&request, Patience::WORK)?;
+    let stream = server.ask(&request, Timeouts::REQUEST)?;
     let mut reply = Vec::new();
     // Every reply to a store is one line, or ends with the stream.
     let mut stream = BufReader::new(&stream).take(LONGEST_LINE);
@@ -41,8 +41,12 @@ pub(super) fn store(server: &Server, to: &Name, from: &Name, body: &[u8]) -> Res
 ///
 /// # Errors
 /// The messages stay waiting.
-pub(super) fn fetch(server: &Server, of: &Name, sink: &mut dyn Sink) -> Result<bool, LinkError> {
-    let stream = server.ask(&line::encode_fetch(of), Patience::WORK)?;
+pub(super) fn fetch(
+    server: &Server,
+    of: &Name,
+    sink: &mut dyn MessageSink,
+) -> Result<bool, LinkError> {
+    let stream = server.ask(&line::encode_fetch(of), Timeouts::REQUEST)?;
     let mut reply = Reply {
         server,
         stream,
@@ -79,7 +83,7 @@ impl Reply<'_> {
         &mut self,
         next: &[u8],
         of: &Name,
-        sink: &mut dyn Sink,
+        sink: &mut dyn MessageSink,
     ) -> Result<Option<bool>, LinkError> {
         if let Some(end) = memchr::memrchr(b'\n', next) {
             let text = [self.begun.as_slice(), &next[..end]].concat();
@@ -116,7 +120,12 @@ impl Reply<'_> {
         }
     }
 
-    fn line(&mut self, line: &[u8], of: &Name, sink: &mut dyn Sink) -> Result<(), LinkError> {
+    fn line(
+        &mut self,
+        line: &[u8],
+        of: &Name,
+        sink: &mut dyn MessageSink,
+    ) -> Result<(), LinkError> {
         if !self.headed {
             if Some(line) != line::RETRIEVING.strip_suffix(b"\n") {
                 // Its newline is what makes it a line, also where there is nothing else.
@@ -126,8 +135,8 @@ impl Reply<'_> {
             return Ok(());
         }
         let piece = match line::decode_fetched(line, of) {
-            Fetched::Message { from, text } => Piece::First { from, text },
-            Fetched::More(text) => Piece::Further(text),
+            Fetched::Message { from, text } => MessagePiece::First { from, text },
+            Fetched::More(text) => MessagePiece::Further(text),
             Fetched::Other => return Err(LinkError::NotAServer(self.server.clone())),
         };
         sink.take(&piece).map_err(LinkError::Output)

@@ -3,9 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use super::session::Session;
-use super::{Link, LinkError, Piece, Sink};
-use crate::client::note::Note;
+use super::session::SessionConnection;
+use super::{Link, LinkError, MessagePiece, MessageSink};
+use crate::client::handle::Handle;
+use crate::client::message_view::MessageView;
 use crate::name::Name;
 use crate::wire::session::{Answer, AnswerFields, PING_INTERVAL, Request};
 
@@ -14,7 +15,7 @@ const SILENCE: Duration = Duration::from_secs(PING_INTERVAL.as_secs() * 5 / 2);
 
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::client) struct Fate {
+pub(in crate::client) struct MessageStatus {
     /// `waiting`, `read` or `expired`.
     pub(in crate::client) state: String,
     /// Since when, in milliseconds since 1970.
@@ -31,7 +32,7 @@ pub(in crate::client) enum Verdict {
 }
 
 /// Somebody who looks again and again at what waits, and leaves it waiting.
-pub(in crate::client) trait Attend {
+pub(in crate::client) trait MailboxObserver {
     /// Waits until it is to be looked again; `false` when that is over.
     fn goes_on(&mut self) -> bool;
 
@@ -39,10 +40,10 @@ pub(in crate::client) trait Attend {
     fn count(&mut self, count: u64) -> bool;
 
     /// These are the first of the `count` messages that wait.
-    fn look(&mut self, count: u64, notes: &[Note<'_>]);
+    fn look(&mut self, count: u64, messages: &[MessageView<'_>]);
 }
 
-impl Session<'_> {
+impl SessionConnection<'_> {
     /// Asks how many messages wait.
     fn count(&mut self) -> Result<u64, LinkError> {
         self.say(&Request::Fetch { max: 0, peek: true })?;
@@ -50,28 +51,28 @@ impl Session<'_> {
     }
 
     /// Shows what waits, until nobody wants to see it any more.
-    fn attend(&mut self, who: &mut dyn Attend) -> Result<(), LinkError> {
+    fn attend(&mut self, who: &mut dyn MailboxObserver) -> Result<(), LinkError> {
         /// How many messages are looked at.
         const FIRST: u64 = 16;
         loop {
             let count = known(self.count(), 0)?;
             if who.count(count) {
-                let mut kept = Vec::new();
+                let mut first = Vec::new();
                 self.say(&Request::Fetch {
                     max: FIRST,
                     peek: true,
                 })?;
                 let seen = self.messages(
-                    &mut |note| {
-                        kept.push((note.id, note.from.to_vec(), note.trust));
+                    &mut |message| {
+                        first.push((message.id, message.from.to_vec(), message.trust));
                         Ok(())
                     },
                     |_| (),
                 );
                 known(seen, ())?;
-                let notes: Vec<_> = kept
+                let messages: Vec<_> = first
                     .iter()
-                    .map(|(id, from, trust)| Note {
+                    .map(|(id, from, trust)| MessageView {
                         seq: None,
                         id: *id,
                         from,
@@ -80,7 +81,7 @@ impl Session<'_> {
                         body: b"",
                     })
                     .collect();
-                who.look(count, &notes);
+                who.look(count, &messages);
             }
             if !who.goes_on() {
                 return Ok(());
@@ -91,14 +92,14 @@ impl Session<'_> {
     /// Reads messages up to the `END`, whose fields are given to `end`.
     fn messages<T>(
         &mut self,
-        take: &mut dyn FnMut(&Note<'_>) -> io::Result<()>,
+        take: &mut dyn FnMut(&MessageView<'_>) -> io::Result<()>,
         end: impl Fn(AnswerFields<'_>) -> T,
     ) -> Result<T, LinkError> {
         loop {
             let strange = LinkError::NotAServer(self.server.clone());
             let ended = self.next(|answer| match answer {
                 Answer::Message(message) => {
-                    take(&Note::from(&message)).map_err(LinkError::Output)?;
+                    take(&MessageView::from(&message)).map_err(LinkError::Output)?;
                     Ok(None)
                 }
                 Answer::End(fields) => Ok(Some(end(fields))),
@@ -115,7 +116,7 @@ impl Session<'_> {
     /// Hands over one message after the other, until one is to stay.
     fn watch(
         &mut self,
-        take: &mut dyn FnMut(&Note<'_>) -> io::Result<Verdict>,
+        take: &mut dyn FnMut(&MessageView<'_>) -> io::Result<Verdict>,
     ) -> Result<(), LinkError> {
         self.stream
             .limit(SILENCE)
@@ -125,7 +126,7 @@ impl Session<'_> {
             let strange = LinkError::NotAServer(self.server.clone());
             let taken = self.next(|answer| match answer {
                 Answer::Message(message) => {
-                    let verdict = take(&Note::from(&message)).map_err(LinkError::Output)?;
+                    let verdict = take(&MessageView::from(&message)).map_err(LinkError::Output)?;
                     Ok(Some((message.seq, verdict)))
                 }
                 // Of our acknowledgements.
@@ -147,7 +148,7 @@ impl Link {
     fn young<T>(
         &self,
         name: &Name,
-        work: impl FnOnce(&mut Session<'_>) -> Result<T, LinkError>,
+        work: impl FnOnce(&mut SessionConnection<'_>) -> Result<T, LinkError>,
     ) -> Result<T, LinkError> {
         self.in_session(Some(name), work)?
             .ok_or_else(|| LinkError::TooOld(self.server.clone()))
@@ -157,16 +158,20 @@ impl Link {
     ///
     /// # Errors
     /// Those of the server; [`LinkError::TooOld`].
-    pub(in crate::client) fn peek(&self, of: &Name, sink: &mut dyn Sink) -> Result<(), LinkError> {
+    pub(in crate::client) fn peek(
+        &self,
+        of: &Name,
+        sink: &mut dyn MessageSink,
+    ) -> Result<(), LinkError> {
         let peeked = self.young(of, |session| {
             session.say(&Request::Fetch {
                 max: u64::MAX,
                 peek: true,
             })?;
             session.messages(
-                &mut |note| match note.id {
+                &mut |message| match message.id {
                     Some(id) if sink.knows(id)? => Ok(()),
-                    _ => sink.take(&Piece::Whole(note)),
+                    _ => sink.take(&MessagePiece::Whole(message)),
                 },
                 |_| (),
             )
@@ -190,34 +195,33 @@ impl Link {
     pub(in crate::client) fn attend(
         &self,
         of: &Name,
-        who: &mut dyn Attend,
+        who: &mut dyn MailboxObserver,
     ) -> Result<(), LinkError> {
         self.young(of, |session| session.attend(who))
     }
 
-    /// What became of the message number `seq` in the mailbox of `to`, which `me` has sent.
+    /// What became of a message that `me` has sent.
     ///
     /// # Errors
     /// Those of the server: [`LinkError::NoSuchMessage`] for one that is not ours, or not known any more.
     pub(in crate::client) fn status(
         &self,
         me: &Name,
-        to: &Name,
-        seq: u64,
-    ) -> Result<Fate, LinkError> {
+        handle: &Handle,
+    ) -> Result<MessageStatus, LinkError> {
         self.young(me, |session| {
             session.say(&Request::Status {
-                to: to.clone(),
-                seq,
+                to: handle.to.clone(),
+                seq: handle.seq,
             })?;
             let told = session.fields(|fields| {
-                Some(Fate {
+                Some(MessageStatus {
                     state: fields.get("state")?.to_owned(),
                     at: fields.number("at"),
                 })
             });
             told.map_err(|e| match e {
-                LinkError::Denied(_) => LinkError::NoSuchMessage(to.clone(), seq),
+                LinkError::Denied(_) => LinkError::NoSuchMessage(handle.clone()),
                 e => e,
             })
         })
@@ -230,7 +234,7 @@ impl Link {
     pub(in crate::client) fn history(
         &self,
         of: &Name,
-        take: &mut dyn FnMut(&Note<'_>) -> bool,
+        take: &mut dyn FnMut(&MessageView<'_>) -> bool,
     ) -> Result<(), LinkError> {
         /// How many messages are asked for at a time.
         const PAGE: u64 = 50;
@@ -240,9 +244,9 @@ impl Link {
                 session.say(&Request::History { before, max: PAGE })?;
                 let (mut goes_on, mut last) = (true, None);
                 let more = session.messages(
-                    &mut |note| {
-                        last = note.seq;
-                        goes_on = goes_on && take(note);
+                    &mut |message| {
+                        last = message.seq;
+                        goes_on = goes_on && take(message);
                         Ok(())
                     },
                     |end| end.more(),
@@ -263,7 +267,7 @@ impl Link {
     pub(in crate::client) fn watch(
         &self,
         of: &Name,
-        take: &mut dyn FnMut(&Note<'_>) -> io::Result<Verdict>,
+        take: &mut dyn FnMut(&MessageView<'_>) -> io::Result<Verdict>,
     ) -> Result<(), LinkError> {
         self.young(of, |session| session.watch(take))
     }

@@ -1,5 +1,6 @@
 //! A connection to the server: a fresh one for each request, in whichever dialect the server speaks.
 
+mod address;
 mod error;
 mod framed;
 mod line;
@@ -7,117 +8,22 @@ mod mailbox;
 mod presence;
 mod server;
 mod session;
+mod types;
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub(super) use self::address::Server;
 pub(super) use self::error::LinkError;
 pub(super) use self::framed::Registered;
-pub(super) use self::mailbox::{Attend, Verdict};
-pub(super) use self::presence::Kept;
-use self::server::Patience;
-pub(super) use self::server::Server;
-use self::session::Session;
-use super::note::Note;
-use crate::message::{MessageId, Speaks};
+pub(super) use self::mailbox::{MailboxObserver, Verdict};
+pub(super) use self::presence::LeaseState;
+use self::server::Timeouts;
+use self::session::SessionConnection;
+pub(super) use self::types::{Dialect, MessagePiece, MessageSink, Offered, PeerAddress, Person};
 use crate::name::Name;
 use crate::wire::datagram::Letter;
-
-/// Which dialect is spoken with the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Dialect {
-    /// The session dialect, and with an old server the line dialect
-    Auto,
-    /// Our own: ids, acknowledgements, presence
-    Session,
-    /// That of the old menu server: mailboxes alone
-    Line,
-    /// That of the old chat server
-    Framed,
-}
-
-impl std::fmt::Display for Dialect {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Session => "session",
-            Self::Line => "line",
-            Self::Framed => "framed",
-        })
-    }
-}
-
-/// A piece of a mailbox, as it is read.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece<'a> {
-    /// A message as a whole.
-    Whole(&'a Note<'a>),
-    /// The first line of a message.
-    First {
-        /// Who sent it.
-        from: &'a [u8],
-        /// The line.
-        text: &'a [u8],
-    },
-    /// A further line of it.
-    Further(&'a [u8]),
-}
-
-/// What takes the messages that are read.
-pub(super) trait Sink {
-    /// Whether it has this message already; then it is not handed over again.
-    ///
-    /// # Errors
-    /// Then nothing more is read, and all messages stay waiting.
-    fn knows(&mut self, id: MessageId) -> io::Result<bool>;
-
-    /// Takes a piece.
-    ///
-    /// # Errors
-    /// Then nothing more is read, and all messages stay waiting.
-    fn take(&mut self, piece: &Piece<'_>) -> io::Result<()>;
-
-    /// How many messages it takes at a time: it finishes with them together.
-    fn batch(&self) -> u64 {
-        100
-    }
-
-    /// Brings all that was taken to where it belongs, and remembers these ids. After this, the messages
-    /// leave the queue.
-    ///
-    /// # Errors
-    /// Then they stay waiting.
-    fn finish(&mut self, ids: &[MessageId]) -> io::Result<()>;
-}
-
-/// Where somebody can be reached at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Peer {
-    /// The UDP address.
-    pub(super) address: SocketAddr,
-    /// What is understood there.
-    pub(super) speaks: Speaks,
-}
-
-/// Somebody who is registered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Person {
-    /// The name.
-    pub(super) name: Name,
-    /// Whether they are there.
-    pub(super) online: bool,
-}
-
-/// What became of a message that was offered to the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Offered {
-    /// The server has it on its disk: under this number in the recipient's mailbox, if it says so.
-    Kept(Option<u64>),
-    /// The server sends us to the recipient, and keeps nothing.
-    Go(Peer),
-}
 
 /// How the server is spoken to.
 #[derive(Clone, Debug)]
@@ -126,7 +32,7 @@ pub(super) struct Link {
     dialect: Dialect,
     /// Whether the server has turned out to know the line dialect only.
     is_old: Arc<AtomicBool>,
-    patience: Patience,
+    timeouts: Timeouts,
 }
 
 impl Link {
@@ -136,7 +42,7 @@ impl Link {
             server,
             dialect,
             is_old: Arc::default(),
-            patience: Patience::WORK,
+            timeouts: Timeouts::REQUEST,
         }
     }
 
@@ -146,35 +52,35 @@ impl Link {
     }
 
     /// The same, for somebody who sits there and waits: `say` tells of a server that keeps quiet.
-    pub(super) fn aloud(&self, say: fn(&str)) -> Self {
+    pub(super) fn with_notice(&self, say: fn(&str)) -> Self {
         Self {
-            patience: Patience {
-                word: Some(say),
-                ..self.patience
+            timeouts: Timeouts {
+                notify: Some(say),
+                ..self.timeouts
             },
             ..self.clone()
         }
     }
 
     /// The same, for last words: it waits a second or two, and no longer.
-    pub(super) fn hasty(&self) -> Self {
+    pub(super) fn with_short_timeouts(&self) -> Self {
         Self {
-            patience: Patience::FAREWELL,
+            timeouts: Timeouts::SHORT,
             ..self.clone()
         }
     }
 
     /// The same, for what was left over from earlier: it does not wait long for a server that is not there.
-    pub(super) fn for_errands(&self) -> Self {
+    pub(super) fn in_background(&self) -> Self {
         Self {
-            patience: Patience::ERRAND,
+            timeouts: Timeouts::BACKGROUND,
             ..self.clone()
         }
     }
 
     /// Whether it may help to try again later, after this error: the message is not where it should be, and it
     /// does no harm to send it once more.
-    pub(super) fn is_for_now(&self, error: &LinkError) -> bool {
+    pub(super) fn is_temporary(&self, error: &LinkError) -> bool {
         match error {
             // Only there the same message is stored once.
             LinkError::Unknown(..) => self.dialect() == Dialect::Session,
@@ -210,12 +116,12 @@ impl Link {
     fn in_session<T>(
         &self,
         name: Option<&Name>,
-        work: impl FnOnce(&mut Session<'_>) -> Result<T, LinkError>,
+        work: impl FnOnce(&mut SessionConnection<'_>) -> Result<T, LinkError>,
     ) -> Result<Option<T>, LinkError> {
         if self.dialect() != Dialect::Session {
             return Ok(None);
         }
-        match Session::open(&self.server, name, self.patience) {
+        match SessionConnection::open(&self.server, name, self.timeouts) {
             Ok(mut session) => work(&mut session).map(Some),
             Err(LinkError::NoSession(_)) if self.dialect == Dialect::Auto => {
                 self.is_old.store(true, Ordering::Relaxed);
@@ -229,7 +135,7 @@ impl Link {
     fn present<T>(
         &self,
         name: Option<&Name>,
-        work: impl FnOnce(&mut Session<'_>) -> Result<T, LinkError>,
+        work: impl FnOnce(&mut SessionConnection<'_>) -> Result<T, LinkError>,
     ) -> Result<T, LinkError> {
         self.in_session(name, work)?
             .ok_or_else(|| LinkError::NoPresence(self.server.clone()))
@@ -242,7 +148,7 @@ impl Link {
     pub(super) fn greet(&self, name: &Name) -> Result<Option<IpAddr>, LinkError> {
         match self.dialect() {
             Dialect::Framed => {
-                let stream = self.server.ask(b"", self.patience)?;
+                let stream = self.server.ask(b"", self.timeouts)?;
                 Ok(stream.our_ip())
             }
             _ => {
@@ -264,7 +170,7 @@ impl Link {
     ) -> Result<Offered, LinkError> {
         if self.dialect() == Dialect::Framed {
             no_ttl(ttl)?;
-            return framed::send(&self.server, letter, self.patience);
+            return framed::send(&self.server, letter, self.timeouts);
         }
         // The same id is stored once, so that what was perhaps handed over can be handed over again.
         let sent = match self.in_session(Some(&letter.from), |session| session.send(letter, ttl)) {
@@ -274,11 +180,11 @@ impl Link {
             sent => sent,
         };
         match sent {
-            Ok(Some(seq)) => Ok(Offered::Kept(seq)),
+            Ok(Some(seq)) => Ok(Offered::Stored(seq)),
             Ok(None) => {
                 no_ttl(ttl)?;
                 line::store(&self.server, &letter.to, &letter.from, letter.body)?;
-                Ok(Offered::Kept(None))
+                Ok(Offered::Stored(None))
             }
             Err(LinkError::Broken(server, error)) => Err(LinkError::Unknown(server, error)),
             Err(e) => Err(e),
@@ -289,9 +195,9 @@ impl Link {
     ///
     /// # Errors
     /// The messages stay waiting.
-    pub(super) fn fetch(&self, of: &Name, sink: &mut dyn Sink) -> Result<bool, LinkError> {
+    pub(super) fn fetch(&self, of: &Name, sink: &mut dyn MessageSink) -> Result<bool, LinkError> {
         if self.dialect() == Dialect::Framed {
-            return framed::fetch(&self.server, of, sink, self.patience).map(|()| true);
+            return framed::fetch(&self.server, of, sink, self.timeouts).map(|()| true);
         }
         match self.in_session(Some(of), |session| session.fetch(sink)) {
             Ok(Some(())) => Ok(true),

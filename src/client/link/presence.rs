@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Dialect, Link, LinkError, Peer, Person, Registered, Sink, framed};
+use super::{Dialect, Link, LinkError, MessageSink, PeerAddress, Person, Registered, framed};
 use crate::name::Name;
 
-/// What became of a lease that was to be kept.
+/// What became of a lease that was to be renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::client) enum Kept {
+pub(in crate::client) enum LeaseState {
     /// It is ours, for so long; `None` when it lasts until it is given back.
     Ours(Option<Duration>),
     /// The name is online at this other address.
@@ -32,10 +32,10 @@ impl Link {
         &self,
         name: &Name,
         at: SocketAddr,
-        sink: &mut dyn Sink,
+        sink: &mut dyn MessageSink,
     ) -> Result<Registered, LinkError> {
         if self.dialect() == Dialect::Framed {
-            return framed::register(&self.server, name, at, sink, self.patience);
+            return framed::register(&self.server, name, at, sink, self.timeouts);
         }
         self.present(Some(name), |session| {
             let found = match session.lookup(name) {
@@ -87,15 +87,15 @@ impl Link {
         &self,
         name: &Name,
         at: SocketAddr,
-    ) -> Result<Kept, LinkError> {
+    ) -> Result<LeaseState, LinkError> {
         if self.dialect() == Dialect::Framed {
-            return Ok(Kept::Ours(None));
+            return Ok(LeaseState::Ours(None));
         }
         self.present(Some(name), |session| match session.lookup(name) {
-            Ok(Some(peer)) if !is_ours(peer.address, at) => Ok(Kept::Elsewhere(peer.address)),
-            Ok(_) | Err(LinkError::UnknownUser(_)) => {
-                session.online(at).map(|lease| Kept::Ours(Some(lease)))
-            }
+            Ok(Some(peer)) if !is_ours(peer.address, at) => Ok(LeaseState::Elsewhere(peer.address)),
+            Ok(_) | Err(LinkError::UnknownUser(_)) => session
+                .online(at)
+                .map(|lease| LeaseState::Ours(Some(lease))),
             Err(e) => Err(e),
         })
     }
@@ -106,7 +106,7 @@ impl Link {
     /// Then it ends by itself.
     pub(in crate::client) fn offline(&self, name: &Name, port: u16) -> Result<(), LinkError> {
         match self.dialect() {
-            Dialect::Framed => framed::quit(&self.server, name, self.patience),
+            Dialect::Framed => framed::quit(&self.server, name, self.timeouts),
             _ => self.present(Some(name), |session| session.offline(port)),
         }
     }
@@ -117,7 +117,7 @@ impl Link {
     /// It is not forgotten.
     pub(in crate::client) fn deregister(&self, name: &Name) -> Result<(), LinkError> {
         match self.dialect() {
-            Dialect::Framed => framed::deregister(&self.server, name, self.patience),
+            Dialect::Framed => framed::deregister(&self.server, name, self.timeouts),
             _ => self.present(Some(name), |session| session.deregister()),
         }
     }
@@ -131,7 +131,7 @@ impl Link {
         &self,
         me: &Name,
         name: &Name,
-    ) -> Result<Option<Peer>, LinkError> {
+    ) -> Result<Option<PeerAddress>, LinkError> {
         match self.in_session(Some(me), |session| session.lookup(name)) {
             Err(LinkError::UnknownUser(_)) => Ok(None),
             found => found.map(Option::flatten),
@@ -159,7 +159,7 @@ impl Link {
     /// When the server does not answer, or does not know.
     pub(in crate::client) fn who(&self, me: Option<&Name>) -> Result<Vec<Person>, LinkError> {
         match self.dialect() {
-            Dialect::Framed => framed::who(&self.server, self.patience),
+            Dialect::Framed => framed::who(&self.server, self.timeouts),
             _ => self.present(me, |session| session.who()),
         }
     }

@@ -1,100 +1,65 @@
-//! Where the server is, and how it is reached.
+//! How the server is reached, and what it means when it does not answer as it should.
 
-use std::fmt;
 use std::io::{self, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::ToSocketAddrs as _;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use super::LinkError;
+use super::{LinkError, Server};
 use crate::sys::connect;
 use crate::sys::poll::{self, Want};
 use crate::sys::socket::Stream;
 use crate::wire::line;
-
-const DEFAULT_PORT: u16 = 8282;
 
 /// For how long nothing is said while a server keeps quiet.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// How long one waits for a server.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct Timeouts {
     /// For each address of the server, until it answers.
     pub(super) connect: Duration,
     /// In the middle of a reply.
     pub(super) reply: Duration,
     /// How somebody who waits is told for what, when the server keeps quiet.
-    pub(super) word: Option<fn(&str)>,
+    pub(super) notify: Option<fn(&str)>,
 }
 
-impl Patience {
+impl Timeouts {
     /// For work that somebody has asked for.
-    pub(super) const WORK: Self = Self {
+    pub(super) const REQUEST: Self = Self {
         connect: Duration::from_secs(10),
         reply: Duration::from_secs(30),
-        word: None,
+        notify: None,
     };
     /// For what was left over from earlier, while somebody waits for something else.
-    pub(super) const ERRAND: Self = Self {
+    pub(super) const BACKGROUND: Self = Self {
         connect: Duration::from_secs(2),
         reply: Duration::from_secs(30),
-        word: None,
+        notify: None,
     };
-    /// For a word of farewell.
-    pub(super) const FAREWELL: Self = Self {
+    /// For what is of use only at once: it waits a second or two.
+    pub(super) const SHORT: Self = Self {
         connect: Duration::from_secs(1),
         reply: Duration::from_secs(2),
-        word: None,
+        notify: None,
     };
-}
-
-/// Where the server is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::client) enum Server {
-    /// On a port, perhaps of another machine.
-    Port {
-        /// A name or an address.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// Behind a socket of this machine, where the kernel says who we are.
-    Socket(PathBuf),
 }
 
 impl Server {
-    /// The one that is meant where none is named, and there is no socket.
-    pub(in crate::client) fn of_this_machine() -> Self {
-        Self::Port {
-            host: "localhost".into(),
-            port: DEFAULT_PORT,
-        }
-    }
-
-    /// The same host, with this port if one is given.
-    pub(in crate::client) fn with_port(self, named: Option<u16>) -> Self {
-        match (self, named) {
-            (Self::Port { host, .. }, Some(port)) => Self::Port { host, port },
-            (server, _) => server,
-        }
-    }
-
     /// A connection on which `request` was said.
     ///
     /// # Errors
     /// [`LinkError::Unreachable`] and [`LinkError::Broken`].
-    pub(super) fn ask(&self, request: &[u8], patience: Patience) -> Result<Stream, LinkError> {
+    pub(super) fn ask(&self, request: &[u8], timeouts: Timeouts) -> Result<Stream, LinkError> {
         let stream = self
-            .connect(patience)
+            .connect(timeouts)
             .map_err(|e| LinkError::Unreachable(self.clone(), e))?;
         stream
-            .limit(patience.reply)
+            .limit(timeouts.reply)
             .and_then(|()| (&stream).write_all(request))
             .map_err(|e| self.broken(e))?;
-        if let (Some(say), false) = (patience.word, request.is_empty()) {
+        if let (Some(say), false) = (timeouts.notify, request.is_empty()) {
             let answered = poll::wait(&[(stream.as_fd(), Want::Read)], Some(SILENCE));
             if answered.is_ok_and(|ready| !ready.has(0)) {
                 say(&format!("dropline: {self} does not answer yet"));
@@ -104,37 +69,19 @@ impl Server {
     }
 
     /// Connects to the socket, or tries each address of the host in turn.
-    fn connect(&self, patience: Patience) -> io::Result<Stream> {
+    fn connect(&self, timeouts: Timeouts) -> io::Result<Stream> {
         let (host, port) = match self {
             Self::Socket(path) => return connect::to_path(path),
             Self::Port { host, port } => (host.as_str(), *port),
         };
         let mut error = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
         for address in (host, port).to_socket_addrs()? {
-            match connect::to_address(&address, patience.connect) {
+            match connect::to_address(&address, timeouts.connect) {
                 Ok(stream) => return Ok(stream),
                 Err(e) => error = e,
             }
         }
         Err(error)
-    }
-
-    /// The address of ours from which the kernel would speak to the server, whether that lives or not.
-    pub(super) fn our_side(&self) -> Option<IpAddr> {
-        let Self::Port { host, port } = self else {
-            return Some(Ipv4Addr::LOCALHOST.into());
-        };
-        let mut addresses = (host.as_str(), *port).to_socket_addrs().ok()?;
-        addresses.find_map(|address| {
-            let any: IpAddr = match address {
-                SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-                SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-            };
-            // Connecting such a socket sends nothing.
-            let socket = UdpSocket::bind((any, 0)).ok()?;
-            socket.connect(address).ok()?;
-            Some(socket.local_addr().ok()?.ip())
-        })
     }
 
     /// What it means that the connection fails.
@@ -193,81 +140,9 @@ impl Server {
     }
 }
 
-impl FromStr for Server {
-    type Err = String;
-
-    /// `HOST`, `HOST:PORT`, `[IPV6]:PORT`, `IPV6`, or a path, which has a `/`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.contains('/') {
-            return Ok(Self::Socket(text.into()));
-        }
-        let bare = |host: &str| (host.to_owned(), None);
-        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-            let (host, rest) = rest.split_once(']').ok_or("a ']' is missing")?;
-            match rest.strip_prefix(':') {
-                Some(port) => (host.to_owned(), Some(port)),
-                None if rest.is_empty() => bare(host),
-                None => return Err("only a ':' and the port may follow the ']'".into()),
-            }
-        } else {
-            match text.split_once(':') {
-                Some((_, port)) if port.contains(':') => {
-                    text.parse::<std::net::Ipv6Addr>()
-                        .map_err(|_| "an IPv6 address with a port is written [ADDRESS]:PORT")?;
-                    bare(text)
-                }
-                Some((host, port)) => (host.to_owned(), Some(port)),
-                None => bare(text),
-            }
-        };
-        if host.is_empty() {
-            return Err("the host is empty".into());
-        }
-        let port = match port {
-            Some(port) => port
-                .parse()
-                .map_err(|_| format!("'{port}' is not a port"))?,
-            None => DEFAULT_PORT,
-        };
-        Ok(Self::Port { host, port })
-    }
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Socket(path) => path.display().fmt(f),
-            Self::Port { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Port { host, port } => write!(f, "{host}:{port}"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn servers_are_named_in_several_ways() {
-        let name = |text: &str| text.parse::<Server>().map(|s| s.to_string());
-        assert_eq!(name("localhost"), Ok("localhost:8282".into()));
-        assert_eq!(name("10.0.0.1:99"), Ok("10.0.0.1:99".into()));
-        assert_eq!(name("::1"), Ok("[::1]:8282".into()));
-        assert_eq!(name("[::1]:99"), Ok("[::1]:99".into()));
-        assert_eq!(name("./a.sock"), Ok("./a.sock".into()));
-        for wrong in [
-            "",
-            ":99",
-            "host:",
-            "host:x",
-            "host:65536",
-            "[::1",
-            "[::1]x",
-            "::1:20001",
-        ] {
-            assert!(name(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn what_is_cut_off_was_an_answer_or_was_none() {
@@ -302,14 +177,5 @@ mod tests {
         let full = line::Declined::from(line::Refusal::MailboxFull).reply();
         let means = server.understand(full.as_bytes());
         assert!(matches!(means, LinkError::Later(_)), "{means}");
-    }
-
-    #[test]
-    fn our_side_of_loopback_is_loopback() {
-        let server: Server = "127.0.0.1:9".parse().expect("a server");
-        assert_eq!(
-            server.our_side(),
-            Some(std::net::Ipv4Addr::LOCALHOST.into())
-        );
     }
 }

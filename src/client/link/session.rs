@@ -4,9 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::server::{Patience, Server};
-use super::{LinkError, Peer, Person, Piece, Sink};
-use crate::client::note::Note;
+use super::server::Timeouts;
+use super::{LinkError, MessagePiece, MessageSink, PeerAddress, Person, Server};
+use crate::client::message_view::MessageView;
 use crate::name::Name;
 use crate::sys::socket::Stream;
 use crate::wire::datagram::Letter;
@@ -22,7 +22,7 @@ const LEASE: Duration = Duration::from_secs(90);
 
 /// An open session.
 #[derive(Debug)]
-pub(super) struct Session<'s> {
+pub(super) struct SessionConnection<'s> {
     pub(super) server: &'s Server,
     pub(super) stream: Stream,
     received: Vec<u8>,
@@ -30,7 +30,7 @@ pub(super) struct Session<'s> {
     is_known: bool,
 }
 
-impl<'s> Session<'s> {
+impl<'s> SessionConnection<'s> {
     /// A session in which `name` speaks, or nobody in particular.
     ///
     /// # Errors
@@ -38,14 +38,14 @@ impl<'s> Session<'s> {
     pub(super) fn open(
         server: &'s Server,
         name: Option<&Name>,
-        patience: Patience,
+        timeouts: Timeouts,
     ) -> Result<Self, LinkError> {
         let mut hello = Vec::new();
         let name = name.cloned();
         encode_request(&mut hello, &Request::Hello { name });
         let mut session = Self {
             server,
-            stream: server.ask(&hello, patience)?,
+            stream: server.ask(&hello, timeouts)?,
             received: Vec::new(),
             is_known: false,
         };
@@ -143,7 +143,7 @@ impl<'s> Session<'s> {
 
     /// Reads what waits into `sink`. Messages are acknowledged after the sink has finished with them; if the
     /// connection or this process ends before, they stay waiting.
-    pub(super) fn fetch(&mut self, sink: &mut dyn Sink) -> Result<(), LinkError> {
+    pub(super) fn fetch(&mut self, sink: &mut dyn MessageSink) -> Result<(), LinkError> {
         loop {
             self.say(&Request::Fetch {
                 max: sink.batch(),
@@ -156,7 +156,7 @@ impl<'s> Session<'s> {
                 let end = self.next(|answer| match answer {
                     Answer::Message(message) => {
                         if !sink.knows(message.id).map_err(LinkError::Output)? {
-                            let piece = Piece::Whole(&Note::from(&message));
+                            let piece = MessagePiece::Whole(&MessageView::from(&message));
                             sink.take(&piece).map_err(LinkError::Output)?;
                         }
                         ids.push(message.id);
@@ -210,11 +210,11 @@ impl<'s> Session<'s> {
     }
 
     /// Where `name` is; `None` when that is nowhere.
-    pub(super) fn lookup(&mut self, name: &Name) -> Result<Option<Peer>, LinkError> {
+    pub(super) fn lookup(&mut self, name: &Name) -> Result<Option<PeerAddress>, LinkError> {
         self.say(&Request::Lookup(name.clone()))?;
         self.fields(|fields| {
             let location = fields.location()?;
-            Some(location.map(|Location { address, speaks }| Peer { address, speaks }))
+            Some(location.map(|Location { address, speaks }| PeerAddress { address, speaks }))
         })
     }
 

@@ -1,7 +1,8 @@
 //! Writing a message: one line, or several that end with a line of a single `.`.
 
-use super::MenuError;
-use super::prompt::{Prompt, Typed};
+use std::io;
+
+use super::editor::{Prompt, Typed};
 use crate::client::view;
 
 /// Asks for a message; `None` when it was thrown away. One line is a message; an empty one begins a message
@@ -9,12 +10,12 @@ use crate::client::view;
 ///
 /// # Errors
 /// When the terminal is gone.
-pub(super) fn message(prompt: &mut Prompt) -> Result<Option<String>, MenuError> {
-    view::tell("One line; or an empty one, and then several.")?;
+pub(super) fn message(prompt: &mut Prompt) -> io::Result<Option<String>> {
+    view::show_wrapped("One line; or an empty one, and then several.")?;
     match prompt.text("Message: ")? {
         Typed::Text(text) if text.trim_end_matches('\n').is_empty() => lines(prompt),
         Typed::Text(text) => Ok(Some(text.trim_end_matches('\n').to_owned())),
-        Typed::Interrupt | Typed::End => thrown_away(prompt, Draft::default()),
+        Typed::Interrupt | Typed::End => thrown_away(prompt, MultilineDraft::default()),
     }
 }
 
@@ -22,9 +23,9 @@ pub(super) fn message(prompt: &mut Prompt) -> Result<Option<String>, MenuError> 
 ///
 /// # Errors
 /// When the terminal is gone.
-pub(super) fn lines(prompt: &mut Prompt) -> Result<Option<String>, MenuError> {
-    view::tell("Several lines. A single . on a line ends them; Ctrl-C throws them away.")?;
-    let mut draft = Draft::default();
+pub(super) fn lines(prompt: &mut Prompt) -> io::Result<Option<String>> {
+    view::show_wrapped("Several lines. A single . on a line ends them; Ctrl-C throws them away.")?;
+    let mut draft = MultilineDraft::default();
     loop {
         match prompt.text("| ")? {
             Typed::Text(text) => {
@@ -40,17 +41,17 @@ pub(super) fn lines(prompt: &mut Prompt) -> Result<Option<String>, MenuError> {
     }
 }
 
-fn finished(draft: &Draft) -> Result<Option<String>, MenuError> {
+fn finished(draft: &MultilineDraft) -> io::Result<Option<String>> {
     let text = draft.lines.join("\n");
     if text.is_empty() {
-        view::tell("Nothing was written, and nothing is sent.")?;
+        view::show_wrapped("Nothing was written, and nothing is sent.")?;
         return Ok(None);
     }
     Ok(Some(text))
 }
 
 /// What was written is not sent, and can be had back.
-fn thrown_away(prompt: &mut Prompt, mut draft: Draft) -> Result<Option<String>, MenuError> {
+fn thrown_away(prompt: &mut Prompt, mut draft: MultilineDraft) -> io::Result<Option<String>> {
     prompt.forget_ahead();
     let last = prompt.last_text();
     if !last.is_empty() {
@@ -58,21 +59,21 @@ fn thrown_away(prompt: &mut Prompt, mut draft: Draft) -> Result<Option<String>, 
     }
     let text = draft.lines.join("\n");
     if text.trim().is_empty() {
-        view::tell("The message was thrown away.")?;
+        view::show_wrapped("The message was thrown away.")?;
         return Ok(None);
     }
     prompt.remember(&text);
-    view::tell("The message was thrown away; the arrow up brings it back.")?;
+    view::show_wrapped("The message was thrown away; the arrow up brings it back.")?;
     Ok(None)
 }
 
 /// A message that is being written.
 #[derive(Debug, Default)]
-struct Draft {
+struct MultilineDraft {
     lines: Vec<String>,
 }
 
-impl Draft {
+impl MultilineDraft {
     /// Adds what was typed, or pasted. At the line that ends the message, returns what follows it.
     fn add(&mut self, text: &str) -> Option<Vec<String>> {
         let mut lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_single_dot_ends_a_message_and_what_follows_is_not_part_of_it() {
-        let mut draft = Draft::default();
+        let mut draft = MultilineDraft::default();
         assert_eq!(draft.add("one"), None);
         assert_eq!(draft.add(""), None);
         assert_eq!(draft.add("two\n..\n"), None);
@@ -101,6 +102,6 @@ mod tests {
             Some(vec!["1".into(), "bob".into()])
         );
         assert_eq!(draft.lines, ["one", "", "two", "..", "three"]);
-        assert_eq!(Draft::default().add("."), Some(vec![]));
+        assert_eq!(MultilineDraft::default().add("."), Some(vec![]));
     }
 }

@@ -1,45 +1,37 @@
 //! The menu: send, read, see who is there, exit. Each request is a connection of its own.
 
-mod arrivals;
+mod chat_reader;
 mod choice;
 mod compose;
-mod farewell;
-mod identity;
-mod keeper;
-mod line;
-mod look;
-mod lookout;
-mod names;
-mod patience;
-mod postman;
+mod context;
+mod editor;
+mod exit_signals;
+mod inbox_watcher;
+mod mailbox;
+mod mailbox_watcher;
+mod outbox_worker;
 mod presence;
-mod prompt;
-mod resizes;
-mod rows;
-mod screen;
-mod talk;
-mod words;
+mod progress_notice;
+mod registration;
+mod sending;
+mod terminal_guard;
+mod texts;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustyline::error::ReadlineError;
-
-use self::arrivals::Ear;
 use self::choice::Choice;
-use self::keeper::Keeper;
-use self::lookout::Lookout;
-use self::postman::Postman;
-use self::presence::Presence;
-use self::prompt::{Prompt, Typed};
-use self::resizes::Told;
-use super::command::look::who;
+use self::context::{Menu, Reception};
+use self::editor::{Prompt, Typed, resizes};
+use self::mailbox_watcher::MailboxWatcher;
+use self::outbox_worker::OutboxWorker;
+use self::terminal_guard::TerminalGuard;
 use super::command::outbox;
+use super::command::who::{self, who};
 use super::inbox::Inbox;
-use super::instant::{Listeners, Source, SourceError};
+use super::instant::{ListenerPool, SourceAddress, SourceError};
 use super::link::{Dialect, Link, Server};
-use super::view;
+use super::{thread, view};
 use crate::name::Name;
 use crate::sys::terminal;
 
@@ -48,25 +40,13 @@ use crate::sys::terminal;
 pub(super) enum MenuError {
     /// The terminal is gone, or is none.
     #[error("cannot use the terminal: {0}")]
-    Terminal(String),
+    Terminal(#[from] io::Error),
     /// Instant messages cannot come in where that was asked for.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// There can be no listeners.
     #[error("cannot start the listener for instant messages: {0}")]
     Listener(io::Error),
-}
-
-impl From<io::Error> for MenuError {
-    fn from(error: io::Error) -> Self {
-        Self::Terminal(error.to_string())
-    }
-}
-
-impl From<ReadlineError> for MenuError {
-    fn from(error: ReadlineError) -> Self {
-        Self::Terminal(error.to_string())
-    }
 }
 
 /// What a menu begins with.
@@ -79,7 +59,7 @@ pub(super) struct Start {
     /// Who it is for; nobody is asked for a name that is known.
     pub(super) user: Option<Name>,
     /// Where instant messages come in.
-    pub(super) source: Source,
+    pub(super) source: SourceAddress,
     /// Whether more is said.
     pub(super) verbose: bool,
     /// With whom one talks, instead of choosing.
@@ -100,10 +80,10 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         partner,
     } = start;
     // Without it, a menu that is killed leaves the terminal as it is.
-    let _keeper = Keeper::fork().ok();
-    let told = Told::default();
-    let resized = resizes::hold()?;
-    let mut prompt = Prompt::new(&link, &told)?;
+    let _guard = TerminalGuard::fork().ok();
+    let resize_log = resizes::ResizeLog::default();
+    let held = resizes::hold()?;
+    let mut prompt = Prompt::new(&link, &resize_log)?;
     let user = match user {
         Some(user) => user,
         None => match prompt.name("Your name: ")? {
@@ -111,17 +91,17 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
             None => return Ok(()),
         },
     };
-    prompt.ask_for(&user);
+    prompt.complete_for(&user);
     let sentence = format!("Asking {user}@{} ... Ctrl-C leaves.", link.server());
-    let greeted = patience::while_saying(&sentence, || link.greet(&user));
+    let greeted = progress_notice::while_doing(&sentence, || link.greet(&user));
     let mut menu = Menu {
         link,
         named,
         user,
         prompt,
-        here: None,
-        postman: None,
-        lookout: None,
+        reception: None,
+        outbox_worker: None,
+        mailbox_watcher: None,
         verbose,
     };
     // What arrives from here on is shown below the first line.
@@ -130,20 +110,23 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         let side = greeted.as_ref().ok().copied().flatten();
         let socket = source.bind(side.or_else(|| menu.link.our_side()))?;
         // From here to the fork there must be no thread.
-        let listeners = Listeners::fork(&socket).map_err(MenuError::Listener)?;
-        menu.here = Some(Here::at(listeners.address(), &menu.user, &menu.link));
+        let listeners = ListenerPool::fork(&socket).map_err(MenuError::Listener)?;
+        let reception = Reception::at(listeners.address(), &menu.user, &menu.link);
+        menu.reception = Some(reception);
         Some(listeners)
     } else {
         None
     };
-    let presence = menu.here.as_ref().map(|here| Arc::clone(&here.presence));
-    farewell::on_signals(Arc::clone(menu.prompt.screen()), presence)?;
-    resizes::hand_on(resized, &told)?;
-    menu.postman = Some(Postman::start(menu.prompt.screen())?);
+    let presence = menu.reception.as_ref();
+    let presence = presence.map(|reception| Arc::clone(&reception.presence));
+    exit_signals::handle(Arc::clone(menu.prompt.screen()), presence)?;
+    resizes::forward(held, &resize_log)?;
+    menu.outbox_worker = Some(OutboxWorker::start(menu.prompt.screen())?);
     let screen = menu.prompt.screen();
     // What has happened is told of below.
     screen.told_of_server(greeted.is_err());
-    menu.lookout = Some(Lookout::start(&menu.link, &menu.user, waiting, screen)?);
+    let watcher = MailboxWatcher::start(&menu.link, &menu.user, waiting, screen)?;
+    menu.mailbox_watcher = Some(watcher);
     menu.say_hello(waiting)?;
     if let Some(listeners) = listeners {
         menu.begin_listening(listeners)?;
@@ -151,7 +134,7 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
     match greeted {
         Ok(_) => menu.come_in()?,
         Err(e) => {
-            view::complain(&e);
+            view::error(&e);
             menu.try_later();
         }
     }
@@ -160,38 +143,7 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         None => menu.run(),
     };
     menu.leave();
-    done
-}
-
-/// Being there for instant messages.
-#[derive(Clone)]
-struct Here {
-    ear: Arc<Ear>,
-    presence: Arc<Presence>,
-}
-
-impl Here {
-    /// Nobody listens there yet.
-    fn at(address: SocketAddr, user: &Name, link: &Link) -> Self {
-        Self {
-            ear: Arc::new(Ear::new(user.clone())),
-            presence: Arc::new(Presence::new(link.clone(), address)),
-        }
-    }
-}
-
-struct Menu {
-    link: Link,
-    named: Option<Server>,
-    user: Name,
-    prompt: Prompt,
-    /// Where instant messages are possible.
-    here: Option<Here>,
-    /// Sends what could not be sent, beside the menu.
-    postman: Option<Postman>,
-    /// Tells of what comes by way of the server.
-    lookout: Option<Lookout>,
-    verbose: bool,
+    Ok(done?)
 }
 
 impl Menu {
@@ -200,13 +152,13 @@ impl Menu {
         match Inbox::open(&self.user) {
             Ok(mut inbox) => {
                 if let Some(damage) = inbox.damage() {
-                    view::say(&format!("dropline: {damage}"));
+                    view::notice(&format!("dropline: {damage}"));
                 }
                 true
             }
             Err(e) => {
-                view::complain(&e);
-                view::say(
+                view::error(&e);
+                view::notice(
                     "dropline: there are no instant messages; those for you go to the server",
                 );
                 false
@@ -215,17 +167,21 @@ impl Menu {
     }
 
     /// Shows from now on what comes, and stays online.
-    fn begin_listening(&self, listeners: Listeners) -> io::Result<()> {
-        let Some(here) = &self.here else {
+    fn begin_listening(&self, listeners: ListenerPool) -> io::Result<()> {
+        let Some(reception) = &self.reception else {
             return Ok(());
         };
-        let (ear, presence) = (Arc::clone(&here.ear), Arc::clone(&here.presence));
+        let listener = Arc::clone(&reception.listener);
+        let presence = Arc::clone(&reception.presence);
         let on = Arc::clone(self.prompt.screen());
-        thread("arrivals", move || {
-            arrivals::follow(&ear, listeners, &on, &presence);
+        thread::spawn("arrivals", move || {
+            inbox_watcher::follow(&listener, listeners, &on, &presence);
         })?;
-        let (presence, on) = (Arc::clone(&here.presence), Arc::clone(self.prompt.screen()));
-        thread("presence", move || presence.run(&on))
+        let (presence, on) = (
+            Arc::clone(&reception.presence),
+            Arc::clone(self.prompt.screen()),
+        );
+        thread::spawn("presence", move || presence.run(&on)).map(drop)
     }
 
     fn say_hello(&self, waiting: Option<u64>) -> io::Result<()> {
@@ -236,27 +192,27 @@ impl Menu {
         if let Some(waiting) = waiting {
             parts.push(format!("{waiting} waiting"));
         }
-        if let Some(here) = &self.here {
-            let address = here.presence.address();
+        if let Some(reception) = &self.reception {
+            let address = reception.presence.address();
             parts.push(format!("instant messages on {address}"));
         }
-        view::show(&words::head(&parts, terminal::size().columns))
+        view::print_line(&texts::head(&parts, terminal::size().columns))
     }
 
     /// Goes online for the first time.
-    fn come_in(&mut self) -> Result<(), MenuError> {
-        let Some(here) = &self.here else {
+    fn come_in(&mut self) -> io::Result<()> {
+        let Some(reception) = &self.reception else {
             return Ok(());
         };
         if self.link.dialect() == Dialect::Framed {
             let name = self.user.clone();
             return self.register(&name);
         }
-        let at = here.presence.address();
+        let at = reception.presence.address();
         let earlier = self.link.elsewhere(&self.user, at);
-        match (here.presence.go_online(&self.user), earlier) {
-            (Err(e), _) => view::complain(&e),
-            (Ok(()), Ok(Some(address))) => view::tell(&format!(
+        match (reception.presence.go_online(&self.user), earlier) {
+            (Err(e), _) => view::error(&e),
+            (Ok(()), Ok(Some(address))) => view::show_wrapped(&format!(
                 "{} was online elsewhere (at {address}); instant messages come here now.",
                 self.user
             ))?,
@@ -268,23 +224,23 @@ impl Menu {
 
     /// Goes online when the server is there.
     fn try_later(&self) {
-        if let Some(here) = &self.here {
-            here.presence.keep(&self.user, false, None);
+        if let Some(reception) = &self.reception {
+            reception.presence.renew_for(&self.user, false, None);
         }
     }
 
-    fn run(&mut self) -> Result<(), MenuError> {
+    fn run(&mut self) -> io::Result<()> {
         // Whether what can be chosen is on the screen already.
         let mut is_shown = false;
         loop {
             let columns = terminal::size().columns;
-            let has_presence = self.here.is_some();
+            let has_presence = self.reception.is_some();
             let waiting = self.waiting();
-            if let (Some(lookout), Some(waiting)) = (&self.lookout, waiting) {
-                lookout.told(waiting);
+            if let (Some(watcher), Some(waiting)) = (&self.mailbox_watcher, waiting) {
+                watcher.note_known(waiting);
             }
             if !std::mem::take(&mut is_shown) {
-                view::show(&words::choices(waiting, has_presence, columns))?;
+                view::print_line(&texts::choices(waiting, has_presence, columns))?;
             }
             let Typed::Text(line) = self.prompt.choice("> ")? else {
                 return Ok(());
@@ -308,40 +264,44 @@ impl Menu {
                 }
                 Choice::Read => self.read()?,
                 Choice::Who => {
-                    if let Err(e) = who(&self.link.aloud(view::say), Some(&self.user), false) {
-                        view::complain(&e);
+                    if let Err(e) = who(
+                        &self.link.with_notice(view::notice),
+                        Some(&self.user),
+                        &who::Args::default(),
+                    ) {
+                        view::error(&e);
                     }
                 }
                 Choice::Reply => match self.prompt.screen().last_sender() {
                     Some(to) => {
-                        view::tell(&format!("To {to}:"))?;
+                        view::show_wrapped(&format!("To {to}:"))?;
                         let message = compose::message(&mut self.prompt)?;
                         self.send(&to, message)?;
                     }
-                    None => view::tell("There is no message to reply to yet.")?,
+                    None => view::show_wrapped("There is no message to reply to yet.")?,
                 },
                 Choice::History => self.history()?,
                 Choice::Outbox => {
                     if let Err(e) = outbox::list(false) {
-                        view::complain(&e);
+                        view::error(&e);
                     }
                 }
                 Choice::Help => is_shown = self.help()?,
                 Choice::Status => self.status()?,
                 Choice::Register(name) => self.register(&name)?,
                 Choice::Deregister => self.deregister()?,
-                Choice::Wrong(why) => view::tell(&why)?,
+                Choice::Wrong(why) => view::show_wrapped(&why)?,
             }
         }
     }
 
     /// Explains what can be typed. Returns whether it has filled the screen, so that the choices, which it has as
     /// well, would push it away.
-    fn help(&self) -> Result<bool, MenuError> {
+    fn help(&self) -> io::Result<bool> {
         let size = terminal::size();
-        let text = format!("{}\n", words::help(size.columns));
-        let has_presence = self.here.is_some();
-        let choices = words::choices(None, has_presence, size.columns);
+        let text = format!("{}\n", texts::help(size.columns));
+        let has_presence = self.reception.is_some();
+        let choices = texts::choices(None, has_presence, size.columns);
         let screen = self.prompt.screen();
         screen.lend(|| view::page(text.as_bytes()))?;
         let needed = text.lines().count() + choices.lines().count();
@@ -350,21 +310,14 @@ impl Menu {
 
     fn leave(&self) {
         self.prompt.screen().leave();
-        if let Some(lookout) = &self.lookout {
-            lookout.end();
+        if let Some(watcher) = &self.mailbox_watcher {
+            watcher.end();
         }
-        if let Some(here) = &self.here {
-            here.presence.end();
+        if let Some(reception) = &self.reception {
+            reception.presence.end();
         }
         if self.verbose {
-            view::say(&format!("{} is offline.", self.user));
+            view::notice(&format!("{} is offline.", self.user));
         }
     }
-}
-
-fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    std::thread::Builder::new()
-        .name(name.into())
-        .spawn(work)
-        .map(drop)
 }

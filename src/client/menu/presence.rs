@@ -1,29 +1,29 @@
-//! Being there: the lease that others find us by, kept while the menu is open and given back at its end.
+//! The lease by which others find us, renewed while the menu is open and given back at its end.
 
 use std::net::SocketAddr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::screen::Screen;
-use crate::client::link::{Kept, Link, LinkError};
+use super::editor::Screen;
+use crate::client::link::{LeaseState, Link, LinkError};
 use crate::name::Name;
 
 /// After which time one tries again when the server did not answer.
 const AGAIN: Duration = Duration::from_secs(5);
-/// How long a renewal that is under way may hold up a farewell.
+/// How long a renewal that is under way may hold up the end of the menu.
 const LAST_RENEWAL: Duration = Duration::from_secs(2);
 
 /// The lease of one menu.
 #[derive(Debug)]
-pub(super) struct Presence {
+pub(super) struct PresenceLease {
     link: Link,
     address: SocketAddr,
-    state: Mutex<State>,
+    state: Mutex<PresenceState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PresenceState {
     /// Who is to be online.
     name: Option<Name>,
     /// When the lease is to be renewed; never where it lasts by itself.
@@ -32,11 +32,11 @@ struct State {
     is_online: bool,
     is_renewing: bool,
     /// Whether nobody listens any more.
-    is_deaf: bool,
+    has_no_listener: bool,
     is_over: bool,
 }
 
-impl Presence {
+impl PresenceLease {
     /// Nobody is online yet.
     pub(super) fn new(link: Link, address: SocketAddr) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl Presence {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PresenceState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -62,20 +62,20 @@ impl Presence {
     }
 
     /// Whether nobody listens any more: then nobody is to be online.
-    pub(super) fn is_deaf(&self) -> bool {
-        self.state().is_deaf
+    pub(super) fn has_no_listener(&self) -> bool {
+        self.state().has_no_listener
     }
 
     /// Nobody listens any more: gives the lease back, for good.
-    pub(super) fn go_deaf(&self) {
-        self.state().is_deaf = true;
-        self.rest();
+    pub(super) fn stop(&self) {
+        self.state().has_no_listener = true;
+        self.release();
     }
 
     /// Keeps `name` online from now on: `since_now` when it has just become that, for so long as is said.
-    pub(super) fn keep(&self, name: &Name, since_now: bool, lease: Option<Duration>) {
+    pub(super) fn renew_for(&self, name: &Name, since_now: bool, lease: Option<Duration>) {
         let mut state = self.state();
-        if state.is_deaf {
+        if state.has_no_listener {
             return;
         }
         state.name = Some(name.clone());
@@ -96,15 +96,15 @@ impl Presence {
     pub(super) fn go_online(&self, name: &Name) -> Result<(), LinkError> {
         let lease = self.link.online(name, self.address);
         match &lease {
-            Ok(lease) => self.keep(name, true, *lease),
-            Err(_) => self.keep(name, false, None),
+            Ok(lease) => self.renew_for(name, true, *lease),
+            Err(_) => self.renew_for(name, false, None),
         }
         lease.map(drop)
     }
 
-    /// Gives the lease back, and takes it no more until somebody is to be kept online again. Where the server
+    /// Gives the lease back, and takes it no more until a name is to be online again. Where the server
     /// cannot be told, it ends by itself.
-    pub(super) fn rest(&self) {
+    pub(super) fn release(&self) {
         let waited = self
             .changed
             .wait_timeout_while(self.state(), LAST_RENEWAL, |state| state.is_renewing);
@@ -114,15 +114,18 @@ impl Presence {
         state.due = None;
         drop(state);
         if let Some(name) = name.filter(|_| was_online) {
-            let _ = self.link.hasty().offline(&name, self.address.port());
+            let _ = self
+                .link
+                .with_short_timeouts()
+                .offline(&name, self.address.port());
         }
     }
 
-    /// As [`rest`](Self::rest), for good.
+    /// As [`release`](Self::release), for good.
     pub(super) fn end(&self) {
         self.state().is_over = true;
         self.changed.notify_all();
-        self.rest();
+        self.release();
     }
 
     /// Renews the lease again and again, on a thread of its own.
@@ -136,23 +139,25 @@ impl Presence {
             state.is_renewing = false;
             let was_online = state.is_online;
             if state.name.as_ref() == Some(&name) {
-                state.is_online = matches!(renewed, Ok(Kept::Ours(_)));
+                state.is_online = matches!(renewed, Ok(LeaseState::Ours(_)));
                 state.due = match &renewed {
-                    Ok(Kept::Ours(lease)) => lease.map(|lease| Instant::now() + lease / 3),
+                    Ok(LeaseState::Ours(lease)) => lease.map(|lease| Instant::now() + lease / 3),
                     // Whoever has asked last has it; and an old server knows no such thing, as it turns out.
-                    Ok(Kept::Elsewhere(_)) | Err(LinkError::NoPresence(_)) => None,
+                    Ok(LeaseState::Elsewhere(_)) | Err(LinkError::NoPresence(_)) => None,
                     Err(_) => Some(Instant::now() + AGAIN),
                 };
             }
             drop(state);
             self.changed.notify_all();
             match renewed {
-                Ok(Kept::Elsewhere(address)) => screen.tell(&format!(
+                Ok(LeaseState::Elsewhere(address)) => screen.tell(&format!(
                     "{name} is online elsewhere now (at {address}), and instant messages go there; \
                      !register {name} brings them here."
                 )),
-                Ok(Kept::Ours(_)) if !was_online => screen.tell(&format!("{name} is online.")),
-                // Of a server that is away the lookout tells.
+                Ok(LeaseState::Ours(_)) if !was_online => {
+                    screen.tell(&format!("{name} is online."))
+                }
+                // The mailbox watcher tells of a server that does not answer.
                 Err(e) if was_online && !screen.is_server_gone() => screen.complain(&format!(
                     "{e}; others see {name} offline until that is over"
                 )),

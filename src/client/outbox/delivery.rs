@@ -1,7 +1,7 @@
 //! Sending what is in the outbox.
 
 use super::{Item, Outbox, OutboxError, Queued};
-use crate::client::instant::{self, Delivery};
+use crate::client::instant::{self, Receipt};
 use crate::client::link::{Dialect, Link, LinkError, Offered, Server};
 use crate::client::settings::default_server;
 use crate::name::Name;
@@ -22,7 +22,7 @@ pub(in crate::client) enum Event<'m> {
 
 /// Where messages cannot be sent just now: what comes later must wait behind them.
 #[derive(Debug, Default)]
-pub(in crate::client) struct Stuck {
+pub(in crate::client) struct Deferred {
     servers: Vec<Server>,
     mailboxes: Vec<(Server, Name)>,
     /// Another process is at it, and does not come to an end.
@@ -31,9 +31,9 @@ pub(in crate::client) struct Stuck {
     pub(in crate::client) why: Option<LinkError>,
 }
 
-impl Stuck {
+impl Deferred {
     /// Whether a message for `to` must wait.
-    pub(in crate::client) fn holds_up(&self, server: &Server, to: &Name) -> bool {
+    pub(in crate::client) fn blocks(&self, server: &Server, to: &Name) -> bool {
         self.all
             || self.servers.contains(server)
             || self
@@ -64,15 +64,15 @@ impl Stuck {
 pub(in crate::client) fn send_before(
     outbox: &Outbox,
     tell: &mut dyn FnMut(&Event<'_>),
-) -> Result<Stuck, OutboxError> {
+) -> Result<Deferred, OutboxError> {
     if outbox.names()?.is_empty() {
-        return Ok(Stuck::default());
+        return Ok(Deferred::default());
     }
     match outbox.wait_for_turn()? {
         Some(turn) => send_in_turn(outbox, &turn, false, tell),
-        None => Ok(Stuck {
+        None => Ok(Deferred {
             all: true,
-            ..Stuck::default()
+            ..Deferred::default()
         }),
     }
 }
@@ -86,13 +86,13 @@ pub(in crate::client) fn send_all(
     outbox: &Outbox,
     again: bool,
     tell: &mut dyn FnMut(&Event<'_>),
-) -> Result<Stuck, OutboxError> {
+) -> Result<Deferred, OutboxError> {
     if outbox.names()?.is_empty() {
-        return Ok(Stuck::default());
+        return Ok(Deferred::default());
     }
     match outbox.turn()? {
         Some(turn) => send_in_turn(outbox, &turn, again, tell),
-        None => Ok(Stuck::default()),
+        None => Ok(Deferred::default()),
     }
 }
 
@@ -102,8 +102,8 @@ fn send_in_turn(
     _turn: &Locked,
     again: bool,
     tell: &mut dyn FnMut(&Event<'_>),
-) -> Result<Stuck, OutboxError> {
-    let mut stuck = Stuck::default();
+) -> Result<Deferred, OutboxError> {
+    let mut deferred = Deferred::default();
     outbox.sweep();
     for Item { name, message } in outbox.items()? {
         let Some(mut message) = message else {
@@ -117,16 +117,16 @@ fn send_in_turn(
             Some(server) => server.clone(),
             None => default_server(Some(&message.from)),
         };
-        if stuck.holds_up(&server, &message.to) {
+        if deferred.blocks(&server, &message.to) {
             continue;
         }
-        let link = Link::new(server.clone(), message.dialect).for_errands();
+        let link = Link::new(server.clone(), message.dialect).in_background();
         match send(&link, &message) {
             Ok(()) => {
                 outbox.remove(&name)?;
                 tell(&Event::Sent(&message));
             }
-            Err(e) if link.is_for_now(&e) => stuck.add(server, &message.to, e),
+            Err(e) if link.is_temporary(&e) => deferred.add(server, &message.to, e),
             Err(e) => {
                 message.refused = Some(e.to_string());
                 outbox.put(&message)?;
@@ -134,7 +134,7 @@ fn send_in_turn(
             }
         }
     }
-    Ok(stuck)
+    Ok(deferred)
 }
 
 fn send(link: &Link, message: &Queued) -> Result<(), LinkError> {
@@ -153,7 +153,7 @@ fn send(link: &Link, message: &Queued) -> Result<(), LinkError> {
         body: &message.body,
     };
     if link.dialect() == Dialect::Framed {
-        return instant::deliver(link, &letter, ttl).map(|_: Delivery| ());
+        return instant::deliver(link, &letter, ttl).map(|_: Receipt| ());
     }
     link.offer(&letter, ttl).map(|_: Offered| ())
 }

@@ -33,7 +33,7 @@ pub(in crate::client) struct Queued {
 
 /// The line before the body.
 #[derive(Deserialize, Serialize)]
-struct Head {
+struct QueuedHeader {
     id: String,
     from: String,
     to: String,
@@ -55,7 +55,7 @@ impl Queued {
 
 /// The bytes of its file.
 pub(super) fn encode(message: &Queued) -> Vec<u8> {
-    let head = Head {
+    let head = QueuedHeader {
         id: message.id.to_string(),
         from: message.from.to_string(),
         to: message.to.to_string(),
@@ -80,7 +80,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Queued> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let end = memchr::memchr(b'\n', rest)?;
     let (line, body) = (&rest[..end], &rest[end + 1..]);
-    let head: Head = serde_json::from_slice(line).ok()?;
+    let head: QueuedHeader = serde_json::from_slice(line).ok()?;
     if head.len != body.len() || head.crc != crc32fast::hash(body) {
         return None;
     }

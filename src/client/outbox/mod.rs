@@ -7,14 +7,16 @@
 
 mod delivery;
 mod entry;
+mod flush;
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(super) use self::delivery::{Event, Stuck, send_all, send_before};
+pub(super) use self::delivery::{Deferred, Event, send_all};
 pub(super) use self::entry::Queued;
-use super::state::{self, StateError};
+pub(super) use self::flush::{describe, flush, flush_before_sending};
+use super::state_dir::{self, StateError};
 use crate::sys::dir::Dir;
 use crate::sys::file;
 use crate::sys::lock::Locked;
@@ -60,7 +62,7 @@ impl Outbox {
     /// # Errors
     /// When it cannot be made.
     pub(super) fn open() -> Result<Self, OutboxError> {
-        let dir = state::directory(WHAT)?;
+        let dir = state_dir::directory(WHAT)?;
         Ok(Self { dir })
     }
 
@@ -69,7 +71,7 @@ impl Outbox {
     /// # Errors
     /// When it cannot be opened, or is somebody else's.
     pub(super) fn existing() -> Result<Option<Self>, OutboxError> {
-        Ok(state::existing(WHAT)?.map(|dir| Self { dir }))
+        Ok(state_dir::existing(WHAT)?.map(|dir| Self { dir }))
     }
 
     /// Puts a message in, or in the place of itself. When this returns, it is on the disk.

@@ -11,33 +11,55 @@ use std::str::FromStr;
 use toml::Spanned;
 
 pub(super) use self::file::SettingsError;
-use self::file::{Keys, Text};
-use super::cli::Cli;
-use super::instant::Source;
+use self::file::{ConfigFile, Keys};
+use super::instant::SourceAddress;
 use super::link::{Dialect, Server};
+use super::view::Colour;
 use crate::name::Name;
 use crate::places::{Places, SOCKET, SYSTEM_RUN_DIR};
 use crate::sys::login;
 
-/// Whether there are colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Colour {
-    /// On a terminal, unless NO_COLOR is set or TERM is dumb
-    Auto,
-    /// Everywhere
-    Always,
-    /// Nowhere
-    Never,
-}
+/// The options of every command.
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this
+    /// directory) [default: the socket of a daemon of this machine, else localhost]
+    #[arg(short = 'd', long, global = true, value_name = "HOST[:PORT]|PATH")]
+    pub(super) server: Option<Server>,
 
-impl fmt::Display for Colour {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Always => "always",
-            Self::Never => "never",
-        })
-    }
+    /// Your name [default: your login]
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub(super) user: Option<Name>,
+
+    /// Address for instant messages: that of our side of the connection to the server, and port 8283 or
+    /// another one that is free, unless they are named; port 0 is any
+    #[arg(short, long, global = true, value_name = "IP[:PORT]")]
+    pub(super) source: Option<SourceAddress>,
+
+    /// How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of
+    /// the old chat server) [default: auto]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIALECT",
+        value_enum,
+        hide_possible_values = true
+    )]
+    pub(super) dialect: Option<Dialect>,
+
+    /// Whether there are colours: auto, always or never [default: auto]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        value_enum,
+        hide_possible_values = true
+    )]
+    pub(super) colour: Option<Colour>,
+
+    /// Say more about what is done
+    #[arg(short, long, global = true)]
+    pub(super) verbose: bool,
 }
 
 /// Where a value comes from.
@@ -66,7 +88,7 @@ impl fmt::Display for Origin {
 
 /// A value, if there is one, and where it comes from.
 #[derive(Clone, Debug)]
-pub(super) struct Set<T> {
+pub(super) struct Setting<T> {
     /// The value; `None` when nobody has said anything.
     pub(super) value: Option<T>,
     /// Where it comes from.
@@ -77,32 +99,38 @@ pub(super) struct Set<T> {
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     /// Where the server is.
-    pub(super) server: Set<Server>,
+    pub(super) server: Setting<Server>,
     /// Where instant messages come in.
-    pub(super) source: Set<Source>,
+    pub(super) source: Setting<SourceAddress>,
     /// Who one is.
-    pub(super) user: Set<Name>,
+    pub(super) user: Setting<Name>,
     /// How the server is spoken to.
-    pub(super) dialect: Set<Dialect>,
+    pub(super) dialect: Setting<Dialect>,
     /// Whether there are colours.
-    pub(super) colour: Set<Colour>,
+    pub(super) colour: Setting<Colour>,
 }
 
 impl Settings {
-    /// Those of this command line, in this environment.
+    /// Those of this command line, in this environment; `server` is the one that was named.
     ///
     /// # Errors
     /// When a file or a variable has something that cannot be.
-    pub(super) fn of(cli: &Cli, server: Option<Server>) -> Result<Self, SettingsError> {
+    pub(super) fn of(options: &Options, server: Option<Server>) -> Result<Self, SettingsError> {
         let files = file::read_all()?;
         Ok(Self {
-            server: found(server, "DROPLINE_SERVER", &files, |keys| &keys.server)?,
-            source: found(cli.source, "DROPLINE_SOURCE", &files, |keys| &keys.source)?,
-            user: found(cli.user.clone(), "DROPLINE_USER", &files, |keys| &keys.user)?,
-            dialect: found(cli.dialect, "DROPLINE_DIALECT", &files, |keys| {
+            server: find(server, "DROPLINE_SERVER", &files, |keys| &keys.server)?,
+            source: find(options.source, "DROPLINE_SOURCE", &files, |keys| {
+                &keys.source
+            })?,
+            user: find(options.user.clone(), "DROPLINE_USER", &files, |keys| {
+                &keys.user
+            })?,
+            dialect: find(options.dialect, "DROPLINE_DIALECT", &files, |keys| {
                 &keys.dialect
             })?,
-            colour: found(cli.colour, "DROPLINE_COLOUR", &files, |keys| &keys.colour)?,
+            colour: find(options.colour, "DROPLINE_COLOUR", &files, |keys| {
+                &keys.colour
+            })?,
         })
     }
 
@@ -123,6 +151,11 @@ impl Settings {
             // The password database knows where the environment does not.
             Server::Port { .. } => login_by_environment().or_else(|| login::own()?.parse().ok()),
         })
+    }
+
+    /// Whether there are colours.
+    pub(super) fn colour(&self) -> Colour {
+        self.colour.value.unwrap_or(Colour::Auto)
     }
 
     /// The dialect.
@@ -162,14 +195,14 @@ fn login_by_environment() -> Option<Name> {
 }
 
 /// The value of one key, from the first place that has it.
-fn found<T: Value>(
+fn find<T: Value>(
     flag: Option<T>,
     variable: &'static str,
-    files: &[Text],
+    files: &[ConfigFile],
     key: impl Fn(&Keys) -> &Option<Spanned<String>>,
-) -> Result<Set<T>, SettingsError> {
+) -> Result<Setting<T>, SettingsError> {
     let set = |value, origin| {
-        Ok(Set {
+        Ok(Setting {
             value: Some(value),
             origin,
         })
@@ -191,7 +224,7 @@ fn found<T: Value>(
             return set(value, Origin::File(file.path.clone()));
         }
     }
-    Ok(Set {
+    Ok(Setting {
         value: None,
         origin: Origin::Default,
     })
@@ -208,7 +241,7 @@ impl Value for Server {
     }
 }
 
-impl Value for Source {
+impl Value for SourceAddress {
     fn from_text(text: &str) -> Result<Self, String> {
         Self::from_str(text)
     }

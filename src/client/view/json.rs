@@ -5,11 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::{rfc3339, turns_direction};
-use crate::client::note::Note;
+use crate::client::message_view::MessageView;
 
 /// A message. What is not known is null; the body is in `body`, or in `body_base64` where it is no UTF-8.
 #[derive(Serialize)]
-struct Line<'a> {
+struct MessageRecord<'a> {
     seq: Option<u64>,
     id: Option<String>,
     from: String,
@@ -40,14 +40,14 @@ impl<'a> Body<'a> {
 }
 
 /// A message as a line of JSON, without the newline.
-pub(super) fn note(note: &Note<'_>) -> String {
-    let line = Line {
-        seq: note.seq,
-        id: note.id.map(|id| id.to_string()),
-        from: String::from_utf8_lossy(note.from).into_owned(),
-        trust: note.trust.map(|trust| trust.to_string()),
-        at: note.at.map(rfc3339),
-        body: Body::of(note.body),
+pub(super) fn message_line(message: &MessageView<'_>) -> String {
+    let line = MessageRecord {
+        seq: message.seq,
+        id: message.id.map(|id| id.to_string()),
+        from: String::from_utf8_lossy(message.from).into_owned(),
+        trust: message.trust.map(|trust| trust.to_string()),
+        at: message.at.map(rfc3339),
+        body: Body::of(message.body),
     };
     object(&line)
 }
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_message_is_one_line() {
-        let mut message = Note {
+        let mut message = MessageView {
             seq: Some(4),
             id: Some(MessageId([1; 16])),
             from: b"al",
@@ -83,11 +83,17 @@ mod tests {
             body: b"a\n\"b\"\x1b",
         };
         let head = r#"{"seq":4,"id":"01010101010101010101010101010101","from":"al","trust":"local","at":"1970-01-01T00:00:00.000Z","#;
-        let line = note(&message);
+        let line = message_line(&message);
         assert_eq!(line, format!(r#"{head}"body":"a\n\"b\"\u001b"}}"#));
         message.body = "\u{202e}\u{9b}".as_bytes();
-        assert_eq!(note(&message), format!(r#"{head}"body":"\u202e\u009b"}}"#));
+        assert_eq!(
+            message_line(&message),
+            format!(r#"{head}"body":"\u202e\u009b"}}"#)
+        );
         message.body = b"\xff";
-        assert_eq!(note(&message), format!(r#"{head}"body_base64":"/w=="}}"#));
+        assert_eq!(
+            message_line(&message),
+            format!(r#"{head}"body_base64":"/w=="}}"#)
+        );
     }
 }

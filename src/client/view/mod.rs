@@ -5,6 +5,7 @@ mod pager;
 mod printer;
 mod time;
 
+use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,18 +13,17 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 pub(super) use self::json::{Body, object};
 pub(super) use self::pager::{
-    LAST_PAGE, end as end_pager, is_open as is_paging, page, tell as tell_of_pagers,
+    LAST_PAGE, end as end_pager, is_open as is_paging, page, tell as report_pagers_to,
 };
 pub(super) use self::printer::{Form, Printer};
 pub(super) use self::time::{moment, rfc3339};
-use super::note::Note;
-use super::settings::Colour;
+use super::message_view::MessageView;
 use crate::message::Trust;
 use crate::sys::{stdio, terminal};
 
 /// Text from somebody else, so that it cannot drive the terminal: control characters and those that turn
 /// the direction of writing are spelt out, and so are bytes that are no text.
-pub(super) fn harmless(bytes: &[u8]) -> String {
+pub(super) fn sanitized(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -50,7 +50,7 @@ fn turns_direction(c: char) -> bool {
 }
 
 /// Says something to the person, on standard error. Where that is closed, nobody listens.
-pub(super) fn say(text: &str) {
+pub(super) fn notice(text: &str) {
     let mut err = io::stderr();
     let _ = if err.is_terminal() {
         writeln!(err, "{}", wrapped(text, terminal::size().columns))
@@ -63,8 +63,8 @@ pub(super) fn say(text: &str) {
 ///
 /// # Errors
 /// When the terminal is gone.
-pub(super) fn tell(text: &str) -> io::Result<()> {
-    show(&wrapped(text, terminal::size().columns))
+pub(super) fn show_wrapped(text: &str) -> io::Result<()> {
+    print_line(&wrapped(text, terminal::size().columns))
 }
 
 /// The text in lines that are no longer than this, if its words are not.
@@ -92,10 +92,10 @@ pub(super) fn wrapped(text: &str, columns: usize) -> String {
 }
 
 /// Tells of an error.
-pub(super) fn complain(error: &dyn std::error::Error) {
-    say(&format!(
+pub(super) fn error(error: &dyn std::error::Error) {
+    notice(&format!(
         "dropline: {}",
-        harmless(error.to_string().as_bytes())
+        sanitized(error.to_string().as_bytes())
     ));
 }
 
@@ -110,23 +110,15 @@ pub(super) fn must_be_open() -> io::Result<()> {
     Ok(())
 }
 
-/// Shows something of the menu, on the terminal.
+/// Prints a line on standard output: data, or a part of the menu.
 ///
 /// # Errors
-/// When the terminal is gone.
-pub(super) fn show(text: &str) -> io::Result<()> {
+/// When it cannot be written.
+pub(super) fn print_line(text: &str) -> io::Result<()> {
     must_be_open()?;
     let mut out = io::stdout();
     writeln!(out, "{text}")?;
     out.flush()
-}
-
-/// Puts a line of data on standard output.
-///
-/// # Errors
-/// When it cannot be written.
-pub(super) fn data(line: &str) -> io::Result<()> {
-    show(line)
 }
 
 /// Puts bytes on standard output as they are: what this program has made itself, or has
@@ -134,7 +126,7 @@ pub(super) fn data(line: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// When they cannot be written.
-pub(super) fn raw(bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_bytes(bytes: &[u8]) -> io::Result<()> {
     must_be_open()?;
     let mut out = io::stdout();
     out.write_all(bytes)?;
@@ -145,33 +137,57 @@ pub(super) fn raw(bytes: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// When they cannot be written.
-pub(super) fn raw_words(bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_error_bytes(bytes: &[u8]) -> io::Result<()> {
     io::stderr().write_all(bytes)
 }
 
 /// A message as it is shown: further lines of it are indented by one tab. A sender who is only claimed has a
 /// `~`.
-pub(super) fn letter(note: &Note<'_>) -> String {
-    under(&format!("{}:", sender(note.from, note.trust)), note.body)
+pub(super) fn format_message(message: &MessageView<'_>) -> String {
+    under(
+        &format!("{}:", sender(message.from, message.trust)),
+        message.body,
+    )
 }
 
 /// A message from somebody else than the one with whom one talks.
-pub(super) fn aside(note: &Note<'_>) -> String {
+pub(super) fn format_message_of_other(message: &MessageView<'_>) -> String {
     under(
-        &format!("[from {}]", sender(note.from, note.trust)),
-        note.body,
+        &format!("[from {}]", sender(message.from, message.trust)),
+        message.body,
     )
 }
 
 /// A text behind its heading.
 fn under(heading: &str, body: &[u8]) -> String {
-    let mut lines = body.split(|&b| b == b'\n').map(harmless);
+    let mut lines = body.split(|&b| b == b'\n').map(sanitized);
     let mut text = format!("{heading} {}", lines.next().unwrap_or_default());
     for line in lines {
         text.push_str("\n\t");
         text.push_str(&line);
     }
     text
+}
+
+/// Whether there are colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Colour {
+    /// On a terminal, unless NO_COLOR is set or TERM is dumb
+    Auto,
+    /// Everywhere
+    Always,
+    /// Nowhere
+    Never,
+}
+
+impl fmt::Display for Colour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        })
+    }
 }
 
 /// What follows stands out (ECMA-48, SGR).
@@ -210,7 +226,7 @@ pub(super) fn sender(from: &[u8], trust: Option<Trust>) -> String {
         Some(Trust::Open) => "~",
         Some(Trust::Local) | None => "",
     };
-    distinct(format!("{claim}{}", harmless(from)))
+    distinct(format!("{claim}{}", sanitized(from)))
 }
 
 #[cfg(test)]
@@ -228,14 +244,14 @@ mod tests {
 
     #[test]
     fn nothing_drives_the_terminal() {
-        let text = harmless("a\tb\u{1b}[2J\u{202e}\u{9b}ü".as_bytes());
+        let text = sanitized("a\tb\u{1b}[2J\u{202e}\u{9b}ü".as_bytes());
         assert_eq!(text, "a\tb\\x1b[2J\\u{202e}\\u{9b}ü");
-        assert_eq!(harmless(b"\xff\n"), "\\xff\\x0a");
+        assert_eq!(sanitized(b"\xff\n"), "\\xff\\x0a");
     }
 
     #[test]
     fn a_claim_is_seen_to_be_one() {
-        let mut message = Note {
+        let mut message = MessageView {
             seq: None,
             id: None,
             from: b"bob",
@@ -243,10 +259,10 @@ mod tests {
             at: None,
             body: b"one\nal: \x1b[2J",
         };
-        assert_eq!(letter(&message), "~bob: one\n\tal: \\x1b[2J");
+        assert_eq!(format_message(&message), "~bob: one\n\tal: \\x1b[2J");
         for trust in [Some(Trust::Local), None] {
             message.trust = trust;
-            assert!(letter(&message).starts_with("bob: one"));
+            assert!(format_message(&message).starts_with("bob: one"));
         }
     }
 }

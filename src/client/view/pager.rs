@@ -43,7 +43,7 @@ fn tell_number(number: u32) {
 pub(in crate::client) fn page(text: &[u8]) -> io::Result<()> {
     let size = terminal::size();
     if !is_longer(&String::from_utf8_lossy(text), size.rows, size.columns) || !through_pager(text) {
-        super::raw(text)?;
+        super::write_bytes(text)?;
     }
     Ok(())
 }

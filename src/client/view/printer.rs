@@ -2,9 +2,9 @@
 
 use std::io::{self, BufWriter, Stdout, StdoutLock, Write};
 
-use super::{harmless, json, letter, moment, must_be_open, page, sender};
-use crate::client::link::Piece;
-use crate::client::note::Note;
+use super::{format_message, json, moment, must_be_open, page, sanitized, sender};
+use crate::client::link::MessagePiece;
+use crate::client::message_view::MessageView;
 use crate::name::Name;
 
 /// How messages are printed.
@@ -105,27 +105,27 @@ impl Printer {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(in crate::client) fn piece(&mut self, piece: &Piece<'_>) -> io::Result<()> {
+    pub(in crate::client) fn piece(&mut self, piece: &MessagePiece<'_>) -> io::Result<()> {
         match (piece, self.form) {
-            (Piece::Whole(note), _) => self.note(note),
-            (Piece::First { from, text }, Form::Json) => {
+            (MessagePiece::Whole(message), _) => self.print_message(message),
+            (MessagePiece::First { from, text }, Form::Json) => {
                 self.end_begun()?;
                 self.begun = Some((from.to_vec(), text.to_vec()));
                 Ok(())
             }
-            (Piece::Further(text), Form::Json) => {
+            (MessagePiece::Further(text), Form::Json) => {
                 if let Some((_, body)) = &mut self.begun {
                     body.push(b'\n');
                     body.extend_from_slice(text);
                 }
                 Ok(())
             }
-            (Piece::First { from, text }, _) => {
+            (MessagePiece::First { from, text }, _) => {
                 self.count += 1;
                 self.last = Name::new(from).ok();
-                writeln!(self.out, "{}: {}", sender(from, None), harmless(text))
+                writeln!(self.out, "{}: {}", sender(from, None), sanitized(text))
             }
-            (Piece::Further(text), _) => writeln!(self.out, "\t{}", harmless(text)),
+            (MessagePiece::Further(text), _) => writeln!(self.out, "\t{}", sanitized(text)),
         }
     }
 
@@ -133,7 +133,7 @@ impl Printer {
         let Some((from, body)) = self.begun.take() else {
             return Ok(());
         };
-        self.note(&Note {
+        self.print_message(&MessageView {
             seq: None,
             id: None,
             from: &from,
@@ -147,13 +147,15 @@ impl Printer {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(in crate::client) fn note(&mut self, note: &Note<'_>) -> io::Result<()> {
+    pub(in crate::client) fn print_message(&mut self, message: &MessageView<'_>) -> io::Result<()> {
         self.count += 1;
-        self.last = Name::new(note.from).ok();
-        match (self.form, note.at) {
-            (Form::Json, _) => writeln!(self.out, "{}", json::note(note)),
-            (Form::Dated, Some(at)) => writeln!(self.out, "{}  {}", moment(at), letter(note)),
-            _ => writeln!(self.out, "{}", letter(note)),
+        self.last = Name::new(message.from).ok();
+        match (self.form, message.at) {
+            (Form::Json, _) => writeln!(self.out, "{}", json::message_line(message)),
+            (Form::Dated, Some(at)) => {
+                writeln!(self.out, "{}  {}", moment(at), format_message(message))
+            }
+            _ => writeln!(self.out, "{}", format_message(message)),
         }
     }
 

@@ -1,17 +1,24 @@
-//! Asking: one editor for all prompts, so that what is typed ahead of them, or pasted, reaches them all.
+//! The line editor, and the screen that it shares with what comes meanwhile. There is one editor for all prompts, so that
+//! what is typed ahead of them, or pasted, reaches them all.
+
+mod completion;
+mod line;
+pub(super) mod resizes;
+mod rows;
+mod screen;
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 use rustyline::{ColorMode, CompletionType, Config, Editor};
 
-use super::MenuError;
-use super::line::Line;
-use super::names::Names;
-use super::resizes::Told;
-use super::screen::Screen;
+use self::completion::NameCompleter;
+use self::line::LineHelper;
+use self::resizes::ResizeLog;
+pub(super) use self::screen::Screen;
 use crate::client::link::Link;
 use crate::client::view;
 use crate::name::Name;
@@ -29,7 +36,7 @@ pub(super) enum Typed {
 
 /// The prompts of a menu.
 pub(super) struct Prompt {
-    editor: Editor<Line, DefaultHistory>,
+    editor: Editor<LineHelper, DefaultHistory>,
     screen: Arc<Screen>,
     /// Lines that were pasted together with one that has been used.
     ahead: VecDeque<String>,
@@ -40,7 +47,7 @@ impl Prompt {
     ///
     /// # Errors
     /// When the terminal cannot be used.
-    pub(super) fn new(link: &Link, told: &Told) -> Result<Self, MenuError> {
+    pub(super) fn new(link: &Link, resizes: &ResizeLog) -> io::Result<Self> {
         let config = Config::builder()
             .auto_add_history(true)
             .completion_type(CompletionType::List)
@@ -48,8 +55,8 @@ impl Prompt {
             .color_mode(ColorMode::Forced)
             .build();
         let mode = config.grapheme_cluster_mode();
-        let mut editor = Editor::with_config(config)?;
-        let line = Line::new(Names::of(link), mode, told.clone());
+        let mut editor = Editor::with_config(config).map_err(io::Error::other)?;
+        let line = LineHelper::new(NameCompleter::of(link), mode, resizes.clone());
         let drawn = line.drawn();
         editor.set_helper(Some(line));
         let printer = editor.create_external_printer().ok();
@@ -70,7 +77,7 @@ impl Prompt {
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub(super) fn text(&mut self, what: &str) -> Result<Typed, MenuError> {
+    pub(super) fn text(&mut self, what: &str) -> io::Result<Typed> {
         let typed = self.ask(what);
         self.screen.go_on();
         typed
@@ -81,7 +88,7 @@ impl Prompt {
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub(super) fn talk(&mut self, what: &str) -> Result<Typed, MenuError> {
+    pub(super) fn chat_line(&mut self, what: &str) -> io::Result<Typed> {
         let typed = self.ask_again(what);
         self.screen.go_on();
         typed
@@ -92,17 +99,17 @@ impl Prompt {
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub(super) fn choice(&mut self, what: &str) -> Result<Typed, MenuError> {
+    pub(super) fn choice(&mut self, what: &str) -> io::Result<Typed> {
         let typed = self.ask_again(what)?;
         Ok(self.first_line(typed))
     }
 
     /// Asks until there is an answer: Ctrl-C is one where nothing is typed, and else begins a new line, as a shell
     /// has it.
-    fn ask_again(&mut self, what: &str) -> Result<Typed, MenuError> {
+    fn ask_again(&mut self, what: &str) -> io::Result<Typed> {
         loop {
             let typed = self.ask(what)?;
-            let is_empty = self.editor.helper().is_none_or(Line::is_empty);
+            let is_empty = self.editor.helper().is_none_or(LineHelper::is_empty);
             if typed != Typed::Interrupt || is_empty {
                 return Ok(typed);
             }
@@ -112,9 +119,9 @@ impl Prompt {
         }
     }
 
-    fn ask(&mut self, what: &str) -> Result<Typed, MenuError> {
+    fn ask(&mut self, what: &str) -> io::Result<Typed> {
         if let Some(line) = self.ahead.pop_front() {
-            view::show(&format!("{what}{}", view::harmless(line.as_bytes())))?;
+            view::print_line(&format!("{what}{}", view::sanitized(line.as_bytes())))?;
             return Ok(Typed::Text(line));
         }
         if let Some(line) = self.editor.helper() {
@@ -127,7 +134,7 @@ impl Prompt {
             Ok(text) => Ok(Typed::Text(text)),
             Err(ReadlineError::Interrupted) => Ok(Typed::Interrupt),
             Err(ReadlineError::Eof) => Ok(Typed::End),
-            Err(e) => Err(e.into()),
+            Err(e) => Err(io::Error::other(e)),
         }
     }
 
@@ -135,8 +142,8 @@ impl Prompt {
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub(super) fn line(&mut self, what: &str) -> Result<Typed, MenuError> {
-        let typed = self.talk(what)?;
+    pub(super) fn line(&mut self, what: &str) -> io::Result<Typed> {
+        let typed = self.chat_line(what)?;
         Ok(self.first_line(typed))
     }
 
@@ -165,7 +172,10 @@ impl Prompt {
 
     /// What was in the line when it was left.
     pub(super) fn last_text(&self) -> String {
-        self.editor.helper().map(Line::text).unwrap_or_default()
+        self.editor
+            .helper()
+            .map(LineHelper::text)
+            .unwrap_or_default()
     }
 
     /// Makes `text` come back with the arrow that points up.
@@ -174,17 +184,17 @@ impl Prompt {
         let _ = self.editor.add_history_entry(text);
     }
 
-    /// It is for `me` from now on.
-    pub(super) fn ask_for(&mut self, me: &Name) {
+    /// Completes names for `me` from now on.
+    pub(super) fn complete_for(&mut self, me: &Name) {
         if let Some(line) = self.editor.helper_mut() {
-            line.names.ask_for(me);
+            line.names.complete_for(me);
         }
     }
 
-    /// Something was sent to `name`.
-    pub(super) fn meet(&self, name: &Name) {
+    /// Completes `name` from now on, to which something was sent.
+    pub(super) fn add_recipient(&self, name: &Name) {
         if let Some(line) = self.editor.helper() {
-            line.names.meet(name);
+            line.names.add_recipient(name);
         }
     }
 
@@ -198,7 +208,7 @@ impl Prompt {
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub(super) fn name(&mut self, what: &str) -> Result<Option<Name>, MenuError> {
+    pub(super) fn name(&mut self, what: &str) -> io::Result<Option<Name>> {
         loop {
             self.is_name_asked(true);
             let typed = self.line(what);
@@ -208,7 +218,7 @@ impl Prompt {
             };
             match text.trim().parse() {
                 Ok(name) => return Ok(Some(name)),
-                Err(e) => view::tell(&format!("That is not a name: {e}."))?,
+                Err(e) => view::show_wrapped(&format!("That is not a name: {e}."))?,
             }
         }
     }

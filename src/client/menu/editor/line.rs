@@ -18,9 +18,9 @@ use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::{Completer, Context, Helper, Validator};
 
-use super::names::Names;
-use super::resizes::Told;
-use super::rows::{Place, Rows};
+use super::completion::NameCompleter;
+use super::resizes::ResizeLog;
+use super::rows::{Position, Rows};
 use crate::client::view;
 use crate::sys::terminal;
 
@@ -29,23 +29,23 @@ const LOOKED: Duration = Duration::from_secs(1);
 
 /// What the editor asks, and tells.
 #[derive(Completer, Helper, Validator)]
-pub(super) struct Line {
+pub(super) struct LineHelper {
     /// Completes names.
     #[rustyline(Completer)]
-    pub(super) names: Names,
-    drawn: Arc<Drawn>,
+    pub(super) names: NameCompleter,
+    drawn: Arc<DrawnLine>,
 }
 
 /// The line as it was drawn.
 #[derive(Debug)]
-pub(super) struct Drawn {
+pub(super) struct DrawnLine {
     mode: GraphemeClusterMode,
-    told: Told,
-    state: Mutex<State>,
+    resizes: ResizeLog,
+    state: Mutex<LineState>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct State {
+struct LineState {
     prompt: String,
     text: String,
     /// Where the cursor is, in bytes of the text.
@@ -54,16 +54,16 @@ struct State {
     columns: usize,
     /// How narrow it may take it to be instead, as it has perhaps not looked yet, and since when.
     narrowest: Option<(usize, Instant)>,
-    /// How many times it had been told, when we knew how wide.
-    told: usize,
+    /// The number of resizes that it knew of, when we knew how wide.
+    resizes: usize,
 }
 
-impl Line {
+impl LineHelper {
     /// A line in which these names are completed, in an editor that takes characters to be as wide as that.
-    pub(super) fn new(names: Names, mode: GraphemeClusterMode, told: Told) -> Self {
-        let drawn = Drawn {
+    pub(super) fn new(names: NameCompleter, mode: GraphemeClusterMode, resizes: ResizeLog) -> Self {
+        let drawn = DrawnLine {
             mode,
-            told,
+            resizes,
             state: Mutex::default(),
         };
         Self {
@@ -73,18 +73,18 @@ impl Line {
     }
 
     /// The line as it was drawn, for whoever prints above it.
-    pub(super) fn drawn(&self) -> Arc<Drawn> {
+    pub(super) fn drawn(&self) -> Arc<DrawnLine> {
         Arc::clone(&self.drawn)
     }
 
     /// An empty line behind this prompt.
     pub(super) fn begin(&self, prompt: &str) {
-        let told = self.drawn.told.last().times;
-        *self.drawn.state() = State {
+        let resizes = self.drawn.resizes.last().times;
+        *self.drawn.state() = LineState {
             prompt: prompt.to_owned(),
             columns: terminal::size().columns,
-            told,
-            ..State::default()
+            resizes,
+            ..LineState::default()
         };
     }
 
@@ -99,8 +99,8 @@ impl Line {
     }
 }
 
-impl Drawn {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl DrawnLine {
+    fn state(&self) -> MutexGuard<'_, LineState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -116,10 +116,10 @@ impl Drawn {
     pub(super) fn make_room(&self) {
         let room = self.room(&self.state());
         // Where the terminal is gone, the editor finds out.
-        let _ = view::raw(room.as_bytes());
+        let _ = view::write_bytes(room.as_bytes());
     }
 
-    fn room(&self, state: &State) -> String {
+    fn room(&self, state: &LineState) -> String {
         /// Down by a row, which there is after that (IND); the column stays.
         const DOWN: &str = "\x1bD";
         let counted = state
@@ -140,30 +140,30 @@ impl Drawn {
 
     /// The editor is about to draw `text`, with the cursor at `at`.
     fn draws(&self, text: &str, at: usize) {
-        let told = self.told.last();
+        let last = self.resizes.last();
         let mut state = self.state();
         // Room for what is there now, and was drawn before.
         let room = self.room(&state);
-        if told.times == state.told {
+        if last.times == state.resizes {
             let is_over = |since: &Instant| since.elapsed() > LOOKED;
             state.narrowest.take_if(|(_, since)| is_over(since));
         } else if text == state.text {
             // This is what it does when it is told: it asks the terminal, and draws.
             state.columns = terminal::size().columns;
             state.narrowest = None;
-            state.told = told.times;
-        } else if self.is_low(&state, told.columns) {
+            state.resizes = last.times;
+        } else if self.is_low(&state, last.columns) {
             // It has drawn nothing then; or it has not looked yet, as there is much to read.
-            let narrowest = told.columns.min(state.columns);
-            state.narrowest = (told.columns != state.columns).then(|| (narrowest, Instant::now()));
-            state.columns = told.columns;
-            state.told = told.times;
+            let narrowest = last.columns.min(state.columns);
+            state.narrowest = (last.columns != state.columns).then(|| (narrowest, Instant::now()));
+            state.columns = last.columns;
+            state.resizes = last.times;
         }
         text.clone_into(&mut state.text);
         state.at = at;
         drop(state);
         // Where the terminal is gone, the editor finds out.
-        let _ = view::raw(room.as_bytes());
+        let _ = view::write_bytes(room.as_bytes());
     }
 
     /// The editor is about to move the cursor to `at`.
@@ -173,12 +173,12 @@ impl Drawn {
         let is_down = at > std::mem::replace(&mut state.at, at);
         drop(state);
         if is_down {
-            let _ = view::raw(room.as_bytes());
+            let _ = view::write_bytes(room.as_bytes());
         }
     }
 
     /// Whether the line has one row, with this many columns as well.
-    fn is_low(&self, state: &State, columns: usize) -> bool {
+    fn is_low(&self, state: &LineState, columns: usize) -> bool {
         [columns, state.columns].iter().all(|&columns| {
             let end = self.rows(columns).cursor(&state.prompt, &state.text);
             end.row == 0
@@ -186,7 +186,7 @@ impl Drawn {
     }
 }
 
-impl Hinter for Line {
+impl Hinter for LineHelper {
     type Hint = String;
 
     /// Hints at nothing. The editor calls this before it draws.
@@ -196,12 +196,15 @@ impl Hinter for Line {
     }
 }
 
-impl Highlighter for Line {
+impl Highlighter for LineHelper {
     /// Breaks the prompt into rows.
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
         let mut state = self.drawn.state();
         prompt.clone_into(&mut state.prompt);
-        let (laid, _) = self.drawn.rows(state.columns).lay(prompt, Place::default());
+        let (laid, _) = self
+            .drawn
+            .rows(state.columns)
+            .lay(prompt, Position::default());
         laid.into()
     }
 
@@ -209,7 +212,7 @@ impl Highlighter for Line {
     fn highlight<'l>(&self, text: &'l str, _: usize) -> Cow<'l, str> {
         let state = self.drawn.state();
         let rows = self.drawn.rows(state.columns);
-        let (_, behind) = rows.lay(&state.prompt, Place::default());
+        let (_, behind) = rows.lay(&state.prompt, Position::default());
         rows.lay(text, behind).0.into()
     }
 

@@ -1,16 +1,15 @@
-//! What comes by way of the server while the menu waits: it is told of above the prompt, and stays where it is.
-//! In a talk it is read.
+//! Watches the mailbox at the server while the menu waits: a notice above the prompt tells of new messages, which stay in
+//! the mailbox. In a chat they are read.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::screen::Screen;
-use super::talk;
-use super::thread;
+use super::chat_reader;
+use super::editor::Screen;
 use crate::client::inbox::Inbox;
-use crate::client::link::{Attend, Link, LinkError};
-use crate::client::note::Note;
-use crate::client::view;
+use crate::client::link::{Link, LinkError, MailboxObserver};
+use crate::client::message_view::MessageView;
+use crate::client::{thread, view};
 use crate::message::MessageId;
 use crate::name::Name;
 
@@ -25,18 +24,18 @@ const MOST_NAMES: usize = 3;
 
 /// A thread that looks after the mailbox at the server.
 #[derive(Debug)]
-pub(super) struct Lookout {
-    shared: Arc<Shared>,
+pub(super) struct MailboxWatcher {
+    shared: Arc<SharedState>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct SharedState {
+    state: Mutex<WatcherState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct WatcherState {
     /// Whose mailbox.
     name: Option<Name>,
     /// How many messages the person knows of.
@@ -44,14 +43,14 @@ struct State {
     is_over: bool,
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SharedState {
+    fn state(&self) -> MutexGuard<'_, WatcherState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for some time; whether it goes on for `name` after that.
     fn wait(&self, time: Duration, name: &Name) -> bool {
-        let same = |state: &State| !state.is_over && state.name.as_ref() == Some(name);
+        let same = |state: &WatcherState| !state.is_over && state.name.as_ref() == Some(name);
         let waited = self
             .changed
             .wait_timeout_while(self.state(), time, |state| same(state));
@@ -60,7 +59,7 @@ impl Shared {
     }
 }
 
-impl Lookout {
+impl MailboxWatcher {
     /// Looks after the mailbox of `name` from now on, of which it was told that `known` messages wait in it.
     ///
     /// # Errors
@@ -71,19 +70,23 @@ impl Lookout {
         known: Option<u64>,
         screen: &Arc<Screen>,
     ) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        *shared.state() = State {
+        let shared = Arc::new(SharedState::default());
+        *shared.state() = WatcherState {
             name: Some(name.clone()),
             known,
             is_over: false,
         };
-        let (on, link, screen) = (Arc::clone(&shared), link.for_errands(), Arc::clone(screen));
-        thread("lookout", move || look(&on, &link, &screen))?;
+        let (on, link, screen) = (
+            Arc::clone(&shared),
+            link.in_background(),
+            Arc::clone(screen),
+        );
+        thread::spawn("mailbox", move || watch(&on, &link, &screen))?;
         Ok(Self { shared })
     }
 
     /// It is another name from now on.
-    pub(super) fn look_after(&self, name: &Name) {
+    pub(super) fn watch(&self, name: &Name) {
         let mut state = self.shared.state();
         state.name = Some(name.clone());
         state.known = None;
@@ -92,7 +95,7 @@ impl Lookout {
     }
 
     /// The person knows that so many messages wait.
-    pub(super) fn told(&self, known: u64) {
+    pub(super) fn note_known(&self, known: u64) {
         self.shared.state().known = Some(known);
     }
 
@@ -105,7 +108,7 @@ impl Lookout {
 
 /// Looks, in one session after the other, and tells once when there is none to be had, and once when there is one
 /// again.
-fn look(shared: &Shared, link: &Link, screen: &Screen) {
+fn watch(shared: &SharedState, link: &Link, screen: &Screen) {
     let mut pause = FIRST_PAUSE;
     loop {
         let name = {
@@ -115,7 +118,7 @@ fn look(shared: &Shared, link: &Link, screen: &Screen) {
                 _ => return,
             }
         };
-        let mut view = View {
+        let mut session = WatchSession {
             shared,
             link,
             screen,
@@ -123,11 +126,11 @@ fn look(shared: &Shared, link: &Link, screen: &Screen) {
             name: &name,
             answered: false,
         };
-        match link.attend(&name, &mut view) {
+        match link.attend(&name, &mut session) {
             // An old server does not say what waits.
             Err(LinkError::TooOld(_)) => return,
             // It may just have been started anew.
-            Ok(()) | Err(_) if view.answered => pause = FIRST_PAUSE,
+            Ok(()) | Err(_) if session.answered => pause = FIRST_PAUSE,
             Ok(()) => pause = (pause * 2).min(LONGEST_PAUSE),
             Err(e) => {
                 pause = (pause * 2).min(LONGEST_PAUSE);
@@ -146,16 +149,16 @@ fn look(shared: &Shared, link: &Link, screen: &Screen) {
 }
 
 /// What one session shows.
-struct View<'v> {
-    shared: &'v Shared,
-    link: &'v Link,
-    screen: &'v Screen,
+struct WatchSession<'s> {
+    shared: &'s SharedState,
+    link: &'s Link,
+    screen: &'s Screen,
     inbox: Option<Inbox>,
-    name: &'v Name,
+    name: &'s Name,
     answered: bool,
 }
 
-impl View<'_> {
+impl WatchSession<'_> {
     /// Whether this message has been shown already, as it came another way as well.
     fn knows(&mut self, id: MessageId) -> bool {
         let known = self.inbox.as_mut().map(|inbox| inbox.knows(id));
@@ -163,7 +166,7 @@ impl View<'_> {
     }
 }
 
-impl Attend for View<'_> {
+impl MailboxObserver for WatchSession<'_> {
     fn goes_on(&mut self) -> bool {
         self.shared.wait(OFTEN, self.name)
     }
@@ -175,10 +178,10 @@ impl Attend for View<'_> {
             let server = self.link.server();
             self.screen.tell(&format!("The server {server} is back."));
         }
-        if self.screen.is_talk() {
+        if self.screen.is_chat() {
             if count > 0 {
                 // What does not go now goes in a second.
-                let _ = talk::read(self.link, self.name, self.screen);
+                let _ = chat_reader::read(self.link, self.name, self.screen);
             }
             return false;
         }
@@ -191,21 +194,21 @@ impl Attend for View<'_> {
         known.is_none_or(|known| count > known) && count > 0
     }
 
-    fn look(&mut self, count: u64, notes: &[Note<'_>]) {
+    fn look(&mut self, count: u64, messages: &[MessageView<'_>]) {
         let mut count = count;
         let mut senders: Vec<String> = Vec::new();
-        for note in notes {
-            if note.id.is_some_and(|id| self.knows(id)) {
+        for message in messages {
+            if message.id.is_some_and(|id| self.knows(id)) {
                 count = count.saturating_sub(1);
                 continue;
             }
-            let sender = view::sender(note.from, note.trust);
+            let sender = view::sender(message.from, message.trust);
             if !senders.contains(&sender) {
                 senders.push(sender);
             }
         }
         if count > 0 {
-            let is_all = count <= notes.len() as u64;
+            let is_all = count <= messages.len() as u64;
             self.screen.tell(&notice(count, &senders, is_all));
         }
     }

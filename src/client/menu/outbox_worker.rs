@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use super::screen::Screen;
-use super::thread;
-use crate::client::command::outbox::said;
-use crate::client::outbox::{Outbox, OutboxError, Stuck, send_all};
+use super::editor::Screen;
+use crate::client::outbox::{Deferred, Outbox, OutboxError, describe, send_all};
+use crate::client::thread;
 
 /// After which time one tries again, at first.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -17,36 +16,36 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A thread that sends what is queued, until the menu is left.
 #[derive(Debug)]
-pub(super) struct Postman {
-    bell: Sender<()>,
+pub(super) struct OutboxWorker {
+    wake: Sender<()>,
 }
 
-impl Postman {
+impl OutboxWorker {
     /// Sends from now on, and tells on `screen` what became of it.
     ///
     /// # Errors
     /// When there can be no thread.
     pub(super) fn start(screen: &Arc<Screen>) -> io::Result<Self> {
-        let (bell, rung) = channel();
+        let (wake, woken) = channel();
         let screen = Arc::clone(screen);
-        thread("postman", move || walk(&rung, &screen))?;
-        Ok(Self { bell })
+        thread::spawn("outbox", move || work(&woken, &screen))?;
+        Ok(Self { wake })
     }
 
     /// Something was queued just now.
     pub(super) fn wake(&self) {
         // It is gone only when the menu is.
-        let _ = self.bell.send(());
+        let _ = self.wake.send(());
     }
 }
 
-fn walk(rung: &Receiver<()>, screen: &Screen) {
+fn work(woken: &Receiver<()>, screen: &Screen) {
     use std::sync::mpsc::RecvTimeoutError::Disconnected;
     let mut pause = FIRST_PAUSE;
     let mut told = None;
     loop {
-        match round(screen) {
-            Ok(stuck) if stuck.is_empty() => pause = LONGEST_PAUSE,
+        match flush(screen) {
+            Ok(deferred) if deferred.is_empty() => pause = LONGEST_PAUSE,
             Ok(_) => {}
             Err(e) => {
                 let trouble = e.to_string();
@@ -56,12 +55,12 @@ fn walk(rung: &Receiver<()>, screen: &Screen) {
                 }
             }
         }
-        match rung.recv_timeout(pause) {
+        match woken.recv_timeout(pause) {
             Ok(()) => pause = FIRST_PAUSE,
             Err(Disconnected) => return,
             Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
         }
-        if pause == FIRST_PAUSE && matches!(rung.recv_timeout(pause), Err(Disconnected)) {
+        if pause == FIRST_PAUSE && matches!(woken.recv_timeout(pause), Err(Disconnected)) {
             return;
         }
         if screen.is_leaving() {
@@ -70,9 +69,9 @@ fn walk(rung: &Receiver<()>, screen: &Screen) {
     }
 }
 
-fn round(screen: &Screen) -> Result<Stuck, OutboxError> {
+fn flush(screen: &Screen) -> Result<Deferred, OutboxError> {
     match Outbox::existing()? {
-        Some(outbox) => send_all(&outbox, false, &mut |event| screen.tell(&said(event))),
-        None => Ok(Stuck::default()),
+        Some(outbox) => send_all(&outbox, false, &mut |event| screen.tell(&describe(event))),
+        None => Ok(Deferred::default()),
     }
 }

@@ -1,21 +1,19 @@
-//! What arrives while the menu is open: a thread that follows the listener, shows what is in the inbox, and
+//! Watches the inbox while the menu is open: a thread that follows the listener, shows what is in the inbox, and
 //! notices when the listener is gone.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::presence::Presence;
-use super::screen::Screen;
-use crate::client::inbox::{Inbox, InboxError};
-use crate::client::instant::{Awake, Listeners, News};
-use crate::client::note::Note;
+use super::editor::Screen;
+use super::presence::PresenceLease;
+use crate::client::inbox::{Inbox, InboxError, MENU_WAIT};
+use crate::client::instant::{ListenerEvent, ListenerHandle, ListenerPool};
+use crate::client::message_view::MessageView;
 use crate::message::MessageId;
 use crate::name::Name;
 use crate::sys::clock::Deadline;
 use crate::sys::process::{self, Pid};
 
-/// How long another client of the same name may go on showing messages.
-const TURN: Duration = Duration::from_secs(2);
 /// How long a child that has closed its pipe may take to end.
 const END: Duration = Duration::from_secs(1);
 
@@ -24,14 +22,14 @@ const COUNTING: Duration = Duration::from_millis(300);
 
 /// Whose messages are listened for, and by which listener.
 #[derive(Debug)]
-pub(super) struct Ear {
-    state: Mutex<(Name, Option<Awake>)>,
+pub(super) struct ActiveListener {
+    state: Mutex<(Name, Option<ListenerHandle>)>,
     /// How many times counts were printed.
     counted: Mutex<u64>,
     counts: Condvar,
 }
 
-impl Ear {
+impl ActiveListener {
     /// Nobody listens yet; somebody will, for `name`.
     pub(super) fn new(name: Name) -> Self {
         Self {
@@ -45,9 +43,9 @@ impl Ear {
     pub(super) fn listen_for(&self, name: &Name) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0 = name.clone();
-        if let Some(awake) = &state.1 {
+        if let Some(handle) = &state.1 {
             // One that is gone is replaced by one that gets the new name.
-            let _ = awake.listen_for(name);
+            let _ = handle.listen_for(name);
         }
     }
 
@@ -57,8 +55,8 @@ impl Ear {
         let before = *counted;
         let is_asked = {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let awake = state.1.as_ref();
-            awake.is_some_and(|awake| awake.ask_counts().is_ok())
+            let handle = state.1.as_ref();
+            handle.is_some_and(|handle| handle.ask_counts().is_ok())
         };
         if is_asked {
             let same = |counted: &mut u64| *counted == before;
@@ -80,42 +78,42 @@ impl Ear {
     }
 
     /// Wakes the next listener.
-    fn wake(&self, listeners: &mut Listeners) -> Option<Awake> {
+    fn activate(&self, listeners: &mut ListenerPool) -> Option<ListenerHandle> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let awake = listeners.wake(&state.0);
-        state.1 = awake.as_ref().and_then(|awake| awake.handle().ok());
-        awake
+        let handle = listeners.activate(&state.0);
+        state.1 = handle.as_ref().and_then(|handle| handle.try_clone().ok());
+        handle
     }
 }
 
 /// Follows one listener after the other, until the menu is left or there is none any more.
 pub(super) fn follow(
-    ear: &Ear,
-    mut listeners: Listeners,
+    listener: &ActiveListener,
+    mut listeners: ListenerPool,
     screen: &Arc<Screen>,
-    presence: &Presence,
+    presence: &PresenceLease,
 ) {
     let mut inbox = None;
-    while let Some(awake) = ear.wake(&mut listeners) {
-        if let Ok(news) = awake.news() {
-            for news in news {
-                match news {
-                    News::Mail => {
-                        if let Err(e) = show(ear, &mut inbox, screen) {
+    while let Some(handle) = listener.activate(&mut listeners) {
+        if let Ok(events) = handle.events() {
+            for event in events {
+                match event {
+                    ListenerEvent::Mail => {
+                        if let Err(e) = show(listener, &mut inbox, screen) {
                             screen.complain(&e.to_string());
                         }
                     }
-                    News::Counts(text) => {
+                    ListenerEvent::Counts(text) => {
                         screen.tell(&format!("Datagrams: {text}."));
-                        ear.note_counts();
+                        listener.note_counts();
                     }
-                    News::Trouble(text) => screen.complain(&format!(
+                    ListenerEvent::Trouble(text) => screen.complain(&format!(
                         "instant messages cannot be taken, and go to the server: {text}"
                     )),
                 }
             }
         }
-        let how = ended(awake.pid());
+        let how = ended(handle.pid());
         if screen.is_leaving() {
             return;
         }
@@ -126,7 +124,7 @@ pub(super) fn follow(
     screen.complain(
         "no listener is left: instant messages are off, and messages for you go to the server",
     );
-    presence.go_deaf();
+    presence.stop();
 }
 
 /// How a listener has ended.
@@ -145,8 +143,12 @@ fn ended(pid: Pid) -> String {
 }
 
 /// Shows what waits in the inbox.
-fn show(ear: &Ear, inbox: &mut Option<(Name, Inbox)>, screen: &Screen) -> Result<(), InboxError> {
-    let name = ear.name();
+fn show(
+    listener: &ActiveListener,
+    inbox: &mut Option<(Name, Inbox)>,
+    screen: &Screen,
+) -> Result<(), InboxError> {
+    let name = listener.name();
     let inbox = match inbox.take() {
         Some((of, open)) if of == name => inbox.insert((of, open)),
         _ => inbox.insert((name.clone(), Inbox::open(&name)?)),
@@ -154,7 +156,7 @@ fn show(ear: &Ear, inbox: &mut Option<(Name, Inbox)>, screen: &Screen) -> Result
     let inbox = &mut inbox.1;
     while screen.is_back() {
         // Another client of this name prints messages, or we do: these perhaps, or older ones.
-        let Some(_turn) = inbox.showing(TURN)? else {
+        let Some(_turn) = inbox.showing(MENU_WAIT)? else {
             continue;
         };
         if let Some(seen) = show_waiting(inbox, screen)? {
@@ -177,7 +179,12 @@ fn show_waiting(inbox: &mut Inbox, screen: &Screen) -> Result<Option<Vec<Message
     let messages: Vec<_> = waiting
         .iter()
         .filter(|message| !handed.contains(&message.id))
-        .map(|message| (message.id, screen.letter(&Note::from(message))))
+        .map(|message| {
+            (
+                message.id,
+                screen.format_message(&MessageView::from(message)),
+            )
+        })
         .collect();
     if messages.is_empty() {
         return Ok(Some(Vec::new()));

@@ -12,7 +12,7 @@ const TAB: usize = 8;
 
 /// A place on the terminal, counted from where a prompt begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct Position {
     /// The row.
     pub(super) row: usize,
     /// The column; behind the last one when the row is full.
@@ -31,13 +31,13 @@ pub(super) struct Rows {
 impl Rows {
     /// What is to be written so that `text` stands there from `from` on, and the place behind it. What would not
     /// be seen, or would drive the terminal, is left out.
-    pub(super) fn lay(self, text: &str, from: Place) -> (String, Place) {
+    pub(super) fn lay(self, text: &str, from: Position) -> (String, Position) {
         let mut laid = String::with_capacity(text.len() + text.len() / self.columns.max(1));
         let mut place = from;
         for unit in text.graphemes(true) {
             if unit == "\n" || unit == "\r\n" {
                 laid.push('\n');
-                place = Place {
+                place = Position {
                     row: place.row + 1,
                     column: 0,
                 };
@@ -51,7 +51,7 @@ impl Rows {
             place.column += width;
             if place.column > self.columns {
                 laid.push('\n');
-                place = Place {
+                place = Position {
                     row: place.row + 1,
                     column: width,
                 };
@@ -65,11 +65,11 @@ impl Rows {
     }
 
     /// Where the cursor stands behind a prompt and a text: behind a full row it is in the next one.
-    pub(super) fn cursor(self, prompt: &str, text: &str) -> Place {
-        let (_, behind) = self.lay(prompt, Place::default());
+    pub(super) fn cursor(self, prompt: &str, text: &str) -> Position {
+        let (_, behind) = self.lay(prompt, Position::default());
         let (_, place) = self.lay(text, behind);
         match place.column >= self.columns {
-            true => Place {
+            true => Position {
                 row: place.row + 1,
                 column: 0,
             },
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn each_row_but_the_last_has_an_end() {
-        let lay = |text: &str, columns| rows(columns).lay(text, Place { row: 0, column: 2 }).0;
+        let lay = |text: &str, columns| rows(columns).lay(text, Position { row: 0, column: 2 }).0;
         assert_eq!(lay("abc", 5), "abc");
         assert_eq!(lay("abcd", 5), "abc\nd");
         assert_eq!(lay("ああ", 5), "あ\nあ");

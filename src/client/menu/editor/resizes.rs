@@ -7,33 +7,33 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::thread;
+use crate::client::thread;
 use crate::sys::signal::{Held, SIGWINCH};
 use crate::sys::terminal;
 
 /// How long a size must last.
 const REST: Duration = Duration::from_millis(100);
 
-/// What the editor has been told.
+/// What the editor was told last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct News {
+pub(in crate::client::menu) struct Resize {
     /// How many times it has been told something.
-    pub(super) times: usize,
+    pub(in crate::client::menu) times: usize,
     /// How wide the terminal was the last time.
-    pub(super) columns: usize,
+    pub(in crate::client::menu) columns: usize,
 }
 
 /// What the editor has been told, for those who have to know what it knows.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Told(Arc<Mutex<News>>);
+pub(in crate::client::menu) struct ResizeLog(Arc<Mutex<Resize>>);
 
-impl Told {
-    fn state(&self) -> MutexGuard<'_, News> {
+impl ResizeLog {
+    fn state(&self) -> MutexGuard<'_, Resize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The last of it.
-    pub(super) fn last(&self) -> News {
+    pub(in crate::client::menu) fn last(&self) -> Resize {
         *self.state()
     }
 
@@ -44,11 +44,11 @@ impl Told {
     }
 }
 
-/// From here on the editor is told of nothing, before [`hand_on`].
+/// From here on the editor is told of nothing, before [`forward`].
 ///
 /// # Errors
 /// Those of `pthread_sigmask(3)`: none that is known for this call.
-pub(super) fn hold() -> io::Result<Held> {
+pub(in crate::client::menu) fn hold() -> io::Result<Held> {
     Held::new(SIGWINCH)
 }
 
@@ -56,9 +56,9 @@ pub(super) fn hold() -> io::Result<Held> {
 ///
 /// # Errors
 /// When there can be no thread.
-pub(super) fn hand_on(held: Held, told: &Told) -> io::Result<()> {
-    let told = told.clone();
-    thread("resizes", move || {
+pub(in crate::client::menu) fn forward(held: Held, log: &ResizeLog) -> io::Result<()> {
+    let log = log.clone();
+    thread::spawn("resizes", move || {
         while held.wait().is_ok() {
             let mut size = terminal::size();
             loop {
@@ -69,8 +69,9 @@ pub(super) fn hand_on(held: Held, told: &Told) -> io::Result<()> {
                 }
                 size = now;
             }
-            told.add(size.columns);
+            log.add(size.columns);
             held.deliver();
         }
     })
+    .map(drop)
 }

@@ -1,38 +1,25 @@
-//! `dropline completion`, and the manual page: made from the command line's own description.
+//! `dropline man`: the manual page, made from the command line's own description.
 
 use std::io;
 
-use clap::{Arg, CommandFactory as _};
-use clap_complete::Shell;
-use clap_complete::aot::generate;
+use clap::{Arg, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-use crate::client::cli::Cli;
 use crate::client::view;
 
 /// When the manual was looked through last.
 const DATE: &str = "2026-11-22";
 /// What the command line's description does not say.
-const MORE: &str = include_str!("reference.roff");
+const MORE: &str = include_str!("man.roff");
 
-/// Prints the completions for a shell.
+/// Prints dropline(1), of the program with this command line.
 ///
 /// # Errors
 /// When nothing can be printed.
-pub(in crate::client) fn completion(shell: Shell) -> io::Result<()> {
-    let mut script = Vec::new();
-    generate(shell, &mut Cli::command(), "dropline", &mut script);
-    view::raw(&script)
-}
-
-/// Prints dropline(1).
-///
-/// # Errors
-/// When nothing can be printed.
-pub(in crate::client) fn manual() -> io::Result<()> {
+pub(super) fn print(line: Command) -> io::Result<()> {
     let mut page = Vec::new();
-    let mut command = Cli::command().disable_help_subcommand(true);
+    let mut command = line.disable_help_subcommand(true);
     command.build();
     let man = Man::new(command.clone()).date(DATE).manual("dropline");
     man.render_title(&mut page)?;
@@ -81,7 +68,7 @@ pub(in crate::client) fn manual() -> io::Result<()> {
     }
     roff.to_writer(&mut page)?;
     page.extend_from_slice(MORE.as_bytes());
-    view::raw(&page)
+    view::write_bytes(&page)
 }
 
 /// How an option or an argument is written.

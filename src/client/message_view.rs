@@ -1,12 +1,12 @@
 //! A message as it is shown, whichever way it came.
 
-use super::inbox::Received;
+use super::inbox::ReceivedMessage;
 use crate::message::{MessageId, Trust};
 use crate::wire::session::Message;
 
 /// What is known of a message; the old dialects say little.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Note<'a> {
+pub(super) struct MessageView<'a> {
     /// Its number in the mailbox; none for what came straight from another client.
     pub(super) seq: Option<u64>,
     /// Its id.
@@ -21,7 +21,7 @@ pub(super) struct Note<'a> {
     pub(super) body: &'a [u8],
 }
 
-impl<'a> From<&'a Message<'a>> for Note<'a> {
+impl<'a> From<&'a Message<'a>> for MessageView<'a> {
     fn from(message: &'a Message<'a>) -> Self {
         Self {
             seq: Some(message.seq),
@@ -34,8 +34,8 @@ impl<'a> From<&'a Message<'a>> for Note<'a> {
     }
 }
 
-impl<'a> From<&'a Received> for Note<'a> {
-    fn from(message: &'a Received) -> Self {
+impl<'a> From<&'a ReceivedMessage> for MessageView<'a> {
+    fn from(message: &'a ReceivedMessage) -> Self {
         Self {
             seq: None,
             id: Some(message.id),

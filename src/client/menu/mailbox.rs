@@ -1,7 +1,9 @@
 //! Looking from the menu: at what waits, at what was read before, and at how things are.
 
-use super::{Here, Menu, MenuError};
-use crate::client::command::look::{Wanted, history};
+use std::io;
+
+use super::context::{Menu, Reception};
+use crate::client::command::history::{HistoryFilter, history};
 use crate::client::command::read::{Printed, read};
 use crate::client::link::Dialect;
 use crate::client::view::{self, Form, Printer};
@@ -9,8 +11,8 @@ use crate::client::view::{self, Form, Printer};
 impl Menu {
     /// How many messages wait, where that can be found out at once.
     pub(super) fn waiting(&self) -> Option<u64> {
-        let is_away = |here: &Here| !here.presence.is_online();
-        if self.here.as_ref().is_some_and(is_away) {
+        let is_away = |reception: &Reception| !reception.presence.is_online();
+        if self.reception.as_ref().is_some_and(is_away) {
             return None;
         }
         self.count()
@@ -21,33 +23,33 @@ impl Menu {
         if self.link.dialect() != Dialect::Session {
             return None;
         }
-        self.link.hasty().count(&self.user).ok()
+        self.link.with_short_timeouts().count(&self.user).ok()
     }
 
     /// Shows what waits.
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub(super) fn read(&self) -> Result<(), MenuError> {
+    pub(super) fn read(&self) -> io::Result<()> {
         let screen = self.prompt.screen();
         let printer = Printer::paged(Form::Text);
         match screen.lend(|| {
             read(
-                &self.link.aloud(view::say),
+                &self.link.with_notice(view::notice),
                 &self.user,
                 &screen.handed(),
                 printer,
             )
         }) {
             Ok(Printed { count: 0, .. }) => {
-                view::tell(&format!("No messages for {}.", self.user))?;
+                view::show_wrapped(&format!("No messages for {}.", self.user))?;
             }
             Ok(Printed { last, .. }) => {
                 if let Some(last) = last {
                     screen.shown_from(last);
                 }
             }
-            Err(e) => view::complain(&e),
+            Err(e) => view::error(&e),
         }
         Ok(())
     }
@@ -56,20 +58,23 @@ impl Menu {
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub(super) fn history(&self) -> Result<(), MenuError> {
-        let wanted = Wanted {
-            from: None,
-            words: Vec::new(),
-            most: 20,
-        };
+    pub(super) fn history(&self) -> io::Result<()> {
+        let wanted = HistoryFilter::default();
         let printer = Printer::paged(Form::Dated);
         let screen = self.prompt.screen();
-        match screen.lend(|| history(&self.link.aloud(view::say), &self.user, &wanted, printer)) {
-            Ok(0) => {
-                view::tell("There are no messages that you have read and that are still kept.")?
-            }
+        match screen.lend(|| {
+            history(
+                &self.link.with_notice(view::notice),
+                &self.user,
+                &wanted,
+                printer,
+            )
+        }) {
+            Ok(0) => view::show_wrapped(
+                "There are no messages that you have read and that are still kept.",
+            )?,
             Ok(_) => {}
-            Err(e) => view::complain(&e),
+            Err(e) => view::error(&e),
         }
         Ok(())
     }
@@ -78,35 +83,31 @@ impl Menu {
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub(super) fn status(&self) -> Result<(), MenuError> {
-        let dialect = match self.link.dialect() {
-            Dialect::Line => "line",
-            Dialect::Framed => "framed",
-            Dialect::Session | Dialect::Auto => "session",
-        };
+    pub(super) fn status(&self) -> io::Result<()> {
+        let dialect = self.link.dialect();
         let server = self.link.server();
         let mut text = format!("{} at {server}, in the {dialect} dialect", self.user);
-        let away = self.link.hasty().greet(&self.user).err();
-        if let Some(here) = &self.here {
+        let away = self.link.with_short_timeouts().greet(&self.user).err();
+        if let Some(reception) = &self.reception {
             // Whoever cannot ask the server cannot know what others see.
-            let state = if here.presence.is_online() && away.is_none() {
+            let state = if reception.presence.is_online() && away.is_none() {
                 "online"
             } else {
                 "offline"
             };
-            text.push_str(&format!(", {state} at {}", here.presence.address()));
+            text.push_str(&format!(", {state} at {}", reception.presence.address()));
         }
         if let Some(waiting) = self.count() {
             text.push_str(&format!(", {waiting} waiting"));
         }
-        view::tell(&format!("{text}."))?;
+        view::show_wrapped(&format!("{text}."))?;
         if let Some(e) = away {
-            view::complain(&e);
+            view::error(&e);
         }
-        if let Some(here) = &self.here
-            && !here.ear.ask_counts()
+        if let Some(reception) = &self.reception
+            && !reception.listener.ask_counts()
         {
-            view::tell("Nobody listens for instant messages.")?;
+            view::show_wrapped("Nobody listens for instant messages.")?;
         }
         Ok(())
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use rustyline::ExternalPrinter;
 
-use super::line::Drawn;
-use crate::client::note::Note;
+use super::line::DrawnLine;
+use crate::client::message_view::MessageView;
 use crate::client::view;
 use crate::message::MessageId;
 use crate::name::Name;
@@ -23,15 +23,15 @@ const GLANCE: Duration = Duration::from_millis(300);
 const LAST_WORK: Duration = Duration::from_secs(5);
 
 /// What can be printed on at any time, from any thread.
-pub(super) struct Screen {
+pub(in crate::client::menu) struct Screen {
     printer: Mutex<Option<Box<dyn ExternalPrinter + Send>>>,
-    drawn: Arc<Drawn>,
-    state: Mutex<State>,
+    drawn: Arc<DrawnLine>,
+    state: Mutex<ScreenState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ScreenState {
     /// How many times the editor was entered or left.
     turns: u64,
     /// Whether it is in use.
@@ -59,7 +59,10 @@ struct State {
 
 impl Screen {
     /// The terminal; with no editor that can print, what comes is simply written.
-    pub(super) fn new(printer: Option<Box<dyn ExternalPrinter + Send>>, drawn: Arc<Drawn>) -> Self {
+    pub(super) fn new(
+        printer: Option<Box<dyn ExternalPrinter + Send>>,
+        drawn: Arc<DrawnLine>,
+    ) -> Self {
         Self {
             printer: Mutex::new(printer),
             drawn,
@@ -68,17 +71,17 @@ impl Screen {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ScreenState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut ScreenState)) {
         change(&mut self.state());
         self.changed.notify_all();
     }
 
     /// The editor is entered.
-    pub(super) fn begin_prompt(&self) {
+    pub(in crate::client::menu) fn begin_prompt(&self) {
         self.change(|state| {
             state.turns += 1;
             state.prompting = true;
@@ -86,7 +89,7 @@ impl Screen {
     }
 
     /// The editor is left.
-    pub(super) fn end_prompt(&self) {
+    pub(in crate::client::menu) fn end_prompt(&self) {
         self.change(|state| {
             state.turns += 1;
             state.prompting = false;
@@ -95,12 +98,12 @@ impl Screen {
     }
 
     /// There will be another prompt.
-    pub(super) fn go_on(&self) {
+    pub(in crate::client::menu) fn go_on(&self) {
         self.change(|state| state.goes_on = true);
     }
 
     /// Does something that is better not interrupted.
-    pub(super) fn busy<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub(in crate::client::menu) fn busy<T>(&self, work: impl FnOnce() -> T) -> T {
         self.change(|state| state.busy = true);
         let done = work();
         self.change(|state| state.busy = false);
@@ -108,7 +111,7 @@ impl Screen {
     }
 
     /// Does something during which nobody else may print.
-    pub(super) fn lend<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub(in crate::client::menu) fn lend<T>(&self, work: impl FnOnce() -> T) -> T {
         {
             // What is being printed just now comes first.
             let _printer = self.printer();
@@ -118,32 +121,32 @@ impl Screen {
         let _printer = self.printer();
         for text in std::mem::take(&mut self.state().held) {
             // There is no prompt while this goes on. Where the terminal is gone, the menu will find out.
-            let _ = view::show(&text);
+            let _ = view::print_line(&text);
         }
         self.change(|state| state.lent = false);
         done
     }
 
     /// Whether somebody else draws on the terminal.
-    pub(super) fn is_lent(&self) -> bool {
+    pub(in crate::client::menu) fn is_lent(&self) -> bool {
         self.state().lent
     }
 
     /// Waits while the terminal is lent; `false` when the menu is being left.
-    pub(super) fn is_back(&self) -> bool {
-        let lent = |state: &mut State| state.lent && !state.leaving;
+    pub(in crate::client::menu) fn is_back(&self) -> bool {
+        let lent = |state: &mut ScreenState| state.lent && !state.leaving;
         let waited = self.changed.wait_while(self.state(), lent);
         !waited.unwrap_or_else(PoisonError::into_inner).leaving
     }
 
     /// The menu is left: nothing more counts as shown. Waits some seconds for what is better not
     /// interrupted. Returns whether a line is being edited.
-    pub(super) fn leave(&self) -> bool {
+    pub(in crate::client::menu) fn leave(&self) -> bool {
         self.change(|state| state.leaving = true);
         if self.state().busy {
             // Behind the ^C that the terminal shows.
-            let _ = view::show("\r\n");
-            let _ = view::tell(
+            let _ = view::print_line("\r\n");
+            let _ = view::show_wrapped(
                 "Leaving, as soon as what is on its way has arrived, or some seconds are over.",
             );
         }
@@ -154,13 +157,13 @@ impl Screen {
         let turns = state.turns;
         if let Some((_, text)) = state.unseen.take_if(|(turn, _)| *turn == turns) {
             // There is no prompt any more to begin with it.
-            let _ = view::show(&text);
+            let _ = view::print_line(&text);
         }
         state.prompting
     }
 
     /// Whether the menu is being left.
-    pub(super) fn is_leaving(&self) -> bool {
+    pub(in crate::client::menu) fn is_leaving(&self) -> bool {
         self.state().leaving
     }
 
@@ -169,12 +172,12 @@ impl Screen {
     }
 
     /// Tells something above the prompt, as [`print`](Self::print).
-    pub(super) fn tell(&self, text: &str) {
+    pub(in crate::client::menu) fn tell(&self, text: &str) {
         self.print(&view::wrapped(text, terminal::size().columns));
     }
 
     /// Prints `text` above the prompt, if there is one; where the terminal is lent, after that.
-    pub(super) fn print(&self, text: &str) {
+    pub(in crate::client::menu) fn print(&self, text: &str) {
         let mut printer = self.printer();
         let mut state = self.state();
         if state.lent {
@@ -187,14 +190,17 @@ impl Screen {
     }
 
     /// Prints an error above the prompt.
-    pub(super) fn complain(&self, error: &str) {
-        self.tell(&format!("dropline: {}", view::harmless(error.as_bytes())));
+    pub(in crate::client::menu) fn complain(&self, error: &str) {
+        self.tell(&format!("dropline: {}", view::sanitized(error.as_bytes())));
     }
 
     /// Prints messages, each as text with its id. Returns which of them count as shown, and waits for that
     /// no longer than it takes the editor to look, or the person to go on or to leave; `None` when the
     /// terminal is lent and nothing was printed.
-    pub(super) fn show(&self, messages: &[(MessageId, String)]) -> Option<Vec<MessageId>> {
+    pub(in crate::client::menu) fn show(
+        &self,
+        messages: &[(MessageId, String)],
+    ) -> Option<Vec<MessageId>> {
         let mut ids: Vec<_> = messages.iter().map(|(id, _)| *id).collect();
         let mut printer = self.printer();
         let (turns, was_prompting) = {
@@ -221,7 +227,7 @@ impl Screen {
                 return Some(ids);
             }
             let turns = state.turns;
-            let still = |state: &mut State| state.turns == turns && !state.leaving;
+            let still = |state: &mut ScreenState| state.turns == turns && !state.leaving;
             if state.prompting {
                 let waited = self.changed.wait_timeout_while(state, GLANCE, still);
                 let (woken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -234,7 +240,7 @@ impl Screen {
                 state.unseen = messages.last().map(|(_, text)| (turns, text.clone()));
                 return Some(ids);
             } else {
-                let undecided = |state: &mut State| still(state) && !state.goes_on;
+                let undecided = |state: &mut ScreenState| still(state) && !state.goes_on;
                 let waited = self.changed.wait_while(state, undecided);
                 state = waited.unwrap_or_else(PoisonError::into_inner);
             }
@@ -242,50 +248,52 @@ impl Screen {
     }
 
     /// The messages that were printed here and are not yet noted as shown.
-    pub(super) fn handed(&self) -> Vec<MessageId> {
+    pub(in crate::client::menu) fn handed(&self) -> Vec<MessageId> {
         self.state().handed.clone()
     }
 
     /// Who has sent the message that was shown last.
-    pub(super) fn last_sender(&self) -> Option<Name> {
+    pub(in crate::client::menu) fn last_sender(&self) -> Option<Name> {
         self.state().last_sender.clone()
     }
 
     /// The message that was shown last is from `sender`.
-    pub(super) fn shown_from(&self, sender: Name) {
+    pub(in crate::client::menu) fn shown_from(&self, sender: Name) {
         self.state().last_sender = Some(sender);
     }
 
     /// What is typed goes to `partner` from now on, and messages from others stand out.
-    pub(super) fn talk_with(&self, partner: &Name) {
+    pub(in crate::client::menu) fn chat_with(&self, partner: &Name) {
         self.change(|state| state.partner = Some(partner.clone()));
     }
 
     /// Whether one talks to somebody.
-    pub(super) fn is_talk(&self) -> bool {
+    pub(in crate::client::menu) fn is_chat(&self) -> bool {
         self.state().partner.is_some()
     }
 
     /// The person was told whether the server answers.
-    pub(super) fn told_of_server(&self, is_gone: bool) {
+    pub(in crate::client::menu) fn told_of_server(&self, is_gone: bool) {
         self.state().is_server_gone = is_gone;
     }
 
     /// Whether the person was told that the server does not answer.
-    pub(super) fn is_server_gone(&self) -> bool {
+    pub(in crate::client::menu) fn is_server_gone(&self) -> bool {
         self.state().is_server_gone
     }
 
     /// A message as it is shown here.
-    pub(super) fn letter(&self, note: &Note<'_>) -> String {
+    pub(in crate::client::menu) fn format_message(&self, message: &MessageView<'_>) -> String {
         match &self.state().partner {
-            Some(partner) if partner.as_bytes() != note.from => view::aside(note),
-            _ => view::letter(note),
+            Some(partner) if partner.as_bytes() != message.from => {
+                view::format_message_of_other(message)
+            }
+            _ => view::format_message(message),
         }
     }
 
     /// These are noted as shown.
-    pub(super) fn noted(&self, ids: &[MessageId]) {
+    pub(in crate::client::menu) fn noted(&self, ids: &[MessageId]) {
         self.state().handed.retain(|id| !ids.contains(id));
     }
 
@@ -304,7 +312,7 @@ impl Screen {
             .map(|printer| printer.print(format!("{text}\n")));
         if !matches!(printed, Some(Ok(()))) {
             // Where the terminal is gone, the menu will find out.
-            let _ = view::show(text);
+            let _ = view::print_line(text);
         }
     }
 }

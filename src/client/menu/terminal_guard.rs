@@ -1,4 +1,4 @@
-//! Giving the terminal back when the menu is killed, and cannot do it: a child that does nothing else. A pager that
+//! Restores the terminal when the menu is killed and cannot do it: a child that does nothing else. A pager that
 //! has the terminal then is ended, in the way in which the menu ends it.
 
 use std::io::{self, Read as _};
@@ -6,21 +6,23 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::farewell::PASTE_OFF;
 use crate::client::view;
 use crate::sys::helper::Helper;
 use crate::sys::process::{self, PidFd};
 use crate::sys::signal::{SIGKILL, SIGTERM};
 use crate::sys::terminal::Mode;
 
-/// The menu's side of the keeper, which sees it vanish with the menu.
+/// What turns off the marks around pasted lines, which the editor turned on (bracketed paste of xterm).
+pub(super) const PASTE_OFF: &str = "\x1b[?2004l";
+
+/// The menu's side of the guard, which sees it vanish with the menu.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct TerminalGuard {
     _menu: UnixStream,
 }
 
-impl Keeper {
-    /// Forks the keeper of the terminal, which is to be as it is now.
+impl TerminalGuard {
+    /// Forks the guard of the terminal, which is to be as it is now.
     ///
     /// # Errors
     /// When the calling process has threads, there is no terminal, or there can be no child.
@@ -37,17 +39,17 @@ impl Keeper {
             .outliving_its_parent();
         guard.fork(|| {
             let _ = process::leave_group();
-            keep(theirs, &mode);
+            watch_menu(theirs, &mode);
             true
         })?;
-        view::tell_of_pagers(ours.try_clone()?);
+        view::report_pagers_to(ours.try_clone()?);
         Ok(Self { _menu: ours })
     }
 }
 
 /// Waits for the menu's end. A terminal that is still in the editor's hands after that, or in those of a pager, is
 /// given back; another one is none of ours.
-fn keep(mut menu: UnixStream, mode: &Mode) {
+fn watch_menu(mut menu: UnixStream, mode: &Mode) {
     let mut pager = None;
     let mut number = [0; 4];
     while menu.read_exact(&mut number).is_ok() {
@@ -65,8 +67,8 @@ fn keep(mut menu: UnixStream, mode: &Mode) {
         return;
     }
     if Mode::of_input().is_ok_and(|now| now.is_of_an_editor()) && mode.restore().is_ok() {
-        let _ = view::raw(PASTE_OFF.as_bytes());
-        let _ = view::raw(b"\r\n");
+        let _ = view::write_bytes(PASTE_OFF.as_bytes());
+        let _ = view::write_bytes(b"\r\n");
     }
 }
 

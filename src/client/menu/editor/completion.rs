@@ -19,39 +19,42 @@ const FRESH: Duration = Duration::from_secs(10);
 const LATELY: u32 = 50;
 
 /// The names that the server knows, asked for when somebody wants one completed.
-pub(super) struct Names {
+pub(super) struct NameCompleter {
     link: Link,
     /// Whether the whole line is to be a name; else it is one behind `!send`.
     pub(super) is_asked: bool,
     known: Mutex<Option<(Instant, Vec<Name>)>>,
     /// Those to whom this menu has sent something.
-    met: Mutex<BTreeSet<Name>>,
+    recipients: Mutex<BTreeSet<Name>>,
     /// Who asks.
     me: Option<Name>,
 }
 
-impl Names {
+impl NameCompleter {
     /// Those that this server knows.
     pub(super) fn of(link: &Link) -> Self {
         Self {
-            link: link.hasty(),
+            link: link.with_short_timeouts(),
             is_asked: false,
             known: Mutex::default(),
-            met: Mutex::default(),
+            recipients: Mutex::default(),
             me: None,
         }
     }
 
     /// Asks for `me` from now on.
-    pub(super) fn ask_for(&mut self, me: &Name) {
+    pub(super) fn complete_for(&mut self, me: &Name) {
         self.me = Some(me.clone());
         *self.known.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Something was sent to `name`.
-    pub(super) fn meet(&self, name: &Name) {
-        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        met.insert(name.clone());
+    pub(super) fn add_recipient(&self, name: &Name) {
+        let mut recipients = self
+            .recipients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        recipients.insert(name.clone());
     }
 
     /// Those who are registered, who have sent us something lately, and for whom something is in the outbox. Where
@@ -62,8 +65,8 @@ impl Names {
         if let Some(me) = &self.me {
             let mut left = LATELY;
             // What is there of it will do.
-            let _ = self.link.history(me, &mut |note| {
-                names.extend(Name::new(note.from));
+            let _ = self.link.history(me, &mut |message| {
+                names.extend(Name::new(message.from));
                 left -= 1;
                 left > 0
             });
@@ -84,9 +87,12 @@ impl Names {
         if !is_fresh {
             *known = Some((Instant::now(), self.all()));
         }
-        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let recipients = self
+            .recipients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let names = known.iter().flat_map(|(_, names)| names);
-        let names: BTreeSet<_> = names.chain(met.iter()).collect();
+        let names: BTreeSet<_> = names.chain(recipients.iter()).collect();
         names
             .into_iter()
             .map(Name::to_string)
@@ -105,7 +111,7 @@ fn name_at(line: &str, at: usize, is_asked: bool) -> Option<usize> {
     Some(at - rest.trim_start().len())
 }
 
-impl Completer for Names {
+impl Completer for NameCompleter {
     type Candidate = String;
 
     fn complete(

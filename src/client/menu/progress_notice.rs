@@ -1,5 +1,5 @@
-//! Saying what is waited for, before there is a menu that could: a child that does nothing else. A thread would be in
-//! the way of those that are forked later.
+//! A notice that something takes long, before there is a menu that could print it. It is printed by a child, since a thread
+//! would forbid to fork the listeners later.
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -15,7 +15,7 @@ use crate::sys::process;
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// Does something, and says `sentence` if that takes longer than a moment.
-pub(super) fn while_saying<T>(sentence: &str, work: impl FnOnce() -> T) -> T {
+pub(super) fn while_doing<T>(sentence: &str, work: impl FnOnce() -> T) -> T {
     // Without a child, nothing is said.
     let pair = UnixStream::pair();
     let child = pair.and_then(|(ours, theirs)| fork(sentence, ours, &theirs));
@@ -40,7 +40,7 @@ fn fork(
     let pid = notice.fork(|| {
         let closed = poll::wait(&[(theirs.as_fd(), Want::Read)], Some(SILENCE));
         // Where the terminal is gone, the menu finds out.
-        closed.is_ok_and(|ready| ready.has(0)) || view::tell(sentence).is_ok()
+        closed.is_ok_and(|ready| ready.has(0)) || view::show_wrapped(sentence).is_ok()
     })?;
     Ok((pid, ours))
 }

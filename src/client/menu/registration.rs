@@ -1,7 +1,9 @@
 //! Who one is in the menu: taking a name, and having it forgotten.
 
-use super::{Menu, MenuError};
-use crate::client::command::read::Reading;
+use std::io;
+
+use super::context::Menu;
+use crate::client::command::read::PrintingSink;
 use crate::client::link::{Dialect, LinkError, Registered};
 use crate::client::view::{self, Form};
 use crate::name::Name;
@@ -11,18 +13,20 @@ impl Menu {
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub(super) fn register(&mut self, name: &Name) -> Result<(), MenuError> {
-        let Some(here) = self.here.clone() else {
-            view::complain(&LinkError::NoPresence(self.link.server().clone()));
+    pub(super) fn register(&mut self, name: &Name) -> io::Result<()> {
+        let Some(reception) = self.reception.clone() else {
+            view::error(&LinkError::NoPresence(self.link.server().clone()));
             return Ok(());
         };
         // The server is asked: another menu may have the name by now, and whoever asks last has it.
-        let was_online = *name == self.user && here.presence.is_online();
-        if here.presence.is_deaf() {
-            return self.register_deaf(name);
+        let was_online = *name == self.user && reception.presence.is_online();
+        if reception.presence.has_no_listener() {
+            return self.register_offline(name);
         }
-        let mut sink = Reading::new(name, Form::Text);
-        let registered = self.link.register(name, here.presence.address(), &mut sink);
+        let mut sink = PrintingSink::new(name, Form::Text);
+        let registered = self
+            .link
+            .register(name, reception.presence.address(), &mut sink);
         drop(sink);
         let found = match registered {
             // We have been there before, and whoever asks last has it.
@@ -32,74 +36,77 @@ impl Menu {
                 Registered::Back
             }
             Ok(Registered::Taken) => {
-                return Ok(view::tell(&format!(
+                return view::show_wrapped(&format!(
                     "{name} is online already, somewhere else; you are still {}.",
                     self.user
-                ))?);
+                ));
             }
             Ok(found) => found,
             Err(e) => {
-                view::complain(&e);
+                view::error(&e);
                 return Ok(());
             }
         };
         if *name != self.user {
-            here.presence.rest();
-            here.ear.listen_for(name);
-            self.turn_into(name);
+            reception.presence.release();
+            reception.listener.listen_for(name);
+            self.set_user(name);
         }
         match self.link.dialect() {
-            Dialect::Framed => here.presence.keep(name, true, None),
+            Dialect::Framed => reception.presence.renew_for(name, true, None),
             _ => {
-                if let Err(e) = here.presence.go_online(name) {
-                    view::complain(&e);
+                if let Err(e) = reception.presence.go_online(name) {
+                    view::error(&e);
                     return Ok(());
                 }
             }
         }
-        Ok(view::tell(&match found {
+        view::show_wrapped(&match found {
             Registered::New => format!("{name} is a new name, and yours; you are online."),
             _ if was_online => {
-                format!("You are {name}, and online at {}.", here.presence.address())
+                format!(
+                    "You are {name}, and online at {}.",
+                    reception.presence.address()
+                )
             }
             _ => format!("Welcome back, {name}; you are online. 2 reads what waits for you."),
-        })?)
+        })
     }
 
     /// Is `name` from now on.
-    fn turn_into(&mut self, name: &Name) {
+    fn set_user(&mut self, name: &Name) {
         self.user = name.clone();
-        self.prompt.ask_for(name);
-        if let Some(lookout) = &self.lookout {
-            lookout.look_after(name);
+        self.prompt.complete_for(name);
+        if let Some(watcher) = &self.mailbox_watcher {
+            watcher.watch(name);
         }
     }
 
     /// Becomes `name`, and stays offline.
-    fn register_deaf(&mut self, name: &Name) -> Result<(), MenuError> {
-        self.turn_into(name);
-        Ok(view::tell(&format!(
+    fn register_offline(&mut self, name: &Name) -> io::Result<()> {
+        self.set_user(name);
+        view::show_wrapped(&format!(
             "You are {name}, and offline: instant messages are off, as all listeners were lost. \
              The server keeps messages for you; leave and come back to be online."
-        ))?)
+        ))
     }
 
     /// Is forgotten by the server, and offline.
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub(super) fn deregister(&mut self) -> Result<(), MenuError> {
-        let Some(here) = &self.here else {
-            view::complain(&LinkError::NoPresence(self.link.server().clone()));
+    pub(super) fn deregister(&mut self) -> io::Result<()> {
+        let Some(reception) = &self.reception else {
+            view::error(&LinkError::NoPresence(self.link.server().clone()));
             return Ok(());
         };
-        here.presence.rest();
+        reception.presence.release();
         match self.link.deregister(&self.user) {
-            Ok(()) => view::tell(&format!(
+            Ok(()) => view::show_wrapped(&format!(
                 "{} is forgotten, and offline; !register NAME makes you known again.",
                 self.user
             ))?,
-            Err(e) => view::complain(&e),
+            Err(e) => view::error(&e),
         }
         Ok(())
     }

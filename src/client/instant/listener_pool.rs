@@ -1,4 +1,4 @@
-//! Listeners in store: all are forked before the menu has threads, and one listens at a time.
+//! The pool of listeners: all are forked before the menu has threads, and one listens at a time.
 //!
 //! A process with threads cannot fork safely, and the menu has threads as soon as it is on. So it makes its
 //! listeners before, and those that are not needed sleep. Each has the socket; if the one that listens is
@@ -9,7 +9,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 
-use super::listener::{COUNT, COUNTS, FOR, Listener, MAIL, TROUBLE};
+use super::listener::{COUNT, COUNTS, FOR, InstantListener, MAIL, TROUBLE};
 use crate::name::Name;
 use crate::sys::helper::Helper;
 use crate::sys::process::{self, Pid};
@@ -20,14 +20,14 @@ const LISTENERS: usize = 3;
 
 /// The listeners that have not listened yet.
 #[derive(Debug)]
-pub(in crate::client) struct Listeners {
+pub(in crate::client) struct ListenerPool {
     waiting: Vec<(Pid, UnixStream)>,
     address: SocketAddr,
 }
 
 /// Something that a listener says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::client) enum News {
+pub(in crate::client) enum ListenerEvent {
     /// There is something in the inbox.
     Mail,
     /// What was done so far, in words.
@@ -36,7 +36,7 @@ pub(in crate::client) enum News {
     Trouble(String),
 }
 
-impl Listeners {
+impl ListenerPool {
     /// Forks the listeners. Nobody listens yet.
     ///
     /// # Errors
@@ -63,12 +63,12 @@ impl Listeners {
         self.address
     }
 
-    /// Wakes the next one, to listen for `name`; `None` when there is none left.
-    pub(in crate::client) fn wake(&mut self, name: &Name) -> Option<Awake> {
+    /// Activates the next one, to listen for `name`; `None` when there is none left.
+    pub(in crate::client) fn activate(&mut self, name: &Name) -> Option<ListenerHandle> {
         while let Some((pid, menu)) = self.waiting.pop() {
-            let awake = Awake { pid, menu };
-            if awake.listen_for(name).is_ok() {
-                return Some(awake);
+            let handle = ListenerHandle { pid, menu };
+            if handle.listen_for(name).is_ok() {
+                return Some(handle);
             }
         }
         None
@@ -79,17 +79,17 @@ impl Listeners {
 fn live(socket: &UdpSocket, menu: &UnixStream) -> io::Result<()> {
     stdio::let_go()?;
     process::leave_group()?;
-    Listener::new(socket.try_clone()?, menu.try_clone()?)?.run()
+    InstantListener::new(socket.try_clone()?, menu.try_clone()?)?.run()
 }
 
 /// The listener that listens.
 #[derive(Debug)]
-pub(in crate::client) struct Awake {
+pub(in crate::client) struct ListenerHandle {
     pid: Pid,
     menu: UnixStream,
 }
 
-impl Awake {
+impl ListenerHandle {
     /// Its process.
     pub(in crate::client) fn pid(&self) -> Pid {
         self.pid
@@ -103,7 +103,7 @@ impl Awake {
         self.say(&format!("{FOR} {name}"))
     }
 
-    /// Makes it tell what it has done; the answer is among its [`News`].
+    /// Makes it tell what it has done; the answer is among its [`ListenerEvent`]s.
     ///
     /// # Errors
     /// When it is gone.
@@ -115,7 +115,7 @@ impl Awake {
     ///
     /// # Errors
     /// Those of `dup(2)`.
-    pub(in crate::client) fn handle(&self) -> io::Result<Self> {
+    pub(in crate::client) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
             pid: self.pid,
             menu: self.menu.try_clone()?,
@@ -126,14 +126,16 @@ impl Awake {
     ///
     /// # Errors
     /// Those of `dup(2)`.
-    pub(in crate::client) fn news(&self) -> io::Result<impl Iterator<Item = News> + use<>> {
+    pub(in crate::client) fn events(
+        &self,
+    ) -> io::Result<impl Iterator<Item = ListenerEvent> + use<>> {
         let lines = BufReader::new(self.menu.try_clone()?).lines();
         Ok(lines.map_while(Result::ok).filter_map(|line| {
             let (word, text) = line.split_once(' ')?;
             match word {
-                MAIL => Some(News::Mail),
-                COUNTS => Some(News::Counts(text.to_owned())),
-                TROUBLE => Some(News::Trouble(text.to_owned())),
+                MAIL => Some(ListenerEvent::Mail),
+                COUNTS => Some(ListenerEvent::Counts(text.to_owned())),
+                TROUBLE => Some(ListenerEvent::Trouble(text.to_owned())),
                 _ => None,
             }
         }))

@@ -1,0 +1,144 @@
+//! Where the server is: a host and a port, or a socket.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+const DEFAULT_PORT: u16 = 8282;
+
+/// Where the server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::client) enum Server {
+    /// On a port, perhaps of another machine.
+    Port {
+        /// A name or an address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// Behind a socket of this machine, where the kernel says who we are.
+    Socket(PathBuf),
+}
+
+impl Server {
+    /// The one that is meant where none is named, and there is no socket.
+    pub(in crate::client) fn of_this_machine() -> Self {
+        Self::Port {
+            host: "localhost".into(),
+            port: DEFAULT_PORT,
+        }
+    }
+
+    /// The same host, with this port if one is given.
+    pub(in crate::client) fn with_port(self, named: Option<u16>) -> Self {
+        match (self, named) {
+            (Self::Port { host, .. }, Some(port)) => Self::Port { host, port },
+            (server, _) => server,
+        }
+    }
+
+    /// The address of ours from which the kernel would speak to the server, whether that lives or not.
+    pub(super) fn our_side(&self) -> Option<IpAddr> {
+        let Self::Port { host, port } = self else {
+            return Some(Ipv4Addr::LOCALHOST.into());
+        };
+        let mut addresses = (host.as_str(), *port).to_socket_addrs().ok()?;
+        addresses.find_map(|address| {
+            let any: IpAddr = match address {
+                SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+            };
+            // Connecting such a socket sends nothing.
+            let socket = UdpSocket::bind((any, 0)).ok()?;
+            socket.connect(address).ok()?;
+            Some(socket.local_addr().ok()?.ip())
+        })
+    }
+}
+
+impl FromStr for Server {
+    type Err = String;
+
+    /// `HOST`, `HOST:PORT`, `[IPV6]:PORT`, `IPV6`, or a path, which has a `/`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains('/') {
+            return Ok(Self::Socket(text.into()));
+        }
+        let bare = |host: &str| (host.to_owned(), None);
+        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+            let (host, rest) = rest.split_once(']').ok_or("a ']' is missing")?;
+            match rest.strip_prefix(':') {
+                Some(port) => (host.to_owned(), Some(port)),
+                None if rest.is_empty() => bare(host),
+                None => return Err("only a ':' and the port may follow the ']'".into()),
+            }
+        } else {
+            match text.split_once(':') {
+                Some((_, port)) if port.contains(':') => {
+                    text.parse::<std::net::Ipv6Addr>()
+                        .map_err(|_| "an IPv6 address with a port is written [ADDRESS]:PORT")?;
+                    bare(text)
+                }
+                Some((host, port)) => (host.to_owned(), Some(port)),
+                None => bare(text),
+            }
+        };
+        if host.is_empty() {
+            return Err("the host is empty".into());
+        }
+        let port = match port {
+            Some(port) => port
+                .parse()
+                .map_err(|_| format!("'{port}' is not a port"))?,
+            None => DEFAULT_PORT,
+        };
+        Ok(Self::Port { host, port })
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => path.display().fmt(f),
+            Self::Port { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Port { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_named_in_several_ways() {
+        let name = |text: &str| text.parse::<Server>().map(|s| s.to_string());
+        assert_eq!(name("localhost"), Ok("localhost:8282".into()));
+        assert_eq!(name("10.0.0.1:99"), Ok("10.0.0.1:99".into()));
+        assert_eq!(name("::1"), Ok("[::1]:8282".into()));
+        assert_eq!(name("[::1]:99"), Ok("[::1]:99".into()));
+        assert_eq!(name("./a.sock"), Ok("./a.sock".into()));
+        for wrong in [
+            "",
+            ":99",
+            "host:",
+            "host:x",
+            "host:65536",
+            "[::1",
+            "[::1]x",
+            "::1:20001",
+        ] {
+            assert!(name(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn our_side_of_loopback_is_loopback() {
+        let server: Server = "127.0.0.1:9".parse().expect("a server");
+        assert_eq!(
+            server.our_side(),
+            Some(std::net::Ipv4Addr::LOCALHOST.into())
+        );
+    }
+}

@@ -1,0 +1,103 @@
+//! Reading messages from the server into a chat.
+
+use std::io;
+
+use super::editor::Screen;
+use crate::client::inbox::{Inbox, MENU_WAIT};
+use crate::client::link::{Link, LinkError, MessagePiece, MessageSink};
+use crate::client::message_view::MessageView;
+use crate::message::MessageId;
+use crate::name::Name;
+
+/// Reads what waits for `of` at the server, and shows it as a part of the chat; the prompt stays where it is.
+///
+/// # Errors
+/// The messages stay waiting.
+pub(super) fn read(link: &Link, of: &Name, screen: &Screen) -> Result<(), LinkError> {
+    // Without an inbox everything is shown, and perhaps once more than it should be.
+    let inbox = Inbox::open(of).ok();
+    let _turn = match inbox.as_ref().map(|inbox| inbox.showing(MENU_WAIT)) {
+        // Another client of this name shows them.
+        Some(Ok(None)) => return Ok(()),
+        Some(Ok(turn)) => turn,
+        Some(Err(_)) | None => None,
+    };
+    let mut sink = ChatSink {
+        screen,
+        inbox,
+        shown: Vec::new(),
+        begun: None,
+    };
+    link.fetch(of, &mut sink).map(drop)
+}
+
+/// Takes messages into a chat.
+struct ChatSink<'h> {
+    screen: &'h Screen,
+    inbox: Option<Inbox>,
+    shown: Vec<(MessageId, String)>,
+    /// A message whose lines come one by one: its sender and its text.
+    begun: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl ChatSink<'_> {
+    /// Shows a message of an old server, which has no id.
+    fn end_begun(&mut self) {
+        if let Some((from, body)) = self.begun.take() {
+            let message = MessageView {
+                seq: None,
+                id: None,
+                from: &from,
+                trust: None,
+                at: None,
+                body: &body,
+            };
+            self.screen.print(&self.screen.format_message(&message));
+        }
+    }
+}
+
+impl MessageSink for ChatSink<'_> {
+    fn knows(&mut self, id: MessageId) -> io::Result<bool> {
+        let known = self.inbox.as_mut().map(|inbox| inbox.knows(id));
+        // What cannot be looked up is shown.
+        Ok(known.is_some_and(|known| known.unwrap_or(false)))
+    }
+
+    fn take(&mut self, piece: &MessagePiece<'_>) -> io::Result<()> {
+        match piece {
+            MessagePiece::Whole(message) => match message.id {
+                Some(id) => self.shown.push((id, self.screen.format_message(message))),
+                None => self.screen.print(&self.screen.format_message(message)),
+            },
+            MessagePiece::First { from, text } => {
+                self.end_begun();
+                self.begun = Some((from.to_vec(), text.to_vec()));
+            }
+            MessagePiece::Further(text) => {
+                if let Some((_, body)) = &mut self.begun {
+                    body.push(b'\n');
+                    body.extend_from_slice(text);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, ids: &[MessageId]) -> io::Result<()> {
+        self.end_begun();
+        let shown = std::mem::take(&mut self.shown);
+        let seen = self.screen.show(&shown).unwrap_or_default();
+        let is_unseen =
+            |id: &MessageId| shown.iter().any(|(this, _)| this == id) && !seen.contains(id);
+        let noted: Vec<_> = ids.iter().filter(|id| !is_unseen(id)).copied().collect();
+        if let Some(Err(e)) = self.inbox.as_mut().map(|inbox| inbox.note_shown(&noted)) {
+            self.screen.complain(&e.to_string());
+        }
+        self.screen.noted(&seen);
+        match noted.len() == ids.len() {
+            true => Ok(()),
+            false => Err(io::Error::other("the menu is being left")),
+        }
+    }
+}

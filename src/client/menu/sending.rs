@@ -1,0 +1,119 @@
+//! Sending from the menu, and talking line by line.
+
+use std::io;
+
+use super::chat_reader;
+use super::context::{Menu, Reception};
+use super::editor::Typed;
+use crate::client::instant::Receipt;
+use crate::client::link::{Dialect, LinkError};
+use crate::client::outbox::{Deferred, flush};
+use crate::client::submission::{Route, SendError, Submission, describe};
+use crate::client::view;
+use crate::name::Name;
+
+impl Menu {
+    /// Sends a message, if one was written, and says how it went.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) fn send(&mut self, to: &Name, message: Option<String>) -> io::Result<()> {
+        let Some(message) = message else {
+            return Ok(());
+        };
+        if let Some(sent) = self.post(to, &message) {
+            view::show_wrapped(&describe(to, &sent))?;
+            self.note(to, &sent)?;
+        } else {
+            self.prompt.remember(&message);
+            view::show_wrapped("The arrow up brings back what you have written.")?;
+        }
+        Ok(())
+    }
+
+    /// Sends a message, or queues it; what went wrong was said where there is nothing.
+    fn post(&self, to: &Name, message: &str) -> Option<Submission> {
+        let sent = self.prompt.screen().busy(|| {
+            let nothing = Deferred::default();
+            let begun =
+                self.submitter(&nothing)
+                    .begin(to, message.as_bytes(), Route::Instant, None)?;
+            // What was left over goes first.
+            let deferred = flush(false, true).unwrap_or_else(|e| {
+                view::error(&e);
+                Deferred::default()
+            });
+            self.submitter(&deferred).finish(begun)
+        });
+        let sent = sent.inspect_err(|e: &SendError| view::error(e)).ok()?;
+        self.prompt.add_recipient(to);
+        if let (Submission::Queued(_), Some(worker)) = (&sent, &self.outbox_worker) {
+            worker.wake();
+        }
+        Some(sent)
+    }
+
+    /// Says so if nobody knows the recipient.
+    fn note(&self, to: &Name, sent: &Submission) -> io::Result<()> {
+        let nothing = Deferred::default();
+        let note = match sent {
+            Submission::Delivered(delivery) => self
+                .submitter(&nothing)
+                .unknown_recipient_notice(to, *delivery),
+            Submission::Queued(_) => None,
+        };
+        note.map_or(Ok(()), |note| view::show_wrapped(&note))
+    }
+
+    /// Whether nothing waits at the server: the old chat server keeps nothing for those who are online, and hands
+    /// out what it has kept when they come.
+    fn is_told_at_once(&self) -> bool {
+        let is_online = |reception: &Reception| reception.presence.is_online();
+        self.link.dialect() == Dialect::Framed && self.reception.as_ref().is_some_and(is_online)
+    }
+
+    /// Talks to one person, line by line, until Ctrl-D. What others send is shown as being from them.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) fn chat(&mut self, with: &Name) -> io::Result<()> {
+        view::show_wrapped(&format!(
+            "What you type goes to {with}, line by line. Ctrl-D leaves."
+        ))?;
+        self.prompt.screen().chat_with(with);
+        let mut told = None;
+        loop {
+            // What came by way of the server; what comes while somebody types, the mailbox watcher shows.
+            let heard = match self.is_told_at_once() {
+                true => Ok(()),
+                false => chat_reader::read(&self.link, &self.user, self.prompt.screen()),
+            };
+            match heard {
+                // It may be reading just now.
+                Ok(()) | Err(LinkError::Later(_)) => told = None,
+                Err(e) => {
+                    let trouble = e.to_string();
+                    if told.as_ref() != Some(&trouble) {
+                        view::error(&e);
+                        told = Some(trouble);
+                    }
+                }
+            }
+            let Typed::Text(text) = self.prompt.chat_line(&format!("{}> ", self.user))? else {
+                return Ok(());
+            };
+            let text = text.trim_end_matches('\n');
+            if text.trim().is_empty() {
+                continue;
+            }
+            match self.post(with, text) {
+                Some(Submission::Delivered(Receipt::Acknowledged)) => {}
+                Some(sent) => {
+                    view::show_wrapped(&describe(with, &sent))?;
+                    self.note(with, &sent)?;
+                }
+                None => self.prompt.remember(text),
+            }
+        }
+    }
+}

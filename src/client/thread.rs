@@ -1,0 +1,15 @@
+//! Threads of the client.
+
+use std::io;
+use std::thread::{Builder, JoinHandle};
+
+/// Starts a thread, which shows under this name in ps(1) and top(1).
+///
+/// # Errors
+/// Those of `pthread_create(3)`.
+pub(super) fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    Builder::new().name(name.into()).spawn(work)
+}
