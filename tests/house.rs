@@ -9,16 +9,16 @@ use crate::support::files_below;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("name", &[]),
-    ("places", &[]),
     ("message", &["sys", "name"]),
+    ("config", &["sys", "name", "message"]),
     ("wire", &["name", "message"]),
-    ("store", &["sys", "name", "message"]),
+    ("store", &["sys", "name", "message", "config"]),
     (
         "server",
-        &["sys", "name", "message", "places", "wire", "store"],
+        &["sys", "name", "message", "config", "wire", "store"],
     ),
-    ("client", &["sys", "name", "message", "places", "wire"]),
-    ("admin", &["sys", "name", "message", "places", "store"]),
+    ("client", &["sys", "name", "message", "config", "wire"]),
+    ("admin", &["sys", "name", "message", "config", "store"]),
     ("internals", &["sys", "name", "message", "store"]),
 ];
 

@@ -9,12 +9,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::LinkError;
+use crate::config::DEFAULTS;
 use crate::sys::connect;
 use crate::sys::poll::{self, Want};
 use crate::sys::socket::Stream;
 use crate::wire::line;
 
-const DEFAULT_PORT: u16 = 8282;
+const DEFAULT_PORT: u16 = DEFAULTS.port;
 
 /// For how long nothing is said while a server keeps quiet.
 const SILENCE: Duration = Duration::from_secs(2);
