@@ -4,7 +4,7 @@
 //!
 //! - `sys`: what we ask of the kernel, and the only unsafe code.
 //! - `name`, `message`: what is said, and by whom; each value is checked once, in its constructor.
-//! - `places`: where things are by default.
+//! - `config`: the keys of droplined.toml with their defaults, and where things are by default.
 //! - `wire`: what is said on the wire, as pure functions.
 //! - `store`: where messages are kept; the interface, and behind it the spool.
 //! - `server`: `droplined`, which forks a child for each connection.
@@ -16,9 +16,9 @@
 
 mod admin;
 mod client;
+mod config;
 mod message;
 mod name;
-mod places;
 mod server;
 mod store;
 mod sys;

@@ -8,8 +8,6 @@ use std::str::FromStr;
 use crate::name::Name;
 use crate::sys::random;
 
-/// What a body may have at most where nothing else is configured, in bytes.
-pub(crate) const DEFAULT_MAX_BODY: usize = 65_536;
 /// What `max_body` can be set to at most, in bytes.
 pub(crate) const LARGEST_MAX_BODY: usize = 1 << 20;
 

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 
 use crate::support::session::Session;
-use crate::support::{Daemon, program};
+use crate::support::{Daemon, default_of, program};
 
 fn dropline(daemon: &Daemon, args: &[&str]) -> Command {
     let mut command = daemon.client();
@@ -125,9 +125,10 @@ fn what_cannot_be_sent_is_said_with_the_right_status() {
     assert_eq!(status, 65);
     assert!(err.contains("more than one line"), "{err}");
     let mut stdin = dropline(&daemon, &["-u", "al", "send", "bob", "-"]);
-    let (status, err) = with_input(&mut stdin, &[b'x'; 70_000]);
+    let (status, err) = with_input(&mut stdin, &vec![b'x'; default_of("max_body") + 1]);
     assert_eq!(status, 65);
-    assert!(err.contains("at most 65536 bytes"), "{err}");
+    let most = format!("at most {} bytes", default_of("max_body"));
+    assert!(err.contains(&most), "{err}");
     assert_eq!(with_input(&mut stdin, &vec![b'x'; 2 << 20]).0, 65);
     assert_eq!(with_input(&mut stdin, b"").0, 65);
     assert_eq!(

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Barrier;
 
 use crate::support::frames::{Frames, register};
-use crate::support::session::Session;
+use crate::support::session::{Session, online};
 use crate::support::{Daemon, listen, wait_until};
 
 const HERE: &str = "127.0.0.1 8283";
@@ -265,14 +265,14 @@ fn a_client_that_dies_before_it_has_read_leaves_its_messages_waiting() {
 fn nobody_is_sent_to_who_cannot_be_reached() {
     let daemon = Daemon::start();
     let mut bob = Session::of(&daemon, "bob");
-    assert_eq!(bob.ask("ONLINE port=7000"), "OK lease=90 new=1");
+    assert_eq!(bob.ask("ONLINE port=7000"), online(1));
     assert_eq!(send(&daemon, "bob", ""), ["404", "127.0.0.1 7000"]);
     // An IPv4 client cannot send to an IPv6 address: the server keeps it.
     let mut six =
         Session::over(std::net::TcpStream::connect(("::1", daemon.port)).expect("connected"));
     six.send("HELLO dropline/1 name=sid\nONLINE port=7000\nLOOKUP bob\nLOOKUP sid\n");
     let lines: Vec<_> = (0..4).map(|_| six.line()).collect();
-    assert_eq!(lines[1], "OK lease=90 new=1");
+    assert_eq!(lines[1], online(1));
     assert_eq!(lines[2], "OK name=bob online=0");
     assert_eq!(
         lines[3],

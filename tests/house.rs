@@ -10,7 +10,6 @@ use crate::support::imports::Imports;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("name", &[]),
-    ("places", &[]),
     ("message", &["sys", "name"]),
     ("config", &["sys", "name", "message"]),
     ("tls", &["sys", "name", "message"]),
@@ -18,17 +17,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["sys", "name", "message", "config"]),
     (
         "server",
-        &[
-            "sys", "name", "message", "places", "config", "tls", "wire", "store",
-        ],
+        &["sys", "name", "message", "config", "tls", "wire", "store"],
     ),
     (
         "client",
-        &["sys", "name", "message", "places", "config", "tls", "wire"],
+        &["sys", "name", "message", "config", "tls", "wire"],
     ),
     (
         "admin",
-        &["sys", "name", "message", "places", "config", "tls", "store"],
+        &["sys", "name", "message", "config", "tls", "store"],
     ),
     ("internals", &["sys", "name", "message", "config", "store"]),
 ];

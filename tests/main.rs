@@ -10,6 +10,7 @@ mod client;
 mod commands;
 mod cost;
 mod delivery;
+mod documents;
 mod expire;
 mod framed;
 mod full;

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use rexpect::session::{PtySession, spawn_command};
 
 use crate::support::namespace::Namespaces;
-use crate::support::session::Session;
+use crate::support::session::{Session, online};
 use crate::support::{Daemon, PATIENCE, listen, program, wait_until};
 
 const OPEN: &str = "open_networks = [\"127.0.0.0/8\", \"10.77.0.0/16\"]\n";
@@ -55,10 +55,7 @@ fn the_address_that_the_server_sees_counts() {
     );
     let mut bob = Session::over(connect(&net, 2, &daemon));
     bob.ask("HELLO dropline/1 name=bob");
-    assert_eq!(
-        bob.ask("ONLINE port=9000 addr=10.0.0.1"),
-        "OK lease=90 new=1"
-    );
+    assert_eq!(bob.ask("ONLINE port=9000 addr=10.0.0.1"), online(1));
     assert_eq!(
         bob.ask("LOOKUP alice"),
         "OK name=alice online=1 addr=10.77.1.2 port=8283 speaks=text"
@@ -84,7 +81,7 @@ fn the_address_that_the_server_sees_counts() {
             .expect("connected"),
     );
     near.ask("HELLO dropline/1 name=near");
-    assert_eq!(near.ask("ONLINE port=9000"), "OK lease=90 new=1");
+    assert_eq!(near.ask("ONLINE port=9000"), online(1));
     assert_eq!(alice.ask("LOOKUP near"), "OK name=near online=0");
     assert_eq!(
         near.ask("LOOKUP bob"),

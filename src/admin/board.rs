@@ -2,27 +2,16 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::sys::board::Board;
 use crate::sys::clock::unix_millis;
 use crate::sys::dir::Dir;
 use crate::sys::lock::Locked;
-
-/// Why there is nothing to see.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum BoardError {
-    /// Nobody has the pid file.
-    #[error("no daemon runs with the run directory {0}; another one is named with --run-dir")]
-    NotRunning(PathBuf),
-    /// The scoreboard cannot be read.
-    #[error("cannot read {0}: {1}")]
-    Unreadable(PathBuf, io::Error),
-}
 
 /// A child, as it is shown.
 #[derive(Debug, Serialize)]
@@ -35,7 +24,7 @@ struct Child {
 
 /// What the daemon does now, and has done.
 #[derive(Debug, Serialize)]
-pub(super) struct Status {
+struct Status {
     pid: u64,
     since: u64,
     children: Vec<Child>,
@@ -46,9 +35,9 @@ pub(super) struct Status {
 ///
 /// # Errors
 /// When none runs, or it cannot be read.
-pub(super) fn open(run_dir: &Path) -> Result<Board, BoardError> {
-    let not_running = || BoardError::NotRunning(run_dir.to_owned());
-    let unreadable = |e| BoardError::Unreadable(run_dir.join("scoreboard"), e);
+fn open(run_dir: &Path) -> Result<Board, Failure> {
+    let not_running = || Failure::NotRunning(run_dir.to_owned());
+    let unreadable = |e| Failure::Scoreboard(run_dir.join("scoreboard"), e);
     let dir = match Dir::open(run_dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(not_running()),
         dir => dir.map_err(unreadable)?,
@@ -66,7 +55,7 @@ pub(super) fn open(run_dir: &Path) -> Result<Board, BoardError> {
 
 impl Status {
     /// What the scoreboard says now.
-    pub(super) fn read(board: Board) -> Self {
+    fn read(board: Board) -> Self {
         let slots = (0..board.slots()).filter_map(|index| board.slot(index).read());
         let children = slots.map(|seen| Child {
             pid: seen.pid,
@@ -220,8 +209,8 @@ pub(super) fn metrics(run_dir: &Path) -> Result<(), Failure> {
     let mut text =
         String::from("# HELP dropline_up Whether the daemon runs.\n# TYPE dropline_up gauge\n");
     match open(run_dir) {
-        Err(BoardError::NotRunning(_)) => text.push_str("dropline_up 0\n"),
-        Err(e) => return Err(e.into()),
+        Err(Failure::NotRunning(_)) => text.push_str("dropline_up 0\n"),
+        Err(e) => return Err(e),
         Ok(board) => {
             let status = Status::read(board);
             let _ = write!(

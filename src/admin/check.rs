@@ -1,9 +1,9 @@
-//! `droplinectl check`.
+//! `droplinectl check` and `expire`: the upkeep of a spool.
 
 use std::io::{self, BufWriter, Write};
 
+use super::failure::{Failure, say};
 use super::progress::Progress;
-use super::{Failure, say};
 use crate::name::Name;
 use crate::store::{Care, Finding, StoreError, Survey};
 
@@ -24,10 +24,7 @@ pub(super) fn check(store: &dyn Survey, names: &[Name]) -> Result<(), Failure> {
         progress.step();
     }
     out.flush()?;
-    match count {
-        0 => Ok(()),
-        n => Err(Failure::Findings(n)),
-    }
+    Failure::unless_none(count)
 }
 
 /// As [`check`], and writes each mailbox with a finding anew. What it prints is what was found; that a mailbox is mended
@@ -58,18 +55,34 @@ pub(super) fn repair(store: &dyn Care, names: &[Name]) -> Result<(), Failure> {
                 1 => "one message waits".into(),
                 n => format!("{n} messages wait"),
             };
-            say(&format!(
-                "droplinectl: the mailbox of {name} is mended; {waiting} in it"
+            say(format_args!(
+                "the mailbox of {name} is mended; {waiting} in it"
             ));
         }
         left += still;
         progress.step();
     }
     out.flush()?;
-    match left {
-        0 => Ok(()),
-        n => Err(Failure::Findings(n)),
+    Failure::unless_none(left)
+}
+
+/// Takes expired messages out of all mailboxes, and forgets history beyond the limits of the spool.
+pub(super) fn expire(spool: &dyn Care) -> Result<(), Failure> {
+    let names = spool.mailboxes()?;
+    let mut progress = Progress::new("mailboxes", names.len());
+    let mut failed = 0;
+    for name in names {
+        match spool.expire(&name) {
+            // Its reader does the same at the end.
+            Ok(_) | Err(StoreError::Busy) => {}
+            Err(e) => {
+                say(e);
+                failed += 1;
+            }
+        }
+        progress.step();
     }
+    Failure::unless_none(failed)
 }
 
 fn which(store: &(impl Survey + ?Sized), names: &[Name]) -> Result<Vec<Name>, Failure> {

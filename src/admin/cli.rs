@@ -4,10 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use super::config::{Config, ConfigError};
+use crate::config::DEFAULTS;
 use crate::name::Name;
-use crate::places::{Places, SYSTEM_RUN_DIR};
-use crate::store::Limits;
 
 /// Everything that can be said on the command line.
 #[derive(Debug, Parser)]
@@ -17,78 +15,25 @@ use crate::store::Limits;
     about = "Looks after the spool of droplined"
 )]
 pub(super) struct Cli {
-    /// Directory that holds the messages [default: what the configuration says, or that of a daemon that you
-    /// run; for root, /var/spool/dropline]
-    #[arg(long, value_name = "DIR", global = true)]
-    spool: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", global = true, help = format!(
+        "Directory that holds the messages [default: what the configuration says, or that of a daemon that you run; for \
+         root, {}]", DEFAULTS.spool
+    ))]
+    pub(super) spool: Option<PathBuf>,
 
-    /// The daemon's run directory [default: what the configuration says, or that of a daemon that you run; for
-    /// root, /run/dropline]
-    #[arg(long, value_name = "DIR", global = true)]
-    run_dir: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", global = true, help = format!(
+        "The daemon's run directory [default: what the configuration says, or that of a daemon that you run; for root, \
+         {}]", DEFAULTS.run_dir
+    ))]
+    pub(super) run_dir: Option<PathBuf>,
 
     /// The daemon's configuration: where its directories are, and how long messages are kept [default: that of a
     /// daemon that you run, if there is one; for root, /etc/dropline/droplined.toml]
     #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
 
     #[command(subcommand)]
     pub(super) command: Command,
-}
-
-impl Cli {
-    /// The configuration that is named, or the usual one.
-    fn config(&self) -> Result<Config, ConfigError> {
-        let usual = || Places::of_this_user().map(|places| places.config);
-        match &self.config {
-            Some(path) => Config::read(path),
-            None => match usual().filter(|path| path.exists()) {
-                Some(path) => Config::read(&path),
-                None => Ok(Config::default()),
-            },
-        }
-    }
-
-    /// The directory of the messages.
-    ///
-    /// # Errors
-    /// When it is not named, and the configuration cannot be read.
-    pub(super) fn spool(&self) -> Result<PathBuf, ConfigError> {
-        match &self.spool {
-            Some(named) => Ok(named.clone()),
-            None => Ok(spool_of(&self.config()?)),
-        }
-    }
-
-    /// What is kept of that. A configuration that is not named says nothing of a spool that is not its own.
-    ///
-    /// # Errors
-    /// When the configuration cannot be read.
-    pub(super) fn limits(&self) -> Result<Limits, ConfigError> {
-        let config = self.config()?;
-        let strange = self
-            .spool
-            .as_ref()
-            .is_some_and(|named| *named != spool_of(&config));
-        if self.config.is_none() && strange {
-            return Ok(Limits::default());
-        }
-        Ok(config.limits())
-    }
-
-    /// The daemon's run directory. One may look at a daemon whose configuration has a mistake by now.
-    pub(super) fn run_dir(&self) -> PathBuf {
-        let said = || self.config().ok()?.run_dir;
-        let place = || Places::of_this_user().map(|places| places.run_dir);
-        let named = self.run_dir.clone().or_else(said).or_else(place);
-        named.unwrap_or_else(|| SYSTEM_RUN_DIR.into())
-    }
-}
-
-fn spool_of(config: &Config) -> PathBuf {
-    let place = || Places::of_this_user().map(|places| places.spool);
-    let said = config.spool.clone().or_else(place);
-    said.unwrap_or_else(|| "/var/spool/dropline".into())
 }
 
 /// What is to be done.
@@ -120,8 +65,10 @@ pub(super) enum Command {
         /// Whose mailbox
         name: Name,
     },
-    /// Take messages that have expired out of the queues, and forget history that is older or more than the
-    /// configuration keeps (by default 7 days and 16 MiB)
+    #[command(about = format!(
+        "Take messages that have expired out of the queues, and forget history that is older or more than the \
+         configuration keeps (by default {} days and {} MiB)", DEFAULTS.history_days, DEFAULTS.history_bytes >> 20
+    ))]
     Expire,
     /// Let a name go that belongs to a login of this machine because it was used over the daemon's socket:
     /// anybody may use it then

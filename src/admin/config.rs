@@ -1,89 +1,69 @@
-//! What the daemon's configuration says of things that the tool needs to know as well.
+//! Where the spool and the run directory are, and how long messages are kept: by the flags, then by the daemon's
+//! configuration, then by default.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use serde::Deserialize;
+use super::cli::Cli;
+use super::failure::Failure;
+use crate::config::{ConfigFile, DefaultPaths, FileError, Kind as _, Limits};
 
-use crate::store::Limits;
-use crate::sys::file;
+/// The keys that `droplinectl` reads. Mistakes in others are the daemon's business.
+const KEYS: [&str; 4] = ["spool", "run_dir", "history_days", "history_bytes"];
 
-const DAY: u64 = 24 * 3_600_000;
+impl Cli {
+    /// The configuration that is named, or that of a daemon that this user runs.
+    fn config_file(&self) -> Result<ConfigFile, Failure> {
+        let read = |path: &Path| {
+            ConfigFile::read_keys(path, &KEYS).map_err(|e| match e {
+                FileError::Wrong { path, what, .. } => Failure::WrongConfiguration(path, what),
+                unreadable => Failure::Configuration(unreadable),
+            })
+        };
+        let usual = || Some(DefaultPaths::of_this_user()?.config).filter(|path| path.exists());
+        match &self.config {
+            Some(path) => read(path),
+            None => usual().map_or_else(|| Ok(ConfigFile::default()), |path| read(&path)),
+        }
+    }
 
-/// These keys of the file. All others are the daemon's business, as is a file with mistakes in them.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Config {
-    pub(super) spool: Option<PathBuf>,
-    pub(super) run_dir: Option<PathBuf>,
-    history_days: Option<u64>,
-    history_bytes: Option<u64>,
-}
-
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {0}: {1}")]
-    Unreadable(PathBuf, std::io::Error),
-    /// What it says cannot be.
-    #[error(
-        "the configuration {0} is wrong ({1}): `droplined --check --config {0}` says where; nothing was done (--spool names the spool without it)"
-    )]
-    Wrong(PathBuf, String),
-}
-
-impl Config {
-    /// The file at `path`.
+    /// The directory of the messages.
     ///
     /// # Errors
-    /// When it cannot be read, or says something that cannot be.
-    pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = file::read_small(path, 1 << 20, Duration::from_secs(10))
-            .map_err(|e| ConfigError::Unreadable(path.to_owned(), e))?;
-        Self::parse(&text).map_err(|what| ConfigError::Wrong(path.to_owned(), what))
+    /// When it is not named, and the configuration cannot be read.
+    pub(super) fn spool(&self) -> Result<PathBuf, Failure> {
+        match &self.spool {
+            Some(named) => Ok(named.clone()),
+            None => Ok(spool_of(&self.config_file()?)),
+        }
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let config: Self = toml::from_str(text).map_err(|e| e.message().replace('\n', " "))?;
-        let days = config.history_days.unwrap_or(0);
-        if days.checked_mul(DAY).is_none() {
-            return Err(format!("{days} days are too many"));
+    /// The limits of that spool. A configuration that is not named does not apply to a spool that is not its own.
+    ///
+    /// # Errors
+    /// When the configuration cannot be read.
+    pub(super) fn limits(&self) -> Result<Limits, Failure> {
+        let file = self.config_file()?;
+        let is_other = |named: &PathBuf| *named != spool_of(&file);
+        if self.config.is_none() && self.spool.as_ref().is_some_and(is_other) {
+            return Ok(Limits::default());
         }
-        Ok(config)
+        Ok(file.settings().limits())
     }
 
-    /// How long, and how much, is kept of what was read.
-    pub(super) fn limits(&self) -> Limits {
-        let default = Limits::default();
-        Limits {
-            history_millis: self
-                .history_days
-                .map_or(default.history_millis, |days| days.saturating_mul(DAY)),
-            history_bytes: self.history_bytes.unwrap_or(default.history_bytes),
-            ..default
-        }
+    /// The daemon's run directory. A daemon can be looked at while its configuration has a mistake.
+    pub(super) fn run_dir(&self) -> PathBuf {
+        let said = || Some(self.config_file().ok()?.run_dir?.as_ref().value());
+        let named = self.run_dir.clone().or_else(said);
+        named.unwrap_or_else(|| usual_paths().run_dir)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn spool_of(file: &ConfigFile) -> PathBuf {
+    let said = file.spool.as_ref().map(|path| path.as_ref().value());
+    said.unwrap_or_else(|| usual_paths().spool)
+}
 
-    #[test]
-    fn what_is_kept_is_what_the_file_says() {
-        let limits = |text| Config::parse(text).expect("valid").limits();
-        let default = format!("{:?}", Limits::default());
-        assert_eq!(format!("{:?}", limits("port = 1")), default);
-        let shipped = include_str!("../../etc/droplined.toml");
-        assert_eq!(format!("{:?}", limits(shipped)), default);
-        let limits = limits("history_days = 2\nhistory_bytes = 3");
-        assert_eq!((limits.history_millis, limits.history_bytes), (2 * DAY, 3));
-        for wrong in [
-            "history_days = -1",
-            "history_days = 9000000000000",
-            "spool =",
-        ] {
-            assert!(Config::parse(wrong).is_err(), "{wrong}");
-        }
-    }
+/// The paths of a daemon that this user runs; for a user without a home, those of the system's daemon.
+fn usual_paths() -> DefaultPaths {
+    DefaultPaths::of_this_user().unwrap_or_else(DefaultPaths::of_the_system)
 }

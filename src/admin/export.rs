@@ -3,8 +3,8 @@
 use std::io::{self, BufWriter, Write};
 
 use super::archive::{Line, Message};
+use super::failure::{Failure, say};
 use super::progress::Progress;
-use super::{Failure, say};
 use crate::store::{Engine, StoreError, Survey, User};
 
 /// Prints all users and mailboxes, one JSON object a line.
@@ -36,7 +36,7 @@ pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
             Ok(None) => continue,
             Err(e) => {
                 failed += 1;
-                say(&format!("droplinectl: {e}"));
+                say(e);
                 continue;
             }
         };
@@ -56,10 +56,7 @@ pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
         progress.step();
     }
     out.flush()?;
-    match failed {
-        0 => Ok(()),
-        n => Err(Failure::Findings(n)),
-    }
+    Failure::unless_none(failed)
 }
 
 fn acknowledged(store: &dyn Survey, name: &crate::name::Name) -> Result<Option<u64>, StoreError> {

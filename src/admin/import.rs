@@ -3,6 +3,7 @@
 use std::io::{self, BufRead};
 
 use super::archive::Line;
+use super::failure::Failure;
 use super::progress::Progress;
 use crate::message::Stored;
 use crate::name::Name;
@@ -10,20 +11,6 @@ use crate::store::{Engine, Restoring, StoreError};
 
 /// The longest line: the largest body, each byte of it escaped, and what stands around it.
 const LONGEST_LINE: usize = (crate::message::LARGEST_MAX_BODY * 6) + 1_024;
-
-/// Why something was not imported. The mailboxes before it were.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ImportError {
-    /// Standard input cannot be read.
-    #[error("cannot read line {0}: {1}")]
-    Input(usize, io::Error),
-    /// A line is not what export prints.
-    #[error("line {0} cannot be imported: {1}")]
-    Line(usize, String),
-    /// The store does not take it.
-    #[error("line {0} cannot be imported: {1}")]
-    Store(usize, StoreError),
-}
 
 /// Reads mailboxes from `input` into a store that has none of them. With `missing`, those that it has are passed over.
 ///
@@ -33,7 +20,7 @@ pub(super) fn import(
     store: &dyn Engine,
     input: impl BufRead,
     missing: bool,
-) -> Result<(), ImportError> {
+) -> Result<(), Failure> {
     let mut lines = Lines {
         input,
         number: 0,
@@ -42,11 +29,11 @@ pub(super) fn import(
     };
     while let Some(line) = lines.next()? {
         let number = lines.number;
-        let name = |text: &str| -> Result<Name, ImportError> {
+        let name = |text: &str| -> Result<Name, Failure> {
             text.parse()
-                .map_err(|e| ImportError::Line(number, format!("{text:?}: {e}")))
+                .map_err(|e| Failure::NoExport(number, format!("{text:?}: {e}")))
         };
-        let store_error = |number| move |e| ImportError::Store(number, e);
+        let store_error = |number| move |e| Failure::NotImported(number, e);
         let (name, acked) = match line {
             Line::Mailbox { mailbox, acked } => (name(&mailbox)?, acked),
             Line::User { user, registered } => {
@@ -63,7 +50,7 @@ pub(super) fn import(
             }
             Line::Message(_) => {
                 let what = "a message without the line of its mailbox";
-                return Err(ImportError::Line(number, what.into()));
+                return Err(Failure::NoExport(number, what.into()));
             }
         };
         let mut restoring = match store.restore(&name, acked) {
@@ -101,7 +88,7 @@ struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    fn next(&mut self) -> Result<Option<Line>, ImportError> {
+    fn next(&mut self) -> Result<Option<Line>, Failure> {
         if let Some(line) = self.ahead.take() {
             return Ok(Some(line));
         }
@@ -110,18 +97,18 @@ impl<R: BufRead> Lines<R> {
         let mut limited = io::Read::take(&mut self.input, LONGEST_LINE as u64);
         let n = limited
             .read_until(b'\n', &mut text)
-            .map_err(|e| ImportError::Input(self.number, e))?;
+            .map_err(|e| Failure::Input(self.number, e))?;
         if n == 0 {
             return Ok(None);
         }
         self.progress.step();
         serde_json::from_slice(&text)
             .map(Some)
-            .map_err(|e| ImportError::Line(self.number, e.to_string()))
+            .map_err(|e| Failure::NoExport(self.number, e.to_string()))
     }
 
     /// Hands the messages of a mailbox to `restoring`, up to the next mailbox.
-    fn messages(&mut self, of: &Name, restoring: &mut dyn Restoring) -> Result<(), ImportError> {
+    fn messages(&mut self, of: &Name, restoring: &mut dyn Restoring) -> Result<(), Failure> {
         let mut body = Vec::new();
         loop {
             let message = match self.next()? {
@@ -133,10 +120,10 @@ impl<R: BufRead> Lines<R> {
             };
             let stored = message
                 .stored(of, &mut body)
-                .map_err(|e| ImportError::Line(self.number, e))?;
+                .map_err(|e| Failure::NoExport(self.number, e))?;
             restoring
                 .push(&stored)
-                .map_err(|e| ImportError::Store(self.number, e))?;
+                .map_err(|e| Failure::NotImported(self.number, e))?;
         }
     }
 }

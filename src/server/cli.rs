@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use ipnet::IpNet;
 
+use crate::config::{self, DEFAULTS};
+
 /// Flags win over the configuration file.
 #[derive(Debug, Parser)]
 #[command(
@@ -17,8 +19,9 @@ use ipnet::IpNet;
                   its configuration again, SIGUSR1 log its status."
 )]
 pub(super) struct Cli {
-    /// TCP port; 0 lets the kernel choose, and the log says which [default: 8282]
-    #[arg(short, long, value_name = "PORT", conflicts_with = "bare_port")]
+    #[arg(short, long, value_name = "PORT", conflicts_with = "bare_port", help = format!(
+        "TCP port; 0 lets the kernel choose, and the log says which [default: {}]", DEFAULTS.port
+    ))]
     port: Option<u16>,
 
     /// TCP port, as with -p
@@ -31,7 +34,7 @@ pub(super) struct Cli {
 
     /// Network whose clients are served without proof of who they are, beside those of the
     /// configuration (default: this machine); may be given several times
-    #[arg(long, value_name = "CIDR", value_parser = super::config::network)]
+    #[arg(long, value_name = "CIDR", value_parser = config::network)]
     pub(super) open_network: Vec<IpNet>,
 
     /// Directory that holds the messages

@@ -1,121 +1,18 @@
-//! What the daemon is told: defaults, then the configuration file, then flags.
+//! The configuration of the daemon: defaults, then the configuration file, then flags.
 
-mod file;
-mod sense;
-
-use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
-use serde::Deserialize;
-use toml::Spanned;
-
-pub(super) use self::file::network;
-use self::file::{File, MOST_ADDRESSES};
 use super::cli::Cli;
-use crate::message::DEFAULT_MAX_BODY;
-use crate::places::Places;
-use crate::store::Limits;
-
-/// Everything that can be set, as it is in force.
-#[derive(Clone, Debug)]
-pub(super) struct Config {
-    /// TCP port; 0 lets the kernel choose.
-    pub(super) port: u16,
-    /// Addresses to listen on.
-    pub(super) bind: Vec<IpAddr>,
-    /// Networks whose clients need not prove who they are.
-    pub(super) open_networks: Vec<IpNet>,
-    /// Whom a daemon that root has started becomes; by default `dropline`, if there is such an account.
-    pub(super) user: Option<String>,
-    /// Whether the sandbox must be had as a whole, or at all.
-    pub(super) sandbox: Sandbox,
-    /// Where the log goes.
-    pub(super) log: LogTo,
-    /// The socket of syslogd.
-    pub(super) syslog_socket: PathBuf,
-    /// Directory of the messages.
-    pub(super) spool: PathBuf,
-    /// Directory of what may vanish at a reboot.
-    pub(super) run_dir: PathBuf,
-    /// The longest body, in bytes.
-    pub(super) max_body: usize,
-    /// What a mailbox may hold, what is kept of it, and how full the disk may get.
-    pub(super) limits: Limits,
-    /// How many connections are served at once.
-    pub(super) max_children: usize,
-    /// How many of them for one source.
-    pub(super) children_per_source: usize,
-    /// From how many children that have not completed a request on connections are refused by lot.
-    pub(super) early_drop: usize,
-    /// Networks that are not penalized for what their clients do.
-    pub(super) penalty_exempt: Vec<IpNet>,
-    /// How much memory a child may map, in bytes.
-    pub(super) child_memory: u64,
-    /// How long a client may take to say the first byte.
-    pub(super) first_byte_timeout: Duration,
-    /// How long a client may take for a whole request.
-    pub(super) request_timeout: Duration,
-    /// How long a session may be silent between two requests.
-    pub(super) idle_timeout: Duration,
-    /// How long somebody is online without renewing it.
-    pub(super) lease: Duration,
-    /// The same for clients of the framed dialect, which cannot renew it.
-    pub(super) framed_lease: Duration,
-    /// How long a reader may take to close the connection after its messages were written.
-    pub(super) delivery_timeout: Duration,
-    /// How long running requests have when the daemon ends.
-    pub(super) drain_timeout: Duration,
-}
-
-/// What to do about the sandbox.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Sandbox {
-    /// As much as the kernel has.
-    #[default]
-    Try,
-    /// All of it, or the daemon does not start.
-    Require,
-    /// None.
-    Off,
-}
-
-/// Where the log goes.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum LogTo {
-    /// To standard error in the foreground, to syslog when detached.
-    #[default]
-    Auto,
-    /// To standard error.
-    Stderr,
-    /// To syslog.
-    Syslog,
-}
+pub(super) use crate::config::{Config, LogTo, Sandbox};
+use crate::config::{ConfigFile, DefaultPaths, FileError, Kind as _, MOST_ADDRESSES};
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {source}")]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The file says something that cannot be.
-    #[error("the configuration {path} is wrong{place}: {what}")]
-    Wrong {
-        /// Which file.
-        path: PathBuf,
-        /// Where in it, when that is known.
-        place: String,
-        /// What is wrong.
-        what: String,
-    },
+    /// The file cannot be read, or has a mistake.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The master waits for all listeners at once.
     #[error("there are {0} addresses to bind to; at most {MOST_ADDRESSES} are allowed")]
     TooManyAddresses(usize),
@@ -125,25 +22,53 @@ pub(super) enum ConfigError {
 }
 
 impl Config {
-    /// The configuration that these flags, and the file they name or that of these places, make. The places are those
-    /// of whoever started the daemon, and not of whom it has become. Where the file is a pipe, whoever writes to it
-    /// has so much `patience`.
+    /// The configuration that these flags make, with the file that they name, or else the one at `paths`. `paths` are
+    /// those of the user who started the daemon, not of the account that it has become. The writer of a pipe has the
+    /// time `patience`.
     ///
     /// # Errors
-    /// What is wrong with the file, with line and column.
+    /// The mistake in the file, with line and column.
     pub(super) fn load(
         cli: &Cli,
-        place: Option<&Places>,
+        paths: Option<&DefaultPaths>,
         patience: Duration,
     ) -> Result<Self, ConfigError> {
-        let file = match (&cli.config, place) {
-            (Some(path), _) => File::read(path, cli.check, patience)?,
-            (None, Some(place)) if place.config.exists() => {
-                File::read(&place.config, cli.check, patience)?
-            }
-            (None, _) => File::default(),
+        let usual = paths.map(|paths| &paths.config);
+        let path = cli.config.as_ref().or(usual.filter(|path| path.exists()));
+        let file = match path {
+            Some(path) => ConfigFile::read(path, cli.check, patience)?,
+            None => ConfigFile::default(),
         };
-        Self::merge(cli, file, place)
+        Self::merge(cli, &file, paths)
+    }
+
+    fn merge(
+        cli: &Cli,
+        file: &ConfigFile,
+        paths: Option<&DefaultPaths>,
+    ) -> Result<Self, ConfigError> {
+        // Only the file of the system's daemon has the defaults of these two.
+        let directory = |flag: &Option<PathBuf>, set: Option<PathBuf>, usual: Option<&PathBuf>| {
+            let usual = || usual.cloned();
+            let path = flag.clone().or(set).or_else(usual);
+            path.ok_or(ConfigError::NoHome)
+        };
+        let spool = file.spool.as_ref().map(|dir| dir.as_ref().value());
+        let run_dir = file.run_dir.as_ref().map(|dir| dir.as_ref().value());
+        let mut config = Self {
+            spool: directory(&cli.spool, spool, paths.map(|paths| &paths.spool))?,
+            run_dir: directory(&cli.run_dir, run_dir, paths.map(|paths| &paths.run_dir))?,
+            ..file.settings()
+        };
+        config.port = cli.port().unwrap_or(config.port);
+        if !cli.bind.is_empty() {
+            config.bind.clone_from(&cli.bind);
+        }
+        if config.bind.len() > MOST_ADDRESSES {
+            return Err(ConfigError::TooManyAddresses(config.bind.len()));
+        }
+        config.open_networks.extend(&cli.open_network);
+        Ok(config)
     }
 
     /// How many more connections are served over the socket alone.
@@ -161,129 +86,66 @@ impl Config {
             ..self
         }
     }
-
-    /// Takes over from `before` what cannot be changed in a running daemon; the keys of what would have.
-    pub(super) fn keep_what_needs_a_restart(&mut self, before: &Self) -> Vec<&'static str> {
-        let mut keys = Vec::new();
-        keep("port", &mut self.port, &before.port, &mut keys);
-        keep("bind", &mut self.bind, &before.bind, &mut keys);
-        keep("user", &mut self.user, &before.user, &mut keys);
-        keep("sandbox", &mut self.sandbox, &before.sandbox, &mut keys);
-        keep("log", &mut self.log, &before.log, &mut keys);
-        let (now, then) = (&mut self.syslog_socket, &before.syslog_socket);
-        keep("syslog_socket", now, then, &mut keys);
-        keep("spool", &mut self.spool, &before.spool, &mut keys);
-        keep("run_dir", &mut self.run_dir, &before.run_dir, &mut keys);
-        keys
-    }
-
-    fn merge(cli: &Cli, file: File, place: Option<&Places>) -> Result<Self, ConfigError> {
-        let (spool, run_dir) = place.map(|p| (p.spool.clone(), p.run_dir.clone())).unzip();
-        let limits = limits(&file);
-        let seconds = |n: u64| Duration::from_secs(n);
-        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        let port = file.port.and_then(|n| u16::try_from(n.0).ok());
-        let bind = match (cli.bind.as_slice(), file.bind) {
-            ([], Some(of_file)) => of_file.into_inner().0,
-            ([], None) => vec![Ipv6Addr::UNSPECIFIED.into()],
-            (of_flags, _) => of_flags.to_vec(),
-        };
-        if bind.len() > MOST_ADDRESSES {
-            return Err(ConfigError::TooManyAddresses(bind.len()));
-        }
-        let of_file = file
-            .open_networks
-            .map(|nets| nets.iter().map(|net| net.0).collect());
-        let mut open_networks: Vec<IpNet> = of_file.unwrap_or_else(loopback);
-        open_networks.extend(&cli.open_network);
-        Ok(Self {
-            port: cli.port().or(port).unwrap_or(8282),
-            bind,
-            open_networks,
-            user: file
-                .user
-                .map(Spanned::into_inner)
-                .filter(|user| !user.is_empty()),
-            sandbox: file.sandbox.unwrap_or_default(),
-            log: file.log.unwrap_or_default(),
-            syslog_socket: file
-                .syslog_socket
-                .map_or_else(|| "/dev/log".into(), |path| path.0),
-            spool: cli
-                .spool
-                .clone()
-                .or(file.spool.map(|dir| dir.into_inner().0))
-                .or(spool)
-                .ok_or(ConfigError::NoHome)?,
-            run_dir: cli
-                .run_dir
-                .clone()
-                .or(file.run_dir.map(|dir| dir.into_inner().0))
-                .or(run_dir)
-                .ok_or(ConfigError::NoHome)?,
-            max_body: file
-                .max_body
-                .map_or(DEFAULT_MAX_BODY, |n| size(n.into_inner().0)),
-            limits,
-            max_children: file.max_children.map_or(512, |n| size(n.into_inner().0)),
-            children_per_source: file
-                .children_per_source
-                .map_or(128, |n| size(n.into_inner().0)),
-            early_drop: file.early_drop.map_or(256, |n| size(n.into_inner().0)),
-            penalty_exempt: file
-                .penalty_exempt
-                .map_or_else(loopback, |nets| nets.iter().map(|net| net.0).collect()),
-            child_memory: file.child_memory.map_or(256 << 20, |n| n.0),
-            first_byte_timeout: seconds(file.first_byte_timeout.map_or(10, |n| n.into_inner().0)),
-            request_timeout: seconds(file.request_timeout.map_or(30, |n| n.into_inner().0)),
-            idle_timeout: seconds(file.idle_timeout.map_or(300, |n| n.0)),
-            lease: seconds(file.lease.map_or(90, |n| n.0)),
-            framed_lease: seconds(file.framed_lease.map_or(12 * 3_600, |n| n.0)),
-            delivery_timeout: seconds(file.delivery_timeout.map_or(10, |n| n.0)),
-            drain_timeout: seconds(file.drain_timeout.map_or(5, |n| n.0)),
-        })
-    }
-}
-
-/// Takes over the value that was in force `before`; notes the key when that is another one.
-fn keep<T: Clone + PartialEq>(
-    key: &'static str,
-    now: &mut T,
-    before: &T,
-    keys: &mut Vec<&'static str>,
-) {
-    if now != before {
-        now.clone_from(before);
-        keys.push(key);
-    }
-}
-
-/// What the store is told.
-fn limits(file: &File) -> Limits {
-    let default = Limits::default();
-    Limits {
-        quota_messages: file.quota_messages.map_or(default.quota_messages, |n| n.0),
-        quota_bytes: file
-            .quota_bytes
-            .as_ref()
-            .map_or(default.quota_bytes, |n| n.as_ref().0),
-        history_millis: file
-            .history_days
-            .map_or(default.history_millis, |n| n.0 * 24 * 3_600_000),
-        history_bytes: file.history_bytes.map_or(default.history_bytes, |n| n.0),
-        min_free_bytes: file.min_free_bytes.map_or(default.min_free_bytes, |n| n.0),
-        min_free_inodes: file
-            .min_free_inodes
-            .map_or(default.min_free_inodes, |n| n.0),
-    }
-}
-
-fn loopback() -> Vec<IpNet> {
-    ["127.0.0.0/8", "::1/128"]
-        .iter()
-        .filter_map(|net| net.parse().ok())
-        .collect()
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::net::IpAddr;
+
+    use clap::Parser as _;
+
+    use super::*;
+
+    fn load(text: &str, flags: &[&str]) -> Config {
+        let file = ConfigFile::parse(text).expect("valid");
+        let cli = Cli::try_parse_from([&["droplined"], flags].concat()).expect("flags");
+        let paths = DefaultPaths {
+            config: "/c".into(),
+            spool: "/s".into(),
+            run_dir: "/r".into(),
+        };
+        Config::merge(&cli, &file, Some(&paths)).expect("valid")
+    }
+
+    #[test]
+    fn flags_win() {
+        let file = "port = 1\nbind = [\"::1\"]\nopen_networks = [\"10.0.0.0/8\"]\nspool = \"/f\"";
+        let flags = [
+            "-p",
+            "2",
+            "--bind",
+            "127.0.0.1",
+            "--open-network",
+            "10.1.0.0/16",
+        ];
+        let config = load(file, &flags);
+        assert_eq!(config.port, 2);
+        assert_eq!(
+            config.bind,
+            ["127.0.0.1".parse::<IpAddr>().expect("an address")]
+        );
+        assert_eq!(config.open_networks.len(), 2);
+        assert_eq!(load(file, &[]).port, 1);
+        let spool = |file, flags: &[&str]| load(file, flags).spool;
+        assert_eq!(spool(file, &["--spool", "/g"]), PathBuf::from("/g"));
+        assert_eq!(spool(file, &[]), PathBuf::from("/f"));
+        assert_eq!(spool("", &[]), PathBuf::from("/s"));
+    }
+
+    #[test]
+    fn in_a_hurry_all_that_clients_take_time_for_is_a_third() {
+        let config = load("", &[]);
+        let times = |config: &Config| {
+            let times = [
+                config.first_byte_timeout,
+                config.request_timeout,
+                config.idle_timeout,
+                config.delivery_timeout,
+            ];
+            times.map(|time| time.as_millis())
+        };
+        let (usual, hurry) = (times(&config), times(&config.clone().in_a_hurry()));
+        assert_eq!(hurry, usual.map(|millis| millis / 3));
+        assert_eq!(config.clone().in_a_hurry().lease, config.lease);
+    }
+}

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use super::config::Config;
-use crate::places::SOCKET;
+use crate::config::SOCKET;
 use crate::sys::socket::{self, Listener};
 
 /// Why the daemon cannot listen.

@@ -44,7 +44,7 @@ use self::pid_file::{PidFile, PidFileError};
 use self::privileges::PrivilegeError;
 use self::scoreboard::{Counter, Scoreboard};
 use self::signals::Signals;
-use crate::places::{Places, SOCKET};
+use crate::config::{DefaultPaths, PIPE_PATIENCE, SOCKET};
 use crate::store::{self, Settings, StoreError};
 use crate::sys::clock::Deadline;
 use crate::sys::dir::Dir;
@@ -55,9 +55,6 @@ use crate::sys::sandbox::{self, Lacking, Rules};
 use crate::sys::signal;
 use crate::sys::socket::Listener;
 use crate::sys::title;
-
-/// How long a start waits for whoever writes the configuration into a pipe.
-const PIPE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The exit statuses of sysexits.h that the daemon has.
 mod exit {
@@ -82,7 +79,7 @@ pub fn main() -> ExitCode {
     };
     logging::to_standard_error(cli.verbose);
     child::log_panics();
-    let places = Places::of_this_user();
+    let places = DefaultPaths::of_this_user();
     let places = places.as_ref();
     let config = match Config::load(&cli, places, PIPE_PATIENCE) {
         Ok(config) => config,
@@ -187,7 +184,7 @@ impl Made {
 /// them the spool, the helper processes, and the sandbox. Only when it can serve, it listens, and says so.
 fn run(
     cli: &Cli,
-    places: Option<&Places>,
+    places: Option<&DefaultPaths>,
     config: Config,
     ready: &mut Ready,
 ) -> Result<(), StartError> {
@@ -222,7 +219,7 @@ fn run(
 /// What comes behind the pid file, until the daemon ends or cannot go on; children never come back from here.
 fn serve(
     cli: &Cli,
-    places: Option<&Places>,
+    places: Option<&DefaultPaths>,
     mut config: Config,
     ready: &mut Ready,
     account: Option<&Account>,
@@ -240,7 +237,7 @@ fn serve(
     let mut store = store::open(&Settings {
         spool: &config.spool,
         run_dir: Some(&config.run_dir),
-        limits: config.limits,
+        limits: config.limits(),
     })?;
     // Those of a child.
     let descriptors = store.useful_descriptors().min(process::most_descriptors()?);
@@ -277,7 +274,7 @@ fn serve(
                 match reload(cli, places, &config) {
                     Some(new) => {
                         config = new;
-                        store.set_limits(config.limits);
+                        store.set_limits(config.limits());
                         board.count(Counter::Reloads, 1);
                         notify::ready("serving");
                     }
@@ -302,7 +299,11 @@ fn serve(
 const READABLE: [&str; 4] = ["/etc", "/usr", "/proc", "/dev"];
 
 /// Gives up what is not needed from now on, here and in all children.
-fn lay_sandbox(cli: &Cli, places: Option<&Places>, config: &Config) -> Result<(), StartError> {
+fn lay_sandbox(
+    cli: &Cli,
+    places: Option<&DefaultPaths>,
+    config: &Config,
+) -> Result<(), StartError> {
     if config.sandbox == Sandbox::Off {
         return Ok(());
     }
@@ -329,7 +330,7 @@ fn lay_sandbox(cli: &Cli, places: Option<&Places>, config: &Config) -> Result<()
 
 /// The configuration, read again; `None` when there is something wrong with it, and the one that was in force stays.
 /// The listeners and the directories stay what they are.
-fn reload(cli: &Cli, places: Option<&Places>, before: &Config) -> Option<Config> {
+fn reload(cli: &Cli, places: Option<&DefaultPaths>, before: &Config) -> Option<Config> {
     // Nobody is waited for: there are clients.
     match Config::load(cli, places, Duration::ZERO) {
         Ok(mut config) => {

@@ -10,7 +10,6 @@
 #![forbid(unsafe_code)]
 
 mod error;
-mod limits;
 mod presence;
 mod spool;
 
@@ -23,8 +22,8 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::path::Path;
 
 pub(crate) use self::error::StoreError;
-pub(crate) use self::limits::Limits;
 pub(crate) use self::presence::{Lease, Presence};
+pub(crate) use crate::config::Limits;
 
 use crate::message::{Draft, Stored};
 use crate::name::Name;

@@ -362,6 +362,14 @@ pub(crate) fn configure(dir: &Path, config: &str) -> PathBuf {
     path
 }
 
+/// The default of a number in the configuration.
+pub(crate) fn default_of(key: &str) -> usize {
+    let shipped = include_str!("../../etc/droplined.toml");
+    let start = format!("{key} = ");
+    let value = shipped.lines().find_map(|line| line.strip_prefix(&start));
+    value.expect("a key").parse().expect("a number")
+}
+
 /// What is said on a connection until its end.
 pub(crate) fn listen(mut stream: TcpStream) -> String {
     let mut reply = Vec::new();

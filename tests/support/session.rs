@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
-use super::Daemon;
+use super::{Daemon, default_of};
 
 /// An open session.
 pub(crate) struct Session {
@@ -16,7 +16,9 @@ impl Session {
     pub(crate) fn of(daemon: &Daemon, name: &str) -> Self {
         let mut session = Self::over(daemon.connect());
         let reply = session.ask(&format!("HELLO dropline/1 name={name}"));
-        let expected = format!("OK dropline/1 name={name} trust=open max-body=65536 lease=90");
+        let (body, lease) = (default_of("max_body"), default_of("lease"));
+        let expected =
+            format!("OK dropline/1 name={name} trust=open max-body={body} lease={lease}");
         assert_eq!(reply, expected);
         session
     }
@@ -115,6 +117,11 @@ impl Session {
     pub(crate) fn stream(&self) -> &TcpStream {
         &self.stream
     }
+}
+
+/// The answer to ONLINE where the configuration has its defaults; `new` is 1 if the name was not registered.
+pub(crate) fn online(new: u8) -> String {
+    format!("OK lease={} new={new}", default_of("lease"))
 }
 
 /// The value of a field of a line.

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-const DEFAULT_PORT: u16 = 8282;
+use crate::config::DEFAULTS;
+
+const DEFAULT_PORT: u16 = DEFAULTS.port;
 
 /// Where the server is.
 #[derive(Clone, Debug, PartialEq, Eq)]

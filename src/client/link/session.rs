@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::server::Timeouts;
 use super::{LinkError, MessagePiece, MessageSink, PeerAddress, Person, Server};
 use crate::client::message_view::MessageView;
+use crate::config::DEFAULTS;
 use crate::name::Name;
 use crate::sys::socket::Stream;
 use crate::wire::datagram::Letter;
@@ -18,7 +19,7 @@ use crate::wire::session::{
 /// How many names are asked for at a time.
 const NAMES: u64 = 1_000;
 /// What the lease is taken to be where the server does not say it.
-const LEASE: Duration = Duration::from_secs(90);
+const LEASE: Duration = Duration::from_secs(DEFAULTS.lease);
 
 /// An open session.
 #[derive(Debug)]

@@ -15,8 +15,8 @@ use self::file::{ConfigFile, Keys};
 use super::instant::SourceAddress;
 use super::link::{Dialect, Server};
 use super::view::Colour;
+use crate::config::{DEFAULTS, DefaultPaths, SOCKET};
 use crate::name::Name;
-use crate::places::{Places, SOCKET, SYSTEM_RUN_DIR};
 use crate::sys::login;
 
 /// The options of every command.
@@ -180,10 +180,10 @@ pub(super) fn default_server(user: Option<&Name>) -> Server {
 /// The socket of the system's daemon, else of this user's.
 fn socket() -> Option<PathBuf> {
     let is_socket = |path: &PathBuf| path.metadata().is_ok_and(|m| m.file_type().is_socket());
-    let system = Path::new(SYSTEM_RUN_DIR).join(SOCKET);
+    let system = Path::new(DEFAULTS.run_dir).join(SOCKET);
     Some(system)
         .filter(is_socket)
-        .or_else(|| Some(Places::of_this_user()?.run_dir.join(SOCKET)).filter(is_socket))
+        .or_else(|| Some(DefaultPaths::of_this_user()?.run_dir.join(SOCKET)).filter(is_socket))
 }
 
 /// The name of whoever is logged in, if it is one of ours.

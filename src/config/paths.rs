@@ -1,33 +1,37 @@
-//! Where things are, for whoever asks: those of the system for root, those of the XDG base directories for others.
-#![forbid(unsafe_code)]
+//! Where the daemon's things are by default: in system directories for root, in XDG base directories for other users.
 
 use std::path::PathBuf;
 
+use super::keys::DEFAULTS;
+
 /// The name of the daemon's socket in its run directory.
 pub(crate) const SOCKET: &str = "dropline.sock";
-/// The run directory of the system's daemon.
-pub(crate) const SYSTEM_RUN_DIR: &str = "/run/dropline";
 
-/// Where a daemon that this user runs has its things.
+/// The paths of a daemon that this user runs.
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
+pub(crate) struct DefaultPaths {
     /// The configuration file.
     pub(crate) config: PathBuf,
-    /// The messages.
+    /// The directory of the messages.
     pub(crate) spool: PathBuf,
-    /// What may vanish at a reboot.
+    /// The directory of what can vanish at a reboot.
     pub(crate) run_dir: PathBuf,
 }
 
-impl Places {
-    /// Those of this user; `None` for somebody without a home.
+impl DefaultPaths {
+    /// The paths of the daemon that root runs.
+    pub(crate) fn of_the_system() -> Self {
+        Self {
+            config: "/etc/dropline/droplined.toml".into(),
+            spool: DEFAULTS.spool.into(),
+            run_dir: DEFAULTS.run_dir.into(),
+        }
+    }
+
+    /// Those of this user; `None` for a user without a home.
     pub(crate) fn of_this_user() -> Option<Self> {
         if nix::unistd::geteuid().is_root() {
-            return Some(Self {
-                config: "/etc/dropline/droplined.toml".into(),
-                spool: "/var/spool/dropline".into(),
-                run_dir: SYSTEM_RUN_DIR.into(),
-            });
+            return Some(Self::of_the_system());
         }
         let set = |name| {
             std::env::var_os(name)

@@ -1,0 +1,95 @@
+//! `droplinectl users`, `queue` and `history`: a line for each name, mailbox or message.
+
+use std::io::{self, BufWriter, Write};
+
+use super::failure::{Failure, say};
+use crate::name::Name;
+use crate::store::{Queue, State, Survey, Users};
+
+/// Prints a line for each registered name: the name, and since when.
+pub(super) fn users(store: &dyn Users) -> Result<(), Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    for user in store.users()? {
+        writeln!(out, "{}\t{}", user.name, time(Some(user.registered)))?;
+    }
+    Ok(out.flush()?)
+}
+
+/// Prints a line for each mailbox in which something waits, or for the one that is named. A damaged mailbox is named
+/// on standard error, and the others are printed.
+pub(super) fn queue(store: &dyn Survey, name: Option<&Name>) -> Result<(), Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    if let Some(name) = name {
+        let queue = store.queue(name)?;
+        let queue = queue.ok_or_else(|| Failure::NoMailbox(name.clone()))?;
+        queue_line(&mut out, name, &queue)?;
+        return Ok(out.flush()?);
+    }
+    let mut damaged = 0;
+    for name in store.mailboxes()? {
+        match store.queue(&name) {
+            Ok(Some(queue)) if queue.waiting > 0 => queue_line(&mut out, &name, &queue)?,
+            Ok(_) => {}
+            Err(e) => {
+                damaged += 1;
+                say(e);
+            }
+        }
+    }
+    out.flush()?;
+    Failure::unless_none(damaged)
+}
+
+/// The name of a mailbox, the number of its messages, their bytes on the disk, and when the oldest was accepted.
+fn queue_line(out: &mut impl Write, name: &Name, queue: &Queue) -> io::Result<()> {
+    let Queue {
+        waiting,
+        bytes,
+        oldest,
+    } = queue;
+    writeln!(out, "{name}\t{waiting}\t{bytes}\t{}", time(*oldest))
+}
+
+/// Prints the messages of `name` that were read and are still kept, oldest first: number, time, sender and message. It
+/// spells out control characters of a message, so that each is one line.
+pub(super) fn history(store: &dyn Survey, name: &Name) -> Result<(), Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut written = Ok(());
+    let found = store.messages(name, &mut |message, state| {
+        if state == State::Read {
+            let time = time(Some(message.at));
+            let text = one_line(message.body);
+            written = writeln!(out, "{}\t{time}\t{}\t{text}", message.seq, message.from);
+        }
+        written.is_ok() && state == State::Read
+    })?;
+    found.ok_or_else(|| Failure::NoMailbox(name.clone()))?;
+    written?;
+    Ok(out.flush()?)
+}
+
+fn one_line(body: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in body.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() {
+                text.extend(c.escape_default())
+            } else {
+                text.push(c)
+            }
+        }
+        chunk
+            .invalid()
+            .iter()
+            .for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
+    }
+    text
+}
+
+/// Milliseconds since 1970, as RFC 3339 with seconds, in UTC; a dash for none.
+fn time(millis: Option<u64>) -> String {
+    let time = millis
+        .and_then(|at| i64::try_from(at).ok())
+        .and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+    time.map_or_else(|| "-".into(), |time| format!("{time:.0}"))
+}

@@ -1,0 +1,20 @@
+//! What the three programs share: the keys of droplined.toml with their defaults, and where things are by default.
+//!
+//! [`keys`] is the table; everything else reads it.
+#![forbid(unsafe_code)]
+
+mod check;
+mod file;
+mod keys;
+mod limits;
+mod paths;
+#[cfg(test)]
+mod reference;
+mod table;
+mod values;
+
+pub(crate) use self::file::{FileError, PIPE_PATIENCE};
+pub(crate) use self::keys::{Config, ConfigFile, DEFAULTS};
+pub(crate) use self::limits::Limits;
+pub(crate) use self::paths::{DefaultPaths, SOCKET};
+pub(crate) use self::values::{Kind, LogTo, MOST_ADDRESSES, Sandbox, network};

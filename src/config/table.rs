@@ -1,0 +1,118 @@
+//! What the programs make of the table of keys.
+
+/// When a change of a key takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    /// When the daemon is started again.
+    Restart,
+    /// When the daemon reads its configuration again, for connections that begin after that.
+    Reload,
+}
+
+/// A section of the table.
+#[cfg(test)]
+pub(super) struct Section {
+    pub(super) title: &'static str,
+    pub(super) text: &'static str,
+    pub(super) keys: Vec<Key>,
+}
+
+/// A key of the table.
+#[cfg(test)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    /// Its manual: paragraphs, with names and values in backticks.
+    pub(super) text: &'static str,
+    /// Its default, as Rust writes it.
+    pub(super) default: String,
+    pub(super) range: Option<(u64, u64)>,
+    pub(super) when: When,
+}
+
+/// Makes of the table: [`DEFAULTS`](super::keys::DEFAULTS), the [`ConfigFile`](super::keys::ConfigFile), the
+/// [`Config`](super::keys::Config) that it means, and the reference manual.
+macro_rules! keys {
+    ($(
+        $(#[doc = $intro:literal])*
+        $title:literal {$(
+            $(#[doc = $text:literal])*
+            $key:ident: $kind:ty = $default:expr, $when:ident;
+        )*}
+    )*) => {
+        use super::values::Kind;
+
+        /// The default of each key, as the table has it.
+        #[derive(Debug)]
+        pub(crate) struct Defaults {$($(
+            pub(crate) $key: <$kind as Kind>::Literal,
+        )*)*}
+
+        /// The default of each key, as the table has it.
+        pub(crate) const DEFAULTS: Defaults = Defaults {$($( $key: $default, )*)*};
+
+        /// A configuration file: the keys that it sets, each with its place.
+        #[derive(Debug, Default, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct ConfigFile {$($(
+            pub(crate) $key: Option<toml::Spanned<$kind>>,
+        )*)*}
+
+        impl ConfigFile {
+            /// The settings that the file makes: its own, and defaults for all other keys.
+            pub(crate) fn settings(&self) -> Config {
+                Config {$($(
+                    $key: self.$key.as_ref().map_or_else(
+                        || <$kind as Kind>::of(DEFAULTS.$key),
+                        |value| value.as_ref().value(),
+                    ),
+                )*)*}
+            }
+        }
+
+        /// All settings of the daemon.
+        #[derive(Clone, Debug, PartialEq)]
+        pub(crate) struct Config {$($(
+            $(#[doc = $text])*
+            pub(crate) $key: <$kind as Kind>::Value,
+        )*)*}
+
+        impl Config {
+            /// Takes over from `before` each setting that a running daemon cannot change. Returns the keys that would
+            /// have changed.
+            pub(crate) fn keep_what_needs_a_restart(&mut self, before: &Self) -> Vec<&'static str> {
+                use super::table::When;
+                let mut changed = Vec::new();
+                $($(
+                    if When::$when == When::Restart && self.$key != before.$key {
+                        self.$key.clone_from(&before.$key);
+                        changed.push(stringify!($key));
+                    }
+                )*)*
+                changed
+            }
+        }
+
+        /// The table as text, for the manual.
+        #[cfg(test)]
+        pub(super) fn sections() -> Vec<super::table::Section> {
+            use super::table::{Key, Section};
+            vec![$(
+                Section {
+                    title: $title,
+                    text: concat!($($intro, "\n",)*),
+                    keys: vec![$(
+                        Key {
+                            name: stringify!($key),
+                            text: concat!($($text, "\n",)*),
+                            default: format!("{:?}", DEFAULTS.$key),
+                            range: <$kind as Kind>::RANGE,
+                            when: super::table::When::$when,
+                        },
+                    )*],
+                },
+            )*]
+        }
+    };
+}
+
+pub(super) use keys;

@@ -1,0 +1,253 @@
+//! How the values of the configuration are written, what they may be, and what the programs make of them.
+
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+/// The number of addresses that the daemon can listen on.
+pub(crate) const MOST_ADDRESSES: usize = 32;
+
+/// A kind of value. Its [`Deserialize`] refuses what the configuration file must not say.
+pub(crate) trait Kind {
+    /// The smallest and the largest number, or number of elements, that the file can have.
+    #[cfg(test)]
+    const RANGE: Option<(u64, u64)> = None;
+
+    /// How the table of keys writes a default.
+    type Literal: Copy + Debug;
+    /// What the programs work with.
+    type Value;
+
+    /// The value of a default.
+    fn of(default: Self::Literal) -> Self::Value;
+
+    /// The value that the file has.
+    fn value(&self) -> Self::Value;
+}
+
+/// A whole number from `MIN` to `MAX`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Number<T, const MIN: u64, const MAX: u64>(T);
+
+/// A number of bytes, messages or inodes.
+pub(crate) type Amount<const MIN: u64, const MAX: u64> = Number<u64, MIN, MAX>;
+/// A number of things that the daemon has in memory.
+pub(crate) type Count<const MIN: u64, const MAX: u64> = Number<usize, MIN, MAX>;
+
+impl<'de, T: TryFrom<u64>, const MIN: u64, const MAX: u64> Deserialize<'de>
+    for Number<T, MIN, MAX>
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = i64::deserialize(deserializer)?;
+        let allowed = u64::try_from(number).ok();
+        let allowed = allowed.filter(|n| (MIN..=MAX).contains(n));
+        let value = allowed.and_then(|n| T::try_from(n).ok()).map(Self);
+        value.ok_or_else(|| {
+            D::Error::custom(format!(
+                "{number} is out of range: {MIN} to {MAX} are allowed"
+            ))
+        })
+    }
+}
+
+impl<T: Copy + Debug, const MIN: u64, const MAX: u64> Kind for Number<T, MIN, MAX> {
+    #[cfg(test)]
+    const RANGE: Option<(u64, u64)> = Some((MIN, MAX));
+    type Literal = T;
+    type Value = T;
+
+    fn of(default: T) -> T {
+        default
+    }
+
+    fn value(&self) -> T {
+        self.0
+    }
+}
+
+/// A time of `MIN` to `MAX` whole seconds.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Seconds<const MIN: u64, const MAX: u64>(Number<u64, MIN, MAX>);
+
+impl<const MIN: u64, const MAX: u64> Kind for Seconds<MIN, MAX> {
+    #[cfg(test)]
+    const RANGE: Option<(u64, u64)> = Some((MIN, MAX));
+    type Literal = u64;
+    type Value = Duration;
+
+    fn of(default: u64) -> Duration {
+        Duration::from_secs(default)
+    }
+
+    fn value(&self) -> Duration {
+        Duration::from_secs(self.0.value())
+    }
+}
+
+/// One to [`MOST_ADDRESSES`] addresses to listen on.
+#[derive(Debug)]
+pub(crate) struct Addresses(Vec<IpAddr>);
+
+impl<'de> Deserialize<'de> for Addresses {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let addresses = Vec::deserialize(deserializer)?;
+        match addresses.len() {
+            1..=MOST_ADDRESSES => Ok(Self(addresses)),
+            n => Err(D::Error::custom(format!(
+                "{n} addresses: 1 to {MOST_ADDRESSES} are allowed"
+            ))),
+        }
+    }
+}
+
+impl Kind for Addresses {
+    #[cfg(test)]
+    const RANGE: Option<(u64, u64)> = Some((1, MOST_ADDRESSES as u64));
+    type Literal = &'static [&'static str];
+    type Value = Vec<IpAddr>;
+
+    fn of(default: Self::Literal) -> Vec<IpAddr> {
+        let addresses = default.iter().filter_map(|text| text.parse().ok());
+        addresses.collect()
+    }
+
+    fn value(&self) -> Vec<IpAddr> {
+        self.0.clone()
+    }
+}
+
+/// A network, or one address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Network(IpNet);
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        network(&text).map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl Kind for Vec<Network> {
+    type Literal = &'static [&'static str];
+    type Value = Vec<IpNet>;
+
+    fn of(default: Self::Literal) -> Vec<IpNet> {
+        let networks = default.iter().filter_map(|text| network(text).ok());
+        networks.collect()
+    }
+
+    fn value(&self) -> Vec<IpNet> {
+        self.iter().map(|network| network.0).collect()
+    }
+}
+
+/// The network that `ADDRESS/BITS` means, or that of the one address `ADDRESS`.
+///
+/// # Errors
+/// When it is neither.
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
+    text.parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| format!("{text:?} is neither ADDRESS/BITS nor an address"))
+}
+
+/// The name of an account; empty for none.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Account(String);
+
+impl Kind for Account {
+    type Literal = &'static str;
+    type Value = Option<String>;
+
+    fn of(default: &'static str) -> Option<String> {
+        Self(default.to_owned()).value()
+    }
+
+    fn value(&self) -> Option<String> {
+        Some(self.0.clone()).filter(|name| !name.is_empty())
+    }
+}
+
+/// The absolute path of a directory or a socket.
+#[derive(Debug)]
+pub(crate) struct AbsolutePath(PathBuf);
+
+impl<'de> Deserialize<'de> for AbsolutePath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let path = String::deserialize(deserializer)?;
+        if path.is_empty() || path.contains('\0') {
+            return Err(D::Error::custom(
+                "a path must not be empty, and must not contain NUL bytes",
+            ));
+        }
+        if !path.starts_with('/') {
+            return Err(D::Error::custom(format!(
+                "{path:?} is not an absolute path: the daemon can be started in any directory"
+            )));
+        }
+        Ok(Self(path.into()))
+    }
+}
+
+impl Kind for AbsolutePath {
+    type Literal = &'static str;
+    type Value = PathBuf;
+
+    fn of(default: &'static str) -> PathBuf {
+        default.into()
+    }
+
+    fn value(&self) -> PathBuf {
+        self.0.clone()
+    }
+}
+
+/// How much of the sandbox the daemon must have.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Sandbox {
+    /// As much as the kernel supports.
+    Try,
+    /// All of it, or the daemon does not start.
+    Require,
+    /// None.
+    Off,
+}
+
+/// Where the log goes.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogTo {
+    /// To standard error in the foreground, to syslog when detached.
+    Auto,
+    /// To standard error.
+    Stderr,
+    /// To syslog.
+    Syslog,
+}
+
+macro_rules! choice {
+    ($($name:ty),*) => {$(
+        impl Kind for $name {
+            type Literal = Self;
+            type Value = Self;
+
+            fn of(default: Self) -> Self {
+                default
+            }
+
+            fn value(&self) -> Self {
+                *self
+            }
+        }
+    )*};
+}
+
+choice!(Sandbox, LogTo);
