@@ -129,8 +129,8 @@ fn whoever_is_online_with_the_name_is_so_no_more() {
     assert_eq!(online(&mut al), "0");
     // The login's own stays, whatever it does then.
     let reply = ask_as(&daemon, "bin", "HELLO dropline/1\nONLINE port=9\n");
-    let online = format!("\n{}\n", crate::support::session::online(0));
-    assert!(reply.contains(&online), "{reply}");
+    let line = format!("\n{}\n", crate::support::session::online(0));
+    assert!(reply.contains(&line), "{reply}");
     claim(&daemon);
     assert_eq!(online(&mut al), "1");
     assert_eq!(register(&daemon, "bin", "127.0.0.1 9"), ["401"]);
