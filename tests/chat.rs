@@ -48,6 +48,7 @@ fn a_message_is_written_in_several_ways() {
         alice.expect("thrown away");
         alice.expect("?  Help");
     }
+    alice.expect("> ");
     alice.screen.send_control('c').expect("typed");
     alice.screen.exp_eof().expect("Ctrl-C leaves");
     let bodies: Vec<_> = Session::of(&daemon, "bob")
@@ -67,7 +68,10 @@ fn leaving_gives_the_presence_back_however_one_leaves() {
         assert_eq!(who(), "bob (online)\n", "{way}");
         match way {
             "exit" => bob.line("!quit"),
-            "eof" => bob.screen.send_control('d').expect("typed"),
+            "eof" => {
+                bob.expect("> ");
+                bob.screen.send_control('d').expect("typed");
+            }
             "term" => bob.signal(Signal::SIGTERM),
             _ => bob.signal(Signal::SIGHUP),
         }

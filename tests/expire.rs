@@ -1,12 +1,13 @@
 //! What looks after a spool from outside: by the daemon's configuration, and as the owner of the spool.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
+use crate::support::others::public_dir;
 use crate::support::{Daemon, files_below, program, skip, wait_until};
 
 /// Runs `droplinectl`; its exit status and what it said.
@@ -88,8 +89,7 @@ fn what_root_does_in_the_spool_of_somebody_else_stays_theirs() {
     if !nix::unistd::geteuid().is_root() {
         return skip(test, "this is not root");
     }
-    let dir = tempfile::tempdir().expect("a directory");
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("set");
+    let dir = public_dir();
     let text = "user = \"games\"\nhistory_bytes = 0\n";
     let mut daemon = daemon_with_history(dir, text);
     let spool = daemon.spool().display().to_string();

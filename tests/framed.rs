@@ -5,7 +5,7 @@ use std::sync::Barrier;
 
 use crate::support::frames::{Frames, register};
 use crate::support::session::{Session, online};
-use crate::support::{Daemon, listen, wait_until};
+use crate::support::{Daemon, listen, skip, wait_until};
 
 const HERE: &str = "127.0.0.1 8283";
 
@@ -268,8 +268,13 @@ fn nobody_is_sent_to_who_cannot_be_reached() {
     assert_eq!(bob.ask("ONLINE port=7000"), online(1));
     assert_eq!(send(&daemon, "bob", ""), ["404", "127.0.0.1 7000"]);
     // An IPv4 client cannot send to an IPv6 address: the server keeps it.
-    let mut six =
-        Session::over(std::net::TcpStream::connect(("::1", daemon.port)).expect("connected"));
+    let Ok(six) = std::net::TcpStream::connect(("::1", daemon.port)) else {
+        return skip(
+            "nobody_is_sent_to_who_cannot_be_reached",
+            "this machine has no IPv6",
+        );
+    };
+    let mut six = Session::over(six);
     six.send("HELLO dropline/1 name=sid\nONLINE port=7000\nLOOKUP bob\nLOOKUP sid\n");
     let lines: Vec<_> = (0..4).map(|_| six.line()).collect();
     assert_eq!(lines[1], online(1));

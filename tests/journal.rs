@@ -102,6 +102,15 @@ fn is_left(spool: &Path) -> bool {
     })
 }
 
+/// How many records the journal has, of mailboxes whose names end in `bob`.
+fn records(spool: &Path) -> usize {
+    let in_one = |number| {
+        let bytes = fs::read(segment(spool, number)).unwrap_or_default();
+        memchr::memmem::find_iter(&bytes, b"bobDlR\x01").count()
+    };
+    (0..2).map(in_one).sum()
+}
+
 fn sent(spool: &Path) -> Vec<String> {
     sent_and_said(spool).0
 }
@@ -156,6 +165,7 @@ fn cut_off(accepted: &Accepted) -> tempfile::TempDir {
     accepted.send_beside(&daemon, || {
         wait_until("it is used", || is_left(&daemon.spool()));
         accepted.more(300);
+        wait_until("much of it is there", || records(&daemon.spool()) > 150);
         let group = Pid::from_raw(i32::try_from(daemon.pid()).expect("a pid"));
         killpg(group, Signal::SIGKILL).expect("killed");
     });

@@ -1,11 +1,11 @@
 //! What a child may use, and what becomes of everybody else when there can be no more.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::others::public_dir;
 use crate::support::session::Session;
 use crate::support::{Daemon, configure, listen, program, skip, wait_until};
 
@@ -134,8 +134,7 @@ fn without_processes_clients_are_told_and_served_when_there_are_some() {
     if !nix::unistd::geteuid().is_root() {
         return skip(test, "only for somebody else than root is there a limit");
     }
-    let dir = tempfile::tempdir().expect("a directory");
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("set");
+    let dir = public_dir();
     // An account that has no other process: the master, its supervisor with its helpers, two children.
     let other = Daemon::start();
     let supervisor = other.supervisor().expect("one");

@@ -319,7 +319,7 @@ fn who_is_not_root_needs_nothing_installed() {
 fn the_usual_configuration_is_read_again_by_a_daemon_that_is_not_root_any_more() {
     let test = "the_usual_configuration_is_read_again";
     let dir = public_dir();
-    let view = "cd \"$0\" && mkdir up work && \
+    let view = "umask 022 && cd \"$0\" && mkdir up work && \
         mount -t overlay none -o lowerdir=/etc,upperdir=up,workdir=work /etc && \
         mkdir -p /etc/dropline && cp first.toml /etc/dropline/droplined.toml && exec \"$@\"";
     fs::write(

@@ -104,6 +104,7 @@ fn a_lost_server_is_said_in_words_and_the_menu_stays() {
     menu.exp_string("cannot reach the server")
         .expect("an error");
     menu.exp_string("3  Exit").expect("the menu");
+    menu.exp_string("> ").expect("the prompt");
     menu.send_control('d').expect("typed");
     menu.exp_eof().expect("Ctrl-D leaves");
 }
@@ -504,6 +505,7 @@ fn ctrl_c_throws_the_line_away_and_leaves_where_there_is_none() {
     bob.expect("To: ");
     bob.screen.send_control('c').expect("typed");
     bob.expect("?  Help");
+    bob.expect("> ");
     bob.screen.send_control('c').expect("typed");
     bob.screen.exp_eof().expect("Ctrl-C leaves");
 }
@@ -654,6 +656,8 @@ fn one_talks_line_by_line() {
     chat.send_line("now?").expect("typed");
     chat.exp_string("bob is offline: the server keeps it.")
         .expect("sent");
+    // Before the prompt is there, the key would be thrown away.
+    chat.exp_string("alice> ").expect("a prompt");
     chat.send_control('d').expect("typed");
     chat.exp_eof().expect("the end");
     assert_eq!(

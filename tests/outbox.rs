@@ -133,6 +133,7 @@ fn what_cannot_be_sent_is_sent_by_the_next_command() {
 fn a_crowd_at_the_door_is_no_refusal_for_good() {
     let daemon = Daemon::with("children_per_source = 2\n", &[]);
     for dialect in ["auto", "session", "line"] {
+        wait_until("there is room", || daemon.children().is_empty());
         let held = [Session::of(&daemon, "al"), Session::of(&daemon, "al")];
         let args = ["-u", "al", "--dialect", dialect, "send", "bob", dialect];
         let (status, _, said) = run(&daemon, &args);
