@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::message::{Draft, Fields, MessageId, Trust};
 use crate::name::Name;
-use crate::store::{self, Delivery, Engine, Limits, Settings, StoreError};
+use crate::store::{self, Delivery, Engine, Limits, StoreConfig, StoreError};
 use crate::sys::clock::unix_millis;
 
 /// A store, in one of the processes that work on it.
@@ -86,8 +86,8 @@ impl Store {
     }
 }
 
-fn settings(path: &Path) -> Settings<'_> {
-    Settings {
+fn settings(path: &Path) -> StoreConfig<'_> {
+    StoreConfig {
         spool: path,
         run_dir: None,
         limits: Limits::default(),

@@ -11,6 +11,10 @@ pub(crate) const MAX_NAME: usize = 50;
 
 /// A valid name: 1 to 50 bytes out of `A-Z a-z 0-9 . _ -`, the first of them neither `.` nor `-`.
 ///
+/// No character of it has a meaning around names: not `/` and `~` (handles and senders that users see), `;` and `,` (lists
+/// and fields), `=` and white space (requests), nor `.` at the beginning (files beside one of that name). A dialect that
+/// allows less has a list of its own (`REGISTRABLE` in wire/framed.rs).
+///
 /// Case counts. Such a name is a safe file name by itself (no `/`, no `..`, no leading dot) and a safe
 /// word in a log line, and nothing that came from outside gets there in any other form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -215,6 +215,7 @@ fn strays_are_found() {
     } else {
         "00"
     };
+    fs::create_dir_all(mail.join(wrong)).expect("made");
     fs::copy(&bob, mail.join(wrong).join("bob")).expect("copied");
     let (status, out, _) = ctl(&daemon.spool(), &["check"]);
     assert_eq!(status, 1);

@@ -14,9 +14,9 @@ use crate::name::Name;
 /// A line.
 #[derive(Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(untagged, deny_unknown_fields)]
-pub(super) enum Line {
+pub(super) enum ArchiveLine {
     /// A message of the mailbox whose line came before.
-    Message(Message),
+    Message(ArchivedMessage),
     /// A name is registered.
     User {
         /// The name.
@@ -43,7 +43,7 @@ pub(super) enum Line {
 /// A message.
 #[derive(Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Message {
+pub(super) struct ArchivedMessage {
     mailbox: String,
     pub(super) seq: u64,
     id: String,
@@ -69,7 +69,7 @@ enum TrustName {
     Local,
 }
 
-impl Message {
+impl ArchivedMessage {
     /// The line of a stored message.
     pub(super) fn new(mailbox: &Name, message: &Stored<'_>) -> Self {
         let text = std::str::from_utf8(message.body).ok().map(str::to_owned);

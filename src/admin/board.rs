@@ -15,7 +15,7 @@ use crate::sys::lock::Locked;
 
 /// A child, as it is shown.
 #[derive(Debug, Serialize)]
-struct Child {
+struct ChildRow {
     pid: u64,
     since: u64,
     from: String,
@@ -27,7 +27,7 @@ struct Child {
 struct Status {
     pid: u64,
     since: u64,
-    children: Vec<Child>,
+    children: Vec<ChildRow>,
     counters: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -57,7 +57,7 @@ impl Status {
     /// What the scoreboard says now.
     fn read(board: Board) -> Self {
         let slots = (0..board.slots()).filter_map(|index| board.slot(index).read());
-        let children = slots.map(|seen| Child {
+        let children = slots.map(|seen| ChildRow {
             pid: seen.pid,
             since: seen.since,
             from: seen.peer,

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 
-use super::archive::{Line, Message};
+use super::archive::{ArchiveLine, ArchivedMessage};
 use super::failure::{Failure, say};
 use super::progress::Progress;
 use crate::store::{Engine, StoreError, Survey, User};
@@ -16,7 +16,7 @@ pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
     for User { name, registered } in store.users()? {
         line(
             &mut out,
-            &Line::User {
+            &ArchiveLine::User {
                 user: name.to_string(),
                 registered,
             },
@@ -24,12 +24,13 @@ pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
     }
     for (name, claimed) in store.claims()? {
         let login = name.to_string();
-        line(&mut out, &Line::Claim { login, claimed })?;
+        line(&mut out, &ArchiveLine::Claim { login, claimed })?;
     }
     let names = store.mailboxes()?;
     let mut failed = 0;
     let mut progress = Progress::new("mailboxes", names.len());
     for name in names {
+        progress.step();
         // The line of the mailbox comes first, and says what is known before its messages are read.
         let acked = match acknowledged(store, &name) {
             Ok(Some(acked)) => acked,
@@ -42,18 +43,20 @@ pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
         };
         line(
             &mut out,
-            &Line::Mailbox {
+            &ArchiveLine::Mailbox {
                 mailbox: name.to_string(),
                 acked,
             },
         )?;
         let mut written = Ok(());
         store.messages(&name, &mut |message, _| {
-            written = line(&mut out, &Line::Message(Message::new(&name, message)));
+            written = line(
+                &mut out,
+                &ArchiveLine::Message(ArchivedMessage::new(&name, message)),
+            );
             written.is_ok()
         })?;
         written?;
-        progress.step();
     }
     out.flush()?;
     Failure::unless_none(failed)
@@ -63,7 +66,7 @@ fn acknowledged(store: &dyn Survey, name: &crate::name::Name) -> Result<Option<u
     store.messages(name, &mut |_, _| false)
 }
 
-fn line(out: &mut impl Write, line: &Line) -> io::Result<()> {
+fn line(out: &mut impl Write, line: &ArchiveLine) -> io::Result<()> {
     serde_json::to_writer(&mut *out, line)?;
     out.write_all(b"\n")
 }

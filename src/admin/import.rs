@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead};
 
-use super::archive::Line;
+use super::archive::ArchiveLine;
 use super::failure::Failure;
 use super::progress::Progress;
 use crate::message::Stored;
@@ -35,20 +35,20 @@ pub(super) fn import(
         };
         let store_error = |number| move |e| Failure::NotImported(number, e);
         let (name, acked) = match line {
-            Line::Mailbox { mailbox, acked } => (name(&mailbox)?, acked),
-            Line::User { user, registered } => {
+            ArchiveLine::Mailbox { mailbox, acked } => (name(&mailbox)?, acked),
+            ArchiveLine::User { user, registered } => {
                 store
                     .register(&name(&user)?, registered)
                     .map_err(store_error(number))?;
                 continue;
             }
-            Line::Claim { login, claimed } => {
+            ArchiveLine::Claim { login, claimed } => {
                 store
                     .claim(&name(&login)?, claimed)
                     .map_err(store_error(number))?;
                 continue;
             }
-            Line::Message(_) => {
+            ArchiveLine::Message(_) => {
                 let what = "a message without the line of its mailbox";
                 return Err(Failure::NoExport(number, what.into()));
             }
@@ -83,12 +83,12 @@ struct Lines<R> {
     input: R,
     number: usize,
     /// A line that was read and is not a message: the next mailbox.
-    ahead: Option<Line>,
+    ahead: Option<ArchiveLine>,
     progress: Progress,
 }
 
 impl<R: BufRead> Lines<R> {
-    fn next(&mut self) -> Result<Option<Line>, Failure> {
+    fn next(&mut self) -> Result<Option<ArchiveLine>, Failure> {
         if let Some(line) = self.ahead.take() {
             return Ok(Some(line));
         }
@@ -112,7 +112,7 @@ impl<R: BufRead> Lines<R> {
         let mut body = Vec::new();
         loop {
             let message = match self.next()? {
-                Some(Line::Message(message)) => message,
+                Some(ArchiveLine::Message(message)) => message,
                 other => {
                     self.ahead = other;
                     return Ok(());

@@ -21,7 +21,7 @@ use clap::Parser as _;
 use self::cli::{Cli, Command};
 use self::failure::{Failure, exit};
 use crate::config::Limits;
-use crate::store::{self, Engine, Settings};
+use crate::store::{self, Engine, StoreConfig};
 use crate::sys::{login, stdio};
 
 /// `droplinectl`: from the command line to the exit status.
@@ -121,8 +121,8 @@ fn instead_of_the_daemon(
     work(&*store)
 }
 
-fn settings(spool: &Path) -> Settings<'_> {
-    Settings {
+fn settings(spool: &Path) -> StoreConfig<'_> {
+    StoreConfig {
         spool,
         run_dir: None,
         limits: Limits::default(),

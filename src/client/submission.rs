@@ -5,8 +5,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::instant::{self, Receipt, StoredBecause};
-use super::link::{Dialect, Link, LinkError, Offered, Server};
+use super::instant::{self, SendReport, StoredBecause};
+use super::link::{DialectChoice, Link, LinkError, Offered, Server};
 use super::outbox::{Deferred, Outbox, OutboxError, Queued};
 use super::{thread, view};
 use crate::message::{LARGEST_MAX_BODY, MessageId};
@@ -45,7 +45,7 @@ pub(super) enum Route {
 #[derive(Debug)]
 pub(super) enum Submission {
     /// It is on its way.
-    Delivered(Receipt),
+    Delivered(SendReport),
     /// It is in the outbox, and why.
     Queued(String),
 }
@@ -100,7 +100,7 @@ impl Submitter<'_> {
             body,
         };
         // Only in a session may the same message be sent twice, and is stored once.
-        let guarded = self.link.dialect() == Dialect::Session;
+        let guarded = self.link.dialect() == DialectChoice::Session;
         let limit = match route {
             Route::Server => SLOW,
             // The recipient's client is waited for as well.
@@ -154,9 +154,13 @@ impl Submitter<'_> {
     }
 
     /// What is to be said of a recipient of whom the server has not heard before: the name may be spelt wrong.
-    pub(super) fn unknown_recipient_notice(&self, to: &Name, delivery: Receipt) -> Option<String> {
+    pub(super) fn unknown_recipient_notice(
+        &self,
+        to: &Name,
+        delivery: SendReport,
+    ) -> Option<String> {
         // Whoever has had a message before is no stranger.
-        let Receipt::Stored(_, Some(1)) = delivery else {
+        let SendReport::Stored(_, Some(1)) = delivery else {
             return None;
         };
         let is_known = self.link.with_short_timeouts().is_registered(self.from, to);
@@ -170,15 +174,15 @@ impl Submitter<'_> {
         letter: &Letter<'_>,
         route: Route,
         ttl: Option<u64>,
-    ) -> Result<Receipt, LinkError> {
+    ) -> Result<SendReport, LinkError> {
         // The old chat server leaves no choice.
-        if route == Route::Instant || self.link.dialect() == Dialect::Framed {
+        if route == Route::Instant || self.link.dialect() == DialectChoice::Framed {
             return instant::deliver(self.link, letter, ttl);
         }
         match self.link.offer(letter, ttl)? {
-            Offered::Stored(seq) => Ok(Receipt::Stored(StoredBecause::Unasked, seq)),
+            Offered::Stored(seq) => Ok(SendReport::Stored(StoredBecause::Unasked, seq)),
             // Only the old chat server says so.
-            Offered::SendTo(_) => Ok(Receipt::Sent),
+            Offered::SendTo(_) => Ok(SendReport::Sent),
         }
     }
 
@@ -270,18 +274,18 @@ pub(super) fn describe(to: &Name, sent: &Submission) -> String {
         Submission::Delivered(delivery) => delivery,
     };
     match delivery {
-        Receipt::Acknowledged => format!("{to} has it."),
-        Receipt::Sent => format!("Sent to {to}, whose client cannot confirm it."),
-        Receipt::Stored(StoredBecause::Offline, _) => {
+        SendReport::Acknowledged => format!("{to} has it."),
+        SendReport::Sent => format!("Sent to {to}, whose client cannot confirm it."),
+        SendReport::Stored(StoredBecause::Offline, _) => {
             format!("{to} is offline: the server keeps it.")
         }
-        Receipt::Stored(StoredBecause::Unanswered, _) => {
+        SendReport::Stored(StoredBecause::Unanswered, _) => {
             format!("{to} does not answer: the server keeps it.")
         }
-        Receipt::Stored(StoredBecause::Unfit, _) => {
+        SendReport::Stored(StoredBecause::Unfit, _) => {
             format!("It does not fit a datagram: the server keeps it for {to}.")
         }
-        Receipt::Stored(StoredBecause::Unasked, _) => {
+        SendReport::Stored(StoredBecause::Unasked, _) => {
             format!("The server has your message for {to}.")
         }
     }

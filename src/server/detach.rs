@@ -17,7 +17,7 @@ pub(super) enum Side {
     /// The command that was called: whether the daemon listens, or what it has said.
     Command(Result<(), DetachError>),
     /// The daemon.
-    Daemon(Ready),
+    Daemon(ReadyPipe),
 }
 
 /// Why there is no daemon.
@@ -36,9 +36,9 @@ pub(super) enum DetachError {
 
 /// The way to tell the command.
 #[derive(Debug)]
-pub(super) struct Ready(Option<PipeWriter>);
+pub(super) struct ReadyPipe(Option<PipeWriter>);
 
-impl Ready {
+impl ReadyPipe {
     /// No command waits.
     pub(super) fn none() -> Self {
         Self(None)
@@ -83,10 +83,10 @@ pub(super) fn detach(ready_fd: Option<RawFd>) -> Side {
             let mut keep = vec![writer.as_raw_fd()];
             keep.extend(ready_fd);
             close_all_but(&mut keep);
-            Side::Daemon(Ready(Some(writer)))
+            Side::Daemon(ReadyPipe(Some(writer)))
         }
         Outcome::Child(Err(e)) => {
-            let mut ready = Ready(Some(writer));
+            let mut ready = ReadyPipe(Some(writer));
             ready.failed(&format!("cannot detach: {e}"));
             failed(&e)
         }

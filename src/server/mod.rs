@@ -37,7 +37,7 @@ use clap::Parser as _;
 use self::child::ChildContext;
 use self::cli::Cli;
 use self::config::{Config, LogTo, Sandbox};
-use self::detach::{Ready, Side};
+use self::detach::{ReadyPipe, Side};
 use self::listener::ListenError;
 use self::master::{Leave, Master};
 use self::pid_file::{PidFile, PidFileError};
@@ -45,7 +45,7 @@ use self::privileges::PrivilegeError;
 use self::scoreboard::{Counter, Scoreboard};
 use self::signals::Signals;
 use crate::config::{DefaultPaths, PIPE_PATIENCE, SOCKET};
-use crate::store::{self, Settings, StoreError};
+use crate::store::{self, StoreConfig, StoreError};
 use crate::sys::clock::Deadline;
 use crate::sys::dir::Dir;
 use crate::sys::file;
@@ -104,7 +104,7 @@ pub fn main() -> ExitCode {
             config.syslog_socket.display()
         );
     }
-    let mut ready = Ready::none();
+    let mut ready = ReadyPipe::none();
     if cli.daemon {
         logging::leave_standard_error();
         match detach::detach(cli.ready_fd) {
@@ -186,7 +186,7 @@ fn run(
     cli: &Cli,
     places: Option<&DefaultPaths>,
     config: Config,
-    ready: &mut Ready,
+    ready: &mut ReadyPipe,
 ) -> Result<(), StartError> {
     let account = privileges::account(&config)?;
     if let Some(account) = &account {
@@ -221,7 +221,7 @@ fn serve(
     cli: &Cli,
     places: Option<&DefaultPaths>,
     mut config: Config,
-    ready: &mut Ready,
+    ready: &mut ReadyPipe,
     account: Option<&Account>,
     signals: Signals,
     made: &mut Made,
@@ -234,7 +234,7 @@ fn serve(
     if let Err(e) = title::prepare() {
         log::info!("ps will not show what children do: {e}");
     }
-    let mut store = store::open(&Settings {
+    let mut store = store::open(&StoreConfig {
         spool: &config.spool,
         run_dir: Some(&config.run_dir),
         limits: config.limits(),

@@ -57,6 +57,8 @@ pub(super) struct Supervisor {
     /// The supervisor sees the end of this stream as the wish that it ends, and ends it when it does.
     link: UnixStream,
     queue: Option<SubmissionQueue>,
+    /// What the daemon does without the helpers, for the log.
+    meanwhile: String,
 }
 
 impl Supervisor {
@@ -88,7 +90,13 @@ impl Supervisor {
         if let Some(queue) = queue {
             queue.opens_within(deadline.left());
         }
-        Ok(Self { pid, link, queue })
+        let meanwhile: Vec<_> = tasks.iter().map(|task| task.meanwhile).collect();
+        Ok(Self {
+            pid,
+            link,
+            queue,
+            meanwhile: meanwhile.join(", and "),
+        })
     }
 
     /// Whether it was this process that has ended; then its helpers are gone as well.
@@ -100,8 +108,8 @@ impl Supervisor {
             queue.close();
         }
         log::error!(
-            "the supervisor of the helper processes (process {pid}) {end}: until the daemon is started again, each child \
-             syncs its mailbox by itself, and logins that are not in /etc/passwd are unknown"
+            "the supervisor of the helper processes (process {pid}) {end}: until the daemon is started again, {}",
+            self.meanwhile
         );
         true
     }

@@ -283,7 +283,7 @@ pub(crate) trait Engine: Store + Care {
     ///
     /// # Errors
     /// Those of `mmap(2)`. Without the helper the children do its work themselves.
-    fn prepare_helper(&mut self) -> io::Result<Option<Helper>>;
+    fn prepare_helper(&mut self) -> io::Result<Option<StoreHelper>>;
 
     /// Does what the helper process is for, until the queue is drained. For one process at a time.
     ///
@@ -297,7 +297,7 @@ pub(crate) trait Engine: Store + Care {
 
 /// The process that an engine needs beside the children.
 #[derive(Debug)]
-pub(crate) struct Helper {
+pub(crate) struct StoreHelper {
     /// What the log calls it.
     pub(crate) name: &'static str,
     /// The title of its process.
@@ -312,7 +312,7 @@ pub(crate) struct Helper {
 
 /// What a store is opened with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings<'a> {
+pub(crate) struct StoreConfig<'a> {
     /// The directory of the messages.
     pub(crate) spool: &'a Path,
     /// The directory of what may vanish at a reboot; `None` where no client is served.
@@ -326,7 +326,7 @@ pub(crate) struct Settings<'a> {
 ///
 /// # Errors
 /// When another process works on it; when it has another format, or belongs to another user; those of the system.
-pub(crate) fn open(settings: &Settings<'_>) -> Result<Box<dyn Engine>, StoreError> {
+pub(crate) fn open(settings: &StoreConfig<'_>) -> Result<Box<dyn Engine>, StoreError> {
     let mut spool = spool::Spool::open(settings.spool, settings.limits)?;
     if let Some(run_dir) = settings.run_dir {
         spool = spool.with_run_dir(run_dir)?;
@@ -341,7 +341,7 @@ pub(crate) fn open(settings: &Settings<'_>) -> Result<Box<dyn Engine>, StoreErro
 /// # Errors
 /// When there is none, or it has another format, and those of the system.
 pub(crate) fn look_at(
-    settings: &Settings<'_>,
+    settings: &StoreConfig<'_>,
 ) -> Result<(Box<dyn Engine>, Option<StoreError>), StoreError> {
     let (spool, missing) = spool::Spool::look_at(settings.spool, settings.limits)?;
     Ok((Box::new(spool), missing))

@@ -23,8 +23,8 @@ impl Locked {
     /// # Errors
     /// Those of `flock(2)`; a signal does not end the wait.
     pub(crate) fn wait(file: File) -> io::Result<Self> {
-        // Held until the file is closed, and not until this function returns.
-        std::mem::forget(Held::wait(&file)?);
+        // HeldLock until the file is closed, and not until this function returns.
+        std::mem::forget(HeldLock::wait(&file)?);
         Ok(Self(file))
     }
 
@@ -66,9 +66,9 @@ impl Locked {
 
 /// The exclusive lock of a file that stays open, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Held<'f>(&'f File);
+pub(crate) struct HeldLock<'f>(&'f File);
 
-impl<'f> Held<'f> {
+impl<'f> HeldLock<'f> {
     /// Waits for the exclusive lock of `file`.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl<'f> Held<'f> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for HeldLock<'_> {
     fn drop(&mut self) {
         // It fails only for a descriptor that is none, and closing the file unlocks it all the same.
         let _ = self.0.unlock();

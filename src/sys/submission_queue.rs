@@ -39,7 +39,7 @@ const WAKE_AGAIN_AFTER: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SubmissionQueue {
     shared: &'static Shared,
-    slots: &'static [Slot],
+    slots: &'static [QueueSlot],
 }
 
 #[repr(C)]
@@ -62,7 +62,7 @@ struct Shared {
 /// The slot of one producer: a kibibyte.
 #[repr(C)]
 #[derive(Debug)]
-struct Slot {
+struct QueueSlot {
     /// The numbers of the last submission, and of the last one that was completed.
     last: AtomicU32,
     completed: AtomicU32,
@@ -74,7 +74,7 @@ struct Slot {
 
 /// A submission that the consumer has taken.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Taken {
+pub(crate) struct TakenEntry {
     slot: usize,
     number: u32,
 }
@@ -96,7 +96,7 @@ impl SubmissionQueue {
     /// # Errors
     /// Those of `mmap(2)`.
     pub(crate) fn new() -> io::Result<Self> {
-        const LEN: usize = size_of::<Shared>() + SLOTS * size_of::<Slot>();
+        const LEN: usize = size_of::<Shared>() + SLOTS * size_of::<QueueSlot>();
         let bytes = NonZeroUsize::new(LEN).ok_or(io::ErrorKind::InvalidInput)?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // The kernel allocates a page when it is first used.
@@ -107,7 +107,7 @@ impl SubmissionQueue {
         // SAFETY: it is mapped for good, zeros are valid in both, it is aligned to a page and the slots to 8 bytes
         // behind it, and all of it is read and written through atomics alone.
         Ok(unsafe {
-            let first: NonNull<Slot> = shared.add(1).cast();
+            let first: NonNull<QueueSlot> = shared.add(1).cast();
             Self {
                 shared: shared.as_ref(),
                 slots: std::slice::from_raw_parts(first.as_ptr(), SLOTS),
@@ -291,7 +291,7 @@ impl SubmissionQueue {
 
     /// For the consumer: takes all submissions, in `taken`, and hands each to `each`. A producer that was killed may
     /// leave a part of one.
-    pub(crate) fn take_all(self, taken: &mut Vec<Taken>, mut each: impl FnMut(&[u8])) {
+    pub(crate) fn take_all(self, taken: &mut Vec<TakenEntry>, mut each: impl FnMut(&[u8])) {
         let mut bytes = [0; SLOT_BYTES];
         for (index, word) in self.shared.submitted.iter().enumerate() {
             if word.load(SeqCst) == 0 {
@@ -305,14 +305,14 @@ impl SubmissionQueue {
                 let number = here.last.load(SeqCst);
                 if number != here.completed.load(SeqCst) {
                     each(here.get(&mut bytes));
-                    taken.push(Taken { slot, number });
+                    taken.push(TakenEntry { slot, number });
                 }
             }
         }
     }
 
     /// For the consumer: completes all of these.
-    pub(crate) fn complete(self, taken: &[Taken], completion: Completion) {
+    pub(crate) fn complete(self, taken: &[TakenEntry], completion: Completion) {
         let mut waiting = [0_u32; SLOTS / SLOTS_PER_FUTEX];
         for one in taken {
             self.slots[one.slot].complete(one.number, completion);
@@ -341,7 +341,7 @@ impl SubmissionQueue {
     }
 }
 
-impl Slot {
+impl QueueSlot {
     fn complete(&self, number: u32, completion: Completion) {
         let done = u32::from(completion == Completion::Done);
         self.done.store(done, SeqCst);

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Read};
 use std::str::FromStr;
 
 use crate::client::handle::Handle;
-use crate::client::instant::Receipt;
+use crate::client::instant::SendReport;
 use crate::client::link::LinkError;
 use crate::client::submission::{Route, SendError, Submission, Submitter, describe, queued};
 use crate::client::{duration, exit, view};
@@ -75,7 +75,7 @@ pub(super) fn send(submitter: &Submitter<'_>, args: &Args, verbose: bool) -> Res
         }
         match submitter.send(name, &body, route, args.ttl) {
             Ok(Submission::Delivered(delivery)) => {
-                if let Receipt::Stored(_, Some(seq)) = delivery {
+                if let SendReport::Stored(_, Some(seq)) = delivery {
                     let to = name.clone();
                     let printed = view::print_line(&Handle { to, seq }.to_string());
                     // The others get theirs all the same.

@@ -22,7 +22,7 @@ use crate::message::MessageId;
 use crate::name::Name;
 use crate::sys::dir::Dir;
 use crate::sys::file;
-use crate::sys::lock::{Held, Locked};
+use crate::sys::lock::{HeldLock, Locked};
 use crate::sys::random;
 
 /// A log that is longer than this, in bytes, is written anew.
@@ -216,7 +216,7 @@ impl Inbox {
     ) -> io::Result<Option<T>> {
         loop {
             let file = self.file.try_clone()?;
-            let held = Held::wait(&file)?;
+            let held = HeldLock::wait(&file)?;
             if !file::facts(&file)?.named {
                 // Somebody has written it anew.
                 drop(held);

@@ -9,13 +9,13 @@ pub(super) use self::listener_pool::{ListenerEvent, ListenerHandle, ListenerPool
 pub(super) use self::sender::END as LONGEST;
 pub(super) use self::source::{SourceAddress, SourceError};
 
-use super::link::{Dialect, Link, LinkError, Offered, PeerAddress};
+use super::link::{DialectChoice, Link, LinkError, Offered, PeerAddress};
 use crate::message::Speaks;
 use crate::wire::datagram::{self, Letter, Unfit};
 
 /// How a message went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Receipt {
+pub(super) enum SendReport {
     /// The recipient's client has it on its disk.
     Acknowledged,
     /// It was sent to an old client, which acknowledges nothing.
@@ -45,10 +45,10 @@ pub(super) fn deliver(
     link: &Link,
     letter: &Letter<'_>,
     ttl: Option<u64>,
-) -> Result<Receipt, LinkError> {
-    if link.dialect() == Dialect::Framed {
+) -> Result<SendReport, LinkError> {
+    if link.dialect() == DialectChoice::Framed {
         return match link.offer(letter, ttl)? {
-            Offered::Stored(seq) => Ok(Receipt::Stored(StoredBecause::Offline, seq)),
+            Offered::Stored(seq) => Ok(SendReport::Stored(StoredBecause::Offline, seq)),
             Offered::SendTo(peer) => go(letter, peer),
         };
     }
@@ -57,23 +57,23 @@ pub(super) fn deliver(
             Ok(delivery) => return Ok(delivery),
             Err(why) => why,
         },
-        None if link.dialect() == Dialect::Line => StoredBecause::Unasked,
+        None if link.dialect() == DialectChoice::Line => StoredBecause::Unasked,
         None => StoredBecause::Offline,
     };
     match link.offer(letter, ttl)? {
-        Offered::Stored(seq) => Ok(Receipt::Stored(why, seq)),
+        Offered::Stored(seq) => Ok(SendReport::Stored(why, seq)),
         // A session keeps what it takes.
         Offered::SendTo(peer) => go(letter, peer),
     }
 }
 
 /// Sends it to the recipient's client, or says why it must go through the server.
-fn directly(letter: &Letter<'_>, peer: PeerAddress) -> Result<Receipt, StoredBecause> {
+fn directly(letter: &Letter<'_>, peer: PeerAddress) -> Result<SendReport, StoredBecause> {
     match peer.speaks {
         Speaks::Datagram => {
             let bytes = datagram::encode(letter).map_err(|_| StoredBecause::Unfit)?;
             match sender::send(peer.address, letter.id, &bytes) {
-                Ok(true) => Ok(Receipt::Acknowledged),
+                Ok(true) => Ok(SendReport::Acknowledged),
                 Ok(false) | Err(_) => Err(StoredBecause::Unanswered),
             }
         }
@@ -81,7 +81,7 @@ fn directly(letter: &Letter<'_>, peer: PeerAddress) -> Result<Receipt, StoredBec
             let bytes = datagram::encode_text(&letter.from, letter.body)
                 .map_err(|_| StoredBecause::Unfit)?;
             match sender::send_once(peer.address, &bytes) {
-                Ok(()) => Ok(Receipt::Sent),
+                Ok(()) => Ok(SendReport::Sent),
                 Err(_) => Err(StoredBecause::Unanswered),
             }
         }
@@ -90,7 +90,7 @@ fn directly(letter: &Letter<'_>, peer: PeerAddress) -> Result<Receipt, StoredBec
 
 /// Sends it where an old server says that its recipient is. That server keeps nothing for those who are
 /// online.
-fn go(letter: &Letter<'_>, peer: PeerAddress) -> Result<Receipt, LinkError> {
+fn go(letter: &Letter<'_>, peer: PeerAddress) -> Result<SendReport, LinkError> {
     directly(letter, peer).map_err(|why| {
         LinkError::Unfit(match why {
             StoredBecause::Unfit => match datagram::encode_text(&letter.from, letter.body) {

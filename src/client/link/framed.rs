@@ -27,12 +27,12 @@ pub(in crate::client) enum Registered {
 }
 
 /// A connection on which a command was said.
-struct Conversation<'s> {
+struct FramedConversation<'s> {
     server: &'s Server,
     stream: Stream,
 }
 
-impl<'s> Conversation<'s> {
+impl<'s> FramedConversation<'s> {
     fn begin(
         server: &'s Server,
         command: Command,
@@ -155,7 +155,7 @@ pub(super) fn register(
     timeouts: Timeouts,
 ) -> Result<Registered, LinkError> {
     registrable(name)?;
-    let mut exchange = Conversation::begin(server, Command::Register, Some(name), timeouts)?;
+    let mut exchange = FramedConversation::begin(server, Command::Register, Some(name), timeouts)?;
     let code = exchange.answer()?;
     if code == framed::IS_ONLINE {
         return Ok(Registered::Taken);
@@ -195,7 +195,7 @@ pub(super) fn fetch(
     timeouts: Timeouts,
 ) -> Result<(), LinkError> {
     registrable(of)?;
-    let mut exchange = Conversation::begin(server, Command::Register, Some(of), timeouts)?;
+    let mut exchange = FramedConversation::begin(server, Command::Register, Some(of), timeouts)?;
     let code = exchange.answer()?;
     if code == framed::DONE {
         // Nobody of that name is known, so that nothing waits, and the name need not become known.
@@ -248,7 +248,8 @@ pub(super) fn send(
         ));
     }
     registrable(&letter.to)?;
-    let mut exchange = Conversation::begin(server, Command::Send, Some(&letter.to), timeouts)?;
+    let mut exchange =
+        FramedConversation::begin(server, Command::Send, Some(&letter.to), timeouts)?;
     let code = exchange.answer()?;
     if code == framed::NOT_REGISTERED {
         let text = format!("{} is not registered", letter.to);
@@ -278,7 +279,7 @@ pub(super) fn send(
 /// # Errors
 /// When the server does not answer.
 pub(super) fn who(server: &Server, timeouts: Timeouts) -> Result<Vec<Person>, LinkError> {
-    let mut exchange = Conversation::begin(server, Command::Who, None, timeouts)?;
+    let mut exchange = FramedConversation::begin(server, Command::Who, None, timeouts)?;
     let list = exchange.answer()?;
     if list == framed::NOBODY {
         return Ok(Vec::new());
@@ -299,7 +300,7 @@ pub(super) fn who(server: &Server, timeouts: Timeouts) -> Result<Vec<Person>, Li
 /// # Errors
 /// When the server does not answer.
 pub(super) fn quit(server: &Server, name: &Name, timeouts: Timeouts) -> Result<(), LinkError> {
-    Conversation::begin(server, Command::Quit, Some(name), timeouts)?.end()
+    FramedConversation::begin(server, Command::Quit, Some(name), timeouts)?.end()
 }
 
 /// The name and its presence are gone.
@@ -311,5 +312,5 @@ pub(super) fn deregister(
     name: &Name,
     timeouts: Timeouts,
 ) -> Result<(), LinkError> {
-    Conversation::begin(server, Command::Deregister, Some(name), timeouts)?.end()
+    FramedConversation::begin(server, Command::Deregister, Some(name), timeouts)?.end()
 }

@@ -21,7 +21,9 @@ pub(super) use self::mailbox::{MailboxObserver, Verdict};
 pub(super) use self::presence::LeaseState;
 use self::server::Timeouts;
 use self::session::SessionConnection;
-pub(super) use self::types::{Dialect, MessagePiece, MessageSink, Offered, PeerAddress, Person};
+pub(super) use self::types::{
+    DialectChoice, MessagePiece, MessageSink, Offered, PeerAddress, Person,
+};
 use crate::name::Name;
 use crate::wire::datagram::Letter;
 
@@ -29,7 +31,7 @@ use crate::wire::datagram::Letter;
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     server: Server,
-    dialect: Dialect,
+    dialect: DialectChoice,
     /// Whether the server has turned out to know the line dialect only.
     is_old: Arc<AtomicBool>,
     timeouts: Timeouts,
@@ -37,7 +39,7 @@ pub(super) struct Link {
 
 impl Link {
     /// A way to speak to `server`. Nothing is sent yet.
-    pub(super) fn new(server: Server, dialect: Dialect) -> Self {
+    pub(super) fn new(server: Server, dialect: DialectChoice) -> Self {
         Self {
             server,
             dialect,
@@ -47,7 +49,7 @@ impl Link {
     }
 
     /// The dialect that was asked for.
-    pub(super) fn chosen(&self) -> Dialect {
+    pub(super) fn chosen(&self) -> DialectChoice {
         self.dialect
     }
 
@@ -83,7 +85,7 @@ impl Link {
     pub(super) fn is_temporary(&self, error: &LinkError) -> bool {
         match error {
             // Only there the same message is stored once.
-            LinkError::Unknown(..) => self.dialect() == Dialect::Session,
+            LinkError::Unknown(..) => self.dialect() == DialectChoice::Session,
             LinkError::Unreachable(..)
             | LinkError::Broken(..)
             | LinkError::Later(_)
@@ -97,12 +99,12 @@ impl Link {
         &self.server
     }
 
-    /// The dialect, as far as it is known: [`Dialect::Auto`] has become one of the others after the first
+    /// The dialect, as far as it is known: [`DialectChoice::Auto`] has become one of the others after the first
     /// reply of an old server, and means the session dialect until then.
-    pub(super) fn dialect(&self) -> Dialect {
+    pub(super) fn dialect(&self) -> DialectChoice {
         match self.dialect {
-            Dialect::Auto if self.is_old.load(Ordering::Relaxed) => Dialect::Line,
-            Dialect::Auto => Dialect::Session,
+            DialectChoice::Auto if self.is_old.load(Ordering::Relaxed) => DialectChoice::Line,
+            DialectChoice::Auto => DialectChoice::Session,
             chosen => chosen,
         }
     }
@@ -118,12 +120,12 @@ impl Link {
         name: Option<&Name>,
         work: impl FnOnce(&mut SessionConnection<'_>) -> Result<T, LinkError>,
     ) -> Result<Option<T>, LinkError> {
-        if self.dialect() != Dialect::Session {
+        if self.dialect() != DialectChoice::Session {
             return Ok(None);
         }
         match SessionConnection::open(&self.server, name, self.timeouts) {
             Ok(mut session) => work(&mut session).map(Some),
-            Err(LinkError::NoSession(_)) if self.dialect == Dialect::Auto => {
+            Err(LinkError::NoSession(_)) if self.dialect == DialectChoice::Auto => {
                 self.is_old.store(true, Ordering::Relaxed);
                 Ok(None)
             }
@@ -147,7 +149,7 @@ impl Link {
     /// When it does not answer, or is none.
     pub(super) fn greet(&self, name: &Name) -> Result<Option<IpAddr>, LinkError> {
         match self.dialect() {
-            Dialect::Framed => {
+            DialectChoice::Framed => {
                 let stream = self.server.ask(b"", self.timeouts)?;
                 Ok(stream.our_ip())
             }
@@ -168,7 +170,7 @@ impl Link {
         letter: &Letter<'_>,
         ttl: Option<u64>,
     ) -> Result<Offered, LinkError> {
-        if self.dialect() == Dialect::Framed {
+        if self.dialect() == DialectChoice::Framed {
             no_ttl(ttl)?;
             return framed::send(&self.server, letter, self.timeouts);
         }
@@ -196,7 +198,7 @@ impl Link {
     /// # Errors
     /// The messages stay waiting.
     pub(super) fn fetch(&self, of: &Name, sink: &mut dyn MessageSink) -> Result<bool, LinkError> {
-        if self.dialect() == Dialect::Framed {
+        if self.dialect() == DialectChoice::Framed {
             return framed::fetch(&self.server, of, sink, self.timeouts).map(|()| true);
         }
         match self.in_session(Some(of), |session| session.fetch(sink)) {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Dialect, Link, LinkError, MessageSink, PeerAddress, Person, Registered, framed};
+use super::{DialectChoice, Link, LinkError, MessageSink, PeerAddress, Person, Registered, framed};
 use crate::name::Name;
 
 /// What became of a lease that was to be renewed.
@@ -34,7 +34,7 @@ impl Link {
         at: SocketAddr,
         sink: &mut dyn MessageSink,
     ) -> Result<Registered, LinkError> {
-        if self.dialect() == Dialect::Framed {
+        if self.dialect() == DialectChoice::Framed {
             return framed::register(&self.server, name, at, sink, self.timeouts);
         }
         self.present(Some(name), |session| {
@@ -59,7 +59,7 @@ impl Link {
         name: &Name,
         at: SocketAddr,
     ) -> Result<Option<Duration>, LinkError> {
-        if self.dialect() == Dialect::Framed {
+        if self.dialect() == DialectChoice::Framed {
             return Ok(None);
         }
         self.present(Some(name), |session| session.online(at))
@@ -88,7 +88,7 @@ impl Link {
         name: &Name,
         at: SocketAddr,
     ) -> Result<LeaseState, LinkError> {
-        if self.dialect() == Dialect::Framed {
+        if self.dialect() == DialectChoice::Framed {
             return Ok(LeaseState::Ours(None));
         }
         self.present(Some(name), |session| match session.lookup(name) {
@@ -106,7 +106,7 @@ impl Link {
     /// Then it ends by itself.
     pub(in crate::client) fn offline(&self, name: &Name, port: u16) -> Result<(), LinkError> {
         match self.dialect() {
-            Dialect::Framed => framed::quit(&self.server, name, self.timeouts),
+            DialectChoice::Framed => framed::quit(&self.server, name, self.timeouts),
             _ => self.present(Some(name), |session| session.offline(port)),
         }
     }
@@ -117,7 +117,7 @@ impl Link {
     /// It is not forgotten.
     pub(in crate::client) fn deregister(&self, name: &Name) -> Result<(), LinkError> {
         match self.dialect() {
-            Dialect::Framed => framed::deregister(&self.server, name, self.timeouts),
+            DialectChoice::Framed => framed::deregister(&self.server, name, self.timeouts),
             _ => self.present(Some(name), |session| session.deregister()),
         }
     }
@@ -159,7 +159,7 @@ impl Link {
     /// When the server does not answer, or does not know.
     pub(in crate::client) fn who(&self, me: Option<&Name>) -> Result<Vec<Person>, LinkError> {
         match self.dialect() {
-            Dialect::Framed => framed::who(&self.server, self.timeouts),
+            DialectChoice::Framed => framed::who(&self.server, self.timeouts),
             _ => self.present(me, |session| session.who()),
         }
     }

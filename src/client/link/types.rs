@@ -9,7 +9,7 @@ use crate::name::Name;
 
 /// Which dialect is spoken with the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(in crate::client) enum Dialect {
+pub(in crate::client) enum DialectChoice {
     /// The session dialect, and with an old server the line dialect
     Auto,
     /// Our own: ids, acknowledgements, presence
@@ -20,7 +20,7 @@ pub(in crate::client) enum Dialect {
     Framed,
 }
 
-impl std::fmt::Display for Dialect {
+impl std::fmt::Display for DialectChoice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Auto => "auto",

@@ -5,7 +5,7 @@ use std::io;
 use super::context::{Menu, Reception};
 use crate::client::command::history::{HistoryFilter, history};
 use crate::client::command::read::{Printed, read};
-use crate::client::link::Dialect;
+use crate::client::link::DialectChoice;
 use crate::client::view::{self, Form, Printer};
 
 impl Menu {
@@ -20,7 +20,7 @@ impl Menu {
 
     /// How many messages wait.
     pub(super) fn count(&self) -> Option<u64> {
-        if self.link.dialect() != Dialect::Session {
+        if self.link.dialect() != DialectChoice::Session {
             return None;
         }
         self.link.with_short_timeouts().count(&self.user).ok()

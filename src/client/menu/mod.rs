@@ -30,7 +30,7 @@ use super::command::outbox;
 use super::command::who::{self, who};
 use super::inbox::Inbox;
 use super::instant::{ListenerPool, SourceAddress, SourceError};
-use super::link::{Dialect, Link, Server};
+use super::link::{DialectChoice, Link, Server};
 use super::{thread, view};
 use crate::name::Name;
 use crate::sys::terminal;
@@ -106,7 +106,7 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
     };
     // What arrives from here on is shown below the first line.
     let waiting = greeted.as_ref().ok().and_then(|_| menu.count());
-    let listeners = if menu.link.dialect() != Dialect::Line && menu.has_inbox() {
+    let listeners = if menu.link.dialect() != DialectChoice::Line && menu.has_inbox() {
         let side = greeted.as_ref().ok().copied().flatten();
         let socket = source.bind(side.or_else(|| menu.link.our_side()))?;
         // From here to the fork there must be no thread.
@@ -204,7 +204,7 @@ impl Menu {
         let Some(reception) = &self.reception else {
             return Ok(());
         };
-        if self.link.dialect() == Dialect::Framed {
+        if self.link.dialect() == DialectChoice::Framed {
             let name = self.user.clone();
             return self.register(&name);
         }

@@ -4,7 +4,7 @@ use std::io;
 
 use super::context::Menu;
 use crate::client::command::read::PrintingSink;
-use crate::client::link::{Dialect, LinkError, Registered};
+use crate::client::link::{DialectChoice, LinkError, Registered};
 use crate::client::view::{self, Form};
 use crate::name::Name;
 
@@ -31,7 +31,7 @@ impl Menu {
         let found = match registered {
             // We have been there before, and whoever asks last has it.
             Ok(Registered::Taken)
-                if *name == self.user && self.link.dialect() != Dialect::Framed =>
+                if *name == self.user && self.link.dialect() != DialectChoice::Framed =>
             {
                 Registered::Back
             }
@@ -53,7 +53,7 @@ impl Menu {
             self.set_user(name);
         }
         match self.link.dialect() {
-            Dialect::Framed => reception.presence.renew_for(name, true, None),
+            DialectChoice::Framed => reception.presence.renew_for(name, true, None),
             _ => {
                 if let Err(e) = reception.presence.go_online(name) {
                     view::error(&e);

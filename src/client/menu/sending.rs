@@ -5,8 +5,8 @@ use std::io;
 use super::chat_reader;
 use super::context::{Menu, Reception};
 use super::editor::Typed;
-use crate::client::instant::Receipt;
-use crate::client::link::{Dialect, LinkError};
+use crate::client::instant::SendReport;
+use crate::client::link::{DialectChoice, LinkError};
 use crate::client::outbox::{Deferred, flush};
 use crate::client::submission::{Route, SendError, Submission, describe};
 use crate::client::view;
@@ -69,7 +69,8 @@ impl Menu {
     /// out what it has kept when they come.
     fn is_told_at_once(&self) -> bool {
         let is_online = |reception: &Reception| reception.presence.is_online();
-        self.link.dialect() == Dialect::Framed && self.reception.as_ref().is_some_and(is_online)
+        self.link.dialect() == DialectChoice::Framed
+            && self.reception.as_ref().is_some_and(is_online)
     }
 
     /// Talks to one person, line by line, until Ctrl-D. What others send is shown as being from them.
@@ -107,7 +108,7 @@ impl Menu {
                 continue;
             }
             match self.post(with, text) {
-                Some(Submission::Delivered(Receipt::Acknowledged)) => {}
+                Some(Submission::Delivered(SendReport::Acknowledged)) => {}
                 Some(sent) => {
                     view::show_wrapped(&describe(with, &sent))?;
                     self.note(with, &sent)?;

@@ -1,8 +1,8 @@
 //! Sending what is in the outbox.
 
 use super::{Item, Outbox, OutboxError, Queued};
-use crate::client::instant::{self, Receipt};
-use crate::client::link::{Dialect, Link, LinkError, Offered, Server};
+use crate::client::instant::{self, SendReport};
+use crate::client::link::{DialectChoice, Link, LinkError, Offered, Server};
 use crate::client::settings::default_server;
 use crate::name::Name;
 use crate::sys::clock;
@@ -152,8 +152,8 @@ fn send(link: &Link, message: &Queued) -> Result<(), LinkError> {
         to: message.to.clone(),
         body: &message.body,
     };
-    if link.dialect() == Dialect::Framed {
-        return instant::deliver(link, &letter, ttl).map(|_: Receipt| ());
+    if link.dialect() == DialectChoice::Framed {
+        return instant::deliver(link, &letter, ttl).map(|_: SendReport| ());
     }
     link.offer(&letter, ttl).map(|_: Offered| ())
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::client::link::{Dialect, Server};
+use crate::client::link::{DialectChoice, Server};
 use crate::message::MessageId;
 use crate::name::Name;
 
@@ -24,7 +24,7 @@ pub(in crate::client) struct Queued {
     /// The server that it is for; `None` is the one that is meant where none is named.
     pub(in crate::client) server: Option<Server>,
     /// How that is spoken to.
-    pub(in crate::client) dialect: Dialect,
+    pub(in crate::client) dialect: DialectChoice,
     /// Why it was refused for good, if it was.
     pub(in crate::client) refused: Option<String>,
     /// What it says.
@@ -114,7 +114,7 @@ mod tests {
             at: 5,
             expires: Some(9),
             server: Some("[::1]:99".parse().expect("a server")),
-            dialect: Dialect::Line,
+            dialect: DialectChoice::Line,
             refused: Some("too \"long\"\n".into()),
             body: b"a\n\0\xff".to_vec(),
         };

@@ -44,13 +44,13 @@ pub(super) struct Keys {
 
 /// A file, as it was read.
 #[derive(Debug)]
-pub(super) struct ConfigFile {
+pub(super) struct SettingsFile {
     pub(super) path: PathBuf,
     text: String,
     pub(super) keys: Keys,
 }
 
-impl ConfigFile {
+impl SettingsFile {
     /// What it means that the value at `span` is wrong.
     pub(super) fn wrong(&self, span: std::ops::Range<usize>, what: String) -> SettingsError {
         SettingsError::Wrong {
@@ -65,7 +65,7 @@ impl ConfigFile {
 ///
 /// # Errors
 /// When one of them cannot be read, or has an unknown key.
-pub(super) fn read_all() -> Result<Vec<ConfigFile>, SettingsError> {
+pub(super) fn read_all() -> Result<Vec<SettingsFile>, SettingsError> {
     let own = etcetera::choose_base_strategy()
         .ok()
         .map(|base| base.config_dir().join("dropline/config.toml"));
@@ -73,7 +73,7 @@ pub(super) fn read_all() -> Result<Vec<ConfigFile>, SettingsError> {
     paths.filter_map(|path| read(&path).transpose()).collect()
 }
 
-fn read(path: &Path) -> Result<Option<ConfigFile>, SettingsError> {
+fn read(path: &Path) -> Result<Option<SettingsFile>, SettingsError> {
     let path = path.to_owned();
     match std::fs::read_to_string(&path) {
         Ok(text) => parse(path, text).map(Some),
@@ -83,9 +83,9 @@ fn read(path: &Path) -> Result<Option<ConfigFile>, SettingsError> {
     }
 }
 
-fn parse(path: PathBuf, text: String) -> Result<ConfigFile, SettingsError> {
+fn parse(path: PathBuf, text: String) -> Result<SettingsFile, SettingsError> {
     match toml::from_str(&text) {
-        Ok(keys) => Ok(ConfigFile { path, text, keys }),
+        Ok(keys) => Ok(SettingsFile { path, text, keys }),
         Err(e) => Err(SettingsError::Wrong {
             path,
             place: e

@@ -11,9 +11,9 @@ use std::str::FromStr;
 use toml::Spanned;
 
 pub(super) use self::file::SettingsError;
-use self::file::{ConfigFile, Keys};
+use self::file::{Keys, SettingsFile};
 use super::instant::SourceAddress;
-use super::link::{Dialect, Server};
+use super::link::{DialectChoice, Server};
 use super::view::Colour;
 use crate::config::{DEFAULTS, DefaultPaths, SOCKET};
 use crate::name::Name;
@@ -45,7 +45,7 @@ pub(super) struct Options {
         value_enum,
         hide_possible_values = true
     )]
-    pub(super) dialect: Option<Dialect>,
+    pub(super) dialect: Option<DialectChoice>,
 
     /// Whether there are colours: auto, always or never [default: auto]
     #[arg(
@@ -105,7 +105,7 @@ pub(super) struct Settings {
     /// Who one is.
     pub(super) user: Setting<Name>,
     /// How the server is spoken to.
-    pub(super) dialect: Setting<Dialect>,
+    pub(super) dialect: Setting<DialectChoice>,
     /// Whether there are colours.
     pub(super) colour: Setting<Colour>,
 }
@@ -159,8 +159,8 @@ impl Settings {
     }
 
     /// The dialect.
-    pub(super) fn dialect(&self) -> Dialect {
-        self.dialect.value.unwrap_or(Dialect::Auto)
+    pub(super) fn dialect(&self) -> DialectChoice {
+        self.dialect.value.unwrap_or(DialectChoice::Auto)
     }
 }
 
@@ -198,7 +198,7 @@ fn login_by_environment() -> Option<Name> {
 fn find<T: Value>(
     flag: Option<T>,
     variable: &'static str,
-    files: &[ConfigFile],
+    files: &[SettingsFile],
     key: impl Fn(&Keys) -> &Option<Spanned<String>>,
 ) -> Result<Setting<T>, SettingsError> {
     let set = |value, origin| {
@@ -253,7 +253,7 @@ impl Value for Name {
     }
 }
 
-impl Value for Dialect {
+impl Value for DialectChoice {
     fn from_text(text: &str) -> Result<Self, String> {
         choice(text, "auto, session, line or framed")
     }

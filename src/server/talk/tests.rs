@@ -11,7 +11,7 @@ use super::*;
 use crate::server::cli::Cli;
 use crate::server::scoreboard::Scoreboard;
 use crate::server::transport::{Fate, Transport};
-use crate::store::{self, Engine, Limits, Settings};
+use crate::store::{self, Engine, Limits, StoreConfig};
 use crate::sys::dir::Dir;
 use crate::sys::signal::Inbox;
 
@@ -96,7 +96,7 @@ impl Server {
         let config = Config::load(&cli, None, std::time::Duration::ZERO).expect("valid");
         let run = dir.path().join("run");
         std::fs::create_dir(&run).expect("made");
-        let store = store::open(&Settings {
+        let store = store::open(&StoreConfig {
             spool: &config.spool,
             run_dir: Some(&run),
             limits: Limits::default(),

@@ -9,24 +9,24 @@
 use super::encode::Encoder;
 use super::format::header::Header;
 use super::handle::Spool;
-use super::journal::client::Submission;
+use super::journal::client::JournalSubmission;
 use super::lock::lock;
-use super::mailbox::{OpenMailbox, Position, sync};
+use super::mailbox::{AppendPosition, OpenMailbox, sync};
 use super::{bell, repair, room};
 use crate::name::Name;
 use crate::store::{Delivery, Receipt, StoreError};
 use crate::sys::file;
 
 /// What became of one message.
-pub(super) type Outcome = Result<Receipt, StoreError>;
+pub(super) type DeliveryResult = Result<Receipt, StoreError>;
 
 /// Appends the messages to their mailboxes, which are made where there are none. Those to one mailbox are one write, and
 /// all of them share the wait for the disk.
-pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<Outcome> {
+pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<DeliveryResult> {
     if let Err(e) = room::on_disk(&spool.paths.mail, &spool.limits) {
         return batch.iter().map(|_| Err(e.clone())).collect();
     }
-    let mut outcomes: Vec<Option<Outcome>> = batch.iter().map(|_| None).collect();
+    let mut outcomes: Vec<Option<DeliveryResult>> = batch.iter().map(|_| None).collect();
     for groups in by_mailbox(batch).chunks(spool.cache.at_once()) {
         spool.journal.set_waiting(true);
         let written: Vec<_> = groups
@@ -78,8 +78,8 @@ struct Written {
     /// Whether the name of the mailbox is known to be on the disk.
     named: bool,
     /// What the journal was given.
-    submission: Option<Submission>,
-    outcomes: Vec<Outcome>,
+    submission: Option<JournalSubmission>,
+    outcomes: Vec<DeliveryResult>,
 }
 
 /// Writes the messages of a group to their mailbox. The only group of a batch may go to the journal as well.
@@ -104,7 +104,7 @@ fn write(spool: &Spool, group: &Group<'_>, is_only: bool) -> Result<Written, Sto
         log.write(&position, &mut bytes, tail)?;
         // In the order of the mailbox. A message that was there already may not be on the disk yet, so that the mailbox
         // itself has to be synced.
-        let is_duplicate = |outcome: &Outcome| outcome.as_ref().is_ok_and(|r| r.duplicate);
+        let is_duplicate = |outcome: &DeliveryResult| outcome.as_ref().is_ok_and(|r| r.duplicate);
         if is_only && position.header.named && !outcomes.iter().any(is_duplicate) {
             let (epoch, offset) = (position.header.epoch, position.offset());
             submission = spool
@@ -125,7 +125,7 @@ fn write(spool: &Spool, group: &Group<'_>, is_only: bool) -> Result<Written, Sto
 
 /// Whether a header that this process has read before suffices for these messages: only an acknowledgement changes it,
 /// which makes room. Where earlier ids are looked for, or there seems to be no room, it is read again.
-fn suffices(spool: &Spool, group: &Group<'_>, known: &Position) -> bool {
+fn suffices(spool: &Spool, group: &Group<'_>, known: &AppendPosition) -> bool {
     let drafts = || group.messages.iter().map(|(_, message)| &message.draft);
     known.header.named
         && !drafts().any(|draft| draft.once)
@@ -155,7 +155,7 @@ impl Written {
 }
 
 /// Waits for the disk, and tells the process that watches the mailbox.
-fn finish(spool: &Spool, written: Written) -> Result<Vec<Outcome>, StoreError> {
+fn finish(spool: &Spool, written: Written) -> Result<Vec<DeliveryResult>, StoreError> {
     written.make_durable(spool)?;
     bell::ring(spool, &written.mailbox.name);
     spool.cache.keep(written.mailbox);

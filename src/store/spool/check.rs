@@ -1,6 +1,6 @@
 //! Whether a spool is what it should be, and making it so.
 
-use super::compact::{LARGEST_SEQ, Writer, compact};
+use super::compact::{LARGEST_SEQ, MailboxWriter, compact};
 use super::format::end;
 use super::format::walk::{Step, Walk};
 use super::handle::Spool;
@@ -228,7 +228,7 @@ pub(super) fn repair(spool: &Spool, of: &Name) -> Result<(), StoreError> {
 /// A mailbox that is being restored.
 #[derive(Debug)]
 pub(super) struct Restore<'s> {
-    writer: Writer<'s>,
+    writer: MailboxWriter<'s>,
     acked: u64,
 }
 
@@ -247,7 +247,7 @@ impl<'s> Restore<'s> {
         if let Some(view) = View::open(spool, of)? {
             return Err(StoreError::Exists(view.path.display().to_string()));
         }
-        let mut writer = Writer::begin(spool, of)?;
+        let mut writer = MailboxWriter::begin(spool, of)?;
         writer.kept_from_here();
         Ok(Self { writer, acked })
     }

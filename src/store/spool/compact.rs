@@ -38,7 +38,7 @@ pub(super) fn compact(
     let _lock = lock(&spool.paths, name)?;
     let read = |e| StoreError::system("read", &path)(e);
     let len = file::facts(old).map_err(read)?.len;
-    let mut writer = Writer::begin(spool, name)?;
+    let mut writer = MailboxWriter::begin(spool, name)?;
     writer.header.other_flags = header.other_flags;
     let mut walk = Walk::new(header.epoch, header.ids_offset, len);
     loop {
@@ -60,7 +60,7 @@ pub(super) fn compact(
 
 /// Writes a mailbox that is seen by nobody until it is whole.
 #[derive(Debug)]
-pub(super) struct Writer<'s> {
+pub(super) struct MailboxWriter<'s> {
     spool: &'s Spool,
     name: Name,
     file: File,
@@ -72,7 +72,7 @@ pub(super) struct Writer<'s> {
     last: u64,
 }
 
-impl<'s> Writer<'s> {
+impl<'s> MailboxWriter<'s> {
     /// Begins one for `name`. What an earlier attempt has left is overwritten.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::format::end::Tail;
 use super::format::record;
 use super::handle::Spool;
-use super::mailbox::Position;
+use super::mailbox::AppendPosition;
 use super::{dedup, room};
 use crate::message::Draft;
 use crate::name::Name;
@@ -17,7 +17,7 @@ pub(super) struct Encoder<'a, 'm> {
     spool: &'a Spool,
     file: &'a File,
     path: &'a Path,
-    position: &'a Position,
+    position: &'a AppendPosition,
     /// Where the next record goes, once all before it are written.
     tail: Tail,
     bytes: Vec<u8>,
@@ -30,7 +30,7 @@ impl<'a, 'm> Encoder<'a, 'm> {
         spool: &'a Spool,
         file: &'a File,
         path: &'a Path,
-        position: &'a Position,
+        position: &'a AppendPosition,
     ) -> Self {
         Self {
             spool,
@@ -47,7 +47,7 @@ impl<'a, 'm> Encoder<'a, 'm> {
     pub(super) fn has_room<'d>(
         spool: &Spool,
         to: &Name,
-        position: &Position,
+        position: &AppendPosition,
         drafts: impl Iterator<Item = &'d Draft<'d>>,
     ) -> bool {
         let (count, len) = drafts.fold((0, 0), |(count, len), draft| {

@@ -10,7 +10,7 @@ use super::repair;
 use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::file::{self, Facts};
-use crate::sys::lock::Held;
+use crate::sys::lock::HeldLock;
 use crate::sys::random;
 
 /// A mailbox and its lock file, open for the next message.
@@ -27,12 +27,12 @@ pub(super) struct MailboxLog {
     pub(super) path: PathBuf,
     pub(super) file: File,
     /// How this process has left it; `None` before its first message.
-    known: Option<Position>,
+    known: Option<AppendPosition>,
 }
 
 /// Where the next record of a mailbox goes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Position {
+pub(super) struct AppendPosition {
     pub(super) header: Header,
     pub(super) tail: Tail,
     /// How long the file is, in bytes. 0: the header has to be written as well.
@@ -60,8 +60,8 @@ impl OpenMailbox {
     ///
     /// # Errors
     /// Those of `flock(2)`.
-    pub(super) fn lock(&mut self) -> Result<(Held<'_>, &mut MailboxLog), StoreError> {
-        let held = Held::wait(&self.lock_file)
+    pub(super) fn lock(&mut self) -> Result<(HeldLock<'_>, &mut MailboxLog), StoreError> {
+        let held = HeldLock::wait(&self.lock_file)
             .map_err(StoreError::system("lock the mailbox", &self.log.path))?;
         Ok((held, &mut self.log))
     }
@@ -77,8 +77,8 @@ impl MailboxLog {
         &mut self,
         paths: &Paths,
         name: &Name,
-        suffices: impl FnOnce(&Position) -> bool,
-    ) -> Result<Position, StoreError> {
+        suffices: impl FnOnce(&AppendPosition) -> bool,
+    ) -> Result<AppendPosition, StoreError> {
         let mut facts = self.facts()?;
         if !facts.named {
             // It was replaced by a copy of itself.
@@ -100,7 +100,7 @@ impl MailboxLog {
             Some(known) => known.tail,
             None => self.tail(paths, name, &header, facts.len)?,
         };
-        Ok(Position {
+        Ok(AppendPosition {
             header,
             tail,
             len: facts.len,
@@ -112,7 +112,7 @@ impl MailboxLog {
     }
 
     /// How this process has left the mailbox, if it still ends so.
-    fn still_known(&mut self, len: u64) -> Result<Option<Position>, StoreError> {
+    fn still_known(&mut self, len: u64) -> Result<Option<AppendPosition>, StoreError> {
         let Some(known) = self.known.take().filter(|known| known.len == len) else {
             return Ok(None);
         };
@@ -141,7 +141,7 @@ impl MailboxLog {
     }
 
     /// Begins a mailbox that has no message. What a first write that was cut off has left is removed.
-    fn begin(&self, paths: &Paths, name: &Name, len: u64) -> Result<Position, StoreError> {
+    fn begin(&self, paths: &Paths, name: &Name, len: u64) -> Result<AppendPosition, StoreError> {
         if len > 0 {
             if repair::quarantine(paths, name, &self.file, 0, len)? {
                 log::warn!(
@@ -155,7 +155,7 @@ impl MailboxLog {
         random::fill(&mut epoch)
             .map_err(StoreError::system("draw a random number for", &self.path))?;
         let header = Header::new(u32::from_le_bytes(epoch));
-        Ok(Position {
+        Ok(AppendPosition {
             header,
             tail: Tail {
                 seq: 0,
@@ -165,14 +165,14 @@ impl MailboxLog {
         })
     }
 
-    /// Writes `bytes`, which begin with [`Position::first_bytes`], at `position`, in one write: all of them or none. The
+    /// Writes `bytes`, which begin with [`AppendPosition::first_bytes`], at `position`, in one write: all of them or none. The
     /// mailbox ends with `tail` then. Zeros are added to `bytes`, so that the file grows by whole blocks.
     ///
     /// # Errors
     /// Those of `pwrite(2)`; then the file is cut back to where it ended.
     pub(super) fn write(
         &mut self,
-        position: &Position,
+        position: &AppendPosition,
         bytes: &mut Vec<u8>,
         tail: Tail,
     ) -> Result<(), StoreError> {
@@ -184,7 +184,7 @@ impl MailboxLog {
             let _ = file::truncate(&self.file, offset).and_then(|()| file::sync(&self.file));
             StoreError::system("write", &self.path)(e)
         })?;
-        self.known = Some(Position {
+        self.known = Some(AppendPosition {
             tail,
             len: position.len.max(offset + bytes.len() as u64),
             ..*position
@@ -193,12 +193,12 @@ impl MailboxLog {
     }
 
     /// Notes that the mailbox was left at `position`.
-    pub(super) fn left_at(&mut self, position: &Position) {
+    pub(super) fn left_at(&mut self, position: &AppendPosition) {
         self.known = Some(*position);
     }
 }
 
-impl Position {
+impl AppendPosition {
     /// Where the next write goes.
     pub(super) fn offset(&self) -> u64 {
         if self.len == 0 { 0 } else { self.tail.offset }

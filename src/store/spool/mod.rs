@@ -32,9 +32,12 @@ mod survey;
 mod sweep;
 mod users;
 
+// Tests of the spool as a whole. Those of one file are in that file.
 #[cfg(test)]
+#[path = "../../../tests/spool/crash/mod.rs"]
 mod crash;
 #[cfg(test)]
+#[path = "../../../tests/spool/mod.rs"]
 mod tests;
 
 pub(super) use handle::Spool;
@@ -47,8 +50,8 @@ use self::handle::OnFull;
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{
-    Bell, Care, Delivery, Engine, Finding, Helper, Lease, Limits, Mail, Presence, Queue, Reading,
-    Receipt, Restoring, State, Store, StoreError, Survey, Trace, User, Users, Waiting,
+    Bell, Care, Delivery, Engine, Finding, Lease, Limits, Mail, Presence, Queue, Reading, Receipt,
+    Restoring, State, Store, StoreError, StoreHelper, Survey, Trace, User, Users, Waiting,
 };
 use crate::sys::submission_queue::SubmissionQueue;
 
@@ -107,12 +110,12 @@ impl Engine for Spool {
         self.paths.descriptors()
     }
 
-    fn prepare_helper(&mut self) -> io::Result<Option<Helper>> {
+    fn prepare_helper(&mut self) -> io::Result<Option<StoreHelper>> {
         let queue = self.journal.share()?;
         self.flags.share(queue.words());
         let mut descriptors = self.paths.descriptors();
         descriptors.extend(self.journal.descriptor());
-        Ok(Some(Helper {
+        Ok(Some(StoreHelper {
             name: "the writer of the journal",
             title: "droplined: journal",
             meanwhile: "each child syncs its mailbox by itself",

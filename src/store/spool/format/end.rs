@@ -18,7 +18,7 @@ const ROOM: usize = 4_096;
 
 /// Where the records of a mailbox end, and which is the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct End {
+pub(crate) struct MailboxEnd {
     /// Behind this there are zeros, or nothing.
     pub(crate) offset: u64,
     /// The number of the last record; `None` when what is there does not end with one.
@@ -38,7 +38,7 @@ pub(crate) struct Tail {
 ///
 /// # Errors
 /// Those of `pread(2)`.
-pub(crate) fn find(file: &File, header: &Header, len: u64) -> io::Result<End> {
+pub(crate) fn find(file: &File, header: &Header, len: u64) -> io::Result<MailboxEnd> {
     // What was acknowledged has been there, whatever its bytes are by now.
     let floor = header.acked_offset.min(len);
     let mut block = [0; ROOM];
@@ -53,7 +53,7 @@ pub(crate) fn find(file: &File, header: &Header, len: u64) -> io::Result<End> {
             let offset = (from + written as u64).next_multiple_of(8).min(len);
             #[expect(clippy::cast_possible_truncation, reason = "they lie in one block")]
             let block = &block[..(offset - from) as usize];
-            return Ok(End {
+            return Ok(MailboxEnd {
                 offset,
                 seq: match block.last_chunk::<TRAILER>() {
                     Some(trailer) if header.acked_offset < offset => {
@@ -65,7 +65,7 @@ pub(crate) fn find(file: &File, header: &Header, len: u64) -> io::Result<End> {
         }
         end = from;
     }
-    Ok(End {
+    Ok(MailboxEnd {
         offset: floor,
         seq: (floor == header.acked_offset).then_some(header.acked_seq),
     })
@@ -168,7 +168,7 @@ mod tests {
             std::fs::write(&path, vec![0; len]).expect("written");
             let file = File::open(&path).expect("a file");
             let end = find(&file, &header, len as u64).expect("readable");
-            let expected = End {
+            let expected = MailboxEnd {
                 offset: 8_192,
                 seq: Some(7),
             };

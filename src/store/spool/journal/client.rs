@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::entry::Entry;
+use super::entry::JournalEntry;
 #[cfg(test)]
-use super::segments::{Batch, Log};
+use super::segments::{JournalBatch, JournalLog};
 use crate::name::Name;
 use crate::store::StoreError;
 use crate::store::spool::paths::JOURNAL;
@@ -34,12 +34,12 @@ pub(in crate::store::spool) struct Journal {
     slot: AtomicUsize,
     /// Written by this process itself, an entry at a time: a test sees what is written when.
     #[cfg(test)]
-    own_log: std::sync::Mutex<Option<Log>>,
+    own_log: std::sync::Mutex<Option<JournalLog>>,
 }
 
 /// What was given to the writer of the journal.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::store::spool) struct Submission {
+pub(in crate::store::spool) struct JournalSubmission {
     slot: usize,
     number: u32,
 }
@@ -107,8 +107,8 @@ impl Journal {
         epoch: u32,
         offset: u64,
         records: &[u8],
-    ) -> Option<Submission> {
-        let entry = Entry {
+    ) -> Option<JournalSubmission> {
+        let entry = JournalEntry {
             name: name.as_bytes(),
             epoch,
             offset,
@@ -123,11 +123,11 @@ impl Journal {
             return None;
         }
         let number = queue.submit(slot, &[&entry.head(), entry.name, records])?;
-        Some(Submission { slot, number })
+        Some(JournalSubmission { slot, number })
     }
 
     /// Waits until a submission is in the journal, on the disk; whether it is.
-    pub(in crate::store::spool) fn keeps(&self, submission: Submission) -> bool {
+    pub(in crate::store::spool) fn keeps(&self, submission: JournalSubmission) -> bool {
         #[cfg(test)]
         if submission.slot == NO_SLOT {
             return true;
@@ -158,27 +158,27 @@ impl Journal {
     /// Makes this process write the journal by itself, in segments of `len` bytes, or ends that.
     #[cfg(test)]
     pub(in crate::store::spool) fn set_own_log(&self, len: Option<u64>) {
-        let log = len.map(|len| Log::open(self.dir().expect("there"), len).expect("made"));
+        let log = len.map(|len| JournalLog::open(self.dir().expect("there"), len).expect("made"));
         *self.own_log.lock().expect("locked") = log;
     }
 
     /// Calls `work` with the journal that this process writes by itself, if it does.
     #[cfg(test)]
-    pub(super) fn with_own_log<T>(&self, work: impl FnOnce(&mut Log) -> T) -> Option<T> {
+    pub(super) fn with_own_log<T>(&self, work: impl FnOnce(&mut JournalLog) -> T) -> Option<T> {
         self.own_log.lock().expect("locked").as_mut().map(work)
     }
 
     /// `None` when this process does not write by itself; `Some(None)` when there was no room.
     #[cfg(test)]
-    fn write_to_own_log(&self, entry: &Entry<'_>) -> Option<Option<Submission>> {
+    fn write_to_own_log(&self, entry: &JournalEntry<'_>) -> Option<Option<JournalSubmission>> {
         self.with_own_log(|log| {
-            let mut batch = Batch::default();
+            let mut batch = JournalBatch::default();
             batch.push(&[&entry.head()[..], entry.name, entry.records].concat());
             let has_room =
                 log.has_room(&batch) || (log.turn().expect("turned") && log.has_room(&batch));
             has_room.then(|| {
                 log.write(&mut batch).expect("written");
-                Submission {
+                JournalSubmission {
                     slot: NO_SLOT,
                     number: 0,
                 }

@@ -17,7 +17,7 @@ pub(super) const HEAD: usize = 24;
 
 /// What was written to a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry<'b> {
+pub(super) struct JournalEntry<'b> {
     /// Whose mailbox, as bytes that are a name.
     pub(super) name: &'b [u8],
     /// Its epoch. A mailbox that was written anew has another.
@@ -28,7 +28,7 @@ pub(super) struct Entry<'b> {
     pub(super) records: &'b [u8],
 }
 
-impl<'b> Entry<'b> {
+impl<'b> JournalEntry<'b> {
     /// The fixed part of this entry, which the name and the records follow.
     pub(super) fn head(&self) -> [u8; HEAD] {
         let mut head = [0; HEAD];
@@ -110,34 +110,34 @@ mod tests {
             let offset = 1_024 + records.len() as u64;
             record::encode(&mut records, &draft, seq, 9, offset);
         }
-        let entry = Entry {
+        let entry = JournalEntry {
             name: b"bob",
             epoch: 9,
             offset: 1_024,
             records: &records,
         };
         let mut bytes = [&entry.head()[..], entry.name, entry.records].concat();
-        assert_eq!(Entry::decode(&bytes), Some(entry));
+        assert_eq!(JournalEntry::decode(&bytes), Some(entry));
         for bit in 0..bytes.len() * 8 {
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Entry::decode(&bytes), None, "bit {bit}");
+            assert_eq!(JournalEntry::decode(&bytes), None, "bit {bit}");
             bytes[bit / 8] ^= 1 << (bit % 8);
         }
         for len in 0..bytes.len() {
-            assert_eq!(Entry::decode(&bytes[..len]), None, "{len} bytes");
+            assert_eq!(JournalEntry::decode(&bytes[..len]), None, "{len} bytes");
         }
         // A checksum is easily made: what it is of must be records that belong there.
-        let elsewhere = Entry {
+        let elsewhere = JournalEntry {
             offset: 2_048,
             ..entry
         };
         let bytes = [&elsewhere.head()[..], entry.name, entry.records].concat();
-        assert_eq!(Entry::decode(&bytes), None);
-        let nobody = Entry {
+        assert_eq!(JournalEntry::decode(&bytes), None);
+        let nobody = JournalEntry {
             name: b"../x",
             ..entry
         };
         let bytes = [&nobody.head()[..], nobody.name, entry.records].concat();
-        assert_eq!(Entry::decode(&bytes), None);
+        assert_eq!(JournalEntry::decode(&bytes), None);
     }
 }

@@ -15,4 +15,5 @@ mod segments;
 pub(super) mod writer;
 
 #[cfg(test)]
+#[path = "../../../../tests/spool/journal.rs"]
 pub(super) mod tests;

@@ -9,8 +9,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::entry::Entry;
-use super::segments::{self, Log};
+use super::entry::JournalEntry;
+use super::segments::{self, JournalLog};
 use crate::name::Name;
 use crate::store::StoreError;
 use crate::store::spool::format::header::Header;
@@ -53,17 +53,17 @@ pub(super) struct Settled {
 
 /// What is in a segment, by mailbox.
 #[derive(Debug, Default)]
-struct Contents<'b> {
-    by_name: BTreeMap<&'b [u8], Vec<Entry<'b>>>,
+struct SegmentContents<'b> {
+    by_name: BTreeMap<&'b [u8], Vec<JournalEntry<'b>>>,
     /// Whether there is something that is no batch before one that is.
     is_damaged: bool,
 }
 
-impl<'b> Contents<'b> {
+impl<'b> SegmentContents<'b> {
     fn of(segment: &'b [u8]) -> Self {
-        let mut by_name: BTreeMap<&[u8], Vec<Entry<'_>>> = BTreeMap::new();
+        let mut by_name: BTreeMap<&[u8], Vec<JournalEntry<'_>>> = BTreeMap::new();
         let is_damaged = segments::entries(segment, |entry| {
-            if let Some(entry) = Entry::decode(entry) {
+            if let Some(entry) = JournalEntry::decode(entry) {
                 by_name.entry(entry.name).or_default().push(entry);
             }
         });
@@ -107,7 +107,7 @@ pub(super) fn settle(
     let Some(bytes) = segments::read(segment).map_err(StoreError::system("read", path))? else {
         return Ok(());
     };
-    let contents = Contents::of(&bytes);
+    let contents = SegmentContents::of(&bytes);
     let settled = contents.settle(spool, cache);
     if contents.is_damaged {
         return Err(StoreError::damaged(
@@ -134,7 +134,7 @@ fn recover_segment(spool: &Spool, segment: &File, path: &Path) -> Result<Vec<Nam
     let Some(bytes) = segments::read(segment).map_err(StoreError::system("read", path))? else {
         return Ok(Vec::new());
     };
-    let contents = Contents::of(&bytes);
+    let contents = SegmentContents::of(&bytes);
     if contents.is_damaged {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let copy = format!("journal.{name}@{}", unix_millis());
@@ -265,7 +265,7 @@ pub(in crate::store::spool) fn is_needed(spool: &Spool) -> Result<bool, StoreErr
 /// Those of the system. Then it is all still there.
 pub(super) fn empty(
     spool: &Spool,
-    log: &Log,
+    log: &JournalLog,
     segment: usize,
     cache: PageCache,
 ) -> Result<(), StoreError> {
@@ -277,7 +277,7 @@ pub(super) fn empty(
 fn settle_mailbox(
     spool: &Spool,
     name: &Name,
-    entries: &[Entry<'_>],
+    entries: &[JournalEntry<'_>],
     cache: PageCache,
 ) -> Result<(usize, usize), StoreError> {
     let path = spool.paths.mailbox_path(name);
@@ -356,8 +356,8 @@ fn restore<'e, 'b>(
     path: &Path,
     header: &Header,
     len: u64,
-    entries: &'e [Entry<'b>],
-) -> Result<(usize, Vec<&'e Entry<'b>>), StoreError> {
+    entries: &'e [JournalEntry<'b>],
+) -> Result<(usize, Vec<&'e JournalEntry<'b>>), StoreError> {
     let read = |e| StoreError::system("read", path)(e);
     let mut written = 0;
     let mut misplaced = Vec::new();
@@ -394,7 +394,7 @@ fn restore<'e, 'b>(
 }
 
 /// Whether the record from `from` to `to` lies where this entry belongs, in whose place `there` is, and is none of its own.
-fn is_foreign(entry: &Entry<'_>, there: &[u8], from: u64, to: u64) -> bool {
+fn is_foreign(entry: &JournalEntry<'_>, there: &[u8], from: u64, to: u64) -> bool {
     if to <= entry.offset || entry.end() <= from {
         return false;
     }
@@ -423,7 +423,7 @@ fn records(file: &File, header: &Header, len: u64) -> io::Result<Vec<(u64, u64)>
 fn set_aside(
     spool: &Spool,
     name: &Name,
-    entries: &[&Entry<'_>],
+    entries: &[&JournalEntry<'_>],
     why: &str,
 ) -> Result<(), StoreError> {
     let first = entries.first().map_or(0, |entry| entry.offset);

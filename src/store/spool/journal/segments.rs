@@ -42,9 +42,9 @@ const BATCH: usize = 16;
 
 /// What gathers, to be written at once.
 #[derive(Debug, Default)]
-pub(super) struct Batch(Vec<u8>);
+pub(super) struct JournalBatch(Vec<u8>);
 
-impl Batch {
+impl JournalBatch {
     /// Begins anew.
     pub(super) fn clear(&mut self) {
         self.0.clear();
@@ -75,7 +75,7 @@ impl Batch {
 
 /// The journal, for the one process that writes it.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct JournalLog {
     segments: [Locked; 2],
     len: u64,
     /// Whether something may be in a segment that is nowhere else on the disk.
@@ -86,7 +86,7 @@ pub(super) struct Log {
     at: u64,
 }
 
-impl Log {
+impl JournalLog {
     /// Opens the segments, each `len` bytes long, made where there are none. Nothing must be in them.
     ///
     /// # Errors
@@ -122,7 +122,7 @@ impl Log {
     }
 
     /// Whether there is room for `batch` in the segment that is filled.
-    pub(super) fn has_room(&self, batch: &Batch) -> bool {
+    pub(super) fn has_room(&self, batch: &JournalBatch) -> bool {
         self.at.max(HEADER as u64) + batch.0.len() as u64 + 8 <= self.len
     }
 
@@ -143,7 +143,7 @@ impl Log {
     ///
     /// # Errors
     /// Those of `pwrite(2)` and `fdatasync(2)`. They are final.
-    pub(super) fn write(&mut self, batch: &mut Batch) -> io::Result<()> {
+    pub(super) fn write(&mut self, batch: &mut JournalBatch) -> io::Result<()> {
         let file = self.segments[self.now].file();
         // Before it is there: what fails may be there all the same.
         self.used[self.now] = true;

@@ -8,7 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use super::recovery::{self, PageCache};
-use super::segments::{self, Batch, Log, SEGMENT};
+use super::segments::{self, JournalBatch, JournalLog, SEGMENT};
 use crate::store::StoreError;
 use crate::store::spool::handle::Spool;
 use crate::store::spool::room;
@@ -34,7 +34,7 @@ pub(in crate::store::spool) fn run(
     spool: &Spool,
     queue: SubmissionQueue,
 ) -> Result<(), StoreError> {
-    let mut writer = Writer {
+    let mut writer = JournalWriter {
         spool,
         queue,
         log: None,
@@ -47,11 +47,11 @@ pub(in crate::store::spool) fn run(
     result
 }
 
-struct Writer<'s> {
+struct JournalWriter<'s> {
     spool: &'s Spool,
     queue: SubmissionQueue,
     /// Opened at the first submission: a daemon that never needs it takes no room for it.
-    log: Option<Log>,
+    log: Option<JournalLog>,
     /// The process that empties the segment that is full.
     emptier: Option<Pid>,
     /// When that may be forked.
@@ -60,9 +60,9 @@ struct Writer<'s> {
     page_cache: PageCache,
 }
 
-impl Writer<'_> {
+impl JournalWriter<'_> {
     fn run(&mut self) -> Result<(), StoreError> {
-        let mut batch = Batch::default();
+        let mut batch = JournalBatch::default();
         let mut taken = Vec::new();
         self.settle_predecessor()?;
         self.queue.open();
@@ -100,7 +100,7 @@ impl Writer<'_> {
     }
 
     /// Writes a batch; whether there was room for it.
-    fn write(&mut self, batch: &mut Batch) -> Result<bool, StoreError> {
+    fn write(&mut self, batch: &mut JournalBatch) -> Result<bool, StoreError> {
         let Some(log) = &mut self.log else {
             return Ok(false);
         };
@@ -123,16 +123,16 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn open_log(&self) -> Result<Log, StoreError> {
+    fn open_log(&self) -> Result<JournalLog, StoreError> {
         let journal = &self.spool.journal;
-        Log::open(journal.dir()?, SEGMENT)
+        JournalLog::open(journal.dir()?, SEGMENT)
             .map_err(StoreError::system("make the journal in", journal.path()))
     }
 
     /// Sleeps until there is something to do. When there was nothing for a while, the segment that is filled is as good
     /// as full, and there may be room again where there was none.
     fn rest(&mut self) -> Result<(), StoreError> {
-        let is_used = self.log.as_ref().is_some_and(Log::any_used);
+        let is_used = self.log.as_ref().is_some_and(JournalLog::any_used);
         let limit = match self.emptier {
             Some(_) => Some(SHORT),
             None if is_used || self.queue.is_paused() => Some(QUIET),
@@ -153,7 +153,7 @@ impl Writer<'_> {
 
     /// Sees to it that the segment that is full, if there is one, is emptied, by a process of its own.
     fn empty_what_is_full(&mut self) -> Result<(), StoreError> {
-        let full = self.log.as_ref().and_then(Log::full);
+        let full = self.log.as_ref().and_then(JournalLog::full);
         let Some(segment) = full else {
             return Ok(());
         };

@@ -5,8 +5,8 @@ use super::*;
 /// Room for a few batches.
 const LEN: u64 = 4_096;
 
-fn written(log: &mut Log, entries: &[&[u8]]) -> bool {
-    let mut batch = Batch::default();
+fn written(log: &mut JournalLog, entries: &[&[u8]]) -> bool {
+    let mut batch = JournalBatch::default();
     for entry in entries {
         batch.push(entry);
     }
@@ -43,10 +43,10 @@ fn one_that_is_not_whole_before_others_is_damage_and_costs_itself_alone() {
     assert_eq!(all, [&b"first"[..], b"third", b"fourth"]);
 }
 
-fn log() -> (tempfile::TempDir, Log) {
+fn log() -> (tempfile::TempDir, JournalLog) {
     let temp = tempfile::tempdir().expect("a directory");
     let dir = Dir::open(temp.path()).expect("opened");
-    let log = Log::open(&dir, LEN).expect("made");
+    let log = JournalLog::open(&dir, LEN).expect("made");
     (temp, log)
 }
 
@@ -66,7 +66,7 @@ fn what_was_written_is_read_in_its_order() {
 fn segments_are_filled_in_turn_and_wait_until_they_are_emptied() {
     let (_temp, mut log) = log();
     let entry = [7; 900];
-    let fill = |log: &mut Log| {
+    let fill = |log: &mut JournalLog| {
         let mut n = 0;
         while written(log, &[&entry]) {
             n += 1;
