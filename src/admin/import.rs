@@ -5,12 +5,12 @@ use std::io::{self, BufRead};
 use super::archive::ArchiveLine;
 use super::failure::Failure;
 use super::progress::Progress;
-use crate::message::Stored;
+use crate::message::{Fields, LARGEST_MAX_BODY, Stored};
 use crate::name::Name;
 use crate::store::{Engine, Restoring, StoreError};
 
-/// The longest line: the largest body, each byte of it escaped, and what stands around it.
-const LONGEST_LINE: usize = (crate::message::LARGEST_MAX_BODY * 6) + 1_024;
+/// The longest line: the largest body, each byte of it escaped, all fields, and what stands around them.
+const LONGEST_LINE: usize = LARGEST_MAX_BODY * 6 + Fields::MOST_BYTES * 2 + 1_024;
 
 /// Reads mailboxes from `input` into a store that has none of them. With `missing`, those that it has are passed over.
 ///

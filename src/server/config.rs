@@ -34,7 +34,10 @@ impl Config {
         patience: Duration,
     ) -> Result<Self, ConfigError> {
         let usual = paths.map(|paths| &paths.config);
-        let path = cli.config.as_ref().or(usual.filter(|path| path.exists()));
+        // A file that may not be looked at is an error, and not a missing one: the defaults would take its place.
+        let is_missing = |path: &PathBuf| matches!(path.try_exists(), Ok(false));
+        let usual = usual.filter(|path| !is_missing(path));
+        let path = cli.config.as_ref().or(usual);
         let file = match path {
             Some(path) => ConfigFile::read(path, cli.check, patience)?,
             None => ConfigFile::default(),

@@ -84,6 +84,9 @@ impl Supervisor {
         if !says || (&link).read(&mut [0])? == 0 {
             process::kill(pid);
             process::wait(pid);
+            // A helper may have opened its queue just now.
+            let queues = tasks.iter().filter_map(|task| task.queue);
+            queues.for_each(SubmissionQueue::close);
             return Err(io::Error::other("it did not get ready"));
         }
         let queue = tasks.iter().find_map(|task| task.queue);

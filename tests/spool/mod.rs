@@ -15,7 +15,8 @@ use crate::message::{Draft, Fields, MessageId, Trust};
 use crate::name::Name;
 use crate::store::contract::{self, Subject, fetch, n, store_once};
 use crate::store::{
-    Care as _, Delivery, Engine, Limits, Mail as _, StoreError, Survey as _, Users as _,
+    Care as _, Delivery, Engine, Limits, Mail as _, Presence as _, StoreError, Survey as _,
+    Users as _,
 };
 
 contract::hold!(Fixture);

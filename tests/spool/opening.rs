@@ -95,6 +95,54 @@ fn a_new_spool_is_small_and_grows_with_its_mailboxes() {
     );
 }
 
+/// A lock file that an operator has removed guards nothing: a process that holds it open must not append beside one that
+/// has made it again.
+#[test]
+fn a_lock_file_that_was_removed_is_not_relied_on() {
+    let f = Fixture::new();
+    let other = f.look();
+    for round in 1..=3 {
+        assert_eq!(f.store("bob", b"one"), 2 * round - 1);
+        for lock in names_below(&f.path().join("lock")) {
+            std::fs::remove_file(f.path().join("lock").join(lock)).expect("removed");
+        }
+        assert_eq!(
+            store(&other, "bob", b"two", None).expect("stored"),
+            2 * round
+        );
+        let locked = super::super::lock::lock(&f.spool.paths, &n("bob")).expect("locked");
+        let named = crate::sys::file::facts(locked.file()).expect("known").named;
+        assert!(named);
+    }
+    assert_eq!(f.fetch("bob", None).len(), 6);
+}
+
+#[test]
+fn a_mailbox_that_was_restored_can_be_read_where_no_file_can_be_made() {
+    let f = Fixture::new();
+    let restored = f.spool.restore(&n("bob"), 0).expect("begun");
+    restored.finish().expect("restored");
+    let files = count_below(&f.path());
+    assert_eq!(f.fetch("bob", None), []);
+    assert_eq!(count_below(&f.path()), files);
+}
+
+#[test]
+fn questions_about_unknown_names_make_no_files() {
+    let f = Fixture::new();
+    let files = count_below(&f.path());
+    let bob = n("bob");
+    assert!(!f.spool.deregister(&bob).expect("nothing to do"));
+    assert!(!f.spool.release(&bob).expect("nothing to do"));
+    assert!(!f.spool.give_back(&bob, &|_| true).expect("nothing to do"));
+    assert_eq!(f.spool.lease(&bob).expect("readable"), None);
+    assert_eq!(f.spool.registered(&bob).expect("readable"), None);
+    assert!(!f.spool.claimed(&bob).expect("readable"));
+    assert!(f.spool.peek(&bob).expect("readable").is_none());
+    assert_eq!(f.spool.queue(&bob).expect("readable"), None);
+    assert_eq!(count_below(&f.path()), files);
+}
+
 #[test]
 fn directories_that_were_removed_while_they_were_empty_are_made_again() {
     let f = Fixture::new();

@@ -88,7 +88,7 @@ fn write(spool: &Spool, group: &Group<'_>, is_only: bool) -> Result<Written, Sto
         Some(mailbox) => mailbox,
         None => Box::new(OpenMailbox::open(&spool.paths, group.to)?),
     };
-    let (held, log) = mailbox.lock()?;
+    let (held, log) = mailbox.lock(&spool.paths)?;
     let position = log.position(&spool.paths, group.to, |known| {
         suffices(spool, group, known)
     })?;

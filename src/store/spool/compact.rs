@@ -79,6 +79,8 @@ impl<'s> MailboxWriter<'s> {
     /// Those of the system.
     pub(super) fn begin(spool: &'s Spool, name: &Name) -> Result<Self, StoreError> {
         let path = temporary_path(spool, name);
+        // A mailbox must be readable where no file can be made.
+        drop(spool.paths.lock_file(name)?);
         let folder = spool.paths.mailbox_folder(name)?;
         let mut epoch = [0; 4];
         let file = folder

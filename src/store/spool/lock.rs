@@ -1,19 +1,39 @@
 //! Locks: of a mailbox, for the microseconds of an append, and of the whole spool, for the life of a daemon.
 
+use std::io;
+
 use super::paths::{OWNER, Paths};
 use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::dir::Dir;
+use crate::sys::file;
 use crate::sys::lock::{Claim, Locked, OwnerFile};
 
 /// Waits for the lock of the mailbox of `name`.
 ///
+/// On a full disk, and on one that is mounted read-only, a lock file may be missing that cannot be made: after a crash, or
+/// in a copy of the spool. What is there can be read all the same.
+///
 /// # Errors
 /// Those of `openat(2)` and `flock(2)`.
 pub(super) fn lock(paths: &Paths, name: &Name) -> Result<Locked, StoreError> {
-    let file = paths.lock_file(name)?;
-    Locked::wait(file)
-        .map_err(|e| StoreError::system("lock the mailbox", paths.mailbox_path(name))(e))
+    loop {
+        let file = match paths.lock_file(name) {
+            Err(StoreError::DiskFull(_)) => paths.lock_directory()?,
+            Err(StoreError::Failed { source, .. })
+                if source.kind() == io::ErrorKind::ReadOnlyFilesystem =>
+            {
+                paths.lock_directory()?
+            }
+            file => file?,
+        };
+        let failed = |e| StoreError::system("lock the mailbox", paths.mailbox_path(name))(e);
+        let locked = Locked::wait(file).map_err(failed)?;
+        // A lock file that was removed guards nothing.
+        if file::facts(locked.file()).map_err(failed)?.named {
+            return Ok(locked);
+        }
+    }
 }
 
 /// The right to work on a spool, for one daemon at a time. It ends with the process.

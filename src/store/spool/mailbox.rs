@@ -59,10 +59,17 @@ impl OpenMailbox {
     /// Waits for the lock of the mailbox, under which alone its log may be worked on.
     ///
     /// # Errors
-    /// Those of `flock(2)`.
-    pub(super) fn lock(&mut self) -> Result<(HeldLock<'_>, &mut MailboxLog), StoreError> {
-        let held = HeldLock::wait(&self.lock_file)
-            .map_err(StoreError::system("lock the mailbox", &self.log.path))?;
+    /// Those of `openat(2)` and `flock(2)`.
+    pub(super) fn lock(
+        &mut self,
+        paths: &Paths,
+    ) -> Result<(HeldLock<'_>, &mut MailboxLog), StoreError> {
+        let failed = |e| StoreError::system("lock the mailbox", paths.mailbox_path(&self.name))(e);
+        // A lock file that was removed guards nothing.
+        while !file::facts(&self.lock_file).map_err(failed)?.named {
+            self.lock_file = paths.lock_file(&self.name)?;
+        }
+        let held = HeldLock::wait(&self.lock_file).map_err(failed)?;
         Ok((held, &mut self.log))
     }
 }

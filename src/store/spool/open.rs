@@ -49,7 +49,8 @@ impl Spool {
             Err(_) => None,
         };
         let lock = SpoolLock::take(&root)?;
-        let version = match format {
+        // It may have been made, or taken over, while this process waited.
+        let version = match read_format(&root)? {
             Some(format) => parse_format(path, &format)?,
             None => {
                 make(&root).map_err(StoreError::system("make the spool in", path))?;
@@ -62,8 +63,14 @@ impl Spool {
             recovery::recover(&spool, &right)?;
         }
         if version == Version::One {
-            take_over(&root).map_err(StoreError::system("take over the spool in", path))?;
-            log::info!("the spool {} has format 2 now", path.display());
+            match take_over(&root).map_err(StoreError::system("take over the spool in", path)) {
+                Ok(()) => log::info!("the spool {} has format 2 now", path.display()),
+                // What is in it can be read, which makes room. Nothing is written so far that format 1 does not have.
+                Err(e @ StoreError::DiskFull(_)) => {
+                    log::warn!("the spool stays one of format 1 until there is room: {e}");
+                }
+                Err(e) => return Err(e),
+            }
         }
         spool._lock = Some(lock);
         Ok(spool)
@@ -261,14 +268,11 @@ fn take_over(root: &Dir) -> io::Result<()> {
     write_format(root)
 }
 
-/// Makes the directories that hold nothing in a spool at rest, where they were removed.
+/// Makes the directories that hold nothing in a spool at rest, where they were removed. All names in `root` are on the
+/// disk then, whatever an earlier start has left undone.
 fn make_what_is_missing(root: &Dir) -> io::Result<()> {
-    let mut is_missing = false;
     for name in ["lock", JOURNAL, "quarantine"] {
-        if root.sub(name).is_err() {
-            root.make_dir(name)?;
-            is_missing = true;
-        }
+        root.make_dir(name)?;
     }
-    if is_missing { root.sync() } else { Ok(()) }
+    root.sync()
 }

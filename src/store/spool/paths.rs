@@ -27,6 +27,7 @@ use super::format::lease::LeaseFile;
 use crate::name::{MAX_NAME, Name};
 use crate::store::StoreError;
 use crate::sys::dir::Dir;
+use crate::sys::lock::HeldLock;
 
 /// How many lock files there are at most.
 const LOCKS: u32 = 4_096;
@@ -114,18 +115,31 @@ impl Paths {
         dirs.iter().map(|dir| dir.as_fd().as_raw_fd()).collect()
     }
 
-    /// Opens the lock file of the mailbox of `name`, which may be that of other names as well.
+    /// Opens the lock file of the mailbox of `name`, which may be that of other names as well. It is made when there is
+    /// none, under the lock of its directory.
+    ///
+    /// # Errors
+    /// Those of `openat(2)` and `flock(2)`.
+    pub(super) fn lock_file(&self, name: &Name) -> Result<File, StoreError> {
+        let number = hexadecimal::<3>(hash(name) % LOCKS);
+        let make = || {
+            let dir = self.locks.reopened()?;
+            let _held = HeldLock::wait(&dir)?;
+            // The name is not synced: after a crash no process holds the lock.
+            self.locks.file_or_new(&number)
+        };
+        let file = self.locks.file(&number).transpose().unwrap_or_else(make);
+        file.map_err(|e| StoreError::system("open the lock file", self.locks.path_of(&number))(e))
+    }
+
+    /// What guards a mailbox whose lock file cannot be made: the directory of the lock files. Nothing can
+    /// be made in it while its lock is held.
     ///
     /// # Errors
     /// Those of `openat(2)`.
-    pub(super) fn lock_file(&self, name: &Name) -> Result<File, StoreError> {
-        let number = hexadecimal::<3>(hash(name) % LOCKS);
-        // A name that is not synced: after a crash no process holds the lock.
-        let open = || match self.locks.file(&number)? {
-            Some(file) => Ok(file),
-            None => self.locks.file_or_new(&number),
-        };
-        open().map_err(|e| StoreError::system("open the lock file", self.locks.path_of(&number))(e))
+    pub(super) fn lock_directory(&self) -> Result<File, StoreError> {
+        let dir = self.locks.reopened();
+        dir.map_err(StoreError::system("open", self.locks.path()))
     }
 
     /// The path of the mailbox of `name`, for messages.

@@ -54,6 +54,9 @@ pub(super) fn give_back(
     whose: &dyn Fn(&Lease) -> bool,
 ) -> Result<bool, StoreError> {
     let run = spool.paths.run()?;
+    if look_of(spool, name)? == LeaseFile::None {
+        return Ok(false);
+    }
     let _lock = lock(&spool.paths, name)?;
     let ours = match look_of(spool, name)? {
         LeaseFile::Current(lease) => whose(&lease),

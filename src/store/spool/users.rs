@@ -70,6 +70,9 @@ pub(super) fn registered(spool: &Spool, name: &Name) -> Result<Option<u64>, Stor
 /// # Errors
 /// Those of the system.
 pub(super) fn deregister(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
+    if spool.paths.user_file(&place(name))?.is_none() {
+        return Ok(false);
+    }
     let _lock = lock(&spool.paths, name)?;
     remove(spool, name, name.as_str())
 }
@@ -135,6 +138,9 @@ pub(super) fn claimed(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
 /// # Errors
 /// Those of the system.
 pub(super) fn release(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
+    if spool.paths.user_file(&claim_place(name))?.is_none() {
+        return Ok(false);
+    }
     remove(spool, name, &format!(".{name}.claim"))
 }
 

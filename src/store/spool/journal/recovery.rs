@@ -282,6 +282,12 @@ fn settle_mailbox(
 ) -> Result<(usize, usize), StoreError> {
     let path = spool.paths.mailbox_path(name);
     let all = || entries.iter().collect::<Vec<_>>();
+    if cache == PageCache::Suspect
+        && let Some(file) = spool.paths.mailbox(name)?
+    {
+        // Most of the wait for the disk is over before the lock is taken. An error marks the mailbox as read-only.
+        let _ = sync(&file, &path);
+    }
     let found = {
         let _lock = lock(&spool.paths, name)?;
         let Some(file) = open(spool, name, &path, cache)? else {
