@@ -15,7 +15,7 @@ use crate::sys::file;
 pub(super) const LONGEST: usize = 1 << 20;
 
 /// How long a program waits for the writer of a pipe that is its configuration file.
-pub(crate) const PIPE_PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PIPE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +52,12 @@ impl FileError {
 
 impl ConfigFile {
     /// Reads the file at `path`, and logs what is odd about it. With `account`, the account that it names must exist.
-    /// The writer of a pipe has the time `patience`.
+    /// The writer of a pipe has the time `timeout`.
     ///
     /// # Errors
     /// When the file cannot be read, or has a mistake.
-    pub(crate) fn read(path: &Path, account: bool, patience: Duration) -> Result<Self, FileError> {
-        let text = text(path, patience)?;
+    pub(crate) fn read(path: &Path, account: bool, timeout: Duration) -> Result<Self, FileError> {
+        let text = text(path, timeout)?;
         let config = Self::parse(&text).map_err(FileError::wrong(path))?;
         if account {
             check::has_account(&text, &config).map_err(FileError::wrong(path))?;
@@ -73,7 +73,7 @@ impl ConfigFile {
     /// # Errors
     /// When the file cannot be read, is no TOML, or has a mistake in one of the keys.
     pub(crate) fn read_keys(path: &Path, keys: &[&str]) -> Result<Self, FileError> {
-        let text = text(path, PIPE_PATIENCE)?;
+        let text = text(path, PIPE_TIMEOUT)?;
         Self::parse_keys(&text, keys).map_err(FileError::wrong(path))
     }
 
@@ -99,8 +99,8 @@ impl ConfigFile {
     }
 }
 
-fn text(path: &Path, patience: Duration) -> Result<String, FileError> {
-    file::read_small(path, LONGEST, patience).map_err(|source| FileError::Unreadable {
+fn text(path: &Path, timeout: Duration) -> Result<String, FileError> {
+    file::read_small(path, LONGEST, timeout).map_err(|source| FileError::Unreadable {
         path: path.to_owned(),
         source,
     })

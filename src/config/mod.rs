@@ -13,7 +13,7 @@ mod reference;
 mod table;
 mod values;
 
-pub(crate) use self::file::{FileError, PIPE_PATIENCE};
+pub(crate) use self::file::{FileError, PIPE_TIMEOUT};
 pub(crate) use self::keys::{Config, ConfigFile, DEFAULTS};
 pub(crate) use self::limits::Limits;
 pub(crate) use self::paths::{DefaultPaths, SOCKET};

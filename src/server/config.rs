@@ -24,14 +24,14 @@ pub(super) enum ConfigError {
 impl Config {
     /// The configuration that these flags make, with the file that they name, or else the one at `paths`. `paths` are
     /// those of the user who started the daemon, not of the account that it has become. The writer of a pipe has the
-    /// time `patience`.
+    /// time `timeout`.
     ///
     /// # Errors
     /// The mistake in the file, with line and column.
     pub(super) fn load(
         cli: &Cli,
         paths: Option<&DefaultPaths>,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Self, ConfigError> {
         let usual = paths.map(|paths| &paths.config);
         // A file that may not be looked at is an error, and not a missing one: the defaults would take its place.
@@ -39,7 +39,7 @@ impl Config {
         let usual = usual.filter(|path| !is_missing(path));
         let path = cli.config.as_ref().or(usual);
         let file = match path {
-            Some(path) => ConfigFile::read(path, cli.check, patience)?,
+            Some(path) => ConfigFile::read(path, cli.check, timeout)?,
             None => ConfigFile::default(),
         };
         Self::merge(cli, &file, paths)

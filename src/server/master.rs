@@ -30,7 +30,7 @@ const ACCEPTS_A_WAKE: usize = 64;
 const EXPECTED_CHILDREN: usize = 28;
 
 /// For how long a connection may not have completed a request while there is a crowd.
-const CROWD_PATIENCE: Duration = Duration::from_secs(1);
+const CROWD_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often that is looked at.
 const EVICT_EVERY: Duration = Duration::from_millis(100);
 
@@ -198,7 +198,7 @@ impl Master {
             return;
         }
         self.evicted = Some(Instant::now());
-        let count = self.children.evict(CROWD_PATIENCE);
+        let count = self.children.evict(CROWD_TIMEOUT);
         if count > 0 {
             self.refusals.warn(
                 AUTH,

@@ -44,7 +44,7 @@ use self::pid_file::{PidFile, PidFileError};
 use self::privileges::PrivilegeError;
 use self::scoreboard::{Counter, Scoreboard};
 use self::signals::Signals;
-use crate::config::{DefaultPaths, PIPE_PATIENCE, SOCKET};
+use crate::config::{DefaultPaths, PIPE_TIMEOUT, SOCKET};
 use crate::store::{self, StoreConfig, StoreError};
 use crate::sys::clock::Deadline;
 use crate::sys::dir::Dir;
@@ -81,7 +81,7 @@ pub fn main() -> ExitCode {
     child::log_panics();
     let places = DefaultPaths::of_this_user();
     let places = places.as_ref();
-    let config = match Config::load(&cli, places, PIPE_PATIENCE) {
+    let config = match Config::load(&cli, places, PIPE_TIMEOUT) {
         Ok(config) => config,
         Err(e) => {
             log::error!("{e}");

@@ -130,7 +130,10 @@ impl Principal {
 
     /// Whether a name that it acts as can become another's meanwhile.
     pub(super) fn can_lose_its_name(&self) -> bool {
-        *self == Self::Open
+        match self {
+            Self::Open => true,
+            Self::Login(_) | Self::Root(_) | Self::NoLogin(_) | Self::Stranger => false,
+        }
     }
 
     /// Decides what it may do: the one place for that. A login that begins to act as its name claims it by that. The rest

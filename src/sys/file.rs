@@ -70,11 +70,11 @@ pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()>
 }
 
 /// The text at `path`: of a file, or of a pipe that somebody writes to now and closes. At most `most` bytes are read,
-/// and whoever has said nothing for `patience` is not waited for.
+/// and a pipe whose writer is silent for `timeout` is an error.
 ///
 /// # Errors
 /// Those of `open(2)` and `read(2)`, with a sentence for what is longer, is neither, or comes to no end.
-pub(crate) fn read_small(path: &Path, most: usize, patience: Duration) -> io::Result<String> {
+pub(crate) fn read_small(path: &Path, most: usize, timeout: Duration) -> io::Result<String> {
     use std::io::Read as _;
     use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
     let said = |kind, what: &str| Err(io::Error::new(kind, what));
@@ -90,7 +90,7 @@ pub(crate) fn read_small(path: &Path, most: usize, patience: Duration) -> io::Re
             "it is neither a file nor a pipe",
         );
     }
-    let deadline = Deadline::after(patience);
+    let deadline = Deadline::after(timeout);
     let (mut text, mut part) = (Vec::new(), [0; 8_192]);
     loop {
         match file.read(&mut part) {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::recovery::{self, PageCache, RecoveryLock, recover};
+use super::recovery::{self, RecoveryLock, recover};
+use super::settle::{self, PageCache};
 use crate::message::{Draft, Fields, MessageId, Trust};
 use crate::name::Name;
 use crate::store::spool::format::header::Header;
@@ -150,7 +151,7 @@ impl Stage {
 pub(in crate::store::spool) fn empty_full(spool: &Spool) -> bool {
     let emptied = spool.journal.with_own_log(|log| {
         let full = log.full()?;
-        recovery::empty(spool, log, full, PageCache::Trusted).expect("emptied");
+        settle::empty(spool, log, full, PageCache::Trusted).expect("emptied");
         log.emptied(full);
         Some(())
     });

@@ -83,22 +83,31 @@ pub(crate) fn encode_stored(out: &mut Vec<u8>, id: MessageId, to: &Name, seq: u6
 /// Appends a message to an answer. Not by [`AnswerLine`]: there are millions of them, and nothing in them can break a line.
 pub(crate) fn encode_message(out: &mut Vec<u8>, message: &Message<'_>) {
     const MOST_FIELDS: usize = 256;
+    // A field that is added must not be forgotten here.
+    let Message {
+        seq,
+        id,
+        from,
+        trust,
+        at,
+        body,
+    } = message;
     let mut number = itoa::Buffer::new();
-    out.reserve(MOST_FIELDS + message.body.len());
+    out.reserve(MOST_FIELDS + body.len());
     out.extend_from_slice(b"MSG seq=");
-    out.extend_from_slice(number.format(message.seq).as_bytes());
+    out.extend_from_slice(number.format(*seq).as_bytes());
     out.extend_from_slice(b" id=");
-    out.extend_from_slice(&message.id.hex());
+    out.extend_from_slice(&id.hex());
     out.extend_from_slice(b" from=");
-    out.extend_from_slice(message.from.as_bytes());
+    out.extend_from_slice(from.as_bytes());
     out.extend_from_slice(b" trust=");
-    out.extend_from_slice(message.trust.as_str().as_bytes());
+    out.extend_from_slice(trust.as_str().as_bytes());
     out.extend_from_slice(b" at=");
-    out.extend_from_slice(number.format(message.at).as_bytes());
+    out.extend_from_slice(number.format(*at).as_bytes());
     out.extend_from_slice(b" len=");
-    out.extend_from_slice(number.format(message.body.len()).as_bytes());
+    out.extend_from_slice(number.format(body.len()).as_bytes());
     out.push(b'\n');
-    out.extend_from_slice(message.body);
+    out.extend_from_slice(body);
     out.push(b'\n');
 }
 

@@ -4,7 +4,7 @@
 //! for its own mailbox, one process writes the messages of all of them to the journal as well, in one write with one wait
 //! ([`writer`]). They are in the mailboxes all the same, written and not yet synced: a reader syncs a mailbox first. What
 //! was in the journal is synced in the mailboxes later, and written to them once more after a power cut, before the spool
-//! is used ([`recovery`]).
+//! is used ([`settle`], [`recovery`]).
 //!
 //! Where there is no journal, or it is full, or anything is wrong with it, each process syncs its own mailbox.
 
@@ -12,6 +12,7 @@ pub(super) mod client;
 mod entry;
 pub(super) mod recovery;
 mod segments;
+mod settle;
 pub(super) mod writer;
 
 #[cfg(test)]

@@ -7,8 +7,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::recovery::{self, PageCache};
 use super::segments::{self, JournalBatch, JournalLog, SEGMENT};
+use super::settle::{self, PageCache};
 use crate::store::StoreError;
 use crate::store::spool::handle::Spool;
 use crate::store::spool::room;
@@ -95,7 +95,7 @@ impl JournalWriter<'_> {
     fn settle_predecessor(&self) -> Result<(), StoreError> {
         let dir = self.spool.journal.dir()?;
         segments::each_left(dir, PREDECESSOR_EXIT_TIMEOUT, |segment, path| {
-            recovery::settle(self.spool, segment, path, PageCache::Suspect)
+            settle::settle(self.spool, segment, path, PageCache::Suspect)
         })
     }
 
@@ -198,7 +198,7 @@ impl JournalWriter<'_> {
 
     fn fork_emptier(&mut self, segment: usize) {
         let empty = || match &self.log {
-            Some(log) => said(recovery::empty(self.spool, log, segment, self.page_cache)),
+            Some(log) => said(settle::empty(self.spool, log, segment, self.page_cache)),
             None => false,
         };
         match Helper::new().fork(empty) {
@@ -218,9 +218,9 @@ impl JournalWriter<'_> {
             self.page_cache = PageCache::Suspect;
         }
         match self.log.take() {
-            Some(log) => log.used().try_for_each(|segment| {
-                recovery::empty(self.spool, &log, segment, self.page_cache)
-            }),
+            Some(log) => log
+                .used()
+                .try_for_each(|segment| settle::empty(self.spool, &log, segment, self.page_cache)),
             None => Ok(()),
         }
     }
