@@ -35,6 +35,8 @@ become_in_debian() {
     exec env --default-signal=INT,QUIT unshare "${flags[@]}" --mount --pid --fork --kill-child bash -ec '
         root=$1
         shift
+        # A mount of its own: without that, nothing inside can have mounts of its own.
+        mount --bind "$root" "$root"
         mount -t tmpfs none "$root/mnt"
         mkdir "$root/mnt/upper" "$root/mnt/work"
         mount -t overlay -o "lowerdir=/dev,upperdir=$root/mnt/upper,workdir=$root/mnt/work" none "$root/dev"

@@ -2,13 +2,19 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::support::ledger::Ledger;
 use crate::support::session::Session;
 use crate::support::{Daemon, counter, is_long, report, wait_until};
+
+fn pid(number: &str) -> Pid {
+    Pid::from_raw(number.parse().expect("a number"))
+}
 
 #[test]
 fn a_child_that_panics_ends_alone_and_is_counted() {
@@ -53,11 +59,7 @@ fn a_killed_child_is_noticed_and_nobody_else_suffers() {
     let client = daemon.say(b"\x00");
     wait_until("it is served", || !daemon.children().is_empty());
     let child = daemon.children()[0].clone();
-    let killed = Command::new("kill")
-        .args(["-KILL", &child])
-        .status()
-        .expect("kill");
-    assert!(killed.success());
+    kill(pid(&child), Signal::SIGKILL).expect("killed");
     wait_until("it is logged", || {
         daemon.log().contains("killed by SIGKILL")
     });
@@ -104,11 +106,7 @@ fn kill_9_of_children_at_any_moment_loses_nothing() {
             wait_until("messages are accepted", || ledger.count() >= enough);
             for child in daemon.children() {
                 // It may have ended by now.
-                let kill = Command::new("kill")
-                    .args(["-KILL", &child])
-                    .stderr(Stdio::null())
-                    .status();
-                killed += usize::from(kill.expect("kill").success());
+                killed += usize::from(kill(pid(&child), Signal::SIGKILL).is_ok());
             }
         }
     });

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::support::others::public_dir;
 use crate::support::{Daemon, skip, wait_until};
@@ -81,10 +82,10 @@ fn helper_of(daemon: &Daemon) -> String {
 }
 
 /// Sends these signals to a process.
-fn signal(pid: &str, signals: &[&str]) {
+fn signal(pid: &str, signals: &[Signal]) {
     for signal in signals {
-        let done = Command::new("kill").args([signal, pid]).status();
-        assert!(done.expect("kill").success());
+        let pid = Pid::from_raw(pid.parse().expect("a number"));
+        kill(pid, *signal).expect("sent");
     }
 }
 
@@ -203,7 +204,15 @@ fn a_helper_that_is_killed_is_started_again() {
     let supervisor = daemon.supervisor().expect("one");
     // What is typed at the terminal is for the master.
     for pid in [&first, &supervisor] {
-        signal(pid, &["-INT", "-TERM", "-HUP", "-USR1"]);
+        signal(
+            pid,
+            &[
+                Signal::SIGINT,
+                Signal::SIGTERM,
+                Signal::SIGHUP,
+                Signal::SIGUSR1,
+            ],
+        );
     }
     let (said, _) = ask_as(&daemon, ELSEWHERE);
     assert!(said.starts_with("OK "), "{said}");
@@ -211,7 +220,7 @@ fn a_helper_that_is_killed_is_started_again() {
     let mut pids = vec![first];
     for pause in ["100ms", "200ms", "400ms", "800ms"] {
         let last = pids.last().expect("one").clone();
-        signal(&last, &["-KILL"]);
+        signal(&last, &[Signal::SIGKILL]);
         daemon.logged(&format!(
             "the helper for logins (process {last}) killed by SIGKILL: it is started again in {pause}; until then"
         ));
@@ -239,7 +248,7 @@ fn without_its_supervisor_a_daemon_serves_and_says_so_once() {
     };
     let (helper, writer) = (helper_of(&daemon), daemon.writer().expect("one"));
     let supervisor = daemon.supervisor().expect("one");
-    signal(&supervisor, &["-KILL"]);
+    signal(&supervisor, &[Signal::SIGKILL]);
     let said = "error: the supervisor of the helper processes (process ";
     daemon.logged(&format!("{said}{supervisor}) killed by SIGKILL: until"));
     wait_until("its helpers are gone", || !runs(&helper) && !runs(&writer));

@@ -1,6 +1,6 @@
 //! The commands, each in a file of its own.
 //!
-//! A new command is its file, and here a variant of [`Command`] and an arm of [`run`]. The arm says what the command needs, and
+//! A new command is its file, and here a variant of [`Command`] and an arm of [`run()`]. The arm says what the command needs, and
 //! when the outbox is flushed: it gets a server and a name only from the [`Invocation`], in exchange for a [`Flush`].
 //! `dropline man` prints etc/man/dropline.1 (its prose is in man.roff), `dropline completion SHELL` the files of
 //! etc/completions; tests/commands.rs compares them.

@@ -1,10 +1,10 @@
 //! The way of messages into their mailboxes: they are durable before this returns.
 //!
-//! 1. The messages of a batch are grouped by mailbox ([`append`]).
-//! 2. Under the lock of each mailbox its end is read, and all its new records are written at once ([`write`]).
+//! 1. The messages of a batch are grouped by mailbox ([`append()`]).
+//! 2. Under the lock of each mailbox its end is read, and all its new records are written at once ([`write()`]).
 //! 3. Outside of the locks this process waits for the disk: for the journal, which it shares with others that wait, or
 //!    for the mailbox itself ([`Written::make_durable`]).
-//! 4. The process that watches the mailbox is woken, and the mailbox stays open for the next message ([`finish`]).
+//! 4. The process that watches the mailbox is woken, and the mailbox stays open for the next message ([`finish()`]).
 
 use super::encode::Encoder;
 use super::format::header::Header;

@@ -68,7 +68,7 @@ pub(in crate::store::spool) fn recover(
         .try_for_each(|name| check::close_gaps(spool, name))
 }
 
-/// As [`settle`], for a journal that was left behind, which nobody else works with. Of a mailbox that the disk has failed
+/// As [`settle()`](super::settle::settle), for a journal that was left behind, which nobody else works with. Of a mailbox that the disk has failed
 /// for good, what the journal has goes to quarantine. Returns the mailboxes that were written to.
 ///
 /// # Errors
