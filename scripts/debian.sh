@@ -48,5 +48,10 @@ become_in_debian() {
         mount -t tmpfs -o mode=755 none "$root/run"
         mount -t tmpfs none "$root/tmp"
         '"$more"'
-        exec chroot "$root" "$@"' bash "$root" "$@"
+        # The root of these mounts, and not only of the command: paths in /proc stay right where more is mounted inside.
+        cd "$root"
+        mkdir -p mnt/old
+        pivot_root . mnt/old
+        umount --lazy /mnt/old
+        exec "$@"' bash "$root" "$@"
 }
