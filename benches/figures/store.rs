@@ -198,6 +198,7 @@ fn populate(spool: &Path, many: usize) -> Result<()> {
     let template = fs::read(folder("m0").join("m0"))?;
     for n in 1..many {
         let name = format!("m{n}");
+        fs::create_dir_all(folder(&name))?;
         fs::write(folder(&name).join(&name), &template)?;
     }
     // What is on its way to the disk now must not be measured later.
