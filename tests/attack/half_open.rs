@@ -19,6 +19,9 @@ const HONEST: Way = Way {
 /// Where the attackers find it.
 const TARGET: [u8; 4] = [10, 77, 1, 1];
 
+/// The networks of all hosts.
+const OPEN: &str = "open_networks = [\"127.0.0.0/8\", \"10.88.0.0/15\"]\n";
+
 /// A server, a host of attackers, and a host of honest clients; and a daemon that serves both.
 fn stage(name: &str, config: &str) -> Option<(Namespaces, Daemon)> {
     let net = Namespaces::server_and_two(name)?;
@@ -27,8 +30,7 @@ fn stage(name: &str, config: &str) -> Option<(Namespaces, Daemon)> {
     }
     net.ip(1, "route add blackhole 10.88.0.0/16");
     net.ip(2, "route add local 10.89.0.0/16 dev lo");
-    let open = "open_networks = [\"127.0.0.0/8\", \"10.88.0.0/15\"]\n";
-    let daemon = Daemon::in_namespace(net.name(0), &format!("{open}{config}"));
+    let daemon = Daemon::in_namespace(net.name(0), &format!("{OPEN}{config}"));
     Some((net, daemon))
 }
 
@@ -43,6 +45,7 @@ fn beside(
     net.inside(0, || daemon.store("eve", "al", "the first"));
     wait_until("it is served", || daemon.children().is_empty());
     let descriptors = daemon.proc_entries("fd");
+    let calm = Daemon::in_namespace(net.name(0), OPEN);
     let mut honest = Honest::default();
     let mut seen = String::new();
     std::thread::scope(|scope| {
@@ -50,7 +53,7 @@ fn beside(
         // Also when this fails: the attack must not go on for ever.
         let _end = crate::support::ledger::End(&stop);
         wait_until("the attack goes on", || made.load(Ordering::SeqCst) > 2_000);
-        net.inside(2, || honest.are_served_at(HONEST, daemon.port));
+        net.inside(2, || honest.are_served_at(HONEST, daemon.port, calm.port));
         seen = net.inside(0, facts);
     });
     let made = made.load(Ordering::SeqCst);

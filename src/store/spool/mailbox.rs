@@ -65,8 +65,8 @@ impl OpenMailbox {
         paths: &Paths,
     ) -> Result<(HeldLock<'_>, &mut MailboxLog), StoreError> {
         let failed = |e| StoreError::system("lock the mailbox", paths.mailbox_path(&self.name))(e);
-        // A lock file that was removed guards nothing.
-        while !file::facts(&self.lock_file).map_err(failed)?.named {
+        // A lock file that was removed since the last message guards nothing.
+        while self.log.known.is_some() && !file::facts(&self.lock_file).map_err(failed)?.named {
             self.lock_file = paths.lock_file(&self.name)?;
         }
         let held = HeldLock::wait(&self.lock_file).map_err(failed)?;
