@@ -105,6 +105,7 @@ impl Bench {
         let template = fs::read(folder("u0").join("u0"))?;
         for n in 1..many {
             let name = format!("u{n}");
+            fs::create_dir_all(folder(&name))?;
             fs::write(folder(&name).join(&name), &template)?;
         }
         let mut rates = Vec::new();

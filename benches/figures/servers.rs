@@ -49,17 +49,17 @@ impl Server {
         self.daemon
     }
 
-    /// Its children, but not the daemon's helpers, which serve no client.
+    /// Its children, but not the daemon's supervisor, which serves no client.
     pub(crate) fn children(&self) -> Result<Vec<u32>> {
         let pid = self.pid();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-        let is_helper = |pid: &&str| {
+        let is_supervisor = |pid: &&str| {
             let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            title.starts_with(b"droplined: logins\0") || title.starts_with(b"droplined: journal\0")
+            title.starts_with(b"droplined: supervisor\0")
         };
         let children = children.split_whitespace();
         Ok(children
-            .filter(|pid| !is_helper(pid))
+            .filter(|pid| !is_supervisor(pid))
             .map(str::parse)
             .collect::<std::result::Result<_, _>>()?)
     }
