@@ -1,8 +1,8 @@
 /*
- * The least that a server can do that forks a child for each connection: it accepts, forks, reads until a newline,
- * answers, and exits. It stores nothing. What scripts/bench measures is measured beside it.
+ * A minimal server that forks a child for each connection: it accepts, forks, reads a line, replies and exits. It
+ * stores nothing. scripts/bench compares droplined with it.
  *
- *   forkd PORT     on 127.0.0.1
+ *   forkd PORT     listens on 127.0.0.1
  */
 #include <arpa/inet.h>
 #include <signal.h>
@@ -39,7 +39,7 @@ int main(int argc, char **argv)
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
 	if (bind(listener, (struct sockaddr *)&here, sizeof here) || listen(listener, 4096))
 		return 69;
-	signal(SIGCHLD, SIG_IGN); /* nobody waits for the children */
+	signal(SIGCHLD, SIG_IGN); /* the kernel reaps the children */
 	for (;;) {
 		client = accept(listener, NULL, NULL);
 		if (client < 0)

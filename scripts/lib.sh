@@ -1,7 +1,7 @@
-# Shared by the scripts: what they need of the system, and a private daemon.
+# Functions shared by the scripts: prerequisites, builds, and a private daemon.
 # shellcheck shell=bash
 
-# need COMMAND=PACKAGE[,PACKAGE]... - has these commands installed, or says in one line how to.
+# need COMMAND=PACKAGE[,PACKAGE]... - installs the packages of missing commands, or reports how to install them.
 need() {
     local item absent=() packages
     for item in "$@"; do
@@ -22,7 +22,7 @@ need() {
     done
 }
 
-# install_packages PACKAGE... - installs Debian packages, without what they only recommend. Their services are not started.
+# install_packages PACKAGE... - installs Debian packages without recommended ones. Does not start their services.
 install_packages() {
     local stubs
     stubs=$(mktemp -d)
@@ -37,7 +37,7 @@ install_packages() {
     hash -r
 }
 
-# need_rust - has a Rust toolchain on the PATH, or says how to get one.
+# need_rust - puts a Rust toolchain on the PATH, or reports how to get one.
 need_rust() {
     if ! command -v cargo >/dev/null && [ -r "$HOME/.cargo/env" ]; then
         # shellcheck source=/dev/null
@@ -50,21 +50,21 @@ need_rust() {
     need cc=gcc,libc6-dev
 }
 
-# build - builds the three programs into target/release. The daemon is linked statically with the C library, so that a fork
-# has less to copy (PERFORMANCE.md); where that is impossible, dynamically.
+# build - builds the three programs into target/release. Links the daemon with the C library statically, which makes its
+# forks cheaper (docs/performance.md), or dynamically if there is no static library.
 build() {
-    # Where the other scripts look for them, whatever the environment says.
+    # The other scripts expect the programs there, whatever the environment says.
     export CARGO_TARGET_DIR=target
     unset CARGO_BUILD_TARGET
     cargo build --release --locked --bin dropline --bin droplinectl || return
     if has_static_libc; then
         cargo rustc --release --locked --bin droplined -- -C target-feature=+crt-static && return
     fi
-    echo 'droplined is linked dynamically with the C library: it forks more slowly, and does the same' >&2
+    echo 'droplined is linked dynamically with the C library: it works the same, but forks more slowly' >&2
     cargo build --release --locked --bin droplined
 }
 
-# has_static_libc - whether there is one to link with.
+# has_static_libc - returns whether programs can be linked with the C library statically.
 has_static_libc() {
     local out status=0
     out=$(mktemp)
@@ -73,7 +73,7 @@ has_static_libc() {
     return "$status"
 }
 
-# answers HOST PORT - whether a dropline server answers there.
+# answers HOST PORT - returns whether a dropline server answers there.
 answers() {
     local reply=''
     { exec {probe}<>"/dev/tcp/$1/$2"; } 2>/dev/null || return 1
@@ -83,16 +83,16 @@ answers() {
     [ "$reply" = 'No verb' ]
 }
 
-# start_daemon DIR [FLAG...] - starts droplined with its spool, run directory and log in DIR.
+# start_daemon DIR [OPTION...] - starts droplined with its spool, run directory and log in DIR.
 # Sets daemon_pid and daemon_port.
 start_daemon() {
     local dir=$1 ready
     shift
     mkdir -p "$dir"
-    # A named pipe, so that the port is there exactly when the daemon listens.
+    # Reading from a named pipe waits until the daemon listens and has written its port.
     ready=$(mktemp -u "$dir/ready.XXXXXX")
     mkfifo -m 600 "$ready"
-    # A daemon of root's stays root here: the account of the system's daemon may not enter this directory.
+    # A daemon of root stays root here: the account dropline may be unable to enter this directory.
     : >"$dir/private.toml"
     [ "$(id -u)" != 0 ] || echo 'user = "root"' >"$dir/private.toml"
     "$DROPLINED" --config "$dir/private.toml" --spool "$dir/spool" --run-dir "$dir/run" --ready-fd 3 "$@" \
@@ -107,7 +107,7 @@ start_daemon() {
     fi
 }
 
-# end_daemon - ends it, and waits until it has ended.
+# end_daemon - ends the daemon and waits for it.
 end_daemon() {
     [ -n "${daemon_pid:-}" ] || return 0
     kill -TERM "$daemon_pid" 2>/dev/null || true

@@ -1,4 +1,4 @@
-# Where scripts/install puts things, and scripts/uninstall finds them.
+# The paths that scripts/install and scripts/uninstall use.
 # shellcheck shell=bash disable=SC2034
 
 DESTDIR=${DESTDIR-}
@@ -8,7 +8,7 @@ for place in "$DESTDIR" "$PREFIX" "$SYSCONFDIR"; do
     case $place in
         '' | /*) ;;
         *)
-            echo "$place: DESTDIR, PREFIX and SYSCONFDIR are absolute paths" >&2
+            echo "$place: DESTDIR, PREFIX and SYSCONFDIR must be absolute paths" >&2
             exit 64
             ;;
     esac
@@ -21,10 +21,9 @@ doc=$share/doc/dropline
 programs="$bin/dropline $bin/droplinectl $sbin/droplined"
 spool=/var/spool/dropline
 run=/run/dropline
-# A line for each thing that was put: what it is, where, and for a configuration its checksum.
+# A line for each installed object: its kind, its path, and for a configuration file its checksum.
 manifest_path=$lib/dropline/manifest
 
-# sum_of FILE - its checksum.
 sum_of() {
     sha256sum <"$1" | cut -d ' ' -f 1
 }

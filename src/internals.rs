@@ -1,4 +1,4 @@
-//! The store, for its benchmark: no part of any program, and built only with the feature `internals`.
+//! The store, for its benchmark. Not part of any program; built with the feature `internals` only.
 #![forbid(unsafe_code)]
 
 use std::path::Path;
@@ -8,11 +8,11 @@ use crate::name::Name;
 use crate::store::{self, Delivery, Engine, Limits, StoreConfig, StoreError};
 use crate::sys::clock::unix_millis;
 
-/// A store, in one of the processes that work on it.
+/// A store, opened by one of the processes that use it.
 #[expect(missing_debug_implementations, reason = "an engine is opaque")]
 pub struct Store(Box<dyn Engine>);
 
-/// Why something was not done.
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Failure(String);
@@ -24,33 +24,33 @@ impl From<StoreError> for Failure {
 }
 
 impl Store {
-    /// Makes a spool at `path`.
+    /// Creates a spool at `path`.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When it cannot be created.
     pub fn make(path: &Path) -> Result<(), Failure> {
         store::open(&settings(path))?;
         Ok(())
     }
 
-    /// Opens the spool at `path`, beside others who do.
+    /// Opens the spool at `path`, which other processes may have open.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is no spool.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         Ok(Self(store::look_at(&settings(path))?.0))
     }
 
-    /// Appends `count` messages of this body to a mailbox as one batch, durably.
+    /// Durably appends `count` messages with this body to a mailbox as one batch.
     ///
     /// # Errors
-    /// When one of them was not accepted.
+    /// When a message was not accepted.
     pub fn append(&self, to: &str, body: &[u8], count: usize) -> Result<(), Failure> {
         let name = |text: &str| Name::new(text.as_bytes()).map_err(|e| Failure(e.to_string()));
         let (to, from) = (name(to)?, name("bench")?);
         let mut batch = Vec::with_capacity(count);
         for number in 0..count {
-            // Drawing ids is not the store's: whoever hands a message to it has one.
+            // Random ids would distort the result: drawing them is not part of the store.
             let id = MessageId((number as u128).to_le_bytes());
             let draft = Draft {
                 id,
@@ -70,7 +70,7 @@ impl Store {
             .try_for_each(|outcome| Ok(outcome.map(drop)?))
     }
 
-    /// Reads all that waits in a mailbox, and leaves it there; how many bytes of messages that were.
+    /// Reads the waiting messages of a mailbox without acknowledging them, and returns their total size in bytes.
     ///
     /// # Errors
     /// When it cannot be read.

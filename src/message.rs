@@ -8,15 +8,15 @@ use std::str::FromStr;
 use crate::name::Name;
 use crate::sys::random;
 
-/// What `max_body` can be set to at most, in bytes.
+/// The largest value of `max_body`, in bytes.
 pub(crate) const LARGEST_MAX_BODY: usize = 1 << 20;
 
-/// Which instant messages a client understands.
+/// The form of instant messages that a client understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Speaks {
-    /// The old text form.
+    /// The text of the old client.
     Text,
-    /// Our datagrams, which are acknowledged.
+    /// Datagrams, which are acknowledged.
     Datagram,
 }
 
@@ -41,23 +41,22 @@ impl FromStr for Speaks {
     }
 }
 
-/// 128 bits that tell one message from all others. The same id from the same sender is the same
-/// message.
+/// A 128-bit message id. Two messages of the same sender with the same id are the same message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct MessageId(pub(crate) [u8; 16]);
 
 impl MessageId {
-    /// A new id, from the kernel's random numbers: a forked child never repeats its parent's.
+    /// Returns a new id from the kernel's random numbers, so that a forked child never repeats an id of its parent.
     ///
     /// # Errors
-    /// When the kernel has none (`getrandom(2)`).
+    /// Those of `getrandom(2)`.
     pub(crate) fn random() -> io::Result<Self> {
         let mut bytes = [0; 16];
         random::fill(&mut bytes)?;
         Ok(Self(bytes))
     }
 
-    /// Its 32 hexadecimal digits.
+    /// Returns the id as 32 hexadecimal digits.
     pub(crate) fn hex(&self) -> [u8; 32] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut hex = [0; 32];
@@ -80,7 +79,7 @@ impl fmt::Display for MessageId {
 impl FromStr for MessageId {
     type Err = ();
 
-    /// 32 hexadecimal digits.
+    /// Parses 32 hexadecimal digits.
     fn from_str(text: &str) -> Result<Self, ()> {
         let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
         match u128::from_str_radix(text, 16) {
@@ -96,17 +95,16 @@ impl fmt::Debug for MessageId {
     }
 }
 
-/// How far a sender's name can be believed. The numbers are those of the spool's format.
+/// How far the name of a sender can be trusted. The numbers are part of the spool format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// It is a claim: anybody could have said it.
+    /// The client stated the name; it was not verified.
     Open = 0,
-    /// The kernel of this machine has verified it.
+    /// The kernel of this machine verified the name.
     Local = 1,
 }
 
 impl Trust {
-    /// The trust with this number, if there is one.
     pub(crate) fn from_number(number: u8) -> Option<Self> {
         match number {
             0 => Some(Self::Open),
@@ -117,7 +115,6 @@ impl Trust {
 }
 
 impl Trust {
-    /// The word for it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -144,16 +141,16 @@ impl FromStr for Trust {
     }
 }
 
-/// Further fields of a stored message, as they lie in its record: of each the type (u16) and the length of the value
-/// (u16), both little-endian, and the value. No type is defined yet.
+/// Further fields of a stored message in the encoding of its record: for each the type (u16) and the length of the
+/// value (u16), both little-endian, and the value. No type is defined yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// The most bytes that the fields of one message take.
+    /// The largest size of the fields of one message, in bytes.
     pub(crate) const MOST_BYTES: usize = 4_096;
 
-    /// The fields that `bytes` are; `None` when they are cut off, or too long.
+    /// Validates encoded fields. Returns `None` when they are truncated or too long.
     pub(crate) fn new(bytes: &'a [u8]) -> Option<Self> {
         let mut rest = bytes;
         while let Some((head, behind)) = rest.split_first_chunk::<4>() {
@@ -163,54 +160,47 @@ impl<'a> Fields<'a> {
         (rest.is_empty() && bytes.len() <= Self::MOST_BYTES).then_some(Self(bytes))
     }
 
-    /// The bytes that they are.
     pub(crate) fn as_bytes(self) -> &'a [u8] {
         self.0
     }
 }
 
-/// A message that is to be stored.
+/// A message to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Draft<'a> {
-    /// Its id.
     pub(crate) id: MessageId,
-    /// Who sent it.
     pub(crate) from: &'a Name,
-    /// How far that can be believed.
+    /// How far the sender can be trusted.
     pub(crate) trust: Trust,
     /// When it was accepted, in milliseconds since 1970.
     pub(crate) at: u64,
-    /// When it is of no use any more, in milliseconds since 1970.
+    /// When it expires, in milliseconds since 1970.
     pub(crate) expires: Option<u64>,
-    /// Whether the id is the sender's, who may send the same message again: then it is stored only if there
-    /// is none with the same id from the same sender among (at least) the last 4,096 of the mailbox.
+    /// Whether the sender chose the id and may repeat the message. It is then stored only if none of (at least) the
+    /// last 4,096 messages of the mailbox has the same id and sender.
     pub(crate) once: bool,
-    /// What it says: 1 byte to `max_body` bytes, any bytes.
+    /// The content: 1 to `max_body` arbitrary bytes.
     pub(crate) body: &'a [u8],
-    /// Further fields.
     pub(crate) fields: Fields<'a>,
 }
 
-/// A message as it lies in a mailbox.
+/// A message in a mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stored<'a> {
-    /// Its place in the mailbox: later messages have higher ones, and none is given twice.
+    /// Its number in the mailbox. Later messages have higher numbers, and no number is assigned twice.
     pub(crate) seq: u64,
-    /// Its id.
     pub(crate) id: MessageId,
-    /// Who sent it.
     pub(crate) from: Name,
-    /// How far that can be believed.
+    /// How far the sender can be trusted.
     pub(crate) trust: Trust,
     /// When it was accepted, in milliseconds since 1970.
     pub(crate) at: u64,
-    /// When it is of no use any more, in milliseconds since 1970.
+    /// When it expires, in milliseconds since 1970.
     pub(crate) expires: Option<u64>,
-    /// Whether its sender may send it again.
+    /// Whether its sender may repeat it.
     pub(crate) once: bool,
-    /// What it says.
+    /// The content.
     pub(crate) body: &'a [u8],
-    /// Further fields.
     pub(crate) fields: Fields<'a>,
 }
 

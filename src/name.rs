@@ -1,4 +1,4 @@
-//! Names of people and mailboxes.
+//! Names of users and of their mailboxes.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -6,42 +6,38 @@ use std::str::FromStr;
 
 use arrayvec::ArrayString;
 
-/// The most bytes that a name may have.
+/// The largest length of a name, in bytes.
 pub(crate) const MAX_NAME: usize = 50;
 
-/// A valid name: 1 to 50 bytes out of `A-Z a-z 0-9 . _ -`, the first of them neither `.` nor `-`.
+/// A valid name: 1 to 50 bytes of `A-Z a-z 0-9 . _ -`, the first of them neither `.` nor `-`. Case matters.
 ///
-/// No character of it has a meaning around names: not `/` and `~` (handles and senders that users see), `;` and `,` (lists
-/// and fields), `=` and white space (requests), nor `.` at the beginning (files beside one of that name). A dialect that
-/// allows less has a list of its own (`REGISTRABLE` in wire/framed.rs).
+/// Names contain no character that has a meaning in their context: neither `/` and `~` (message handles and unverified
+/// senders), `;` and `,` (lists and fields), `=` and white space (requests), nor a leading `.` (auxiliary files). A
+/// dialect that allows less has its own list (`REGISTRABLE` in wire/framed.rs).
 ///
-/// Case counts. Such a name is a safe file name by itself (no `/`, no `..`, no leading dot) and a safe
-/// word in a log line, and nothing that came from outside gets there in any other form.
+/// A name is a safe file name (no `/`, no `..`, no leading dot) and a safe word in a log line. File names and log lines
+/// contain text from a client only as a `Name`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Name(ArrayString<MAX_NAME>);
 
-/// Why something is not a name.
+/// Why bytes are not a valid name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NameError {
-    /// There is nothing.
     #[error("a name is empty")]
     Empty,
-    /// More than [`MAX_NAME`] bytes.
     #[error("a name has {0} bytes, at most {MAX_NAME} are allowed")]
     TooLong(usize),
-    /// A `.` or a `-` at its head.
     #[error("a name begins with '.' or '-'")]
     Beginning,
-    /// A byte that no name has.
     #[error("a name has other characters than A-Z a-z 0-9 . _ -")]
     Character,
 }
 
 impl Name {
-    /// The name that these bytes are.
+    /// Validates `bytes` as a name.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// The rule that they violate.
     pub(crate) fn new(bytes: &[u8]) -> Result<Self, NameError> {
         match bytes {
             [] => return Err(NameError::Empty),
@@ -58,12 +54,10 @@ impl Name {
         }
     }
 
-    /// The name as text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name as bytes.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -88,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_a_name_and_what_is_not() {
+    fn accepts_valid_names_and_refuses_others() {
         for good in [
             "a",
             "Kyriakos",

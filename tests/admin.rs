@@ -1,4 +1,4 @@
-//! `droplinectl` over real spools, beside a running daemon and without one.
+//! Tests of `droplinectl` on real spools, with and without a running daemon.
 
 use std::fs;
 use std::io::Write;
@@ -25,7 +25,7 @@ fn ctl_with(spool: &Path, args: &[&str], input: &[u8]) -> Ran {
         .spawn()
         .expect("run");
     let mut stdin = child.stdin.take().expect("a pipe");
-    // It may end before it has read all of it.
+    // The program may exit before it has read all input.
     let _ = stdin.write_all(input);
     drop(stdin);
     let Output {
@@ -43,7 +43,7 @@ fn ctl(spool: &Path, args: &[&str]) -> Ran {
 
 const NOTHING: Ran = (0, String::new(), String::new());
 
-/// The file of the mailbox of this name.
+/// Returns the file of the mailbox of this name.
 fn mailbox(daemon: &Daemon, name: &str) -> PathBuf {
     let files = files_below(&daemon.spool().join("mail")).expect("readable");
     let file = files.into_iter().find(|file| file.ends_with(name));
@@ -56,7 +56,7 @@ fn flip(file: &Path, at: usize) {
     fs::write(file, bytes).expect("written");
 }
 
-/// Ends a daemon, so that its spool can be worked on.
+/// Stops a daemon, so that its spool can be modified.
 fn ended(mut daemon: Daemon) -> Daemon {
     daemon.signal(Signal::SIGTERM);
     daemon.ended();
@@ -64,7 +64,7 @@ fn ended(mut daemon: Daemon) -> Daemon {
 }
 
 #[test]
-fn what_waits_and_what_was_read() {
+fn lists_waiting_messages_and_the_history() {
     let daemon = Daemon::start();
     let spool = daemon.spool();
     assert_eq!(ctl(&spool, &["queue"]), NOTHING);
@@ -89,15 +89,15 @@ fn what_waits_and_what_was_read() {
     assert_eq!(ctl(&spool, &["queue", "../x"]).0, 64);
 }
 
-/// Where the records of a mailbox end, and its zeros begin.
+/// Returns the offset after the last record, where the zero padding begins.
 fn records_end(mailbox: &Path) -> usize {
     let bytes = fs::read(mailbox).expect("readable");
     let last = bytes.iter().rposition(|&byte| byte != 0);
-    (last.expect("something") + 1).next_multiple_of(8)
+    (last.expect("a record") + 1).next_multiple_of(8)
 }
 
 #[test]
-fn a_sound_spool_has_no_findings_live_and_stopped() {
+fn check_finds_nothing_in_a_sound_spool_live_or_stopped() {
     let daemon = Daemon::start();
     for n in 0..50 {
         daemon.store(&format!("m{}", n % 7), "al", &"x".repeat(n * 100 + 1));
@@ -106,7 +106,7 @@ fn a_sound_spool_has_no_findings_live_and_stopped() {
     assert_eq!(ctl(&daemon.spool(), &["check"]), NOTHING);
     assert_eq!(ctl(&daemon.spool(), &["expire"]), NOTHING);
     let (status, _, err) = ctl(&daemon.spool(), &["check", "--repair"]);
-    assert_eq!(status, 69, "not under a running daemon");
+    assert_eq!(status, 69, "repair must be refused while a daemon runs");
     assert!(err.contains(&format!("process {}", daemon.pid())), "{err}");
     let daemon = ended(daemon);
     assert_eq!(ctl(&daemon.spool(), &["check"]), NOTHING);
@@ -115,7 +115,7 @@ fn a_sound_spool_has_no_findings_live_and_stopped() {
 }
 
 #[test]
-fn damage_is_found_named_mended_and_disturbs_nobody_else() {
+fn check_reports_and_repairs_damage_and_other_mailboxes_are_served() {
     let daemon = Daemon::start();
     for body in ["one", "two", "three"] {
         daemon.store("bob", "al", body);
@@ -145,7 +145,7 @@ fn damage_is_found_named_mended_and_disturbs_nobody_else() {
             .any(|line| line.starts_with(&format!("{eve_text}: byte 0: both its headers"))),
         "{out}"
     );
-    // The daemon hands out what is whole, says what is not, and the others notice nothing.
+    // The daemon delivers intact mailboxes, reports the damaged one, and logs the damage.
     assert_eq!(daemon.fetch("carol").len(), 3);
     assert_eq!(daemon.ask("fetch;eve\n"), "Internal error");
     assert_eq!(daemon.ask("store;eve;al;four\n"), "Internal error");
@@ -156,8 +156,8 @@ fn damage_is_found_named_mended_and_disturbs_nobody_else() {
     let daemon = ended(daemon);
     let (status, out, err) = ctl(&daemon.spool(), &["check", "--repair"]);
     assert_eq!((status, out.lines().count()), (0, 2), "{out}");
-    let mended = "droplinectl: the mailbox of bob is mended; 2 messages wait in it\n\
-                  droplinectl: the mailbox of eve is mended; 3 messages wait in it\n";
+    let mended = "droplinectl: repaired the mailbox of bob: 2 messages are waiting in it\n\
+                  droplinectl: repaired the mailbox of eve: 3 messages are waiting in it\n";
     assert_eq!(err, mended);
     assert_eq!(ctl(&daemon.spool(), &["check"]), NOTHING);
     let kept: Vec<_> = files_below(&daemon.spool().join("quarantine")).expect("readable");
@@ -167,13 +167,13 @@ fn damage_is_found_named_mended_and_disturbs_nobody_else() {
     assert_eq!(
         daemon.fetch("eve").len(),
         3,
-        "without a header, everything waits again"
+        "without a header, all messages wait again"
     );
     daemon.store("eve", "al", "four");
 }
 
 #[test]
-fn what_is_no_mailbox_any_more_is_kept_before_it_is_begun_again() {
+fn an_unreadable_mailbox_is_quarantined_before_a_new_one_is_made() {
     let daemon = Daemon::start();
     daemon.store("bob", "al", "one");
     daemon.store("eve", "al", "one");
@@ -185,7 +185,7 @@ fn what_is_no_mailbox_any_more_is_kept_before_it_is_begun_again() {
         (
             1,
             format!(
-                "{}: byte 0: neither a header nor a message is in it\n",
+                "{}: byte 0: it contains neither a header nor a message\n",
                 bob.display()
             )
         )
@@ -204,7 +204,7 @@ fn what_is_no_mailbox_any_more_is_kept_before_it_is_begun_again() {
 }
 
 #[test]
-fn strays_are_found() {
+fn check_finds_stray_files() {
     let daemon = Daemon::start();
     daemon.store("bob", "al", "one");
     let bob = mailbox(&daemon, "bob");
@@ -219,7 +219,7 @@ fn strays_are_found() {
     fs::copy(&bob, mail.join(wrong).join("bob")).expect("copied");
     let (status, out, _) = ctl(&daemon.spool(), &["check"]);
     assert_eq!(status, 1);
-    assert!(out.contains("not a name: byte 0: no mailbox"), "{out}");
+    assert!(out.contains("not a name: byte 0: not a mailbox"), "{out}");
     assert!(
         out.contains(&format!(
             "{wrong}/bob: byte 0: a mailbox in the wrong folder"
@@ -229,7 +229,7 @@ fn strays_are_found() {
 }
 
 #[test]
-fn an_import_that_has_failed_is_gone_on_with() {
+fn a_failed_import_can_be_continued() {
     let daemon = Daemon::start();
     for name in ["anna", "bob", "carol"] {
         daemon.store(name, "al", "one");
@@ -237,13 +237,17 @@ fn an_import_that_has_failed_is_gone_on_with() {
     }
     let daemon = ended(daemon);
     let exported = ctl(&daemon.spool(), &["export"]).1;
-    // It ends in the middle of bob's second message.
+    // Cut the export in the middle of bob's second message.
     let cut = exported.find("carol").expect("a mailbox") - 40;
     let target = tempfile::tempdir().expect("a directory");
     let spool = target.path().join("spool");
     let (status, _, err) = ctl_with(&spool, &["import"], &exported.as_bytes()[..cut]);
     assert_eq!(status, 65, "{err}");
-    assert_eq!(ctl(&spool, &["queue"]).1.lines().count(), 1, "anna");
+    assert_eq!(
+        ctl(&spool, &["queue"]).1.lines().count(),
+        1,
+        "only anna is complete"
+    );
     let (status, _, err) = ctl_with(&spool, &["import"], exported.as_bytes());
     assert!(status == 65 && err.contains("anna"), "{err}");
     let missing = ["import", "--missing"];
@@ -254,7 +258,7 @@ fn an_import_that_has_failed_is_gone_on_with() {
 }
 
 #[test]
-fn what_was_exported_is_imported_to_the_byte() {
+fn import_restores_an_export_byte_for_byte() {
     let daemon = Daemon::start();
     let bodies: [&[u8]; 5] = [
         b"plain",
@@ -272,7 +276,7 @@ fn what_was_exported_is_imported_to_the_byte() {
     daemon.fetch("eve.2");
     daemon.store("eve.2", "al", "last");
     daemon.fetch("_");
-    wait_until("it is acknowledged", || {
+    wait_until("the messages are acknowledged", || {
         daemon.log().contains("fetch _: 5 messages delivered")
     });
     let live = ctl(&daemon.spool(), &["export"]);
@@ -302,9 +306,9 @@ fn what_was_exported_is_imported_to_the_byte() {
         "al\t2026-11-21T22:26:40Z\nbob\t1970-01-01T00:00:00Z\n"
     );
     let (status, _, err) = ctl_with(&spool, &["import"], exported.1.as_bytes());
-    assert_eq!(status, 65, "only into a spool that has none of them");
+    assert_eq!(status, 65, "import must refuse mailboxes that exist");
     assert!(
-        err.contains("line 1") && err.contains("exists already"),
+        err.contains("line 1") && err.contains("already exists"),
         "{err}"
     );
     let daemon = Daemon::in_dir(target, "", &[]);
@@ -317,7 +321,7 @@ fn what_was_exported_is_imported_to_the_byte() {
 }
 
 #[test]
-fn what_is_no_export_is_refused_with_its_line() {
+fn import_refuses_invalid_input_and_reports_the_line() {
     let good = "{\"mailbox\":\"bob\",\"acked\":0}\n";
     let message = |seq: &str, rest: &str| {
         format!(
@@ -331,7 +335,7 @@ fn what_is_no_export_is_refused_with_its_line() {
         (
             message("1", "\"body\":\"x\""),
             1,
-            "without the line of its mailbox",
+            "before the line of its mailbox",
         ),
         (
             format!("{good}{}", message("1", "\"body\":\"\"")),
@@ -384,13 +388,13 @@ fn what_is_no_export_is_refused_with_its_line() {
         assert_eq!(
             ctl(&spool, &["queue", "bob"]).0,
             67,
-            "nothing of it is there"
+            "a part of a refused import was stored"
         );
     }
 }
 
 #[test]
-fn what_was_read_stays_read_through_damage_and_repair() {
+fn read_messages_stay_read_through_damage_and_repair() {
     let daemon = Daemon::start();
     for n in 0..4 {
         daemon.store("bob", "al", &format!("message {n}"));
@@ -398,12 +402,12 @@ fn what_was_read_stays_read_through_damage_and_repair() {
     }
     daemon.fetch("bob");
     daemon.fetch("eve");
-    wait_until("it is acknowledged", || {
+    wait_until("the messages are acknowledged", || {
         daemon.log().contains("fetch eve: 4 messages delivered")
     });
     let (bob, eve) = (mailbox(&daemon, "bob"), mailbox(&daemon, "eve"));
     let daemon = ended(daemon);
-    // Shorter than what its header says was read.
+    // Cut off the last message, which the header counts as read.
     let len = records_end(&bob) as u64;
     fs::File::options()
         .write(true)
@@ -411,7 +415,7 @@ fn what_was_read_stays_read_through_damage_and_repair() {
         .expect("open")
         .set_len(len - 50)
         .expect("cut");
-    // The older of the two headers is damaged: the newer one holds.
+    // Damage the older header. The newer one stays valid.
     let bytes = fs::read(&eve).expect("readable");
     let generation = |at: usize| bytes[at + 16];
     let older = if generation(0) < generation(512) {
@@ -431,13 +435,13 @@ fn what_was_read_stays_read_through_damage_and_repair() {
     assert_eq!(
         ctl(&daemon.spool(), &["queue"]),
         NOTHING,
-        "nothing waits again"
+        "read messages wait again"
     );
     assert_eq!(
         ctl(&daemon.spool(), &["history", "bob"]).1.lines().count(),
         3
     );
-    // What repair has written has two headers: one may be lost.
+    // Repair wrote both headers, so one of them may be damaged again.
     flip(&eve, 20);
     assert_eq!(ctl(&daemon.spool(), &["queue"]), NOTHING);
     let daemon = Daemon::in_dir(daemon.kill(), "", &[]);
@@ -446,7 +450,7 @@ fn what_was_read_stays_read_through_damage_and_repair() {
 }
 
 #[test]
-fn one_bad_mailbox_holds_up_nothing() {
+fn a_damaged_mailbox_does_not_stop_export_or_repair() {
     let daemon = Daemon::start();
     for name in ["aa", "bb", "cc"] {
         daemon.store(name, "al", "hi");
@@ -460,7 +464,7 @@ fn one_bad_mailbox_holds_up_nothing() {
     assert_eq!((status, out.lines().count()), (1, 4), "{out}");
     assert!(err.contains(&bb.display().to_string()), "{err}");
     let (status, out, _) = ctl(&daemon.spool(), &["check", "--repair"]);
-    assert_eq!(status, 1, "a stray is left: {out}");
+    assert_eq!(status, 1, "repair must leave the stray file: {out}");
     assert!(out.contains("in the wrong folder"), "{out}");
     fs::remove_file(bb.with_file_name("aa")).expect("removed");
     fs::write(bb.with_file_name(".bb.new"), "left over").expect("written");
@@ -471,7 +475,7 @@ fn one_bad_mailbox_holds_up_nothing() {
 }
 
 #[test]
-fn the_spool_is_locked_whatever_is_removed_from_it() {
+fn the_spool_stays_locked_when_files_are_removed_from_it() {
     let daemon = Daemon::start();
     fs::remove_file(daemon.spool().join("owner")).expect("removed");
     fs::remove_dir(daemon.spool().join("quarantine")).expect("removed");
@@ -482,7 +486,7 @@ fn the_spool_is_locked_whatever_is_removed_from_it() {
 }
 
 #[test]
-fn numbers_that_no_mailbox_can_have_are_not_imported() {
+fn import_refuses_impossible_message_numbers() {
     let dir = tempfile::tempdir().expect("a directory");
     let spool = dir.path().join("spool");
     let line = "{\"mailbox\":\"bob\",\"acked\":18446744073709551615}\n";
@@ -492,7 +496,7 @@ fn numbers_that_no_mailbox_can_have_are_not_imported() {
 }
 
 #[test]
-fn a_terminal_sees_how_far_a_long_command_is_and_a_pipe_does_not() {
+fn progress_is_shown_on_a_terminal_and_not_on_a_pipe() {
     let dir = tempfile::tempdir().expect("a directory");
     let fifo = dir.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("made");
@@ -522,12 +526,15 @@ fn a_terminal_sees_how_far_a_long_command_is_and_a_pipe_does_not() {
         })
     };
     let before = terminal.exp_regex("[0-9]+ lines").expect("progress");
-    assert_eq!(before.0, "\r", "nothing else is on the terminal");
+    assert_eq!(before.0, "\r", "unexpected output before the progress");
     shown.store(true, Ordering::Relaxed);
     let users = feeder.join().expect("fed");
     let rest = terminal.exp_eof().expect("it ends");
-    assert!(rest.ends_with("\r\u{1b}[K"), "the line is wiped: {rest:?}");
+    assert!(
+        rest.ends_with("\r\u{1b}[K"),
+        "the progress line was not erased: {rest:?}"
+    );
     let listed = ctl(&dir.path().join("spool"), &["users"]);
     assert_eq!(listed.1.lines().count(), users, "{listed:?}");
-    assert_eq!(listed.2, "", "no terminal, no progress");
+    assert_eq!(listed.2, "", "progress without a terminal");
 }

@@ -1,4 +1,4 @@
-//! The menu of the chat: names, presence, and messages of several lines.
+//! Tests of the menu: names, presence, and messages of several lines.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use crate::support::session::Session;
 use crate::support::wire::{acknowledged, datagram, run, socket};
 
 #[test]
-fn a_message_is_written_in_several_ways() {
+fn a_message_can_be_pasted_typed_ahead_or_span_several_lines() {
     let daemon = Daemon::start();
     let mut alice = Menu::open(&daemon, "alice");
-    // Pasted: marked by the terminal, and as if it were typed ahead.
+    // Bracketed paste, then typed ahead.
     alice.send(
         "bob",
         "\x1b[200~pasted\none\x1b[201~",
@@ -33,19 +33,19 @@ fn a_message_is_written_in_several_ways() {
     alice.line("bob");
     alice.expect("Message:");
     alice.line("");
-    alice.expect("Several lines.");
+    alice.expect("Several lines:");
     alice.line("a");
     alice.line("b");
     alice.line(".");
     alice.expect("the server keeps it.");
-    // Thrown away, in one line and in several.
+    // Discard a message of one line and one of several lines.
     for command in ["1\rbob\r", "!send bob\rnever\r"] {
         alice.screen.send(command).expect("typed");
         alice.screen.send("said").expect("typed");
         alice.screen.flush().expect("typed");
         alice.expect("said");
         alice.screen.send_control('c').expect("typed");
-        alice.expect("thrown away");
+        alice.expect("discarded");
         alice.expect("?  Help");
     }
     alice.expect("> ");
@@ -60,7 +60,7 @@ fn a_message_is_written_in_several_ways() {
 }
 
 #[test]
-fn leaving_gives_the_presence_back_however_one_leaves() {
+fn every_way_to_leave_the_menu_takes_the_user_offline() {
     let daemon = Daemon::start();
     let who = || run(&daemon, &["who"]).1;
     for way in ["exit", "eof", "term", "hup"] {
@@ -84,14 +84,14 @@ fn leaving_gives_the_presence_back_however_one_leaves() {
 }
 
 #[test]
-fn names_are_registered_and_forgotten_in_the_menu() {
+fn names_are_registered_and_deregistered_in_the_menu() {
     let daemon = Daemon::start();
     let mut bob = Menu::open(&daemon, "bob");
     let _carol = Menu::open(&daemon, "carol");
     bob.line("!register carol");
-    bob.expect("carol is online already, somewhere else; you are still bob.");
+    bob.expect("carol is already online elsewhere; you are still bob.");
     bob.line("!register dave");
-    bob.expect("dave is a new name, and yours; you are online.");
+    bob.expect("dave is now registered; you are online.");
     bob.line("w");
     bob.expect("carol (online)\r\ndave (online)\r\nbob (offline)");
     daemon.store("bob", "carol", "waits");
@@ -108,7 +108,7 @@ fn names_are_registered_and_forgotten_in_the_menu() {
     );
     bob.expect("~al: hi");
     bob.line("!deregister");
-    bob.expect("bob is forgotten, and offline");
+    bob.expect("bob is deregistered and offline");
     bob.line("!who");
     bob.expect("carol (online)\r\ndave (offline)\r\n 1 ");
     bob.line("!help");
@@ -117,7 +117,7 @@ fn names_are_registered_and_forgotten_in_the_menu() {
 }
 
 #[test]
-fn the_server_comes_and_goes_and_the_menu_stays() {
+fn the_menu_survives_a_restart_of_the_server() {
     let daemon = Daemon::with("", &[]);
     let mut bob = Menu::open(&daemon, "bob");
     let old_port = daemon.port;
@@ -132,37 +132,37 @@ fn the_server_comes_and_goes_and_the_menu_stays() {
     bob.expect("cannot reach the server");
     let daemon = Daemon::in_dir(dir, "", &["-p", &old_port.to_string()]);
     bob.expect("the message to alice that was queued");
-    bob.expect("is sent");
+    bob.expect("was sent");
     assert_eq!(daemon.fetch("alice"), ["alice;bob;hello"]);
     bob.leave();
 }
 
 #[test]
-fn what_comes_by_the_server_is_told_of_and_stays_where_it_is() {
+fn waiting_messages_are_announced_and_stay_waiting() {
     let daemon = Daemon::start();
     daemon.store("bob", "al", "old");
     let mut bob = Menu::open(&daemon, "bob");
     daemon.store("bob", "al", "one");
-    bob.expect("2 messages wait (from ~al); 2 reads.");
+    bob.expect("2 messages waiting (from ~al); type 2 to read.");
     daemon.store("bob", "carol", "two");
-    bob.expect("3 messages wait (from ~al, ~carol); 2 reads.");
+    bob.expect("3 messages waiting (from ~al, ~carol); type 2 to read.");
     let port = daemon.port.to_string();
     let daemon = Daemon::in_dir(daemon.kill(), "", &["-p", &port]);
     daemon.store("bob", "dave", "three");
-    bob.expect("4 messages wait (from ~al, ~carol, ~dave); 2 reads.");
+    bob.expect("4 messages waiting (from ~al, ~carol, ~dave); type 2 to read.");
     bob.line("!status");
     bob.expect(", 4\r\nwaiting.");
     bob.line("2");
     bob.expect("~al: old\r\n~al: one\r\n~carol: two\r\n~dave: three\r\n");
     daemon.store("bob", "al", "four");
-    bob.expect("1 message waits (from ~al); 2 reads.");
+    bob.expect("1 message waiting (from ~al); type 2 to read.");
     let seen = bob.leave();
     assert!(!seen.contains("four"), "{seen}");
     assert_eq!(daemon.fetch("bob"), ["bob;al;four"]);
 }
 
 #[test]
-fn of_two_menus_the_last_one_is_online_and_the_other_does_not_take_it_back() {
+fn the_newest_of_two_menus_stays_online() {
     let daemon = Daemon::with("lease = 5", &[]);
     let mut looks = Session::over(daemon.connect());
     assert!(looks.ask("HELLO dropline/1").starts_with("OK"));
@@ -175,7 +175,7 @@ fn of_two_menus_the_last_one_is_online_and_the_other_does_not_take_it_back() {
     let said = format!("was online elsewhere (at {})", one.address);
     assert!(two.so_far.contains(&said), "{}", two.so_far);
     one.expect(&format!("bob is online elsewhere now (at {})", two.address));
-    // For longer than the lease.
+    // Watch for longer than the lease.
     let end = Instant::now() + Duration::from_secs(6);
     while Instant::now() < end {
         assert!(is_at(&two));
@@ -186,12 +186,15 @@ fn of_two_menus_the_last_one_is_online_and_the_other_does_not_take_it_back() {
     assert!(is_at(&one));
     two.expect("bob is online elsewhere now");
     let seen = one.leave();
-    assert!(!seen.contains("elsewhere"), "it is said once: {seen}");
+    assert!(
+        !seen.contains("elsewhere"),
+        "it must be reported once: {seen}"
+    );
     two.leave();
 }
 
 #[test]
-fn a_port_that_was_asked_for_and_is_taken_is_an_error() {
+fn a_requested_port_that_is_in_use_is_an_error() {
     let daemon = Daemon::start();
     let held = socket();
     let source = held.local_addr().expect("an address").to_string();
@@ -206,7 +209,7 @@ fn a_port_that_was_asked_for_and_is_taken_is_an_error() {
 }
 
 #[test]
-fn without_an_inbox_there_are_no_instant_messages_and_the_menu_works() {
+fn without_an_inbox_the_menu_works_without_instant_messages() {
     let daemon = Daemon::start();
     let mut command = menu_command(&daemon);
     command
@@ -219,18 +222,22 @@ fn without_an_inbox_there_are_no_instant_messages_and_the_menu_works() {
     daemon.store("bob", "al", "hi");
     menu.send_line("2").expect("typed");
     menu.exp_string("al: hi").expect("the message");
-    assert_eq!(run(&daemon, &["who"]).1, "", "nobody is announced");
+    assert_eq!(
+        run(&daemon, &["who"]).1,
+        "",
+        "a menu without an inbox must not go online"
+    );
     menu.send_line("3").expect("typed");
     menu.exp_eof().expect("the end");
 }
 
 #[test]
-fn the_framed_dialect_from_its_other_side() {
+fn the_client_supports_the_framed_dialect() {
     let daemon = Daemon::start();
     let framed = |args: &[&str]| run(&daemon, &[&["--dialect", "framed", "-v"], args].concat());
-    assert_eq!(framed(&["who"]).2, "Nobody is registered.\n");
+    assert_eq!(framed(&["who"]).2, "No user is registered.\n");
     assert_eq!(framed(&["-u", "alice", "send", "nobody", "hi"]).0, Some(67));
-    // No name of that server's is so long.
+    // The framed dialect limits a name to 15 characters.
     let long = "a-name-of-20-letters";
     for args in [
         &["-u", "alice", "send", long, "hi"][..],
@@ -238,7 +245,8 @@ fn the_framed_dialect_from_its_other_side() {
     ] {
         let (status, _, err) = framed(args);
         assert_eq!(status, Some(67), "{err}");
-        let words = format!("{long} cannot be a name in the framed dialect: there it has 3 to 15");
+        let words =
+            format!("{long} is not a valid name in the framed dialect, where a name has 3 to 15");
         assert!(err.contains(&words), "{err}");
     }
     assert_eq!(
@@ -265,7 +273,11 @@ fn the_framed_dialect_from_its_other_side() {
     let mut bytes = [0; 100];
     let (n, _) = old.recv_from(&mut bytes).expect("a datagram");
     assert_eq!(&bytes[..n], b"alice (Instat Msg)>\nnow\n\0");
-    assert_eq!(framed(&["-u", "bob", "read"]).0, Some(69), "it is online");
+    assert_eq!(
+        framed(&["-u", "bob", "read"]).0,
+        Some(69),
+        "bob must be offline to read"
+    );
     Frames::say(&daemon, &["!quit", "bob"]).end();
     daemon.store("bob", "carol", "for the menu");
     let mut menu = Menu::with(&daemon, "bob", &["--dialect", "framed"]);
@@ -279,7 +291,7 @@ fn the_framed_dialect_from_its_other_side() {
     talk.args(["-u", "bob", "--dialect", "framed", "chat", "bob"]);
     let mut talk = spawn(talk);
     let seen = talk.exp_string("bob> ").expect("a prompt");
-    assert!(!seen.contains("does not accept"), "{seen}");
+    assert!(!seen.contains("refuses"), "{seen}");
     talk.send_control('d').expect("typed");
     talk.exp_eof().expect("the end");
     assert_eq!(daemon.fetch("bob"), Vec::<String>::new());

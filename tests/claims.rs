@@ -1,4 +1,4 @@
-//! A login claims its name: whoever acted as it over TCP until then does no more.
+//! A login claims its name: TCP clients that used the name until then are refused.
 
 use std::io::Read;
 
@@ -9,15 +9,15 @@ use crate::support::{Daemon, wait_until};
 
 const DENIED: &str = "ERR denied Not allowed: bin belongs to a login of the server's machine, who uses its socket there";
 
-/// The login makes the name its own.
+/// Claims the name for the login.
 fn claim(daemon: &Daemon) {
     let reply = ask_as(daemon, "bin", "HELLO dropline/1\nQUIT\n");
     assert!(reply.starts_with("OK dropline/1 name=bin "), "{reply}");
 }
 
 #[test]
-fn a_session_of_the_name_is_refused_whatever_it_asks_for() {
-    let Some(daemon) = daemon("a_session_of_the_name_is_refused") else {
+fn a_claim_denies_all_further_requests_of_a_session() {
+    let Some(daemon) = daemon("a_claim_denies_all_further_requests_of_a_session") else {
         return;
     };
     daemon.store("bin", "al", "one");
@@ -27,7 +27,7 @@ fn a_session_of_the_name_is_refused_whatever_it_asks_for() {
     reader.send("FETCH\n");
     assert_eq!(reader.messages().0.len(), 1);
     claim(&daemon);
-    // What it was handed before, it may not take away any more, and keeps from nobody.
+    // The session can no longer acknowledge the messages that it fetched, and its lease ends.
     assert_eq!(reader.ask("ACK 1"), DENIED);
     let read = ask_as(&daemon, "bin", "HELLO dropline/1\nFETCH\nQUIT\n");
     assert!(read.contains("\none\nEND n=1 "), "{read}");
@@ -45,7 +45,7 @@ fn a_session_of_the_name_is_refused_whatever_it_asks_for() {
     ] {
         assert_eq!(other.ask(request), DENIED, "{request}");
     }
-    // One answer for each.
+    // Pipelined requests: each has an answer.
     other.send("SEND al 2\nhi\nSEND al 2\nhi\nWHO max=1\n");
     assert_eq!((other.line(), other.line()), (DENIED.into(), DENIED.into()));
     assert!(other.line().starts_with("USER name=bin online=0 "));
@@ -54,7 +54,7 @@ fn a_session_of_the_name_is_refused_whatever_it_asks_for() {
     assert!(daemon.ask("fetch;al\n").ends_with("There is no such name"));
     assert_eq!(other.ask("QUIT"), "OK");
     daemon.logged("refused: session of ~bin: 0 sent, 0 handed out, 0 acknowledged, 12 errors; Not allowed: bin belongs");
-    // The name stays registered, and what waits stays.
+    // The name stays registered, and its messages stay waiting.
     let read = ask_as(&daemon, "bin", "HELLO dropline/1\nFETCH\nLOOKUP bin\n");
     assert!(
         read.ends_with("END n=1 more=0 waiting=1\nOK name=bin online=0\n"),
@@ -63,8 +63,8 @@ fn a_session_of_the_name_is_refused_whatever_it_asks_for() {
 }
 
 #[test]
-fn a_lease_is_let_go_by_whatever_is_asked_for_next() {
-    let Some(daemon) = daemon("a_lease_is_let_go") else {
+fn a_claim_ends_a_lease_at_the_next_request() {
+    let Some(daemon) = daemon("a_claim_ends_a_lease_at_the_next_request") else {
         return;
     };
     daemon.store("bin", "al", "one");
@@ -78,23 +78,23 @@ fn a_lease_is_let_go_by_whatever_is_asked_for_next() {
 }
 
 #[test]
-fn a_session_that_says_nothing_keeps_nobody_from_the_mailbox() {
-    let Some(daemon) = daemon("a_session_that_says_nothing") else {
+fn a_claim_ends_the_lease_of_a_silent_session() {
+    let Some(daemon) = daemon("a_claim_ends_the_lease_of_a_silent_session") else {
         return;
     };
     daemon.store("bin", "al", "one");
     let mut other = Session::of(&daemon, "bin");
     other.send("FETCH\n");
     assert_eq!(other.messages().0.len(), 1);
-    // The claim and the fetch at once: it waits for the lease, as long as two seconds.
+    // Claim and fetch at once. The fetch waits for the lease, two seconds at most.
     let read = ask_as(&daemon, "bin", "HELLO dropline/1\nFETCH\nACK 1\nQUIT\n");
     assert!(read.contains("\none\nEND n=1 "), "{read}");
     assert_eq!(other.ask("ACK 1"), DENIED);
 }
 
 #[test]
-fn whoever_watches_is_told_at_once_and_gets_nothing_more() {
-    let Some(daemon) = daemon("whoever_watches_is_told_at_once") else {
+fn a_claim_ends_a_watch_at_once() {
+    let Some(daemon) = daemon("a_claim_ends_a_watch_at_once") else {
         return;
     };
     daemon.store("bin", "al", "one");
@@ -113,21 +113,21 @@ fn whoever_watches_is_told_at_once_and_gets_nothing_more() {
 }
 
 #[test]
-fn whoever_is_online_with_the_name_is_so_no_more() {
-    let Some(daemon) = daemon("whoever_is_online_with_the_name_is_so_no_more") else {
+fn a_claim_takes_a_tcp_client_offline() {
+    let Some(daemon) = daemon("a_claim_takes_a_tcp_client_offline") else {
         return;
     };
     let mut al = Session::of(&daemon, "al");
     let online = |al: &mut Session| {
         let found = al.ask("LOOKUP bin");
-        field(&found, "online").expect("told").to_owned()
+        field(&found, "online").expect("a field").to_owned()
     };
-    // An old client's lease is one of half a day.
+    // The lease of a legacy client lasts half a day.
     assert_eq!(register(&daemon, "bin", "127.0.0.1 9"), ["400", "400"]);
     assert_eq!(online(&mut al), "1");
     claim(&daemon);
     assert_eq!(online(&mut al), "0");
-    // The login's own stays, whatever it does then.
+    // The presence of the login itself survives further claims.
     let reply = ask_as(&daemon, "bin", "HELLO dropline/1\nONLINE port=9\n");
     let line = format!("\n{}\n", crate::support::session::online(0));
     assert!(reply.contains(&line), "{reply}");
@@ -138,8 +138,8 @@ fn whoever_is_online_with_the_name_is_so_no_more() {
 }
 
 #[test]
-fn whoever_is_in_the_middle_of_registering_does_not_get_through() {
-    let Some(daemon) = daemon("whoever_is_in_the_middle_of_registering") else {
+fn a_claim_refuses_a_registration_in_progress() {
+    let Some(daemon) = daemon("a_claim_refuses_a_registration_in_progress") else {
         return;
     };
     daemon.store("bin", "al", "one");
@@ -153,17 +153,18 @@ fn whoever_is_in_the_middle_of_registering_does_not_get_through() {
     assert!(read.contains("\none\nEND n=1 "), "{read}");
     assert!(
         read.contains("ERR unknown-user "),
-        "nor is it registered: {read}"
+        "the name was registered: {read}"
     );
 }
 
 #[test]
-fn what_somebody_else_has_read_and_not_taken_stays() {
-    let Some(daemon) = daemon("what_somebody_else_has_read_and_not_taken_stays") else {
+fn a_claim_keeps_messages_that_another_client_has_not_acknowledged() {
+    let Some(daemon) = daemon("a_claim_keeps_messages_that_another_client_has_not_acknowledged")
+    else {
         return;
     };
     daemon.store("bin", "al", "one");
-    // One that has the reply, and has not closed the connection.
+    // A client that has the reply and has not closed the connection yet.
     let mut line = daemon.say(b"fetch;bin\n");
     line.read_exact(&mut [0; 40]).expect("the reply");
     claim(&daemon);
@@ -173,25 +174,25 @@ fn what_somebody_else_has_read_and_not_taken_stays() {
     assert!(read.contains("\none\nEND n=1 "), "{read}");
 }
 
-/// Reads all that comes, and closes.
+/// Reads to the end and closes.
 fn drop_read(mut stream: std::net::TcpStream) {
     stream.read_to_end(&mut Vec::new()).expect("the end");
 }
 
 #[test]
-fn whoever_waits_for_the_mailbox_meanwhile_gets_nothing() {
-    let Some(daemon) = daemon("whoever_waits_for_the_mailbox_meanwhile") else {
+fn a_claim_refuses_readers_that_wait_for_the_mailbox() {
+    let Some(daemon) = daemon("a_claim_refuses_readers_that_wait_for_the_mailbox") else {
         return;
     };
     daemon.store("bin", "al", "one");
     let mut reader = Session::of(&daemon, "bin");
     reader.send("FETCH\n");
     assert_eq!(reader.messages().0.len(), 1);
-    // Both wait for it, two seconds at most.
+    // Both readers wait for the lease, two seconds at most.
     let mut other = Session::of(&daemon, "bin");
     other.send("FETCH\n");
     let line = daemon.say(b"fetch;bin\n");
-    wait_until("both wait", || daemon.children().len() == 3);
+    wait_until("both readers wait", || daemon.children().len() == 3);
     claim(&daemon);
     drop(reader);
     assert_eq!(other.line(), DENIED);
@@ -203,8 +204,8 @@ fn whoever_waits_for_the_mailbox_meanwhile_gets_nothing() {
 }
 
 #[test]
-fn a_refused_session_is_logged_with_its_name_and_why() {
-    let Some(daemon) = daemon("a_refused_session_is_logged") else {
+fn a_refused_session_is_logged_with_its_name_and_the_reason() {
+    let Some(daemon) = daemon("a_refused_session_is_logged_with_its_name_and_the_reason") else {
         return;
     };
     claim(&daemon);

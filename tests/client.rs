@@ -1,4 +1,4 @@
-//! `dropline` and `droplinectl` as commands.
+//! Tests of `dropline` as a command: sending, reading, exit statuses and error messages.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -33,7 +33,7 @@ fn with_input(command: &mut Command, input: &[u8]) -> (i32, String) {
         .stderr(Stdio::piped());
     let mut child = command.spawn().expect("run");
     let mut stdin = child.stdin.take().expect("a pipe");
-    // It may close its input early when that is too long.
+    // The program closes its input early if the message is too long.
     let _ = stdin.write_all(input);
     drop(stdin);
     let output = child.wait_with_output().expect("run");
@@ -43,7 +43,7 @@ fn with_input(command: &mut Command, input: &[u8]) -> (i32, String) {
     )
 }
 
-/// What a message that was sent prints: its handle.
+/// The result of a successful send: the handle of the message on standard output.
 fn handle(seq: u64) -> (i32, String, String) {
     (0, format!("bob/{seq}\n"), String::new())
 }
@@ -103,7 +103,7 @@ fn the_name_comes_from_the_flag_then_the_environment_then_the_login() {
     assert_eq!(send(&["-u", "flag"], &env), handle(1));
     assert_eq!(send(&[], &env), handle(2));
     assert_eq!(send(&[], &env[..1]), handle(3));
-    // Where the environment says nothing, the password database does.
+    // Without a name in the environment, the password database supplies it.
     assert_eq!(send(&[], &[]), handle(4));
     let uid = nix::unistd::geteuid();
     let user = nix::unistd::User::from_uid(uid).expect("readable");
@@ -115,7 +115,7 @@ fn the_name_comes_from_the_flag_then_the_environment_then_the_login() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_said_with_the_right_status() {
+fn a_message_that_cannot_be_sent_has_the_right_exit_status() {
     let daemon = Daemon::start();
     let send = |to, text| run(&mut dropline(&daemon, &["-u", "al", "send", to, text]));
     assert_eq!(send("../x", "hi").0, 64);
@@ -134,12 +134,12 @@ fn what_cannot_be_sent_is_said_with_the_right_status() {
     assert_eq!(
         run(&mut dropline(&daemon, &["-u", "bob", "read"])),
         NOTHING,
-        "nothing came of all that"
+        "a refused message was stored"
     );
 }
 
 #[test]
-fn a_message_has_as_many_lines_as_it_has() {
+fn a_message_of_several_lines_is_printed_indented() {
     let daemon = Daemon::start();
     let send = ["-u", "al", "send", "bob", "one\n\ttwo\n\nfour\r"];
     assert_eq!(run(&mut dropline(&daemon, &send)), handle(1));
@@ -148,7 +148,7 @@ fn a_message_has_as_many_lines_as_it_has() {
 }
 
 #[test]
-fn a_server_that_is_none_is_said_to_be_none() {
+fn an_unreachable_server_and_a_foreign_server_are_reported() {
     let (status, _, err) = {
         let daemon = Daemon::start();
         let mut command = dropline(&daemon, &["-u", "al", "send", "bob", "hi"]);
@@ -167,7 +167,7 @@ fn a_server_that_is_none_is_said_to_be_none() {
             stream
                 .write_all(b"220 mail.example ESMTP\r\n")
                 .expect("sent");
-            // The client hangs up on it, in whatever way.
+            // The client may close or reset the connection.
             let _ = std::io::copy(&mut stream, &mut std::io::sink());
         }
     });
@@ -185,10 +185,10 @@ fn a_server_that_is_none_is_said_to_be_none() {
 }
 
 #[test]
-fn what_is_no_answer_comes_from_no_server_in_any_dialect() {
+fn an_invalid_answer_is_a_protocol_error_in_every_dialect() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let server = listener.local_addr().expect("an address").to_string();
-    // The last two may be the beginning of an answer: such a connection broke.
+    // The last two are prefixes of valid answers. The client must treat them as a broken connection.
     let said = ["\n", "x", "garbage", "\0\0\0\0\0\0", "Message acc", "OK"];
     for text in said {
         let is_over = std::sync::atomic::AtomicBool::new(false);
@@ -199,7 +199,7 @@ fn what_is_no_answer_comes_from_no_server_in_any_dialect() {
                     if is_over.load(std::sync::atomic::Ordering::SeqCst) {
                         return;
                     }
-                    // The client may have hung up already.
+                    // The client may have closed the connection already.
                     let _ = stream.write_all(text.as_bytes());
                     let _ = stream.shutdown(std::net::Shutdown::Write);
                     let _ = std::io::copy(&mut stream, &mut std::io::sink());
@@ -231,7 +231,7 @@ fn what_is_no_answer_comes_from_no_server_in_any_dialect() {
 }
 
 #[test]
-fn an_old_server_is_spoken_to_as_it_speaks() {
+fn falls_back_to_the_line_dialect_of_an_old_server() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let server = listener.local_addr().expect("an address").to_string();
     let old = std::thread::spawn(move || {
@@ -298,7 +298,7 @@ fn messages_that_cannot_be_printed_stay_waiting() {
 }
 
 #[test]
-fn a_closed_standard_output_is_no_place_for_messages() {
+fn messages_stay_waiting_when_standard_output_is_closed() {
     let daemon = Daemon::start();
     daemon.store("bob", "al", "hi");
     let read = format!(
@@ -323,13 +323,13 @@ fn a_closed_standard_output_is_no_place_for_messages() {
     assert_eq!(
         shell(format!("{read} >/dev/null")),
         Some(0),
-        "that was asked for"
+        "/dev/null is a valid destination"
     );
     assert_eq!(daemon.fetch("bob"), Vec::<String>::new());
 }
 
 #[test]
-fn what_cannot_be_printed_is_said_by_the_exit_status() {
+fn a_failed_write_to_standard_output_sets_the_exit_status() {
     let daemon = Daemon::start();
     daemon.store("bob", "al", "hi");
     assert_eq!(run(&mut dropline(&daemon, &["-u", "bob", "read"])).0, 0);
@@ -374,19 +374,19 @@ fn what_cannot_be_printed_is_said_by_the_exit_status() {
     assert_eq!(
         daemon.fetch("carol").len(),
         2,
-        "each recipient has got theirs"
+        "carol must get both messages"
     );
 }
 
 #[test]
-fn what_is_typed_wrong_is_said_in_words() {
+fn usage_errors_are_explained() {
     let daemon = Daemon::start();
     let said = |args: &[&str]| {
         let (status, out, err) = run(&mut dropline(&daemon, args));
         assert_eq!((status, out.as_str()), (64, ""), "{args:?}: {err}");
         err
     };
-    assert!(said(&["sned", "bob", "hi"]).contains("'sned' is no command; there is 'send'"));
+    assert!(said(&["sned", "bob", "hi"]).contains("'sned' is not a command; did you mean 'send'?"));
     assert!(!said(&["chat", "bob", "--foo"]).contains("-- --foo"));
     for args in [
         &["send", "bob", "--tll", "5", "hi"][..],
@@ -407,7 +407,7 @@ fn what_is_typed_wrong_is_said_in_words() {
 }
 
 #[test]
-fn what_is_printed_is_harmless() {
+fn printed_messages_contain_no_control_characters() {
     let daemon = Daemon::start();
     daemon.ask("store;bob;al;\u{202e}txt.exe \x1b[31mred\n".as_bytes());
     let (_, out, _) = run(&mut dropline(&daemon, &["-u", "bob", "read"]));
@@ -415,7 +415,7 @@ fn what_is_printed_is_harmless() {
 }
 
 #[test]
-fn a_long_mailbox_is_read_whole() {
+fn a_long_mailbox_is_read_completely() {
     let daemon = Daemon::start();
     let body = "y".repeat(40_000);
     for n in 0..50 {
@@ -429,14 +429,14 @@ fn a_long_mailbox_is_read_whole() {
 }
 
 #[test]
-fn without_a_terminal_there_is_no_menu() {
+fn the_menu_and_chat_need_a_terminal() {
     let daemon = Daemon::start();
     let (status, out, err) = run(&mut dropline(&daemon, &["-u", "al"]));
     assert_eq!((status, out.as_str()), (64, ""));
     assert!(err.contains("Usage: dropline"), "{err}");
     let (status, _, err) = run(&mut dropline(&daemon, &["-u", "al", "chat", "bob"]));
     assert_eq!(status, 64);
-    assert!(err.contains("no terminal to talk in"), "{err}");
+    assert!(err.contains("chat needs a terminal"), "{err}");
     assert_eq!(run(program("dropline").arg("--help")).0, 0);
     assert_eq!(run(program("dropline").arg("--wrong")).0, 64);
 }

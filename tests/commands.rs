@@ -1,4 +1,4 @@
-//! The commands of `dropline` for scripts, and what is set where.
+//! Tests of the commands of `dropline` for scripts, and of its settings.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
@@ -15,13 +15,13 @@ fn ok(out: &str) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn where_no_server_is_named_it_is_the_socket_and_one_is_oneself() {
-    let test = "where_no_server_is_named_it_is_the_socket_and_one_is_oneself";
+fn without_a_server_setting_the_socket_and_the_login_are_used() {
+    let test = "without_a_server_setting_the_socket_and_the_login_are_used";
     if !nix::unistd::geteuid().is_root() {
-        return skip(test, "only root can become other users");
+        return skip(test, "only root can switch to other logins");
     }
     if fs::exists("/run/dropline/dropline.sock").expect("known") {
-        return skip(test, "the system's daemon runs");
+        return skip(test, "a system daemon is running");
     }
     let daemon = Daemon::in_dir(public_dir(), "", &[]);
     let dir = daemon.path();
@@ -42,7 +42,7 @@ fn where_no_server_is_named_it_is_the_socket_and_one_is_oneself() {
             .env("DROPLINE_STATE_DIR", state.join("own"))
             .env("XDG_RUNTIME_DIR", dir)
             .env("HOME", &state)
-            // Not believed: the kernel knows better.
+            // Ignored: over the socket, the kernel supplies the login.
             .env("USER", "games")
             .stdin(Stdio::null())
             .output()
@@ -72,7 +72,7 @@ fn where_no_server_is_named_it_is_the_socket_and_one_is_oneself() {
     for dialect in ["line", "framed"] {
         let args = ["-d", socket, "--dialect", dialect, "send", "games", "old"];
         let (status, _, err) = run_as("bin", &args);
-        // The old chat server knows only those who are registered.
+        // In the framed dialect, the recipient must be registered.
         assert_eq!(
             status,
             Some(if dialect == "line" { 0 } else { 67 }),
@@ -84,7 +84,7 @@ fn where_no_server_is_named_it_is_the_socket_and_one_is_oneself() {
 }
 
 #[test]
-fn looking_changes_nothing() {
+fn count_peek_and_status_acknowledge_nothing() {
     let daemon = Daemon::start();
     let count = |name| run(&daemon, &["-u", name, "count"]);
     assert_eq!(count("bob"), (Some(1), "0\n".into(), String::new()));
@@ -111,7 +111,7 @@ fn looking_changes_nothing() {
     for (name, handle) in [("eve", "bob/1"), ("al", "bob/999"), ("al", "nobody/1")] {
         let (status, _, err) = run(&daemon, &["-u", name, "status", handle]);
         assert_eq!(status, Some(77), "{err}");
-        let words = format!("there is no message {handle} that you have sent");
+        let words = format!("you have not sent a message {handle}");
         assert!(err.contains(&words), "{err}");
     }
     let history = |args: &[&str]| {
@@ -138,11 +138,11 @@ fn looking_changes_nothing() {
 }
 
 #[test]
-fn a_message_that_is_of_no_use_any_more_is_not_shown() {
+fn an_expired_message_is_not_shown() {
     let daemon = Daemon::start();
     let sent = run(&daemon, &["-u", "al", "send", "--ttl", "1", "bob", "soon"]);
     assert_eq!(sent, ok("bob/1\n"));
-    crate::support::wait_until("it has expired", || {
+    crate::support::wait_until("the message expires", || {
         let (_, state, _) = run(&daemon, &["-u", "al", "status", "bob/1"]);
         state.starts_with("expired  at 20")
     });
@@ -154,7 +154,7 @@ fn a_message_that_is_of_no_use_any_more_is_not_shown() {
 }
 
 #[test]
-fn a_command_that_was_run_is_told_of() {
+fn run_reports_how_a_command_ended() {
     let daemon = Daemon::start();
     let script = "echo out; echo err >&2; exit 3";
     let (status, out, err) = run(
@@ -187,13 +187,13 @@ fn a_command_that_was_run_is_told_of() {
     assert_eq!(status, Some(137));
     let (_, text, _) = run(&daemon, &["-u", "bob", "read"]);
     assert!(
-        text.contains("/no/such: cannot run it: ") && text.contains("killed by SIGKILL"),
+        text.contains("/no/such: cannot be run: ") && text.contains("killed by SIGKILL"),
         "{text}"
     );
 }
 
 #[test]
-fn a_command_that_is_cut_off_is_told_of() {
+fn run_reports_a_command_that_is_terminated() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     client.args([
@@ -219,7 +219,7 @@ fn a_command_that_is_cut_off_is_told_of() {
 }
 
 #[test]
-fn output_of_a_command_that_is_lost_is_an_error() {
+fn run_reports_lost_output_of_a_command_as_an_error() {
     let daemon = Daemon::start();
     let full = std::fs::File::options()
         .write(true)
@@ -241,14 +241,14 @@ fn output_of_a_command_that_is_lost_is_an_error() {
 }
 
 #[test]
-fn what_is_too_long_is_bad_data() {
+fn a_message_over_the_limit_is_a_data_error() {
     let daemon = Daemon::with("max_body = 100\n", &[]);
     let (status, _, err) = run(&daemon, &["-u", "al", "send", "bob", &"x".repeat(101)]);
     assert_eq!(status, Some(65), "{err}");
 }
 
 #[test]
-fn a_closed_input_is_no_empty_message() {
+fn a_closed_standard_input_is_an_error() {
     let daemon = Daemon::start();
     let client = daemon.client();
     let program = client.get_program().to_str().expect("text").to_owned();
@@ -263,7 +263,7 @@ fn a_closed_input_is_no_empty_message() {
 }
 
 #[test]
-fn a_wrong_port_is_what_is_complained_of() {
+fn an_invalid_port_is_named_in_the_error() {
     for args in [
         &["-d", "localhost:99999", "count"][..],
         &["localhost", "99999"],
@@ -272,13 +272,13 @@ fn a_wrong_port_is_what_is_complained_of() {
         let err = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(64), "{err}");
         assert!(
-            err.contains("99999") && !err.contains("is no command"),
+            err.contains("99999") && !err.contains("is not a command"),
             "{err}"
         );
     }
 }
 
-/// `follow`, until it is dropped.
+/// A running `dropline follow`. Killed when dropped.
 struct Follow {
     child: Child,
     out: BufReader<std::process::ChildStdout>,
@@ -312,7 +312,7 @@ impl Drop for Follow {
 }
 
 #[test]
-fn messages_are_followed_through_restarts_and_each_is_shown_once() {
+fn follow_survives_restarts_and_shows_each_message_once() {
     let daemon = Daemon::start();
     daemon.store("bob", "al", "one");
     let mut follow = Follow::start(daemon.client(), &["-u", "bob", "follow"]);
@@ -324,8 +324,8 @@ fn messages_are_followed_through_restarts_and_each_is_shown_once() {
     let daemon = Daemon::in_dir(dir, "", &["-p", &port.to_string()]);
     daemon.store("bob", "al", "three");
     assert_eq!(follow.line(), "~al: three\n");
-    // Killed before that, it would show the message once more.
-    crate::support::wait_until("it is acknowledged", || {
+    // Killed before the acknowledgement, `follow` would show the message again.
+    crate::support::wait_until("the message is acknowledged", || {
         run(&daemon, &["-u", "bob", "count"]).1 == "0\n"
     });
     drop(follow);
@@ -336,11 +336,11 @@ fn messages_are_followed_through_restarts_and_each_is_shown_once() {
 }
 
 #[test]
-fn a_command_is_run_for_each_message_until_it_works() {
+fn follow_runs_a_command_for_each_message_until_it_succeeds() {
     let daemon = Daemon::start();
     let script = daemon.path().join("script");
     let mut file = fs::File::create(&script).expect("made");
-    // It fails the first time that it sees a message.
+    // The script fails on its first run for each message.
     let text = "f=$1/seen.$DROPLINE_SEQ; [ -e \"$f\" ] || { : >\"$f\"; exit 1; }\n\
                 echo \"$DROPLINE_FROM $DROPLINE_SEQ $DROPLINE_TRUST ${#DROPLINE_ID} $(cat)\"\n";
     file.write_all(text.as_bytes()).expect("written");
@@ -350,13 +350,13 @@ fn a_command_is_run_for_each_message_until_it_works() {
     let mut follow = Follow::start(daemon.client(), &["-u", "bob", "follow", "--exec", &exec]);
     assert_eq!(follow.line(), "al 1 open 32 first one\n");
     assert_eq!(follow.line(), "carol 2 open 32 second\n");
-    crate::support::wait_until("they are acknowledged", || {
+    crate::support::wait_until("the messages are acknowledged", || {
         run(&daemon, &["-u", "bob", "count"]).1 == "0\n"
     });
 }
 
 #[test]
-fn settings_come_from_the_first_place_that_has_them() {
+fn settings_come_from_the_first_source_that_has_them() {
     let daemon = Daemon::start();
     let home = daemon.path().join("config");
     let file = home.join("dropline/config.toml");
@@ -410,13 +410,13 @@ fn settings_come_from_the_first_place_that_has_them() {
     let (status, _, err) = config("", &["who"], &[("DROPLINE_DIALECT", "dutch")]);
     assert_eq!(status, Some(78));
     assert!(
-        err.contains("DROPLINE_DIALECT=\"dutch\": it is one of"),
+        err.contains("DROPLINE_DIALECT=\"dutch\": expected auto"),
         "{err}"
     );
 }
 
 #[test]
-fn whoever_stops_reading_is_not_complained_to() {
+fn a_closed_pipe_causes_no_error_message() {
     let daemon = Daemon::start();
     for n in 0..200 {
         daemon.store("bob", "al", &format!("{n} {}", "x".repeat(1000)));

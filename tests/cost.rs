@@ -1,5 +1,5 @@
-//! What a request costs, counted: system calls, bytes on the disk, instructions. None of it depends on how fast the
-//! machine is, so it may be held to a bound.
+//! Bounds the cost of a request in system calls, bytes written and instructions. These counts do not depend on the
+//! speed of the machine.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,21 +12,21 @@ use nix::unistd::Pid;
 use crate::support::session::Session;
 use crate::support::{Daemon, skip, trace, wait_until};
 
-/// strace on a daemon and all that it forks from now on.
+/// A running strace(1) of a daemon and all processes that it forks from now on.
 struct Trace {
     strace: Child,
     file: PathBuf,
 }
 
 impl Trace {
-    /// `None` where strace is not there, or may not.
+    /// Starts a trace. `None` if strace is not installed or not permitted to attach.
     fn of(daemon: &Daemon) -> Option<Self> {
         let file = daemon.path().join("trace");
         let strace = trace::attach(daemon, &[], &file)?;
         Some(Self { strace, file })
     }
 
-    /// What each process called, by its number: a line each.
+    /// Stops the trace. Returns the system calls of each process, by its pid.
     fn end(mut self) -> BTreeMap<u32, Vec<String>> {
         let pid = Pid::from_raw(i32::try_from(self.strace.id()).expect("a pid"));
         kill(pid, Signal::SIGINT).expect("signalled");
@@ -34,7 +34,7 @@ impl Trace {
         let mut calls: BTreeMap<u32, Vec<String>> = BTreeMap::new();
         for line in fs::read_to_string(&self.file).expect("a trace").lines() {
             let (pid, call) = line.split_once(' ').expect("a number");
-            // The second half of a call that was interrupted by another process's, signals, and ends are no calls.
+            // Skip signals, exits, and the resumed halves of calls that were traced in two parts.
             if !call.trim_start().starts_with(['<', '-', '+']) {
                 let of_it = calls.entry(pid.parse().expect("a number")).or_default();
                 of_it.push(call.trim_start().to_owned());
@@ -44,7 +44,7 @@ impl Trace {
     }
 }
 
-/// How many bytes these calls wrote to files.
+/// Returns how many bytes these calls wrote to files.
 fn written(calls: &[String]) -> usize {
     let writes = calls.iter().filter(|call| call.starts_with("pwrite64("));
     writes
@@ -53,43 +53,43 @@ fn written(calls: &[String]) -> usize {
 }
 
 #[test]
-fn a_message_takes_few_system_calls_and_writes_itself_once() {
+fn a_message_takes_few_system_calls_and_is_written_once() {
     let daemon = Daemon::start();
-    // The mailbox is there, and its name on the disk.
+    // Makes the mailbox, and makes its name durable.
     daemon.store("bob", "alice", "one");
-    wait_until("nobody is served", || daemon.children().is_empty());
+    wait_until("no child runs", || daemon.children().is_empty());
     let Some(trace) = Trace::of(&daemon) else {
         return skip(
             "system calls of a request",
-            "strace is not installed, or may not attach",
+            "strace is not installed or may not attach",
         );
     };
     const COUNT: usize = 10;
     for _ in 0..COUNT {
         daemon.store("bob", "alice", "hello");
-        wait_until("nobody is served", || daemon.children().is_empty());
+        wait_until("no child runs", || daemon.children().is_empty());
     }
     let mut calls = trace.end();
     let master = calls.remove(&daemon.pid()).expect("the master's calls");
-    assert_eq!(calls.len(), COUNT, "a child each");
+    assert_eq!(calls.len(), COUNT, "each message must have one child");
     for child in calls.values() {
-        // 33 when this was written: 5 to close what is the master's, 6 for its limits, 16 for the message, 6 around it.
+        // Measured: 33. 5 close the master's descriptors, 6 set resource limits, 16 store the message, 6 are overhead.
         assert!(
             (15..=34).contains(&child.len()),
             "{}: {child:#?}",
             child.len()
         );
-        // A head of 64 bytes, `alice`, `hello`, zeros up to a multiple of 8, and a trailer of 24.
+        // A record: a head of 64 bytes, `alice`, `hello`, padding to a multiple of 8, and a trailer of 24 bytes.
         assert_eq!(written(child), 64 + 16 + 24, "{child:#?}");
         let syncs = child.iter().filter(|call| call.contains("sync(")).count();
         assert_eq!(syncs, 1, "{child:#?}");
     }
-    // 19 a connection when this was written: half of them are the signal of the child's end.
+    // Measured: 19 for each connection. Half of them handle SIGCHLD.
     assert!(master.len() <= 22 * COUNT, "{}: {master:#?}", master.len());
 }
 
 #[test]
-fn a_message_of_a_session_takes_fewer() {
+fn a_message_of_a_session_takes_fewer_system_calls() {
     let daemon = Daemon::start();
     daemon.store("bob", "alice", "one");
     let calls_of = |count: usize| {
@@ -99,7 +99,7 @@ fn a_message_of_a_session_takes_fewer() {
             assert!(session.store("bob", "", b"hello").starts_with("OK "));
         }
         session.send("QUIT\n");
-        wait_until("nobody is served", || daemon.children().is_empty());
+        wait_until("no child runs", || daemon.children().is_empty());
         let mut calls = trace.end();
         calls.remove(&daemon.pid());
         calls.into_values().next()
@@ -107,24 +107,24 @@ fn a_message_of_a_session_takes_fewer() {
     let (Some(one), Some(eleven)) = (calls_of(1), calls_of(11)) else {
         return skip(
             "system calls of a session",
-            "strace is not installed, or may not attach",
+            "strace is not installed or may not attach",
         );
     };
     let each = (eleven.len() - one.len()) as f64 / 10.0;
-    // 13 when this was written: wait, receive, draw an id, look for a claim, ask for room, lock, look, look behind the
-    // last record, write, unlock, sync, ring the bell, send.
+    // Measured: 13. Wait, receive, draw an id, check for a claim, check free space, lock, fstat(2), read after the last
+    // record, write, unlock, sync, wake watchers, send.
     assert!((8.0..=13.0).contains(&each), "{each}: {eleven:#?}");
     assert_eq!(written(&eleven) - written(&one), 10 * (64 + 16 + 24));
 }
 
 #[test]
-fn messages_that_come_together_are_one_write_and_one_sync() {
+fn pipelined_messages_share_one_write_and_one_sync() {
     let daemon = Daemon::start();
     daemon.store("bob", "alice", "one");
     let Some(trace) = Trace::of(&daemon) else {
         return skip(
             "system calls of a batch",
-            "strace is not installed, or may not attach",
+            "strace is not installed or may not attach",
         );
     };
     let mut session = Session::of(&daemon, "alice");
@@ -133,12 +133,12 @@ fn messages_that_come_together_are_one_write_and_one_sync() {
         assert!(session.line().starts_with("OK "));
     }
     drop(session);
-    wait_until("nobody is served", || daemon.children().is_empty());
+    wait_until("no child runs", || daemon.children().is_empty());
     let mut calls = trace.end();
     calls.remove(&daemon.pid());
     let child = calls.into_values().next().expect("a child");
     let of = |what: &str| child.iter().filter(|call| call.starts_with(what)).count();
-    // They may come in two packets.
+    // The messages may arrive in two segments.
     assert!((1..=2).contains(&of("fdatasync(")), "{child:#?}");
     assert!((1..=2).contains(&of("pwrite64(")), "{child:#?}");
 }
@@ -153,7 +153,7 @@ fn a_request_takes_few_instructions() {
     let counts = dir.path().join("counts");
     fs::create_dir(&counts).expect("made");
     let out = format!("--callgrind-out-file={}/%p", counts.display());
-    // Of the descriptors, valgrind lets nobody have fewer than at its own start.
+    // valgrind does not allow a lower descriptor limit than at its start.
     let starter = [
         "prlimit",
         "--nofile=128:128",
@@ -167,12 +167,12 @@ fn a_request_takes_few_instructions() {
     let daemon = Daemon::started_by(&starter, dir, config);
     for n in 1..=3 {
         daemon.store("bob", "alice", "hello");
-        wait_until("its child has ended", || totals(&counts).len() == n);
+        wait_until("the child has exited", || totals(&counts).len() == n);
     }
     let mut totals = totals(&counts);
     totals.sort_unstable();
     drop(daemon);
-    // The first makes the mailbox. 34,862 when this was written, as the tests build it.
+    // The first request makes the mailbox. Measured: 34,862 in the build of the tests.
     let (least, most) = (totals[0], totals[1]);
     assert!(
         (5_000..=42_000).contains(&least) && most <= 42_000,
@@ -180,7 +180,7 @@ fn a_request_takes_few_instructions() {
     );
 }
 
-/// What callgrind has counted in each process that has ended and served somebody.
+/// Returns the instruction count of each process that has exited and served a client.
 fn totals(counts: &Path) -> Vec<u64> {
     let files = fs::read_dir(counts).expect("readable");
     let all = files.filter_map(|file| fs::read_to_string(file.ok()?.path()).ok());

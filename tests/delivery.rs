@@ -1,4 +1,4 @@
-//! When a fetched message is delivered, and when it stays waiting.
+//! Tests of when a fetched message counts as delivered, and when it stays waiting.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -8,7 +8,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::support::{Daemon, counter, listen, messages, wait_until};
 
-/// A daemon with one message for bob.
+/// Starts a daemon with one message for bob.
 fn waiting() -> Daemon {
     let daemon = Daemon::with("delivery_timeout = 3", &[]);
     daemon.store("bob", "al", "hi");
@@ -16,48 +16,48 @@ fn waiting() -> Daemon {
 }
 
 fn stays_waiting(daemon: &Daemon) {
-    wait_until("the daemon has noticed", || {
+    wait_until("the failure is logged", || {
         daemon.log().contains("not delivered")
     });
     assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
     assert_eq!(
         daemon.fetch("bob"),
         Vec::<String>::new(),
-        "and is delivered then"
+        "the first fetch must have delivered the message"
     );
 }
 
-/// Waits until there is something to read, and leaves it there.
+/// Waits until data arrives, without reading it.
 fn peek(stream: &TcpStream) {
     assert_ne!(stream.peek(&mut [0; 64]).expect("a reply"), 0);
 }
 
 #[test]
-fn to_a_client_that_reads_to_the_end_and_closes() {
+fn delivers_to_a_client_that_reads_to_the_end_and_closes() {
     let daemon = waiting();
     assert_eq!(messages(&listen(daemon.say(b"fetch;bob\n"))), ["bob;al;hi"]);
     assert_eq!(daemon.fetch("bob"), Vec::<String>::new());
 }
 
 #[test]
-fn to_a_client_that_half_closes_first() {
+fn delivers_to_a_client_that_half_closes_first() {
     let daemon = waiting();
     assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
     assert_eq!(daemon.fetch("bob"), Vec::<String>::new());
 }
 
 #[test]
-fn not_to_one_that_dies_with_the_reply_unread() {
+fn stays_waiting_if_the_client_dies_with_the_reply_unread() {
     let daemon = waiting();
     let client = daemon.say(b"fetch;bob\n");
     peek(&client);
-    // What the kernel does for a killed process: it closes, and resets as something is unread.
+    // As for a killed process: the kernel closes the socket, and sends a reset because data is unread.
     drop(client);
     stays_waiting(&daemon);
 }
 
 #[test]
-fn not_to_one_that_has_read_a_part() {
+fn stays_waiting_if_the_client_reads_only_a_part() {
     let daemon = waiting();
     let mut client = daemon.say(b"fetch;bob\n");
     client.read_exact(&mut [0; 30]).expect("a part");
@@ -67,7 +67,7 @@ fn not_to_one_that_has_read_a_part() {
 }
 
 #[test]
-fn not_to_one_that_resets() {
+fn stays_waiting_if_the_client_resets_the_connection() {
     let daemon = waiting();
     let client = daemon.say(b"fetch;bob\n");
     let linger = nix::libc::linger {
@@ -80,7 +80,7 @@ fn not_to_one_that_resets() {
 }
 
 #[test]
-fn not_to_one_that_stays_and_never_closes() {
+fn stays_waiting_if_the_client_never_closes() {
     let daemon = waiting();
     let mut client = daemon.say(b"fetch;bob\n");
     let mut reply = [0; 200];
@@ -90,7 +90,7 @@ fn not_to_one_that_stays_and_never_closes() {
 }
 
 #[test]
-fn not_to_one_that_does_not_read_what_does_not_fit_its_buffers() {
+fn stays_waiting_if_the_client_stops_reading_a_long_reply() {
     let daemon = Daemon::with("delivery_timeout = 1\nrequest_timeout = 1", &[]);
     let body = "x".repeat(60_000);
     for _ in 0..200 {
@@ -98,18 +98,26 @@ fn not_to_one_that_does_not_read_what_does_not_fit_its_buffers() {
     }
     let client = daemon.say(b"fetch;bob\n");
     daemon.logged("too slow: fetch bob: not delivered: the client did not read in time");
-    wait_until("it is counted", || counter(&daemon, "timeouts") == 1);
+    wait_until("the timeout is counted", || {
+        counter(&daemon, "timeouts") == 1
+    });
     drop(client);
     let session = daemon.say(b"HELLO dropline/1 name=bob\nFETCH\n");
     daemon.logged("too slow: session of ~bob");
-    wait_until("it is counted", || counter(&daemon, "timeouts") == 2);
+    wait_until("the timeout is counted", || {
+        counter(&daemon, "timeouts") == 2
+    });
     drop(session);
-    assert_eq!(daemon.fetch("bob").len(), 200, "all of them wait");
+    assert_eq!(
+        daemon.fetch("bob").len(),
+        200,
+        "all messages must stay waiting"
+    );
     assert_eq!(daemon.fetch("bob").len(), 0);
 }
 
 #[test]
-fn the_reply_survives_what_the_client_says_beyond_its_request() {
+fn bytes_after_the_request_do_not_destroy_the_reply() {
     let daemon = waiting();
     let mut client = daemon.say(b"fetch;bob\n");
     client.write_all(&[b'x'; 100_000]).expect("sent");
@@ -118,7 +126,7 @@ fn the_reply_survives_what_the_client_says_beyond_its_request() {
 }
 
 #[test]
-fn a_second_reader_is_told_busy_and_gets_nothing() {
+fn a_second_reader_is_refused_as_busy() {
     let daemon = Daemon::start();
     daemon.store("bob", "al", "hi");
     let first = daemon.say(b"fetch;bob\n");
@@ -131,17 +139,17 @@ fn a_second_reader_is_told_busy_and_gets_nothing() {
 }
 
 #[test]
-fn messages_wait_over_a_kill_and_a_restart() {
+fn messages_survive_a_kill_and_a_restart() {
     let daemon = waiting();
     let dir = daemon.kill();
     let daemon = Daemon::in_dir(dir, "", &[]);
     assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
-    // The reply is there before that is on the disk.
+    // The reply arrives before the delivery is durable.
     daemon.logged("fetch bob: 1 messages delivered");
     let daemon = Daemon::in_dir(daemon.kill(), "", &[]);
     assert_eq!(
         daemon.fetch("bob"),
         Vec::<String>::new(),
-        "and are not handed out again"
+        "the message was delivered twice"
     );
 }

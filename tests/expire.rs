@@ -1,4 +1,4 @@
-//! What looks after a spool from outside: by the daemon's configuration, and as the owner of the spool.
+//! Tests of `droplinectl expire`, and of the ownership of files that root makes in a spool.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use crate::support::others::public_dir;
 use crate::support::{Daemon, files_below, program, skip, wait_until};
 
-/// Runs `droplinectl`; its exit status and what it said.
+/// Runs `droplinectl`. Returns its exit status and its output.
 fn ctl(args: &[&str], input: Stdio) -> (Option<i32>, String) {
     let output = program("droplinectl")
         .args(args)
@@ -24,7 +24,7 @@ fn ctl(args: &[&str], input: Stdio) -> (Option<i32>, String) {
     )
 }
 
-/// A daemon that keeps what bob has read.
+/// Starts a daemon with three messages in bob's history.
 fn daemon_with_history(dir: tempfile::TempDir, config: &str) -> Daemon {
     let daemon = Daemon::in_dir(dir, config, &[]);
     for _ in 0..3 {
@@ -36,7 +36,7 @@ fn daemon_with_history(dir: tempfile::TempDir, config: &str) -> Daemon {
 }
 
 #[test]
-fn history_is_forgotten_by_the_daemons_configuration() {
+fn expire_follows_the_configuration_of_the_daemon() {
     let daemon = daemon_with_history(tempfile::tempdir().expect("a directory"), "");
     let spool = daemon.spool().display().to_string();
     let file = daemon.path().join("c.toml");
@@ -57,21 +57,21 @@ fn history_is_forgotten_by_the_daemons_configuration() {
         done
     );
     assert_eq!(history(), 3);
-    // One with a mistake says nothing of what is to be kept.
+    // An invalid configuration expires nothing.
     for wrong in ["history_bytes = x", "history_bytes = -1"] {
         let (status, said) = expire(wrong, &["--spool", &spool, "--config", &config]);
         assert_eq!(status, Some(78));
-        assert!(said.contains("says where; nothing was done"), "{said}");
+        assert!(said.contains("; nothing was done: correct it"), "{said}");
     }
     assert_eq!(history(), 3);
-    // It also says where the spool is.
+    // The configuration also names the spool.
     let text = format!("history_bytes = 0\nspool = {spool:?}\n");
     assert_eq!(expire(&text, &["--config", &config]), done);
     assert_eq!(history(), 0);
-    // How long something is kept matters as much as how much.
+    // The age limit applies as well.
     daemon.store("bob", "al", "one more");
     daemon.fetch("bob");
-    wait_until("it is history", || history() == 1);
+    wait_until("the message is in the history", || history() == 1);
     assert_eq!(
         expire(
             "history_days = 0",
@@ -80,14 +80,14 @@ fn history_is_forgotten_by_the_daemons_configuration() {
         done
     );
     assert_eq!(history(), 0);
-    daemon.store("bob", "al", "and it serves");
+    daemon.store("bob", "al", "still served");
 }
 
 #[test]
-fn what_root_does_in_the_spool_of_somebody_else_stays_theirs() {
-    let test = "what_root_does_in_the_spool_of_somebody_else_stays_theirs";
+fn files_that_root_makes_belong_to_the_owner_of_the_spool() {
+    let test = "files_that_root_makes_belong_to_the_owner_of_the_spool";
     if !nix::unistd::geteuid().is_root() {
-        return skip(test, "this is not root");
+        return skip(test, "only root can write to the spool of another login");
     }
     let dir = public_dir();
     let text = "user = \"games\"\nhistory_bytes = 0\n";
@@ -110,10 +110,10 @@ fn what_root_does_in_the_spool_of_somebody_else_stays_theirs() {
         (Some(0), String::new())
     );
     all_theirs();
-    daemon.store("bob", "al", "and it serves");
+    daemon.store("bob", "al", "still served");
     daemon.signal(Signal::SIGTERM);
     daemon.ended();
-    // A mailbox that was never there: somebody must make its file.
+    // Import a new mailbox, so that root makes its file.
     let output = program("droplinectl")
         .args(["--spool", &spool, "export"])
         .output();
@@ -127,5 +127,5 @@ fn what_root_does_in_the_spool_of_somebody_else_stays_theirs() {
     assert_eq!(repair, (Some(0), String::new()));
     all_theirs();
     let daemon = Daemon::in_dir(daemon.kill(), text, &[]);
-    wait_until("it is read", || daemon.fetch("eve").len() == 1);
+    wait_until("the message is read", || daemon.fetch("eve").len() == 1);
 }

@@ -1,4 +1,4 @@
-//! The framed dialect, frame by frame as the old chat client speaks it.
+//! Tests of the framed dialect, frame by frame as the legacy chat client sends it.
 
 use std::io::Write;
 use std::sync::Barrier;
@@ -20,7 +20,7 @@ fn quit(daemon: &Daemon, name: &str) {
     Frames::say(daemon, &["!quit", name]).end();
 }
 
-/// Asks where `to` is, and leaves the message if they are offline.
+/// Looks up `to`, and stores the message if the user is offline. Returns the answers.
 fn send(daemon: &Daemon, to: &str, message: &str) -> Vec<String> {
     let mut client = Frames::say(daemon, &["!send", to]);
     let mut answers = vec![client.frame()];
@@ -34,7 +34,7 @@ fn send(daemon: &Daemon, to: &str, message: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_life_of_a_name() {
+fn names_are_registered_released_and_deregistered() {
     let daemon = Daemon::start();
     assert_eq!(who(&daemon), "There is no registered client\n");
     assert_eq!(register(&daemon, "alice", HERE), ["400", "400"]);
@@ -62,7 +62,7 @@ fn the_life_of_a_name() {
 }
 
 #[test]
-fn the_bytes_on_the_wire_of_both_kinds_of_host() {
+fn accepts_both_byte_orders_and_answers_in_the_same() {
     let daemon = Daemon::start();
     let list = b"There is no registered client\n";
     for (ask, length) in [
@@ -77,7 +77,7 @@ fn the_bytes_on_the_wire_of_both_kinds_of_host() {
     big.send(HERE.as_bytes());
     assert_eq!(big.frame(), "400");
     big.end();
-    // Byte by byte is as good as in one piece.
+    // A request may arrive byte by byte.
     let mut slow = daemon.connect();
     slow.set_nodelay(true).expect("set");
     for byte in b"\x00\x06\x00\x00!send\0\x00\x06\x00\x00alice\0" {
@@ -88,7 +88,7 @@ fn the_bytes_on_the_wire_of_both_kinds_of_host() {
 }
 
 #[test]
-fn one_of_many_who_register_a_name_at_once_has_it() {
+fn one_of_many_concurrent_registrations_succeeds() {
     let daemon = Daemon::start();
     for round in 0..5 {
         let name = format!("name{round}");
@@ -119,11 +119,15 @@ fn one_of_many_who_register_a_name_at_once_has_it() {
 }
 
 #[test]
-fn who_does_not_go_on_is_not_registered() {
+fn an_abandoned_registration_frees_the_name() {
     let daemon = Daemon::start();
     let mut client = Frames::say(&daemon, &["!register", "alice"]);
     assert_eq!(client.frame(), "400");
-    assert_eq!(register(&daemon, "alice", HERE), ["401"], "it is reserved");
+    assert_eq!(
+        register(&daemon, "alice", HERE),
+        ["401"],
+        "the name must be reserved"
+    );
     assert_eq!(who(&daemon), "There is no registered client\n");
     client.kill();
     wait_until("the name is free", || {
@@ -132,7 +136,7 @@ fn who_does_not_go_on_is_not_registered() {
 }
 
 #[test]
-fn addresses_and_names_that_cannot_be() {
+fn invalid_addresses_and_names_are_refused() {
     let daemon = Daemon::start();
     for wrong in ["::1 8283", "127.0.0.1", "127.0.0.1 0", "somewhere 1"] {
         let mut client = Frames::say(&daemon, &["!register", "alice"]);
@@ -150,7 +154,7 @@ fn addresses_and_names_that_cannot_be() {
 }
 
 #[test]
-fn what_is_no_frame_ends_the_connection_and_nothing_else() {
+fn an_invalid_frame_ends_only_its_connection() {
     let daemon = Daemon::start();
     for wrong in [
         &b"\0\0\0\0"[..],
@@ -186,7 +190,7 @@ fn messages_cross_the_dialects_in_all_directions() {
                  carol (msg offline)>\nfrom a frame\n";
     assert_eq!(register(&daemon, "alice", HERE), ["402", "406", queue]);
     quit(&daemon, "alice");
-    // From a framed client, to the others.
+    // From a framed client to the other dialects.
     for text in ["one", "two"] {
         let text = format!("carol (msg offline)>\n{text}\n");
         assert_eq!(send(&daemon, "alice", &text), ["405"]);
@@ -200,12 +204,12 @@ fn messages_cross_the_dialects_in_all_directions() {
         Session::of(&daemon, "alice").read_all(),
         [("unknown".to_owned(), "no header".to_owned())]
     );
-    // What is read in one dialect is gone in all.
+    // A message read in one dialect is read in all.
     assert_eq!(register(&daemon, "alice", HERE), ["402", "407"]);
 }
 
 #[test]
-fn what_waits_for_a_name_is_handed_out_when_it_is_first_registered() {
+fn the_first_registration_delivers_waiting_messages() {
     let daemon = Daemon::start();
     daemon.store("dave", "al", "early");
     let queue = "al (msg offline)>\nearly\n";
@@ -214,7 +218,7 @@ fn what_waits_for_a_name_is_handed_out_when_it_is_first_registered() {
 }
 
 #[test]
-fn a_queue_that_is_longer_than_a_frame_comes_in_whole_messages() {
+fn a_queue_longer_than_a_frame_is_split_between_messages() {
     let daemon = Daemon::start();
     let bodies: Vec<String> = (0..8).map(|n| n.to_string().repeat(20_000)).collect();
     for body in &bodies {
@@ -234,7 +238,7 @@ fn a_queue_that_is_longer_than_a_frame_comes_in_whole_messages() {
         quit(&daemon, "bob");
     }
     assert_eq!(got, bodies);
-    // One that no frame holds stays, and says so.
+    // A message that is too long for a frame stays waiting. A notice is sent in its place.
     daemon.store("bob", "al", &"x".repeat(65_536));
     daemon.store("bob", "al", "short");
     let answers = register(&daemon, "bob", HERE);
@@ -246,7 +250,7 @@ fn a_queue_that_is_longer_than_a_frame_comes_in_whole_messages() {
 }
 
 #[test]
-fn a_client_that_dies_before_it_has_read_leaves_its_messages_waiting() {
+fn messages_stay_waiting_if_the_client_dies_before_it_reads() {
     let daemon = Daemon::start();
     daemon.store("bob", "al", &"x".repeat(60_000));
     let mut client = Frames::say(&daemon, &["!register", "bob"]);
@@ -262,15 +266,15 @@ fn a_client_that_dies_before_it_has_read_leaves_its_messages_waiting() {
 }
 
 #[test]
-fn nobody_is_sent_to_who_cannot_be_reached() {
+fn an_address_that_the_client_cannot_reach_is_withheld() {
     let daemon = Daemon::start();
     let mut bob = Session::of(&daemon, "bob");
     assert_eq!(bob.ask("ONLINE port=7000"), online(1));
     assert_eq!(send(&daemon, "bob", ""), ["404", "127.0.0.1 7000"]);
-    // An IPv4 client cannot send to an IPv6 address: the server keeps it.
+    // An IPv4 client cannot send to an IPv6 address, so the server stores the message.
     let Ok(six) = std::net::TcpStream::connect(("::1", daemon.port)) else {
         return skip(
-            "nobody_is_sent_to_who_cannot_be_reached",
+            "an_address_that_the_client_cannot_reach_is_withheld",
             "this machine has no IPv6",
         );
     };
@@ -296,7 +300,7 @@ fn registrations_survive_a_restart_and_so_does_presence() {
     let daemon = Daemon::in_dir(daemon.kill(), "", &[]);
     let list = "Client Status List:\nalice (online)\nbob (offline)\n";
     assert_eq!(who(&daemon), list);
-    // As after a reboot, which empties the run directory.
+    // A reboot empties the run directory.
     let dir = daemon.kill();
     std::fs::remove_dir_all(dir.path().join("run")).expect("removed");
     let daemon = Daemon::in_dir(dir, "", &[]);
@@ -305,7 +309,7 @@ fn registrations_survive_a_restart_and_so_does_presence() {
 }
 
 #[test]
-fn a_lease_ends() {
+fn a_lease_expires() {
     let daemon = Daemon::with("lease = 5\n", &[]);
     let mut session = Session::over(daemon.connect());
     session.send("HELLO dropline/1 name=bob\nONLINE port=1\nLOOKUP bob\n");

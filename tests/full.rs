@@ -1,4 +1,4 @@
-//! Run directories and disks that are full, or as good as full.
+//! Tests of full run directories and full disks.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::support::mount::Mount;
 use crate::support::session::Session;
 use crate::support::{Daemon, configure, counter, ctl, program, wait_until};
 
-/// Starts a daemon that is expected to end by itself.
+/// Runs a daemon that is expected to exit.
 fn start(dir: &Path, run_dir: &Path) -> Output {
     program("droplined")
         .args(["-p", "0", "--config"])
@@ -22,7 +22,7 @@ fn start(dir: &Path, run_dir: &Path) -> Output {
         .expect("run")
 }
 
-/// Writes files until nothing more goes in.
+/// Writes files until the file system is full.
 fn fill(dir: &Path) {
     for n in 0.. {
         if fs::write(dir.join(format!("filler{n}")), [1; 4096]).is_err() {
@@ -32,7 +32,7 @@ fn fill(dir: &Path) {
 }
 
 #[test]
-fn a_full_run_directory_ends_nobody() {
+fn a_full_run_directory_ends_no_process() {
     let Some(mount) = Mount::tmpfs("a full run directory", "size=8m,mode=0755") else {
         return;
     };
@@ -45,7 +45,7 @@ fn a_full_run_directory_ends_nobody() {
     let mut bob = Session::of(&daemon, "bob");
     let reply = bob.ask("ONLINE port=8283");
     assert!(reply.starts_with("ERR disk-full"), "{reply}");
-    // Many at once, so that slots are used that nobody has used before.
+    // Many at once, so that unused slots of the scoreboard are touched: a page without backing would raise SIGBUS.
     let sessions: Vec<Session> = (0..100)
         .map(|n| Session::of(&daemon, &format!("u{n}")))
         .collect();
@@ -60,7 +60,7 @@ fn a_full_run_directory_ends_nobody() {
 }
 
 #[test]
-fn without_room_for_the_scoreboard_there_is_no_daemon() {
+fn refuses_to_start_without_room_for_the_scoreboard() {
     let Some(mount) = Mount::tmpfs("a small run directory", "size=1m,mode=0755") else {
         return;
     };
@@ -79,7 +79,7 @@ fn without_room_for_the_scoreboard_there_is_no_daemon() {
 }
 
 #[test]
-fn who_was_online_leaves_no_file() {
+fn expired_leases_leave_no_files() {
     let daemon = Daemon::with("lease = 5", &[]);
     let online = |name: &str| {
         let mut session = Session::over(daemon.connect());
@@ -102,18 +102,19 @@ fn who_was_online_leaves_no_file() {
 }
 
 #[test]
-fn a_full_disk_is_a_warning_once_in_ten_seconds() {
+fn a_full_disk_is_logged_once_in_ten_seconds() {
     let daemon = Daemon::with("min_free_bytes = 9000000000000000000", &[]);
     for _ in 0..5 {
         let reply = daemon.ask("store;bob;al;hi\n");
         assert!(reply.contains("disk is full"), "{reply}");
     }
-    wait_until("all are logged", || {
+    wait_until("all refusals are logged", || {
         daemon.log().matches("refused: ").count() >= 5
     });
     let log = daemon.log();
     assert_eq!(
-        log.matches("warning: nothing new is taken: ").count(),
+        log.matches("warning: refusing requests that need disk space: ")
+            .count(),
         1,
         "{log}"
     );

@@ -1,4 +1,4 @@
-//! Limits before the fork, and what an operator sees of them.
+//! Tests of admission control before the fork, and of the status that an operator sees.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use crate::support::session::Session;
 use crate::support::{Daemon, counter, ctl, listen, program, status, wait_until};
 
 #[test]
-fn no_source_has_more_than_its_share() {
+fn children_per_source_limits_a_source() {
     let daemon = Daemon::with("children_per_source = 3\n", &[]);
     let mut held: Vec<_> = (0..3).map(|_| Session::of(&daemon, "bob")).collect();
     let refusal = "Message declined. Too many connections from your address\n";
     assert_eq!(listen(daemon.say(b"fetch;al\n")), refusal);
     daemon.logged("it has as many connections as children_per_source allows");
     assert_eq!(counter(&daemon, "refused_source"), 1);
-    // The socket of this machine is another source.
+    // A client of the socket is another source.
     let socket = daemon.path().join("run/dropline.sock");
     let mut local = std::os::unix::net::UnixStream::connect(socket).expect("connected");
     local.write_all(b"HELLO dropline/1\n").expect("sent");
@@ -24,30 +24,26 @@ fn no_source_has_more_than_its_share() {
     std::io::Read::read_exact(&mut local, &mut byte).expect("an answer");
     assert_eq!(byte, *b"O");
     held.pop();
-    wait_until("there is room again", || {
+    wait_until("a new connection is accepted", || {
         daemon.ask("fetch;al\n") != refusal
     });
 }
 
 #[test]
-fn who_has_not_asked_for_anything_is_dropped_by_lot() {
+fn with_many_silent_clients_new_ones_are_dropped_at_random() {
     let daemon = Daemon::with("early_drop = 8\nmax_children = 10\n", &[]);
     let refusal = "Message declined. Too many connections, try again later\n";
     let tries = || {
         let refused = (0..60).filter(|_| daemon.ask("store;bob;al;hi\n") == refusal);
         refused.count()
     };
-    // Sessions have shown that they mean well.
+    // Sessions do not count: they have completed a request.
     let sessions: Vec<_> = (0..8).map(|_| Session::of(&daemon, "al")).collect();
     assert_eq!(tries(), 0);
     drop(sessions);
-    wait_until("they are gone", || daemon.children().is_empty());
+    wait_until("the sessions are gone", || daemon.children().is_empty());
     let silent: Vec<_> = (0..8).map(|_| daemon.say(b"\x00")).collect();
-    let begun = || counter(&daemon, "forks");
-    let forks = begun();
-    wait_until("all have a child", || {
-        begun() >= forks && daemon.children().len() >= 6
-    });
+    wait_until("the clients have children", || daemon.children().len() == 8);
     let refused = tries();
     assert!((1..60).contains(&refused), "{refused} of 60");
     assert_eq!(counter(&daemon, "refused_early"), refused as u64);
@@ -55,27 +51,29 @@ fn who_has_not_asked_for_anything_is_dropped_by_lot() {
 }
 
 #[test]
-fn a_crowd_that_asks_for_nothing_makes_room() {
+fn silent_clients_make_room_for_others() {
     let daemon = Daemon::with(
         "early_drop = 4\nmax_children = 8\nidle_timeout = 3600\n",
         &[],
     );
     let session = Session::of(&daemon, "al");
-    // Their time is not over for long: 30 seconds, or 10 for those who come late.
+    // Their own timeouts are far longer: 30 seconds, or 10 for the late ones.
     let silent: Vec<_> = (0..7).map(|_| daemon.say(b"\x00")).collect();
     let begun = Instant::now();
-    wait_until("somebody else is served", || {
+    wait_until("another client is served", || {
         daemon.ask("store;bob;al;hi\n") == "Message accepted and stored:\n"
     });
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?}");
-    wait_until("they are counted", || counter(&daemon, "timeouts") >= 4);
+    wait_until("the timeouts are counted", || {
+        counter(&daemon, "timeouts") >= 4
+    });
     assert_eq!(counter(&daemon, "crashes"), 0);
     drop((session, silent));
 }
 
 #[test]
-fn who_wastes_our_time_waits() {
+fn sources_of_garbage_and_timeouts_are_penalized() {
     let daemon = Daemon::with("penalty_exempt = []\n", &[]);
     daemon.store("bob", "al", "an honest one");
     assert_eq!(
@@ -84,21 +82,23 @@ fn who_wastes_our_time_waits() {
     );
     let refusal =
         "Message declined. Too many useless connections from your address, try again later\n";
-    wait_until("it is penalized", || {
+    wait_until("the source is penalized", || {
         daemon.ask("store;bob;al;hi\n") == refusal
     });
     assert!(counter(&daemon, "refused_penalty") >= 1);
     assert_eq!(counter(&daemon, "garbage"), 1);
-    wait_until("it is over", || daemon.ask("store;bob;al;hi\n") != refusal);
-    // Who takes too long waits for longer.
+    wait_until("the penalty is over", || {
+        daemon.ask("store;bob;al;hi\n") != refusal
+    });
+    // A timeout has a longer penalty.
     let daemon = Daemon::with("penalty_exempt = []\nrequest_timeout = 1\n", &[]);
     let slow = daemon.say(b"HELLO dropline/1\nSEND bob 5\n");
     assert!(listen(slow).contains("\nERR timeout "));
-    wait_until("it is penalized", || {
+    wait_until("the source is penalized", || {
         daemon.ask("store;bob;al;hi\n") == refusal
     });
     assert_eq!(counter(&daemon, "timeouts"), 1);
-    // By default, this machine is never penalized.
+    // By default, loopback addresses are exempt.
     let daemon = Daemon::start();
     for _ in 0..5 {
         assert_eq!(
@@ -106,12 +106,14 @@ fn who_wastes_our_time_waits() {
             "Message declined. Bad verb\n"
         );
     }
-    wait_until("it is counted", || counter(&daemon, "garbage") == 5);
+    wait_until("the garbage is counted", || {
+        counter(&daemon, "garbage") == 5
+    });
     daemon.store("bob", "al", "an honest one");
 }
 
 #[test]
-fn an_operator_sees_what_goes_on() {
+fn status_metrics_top_and_ps_show_the_activity() {
     let daemon = Daemon::start();
     daemon.store("bob", "al", "four");
     daemon.fetch("bob");
@@ -125,7 +127,7 @@ fn an_operator_sees_what_goes_on() {
             .find(|child| child["doing"] == "watch ~bob")
     };
     let mut found = None;
-    wait_until("it is shown", || {
+    wait_until("the watch is shown", || {
         found = child();
         found.is_some()
     });
@@ -134,7 +136,7 @@ fn an_operator_sees_what_goes_on() {
     assert_eq!(daemon.children(), [pid.as_str()]);
     let from = child["from"].as_str().expect("an address");
     assert!(from.starts_with("127.0.0.1:"), "{from}");
-    // ps shows the same.
+    // The process title shows the same.
     let title = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("readable");
     assert_eq!(
         title.trim_end_matches('\0'),
@@ -142,7 +144,9 @@ fn an_operator_sees_what_goes_on() {
     );
     let own = std::fs::read_to_string(format!("/proc/{}/cmdline", daemon.pid())).expect("readable");
     assert!(own.contains("droplined\0-p\0"), "{own:?}");
-    wait_until("it is counted", || counter(&daemon, "delivered") == 1);
+    wait_until("the delivery is counted", || {
+        counter(&daemon, "delivered") == 1
+    });
     assert_eq!(
         (counter(&daemon, "stored"), counter(&daemon, "stored_bytes")),
         (1, 4)
@@ -167,7 +171,7 @@ fn an_operator_sees_what_goes_on() {
 }
 
 #[test]
-fn what_is_acknowledged_is_counted_as_delivered_once() {
+fn an_acknowledged_message_is_counted_as_delivered_once() {
     let daemon = Daemon::start();
     for _ in 0..10 {
         daemon.store("bob", "al", "hi");
@@ -184,7 +188,7 @@ fn what_is_acknowledged_is_counted_as_delivered_once() {
 }
 
 #[test]
-fn without_a_daemon_there_is_nothing_to_see() {
+fn status_and_metrics_report_that_no_daemon_runs() {
     let mut daemon = Daemon::start();
     daemon.signal(Signal::SIGTERM);
     daemon.ended();
@@ -196,7 +200,7 @@ fn without_a_daemon_there_is_nothing_to_see() {
     let metrics = ctl(&daemon, &["metrics"]);
     assert!(metrics.status.success());
     assert!(String::from_utf8_lossy(&metrics.stdout).ends_with("dropline_up 0\n"));
-    // One that was killed is none either.
+    // A killed daemon leaves a scoreboard, which must not count as a running daemon.
     let dir = Daemon::in_dir(daemon.kill(), "", &[]).kill();
     assert!(dir.path().join("run/scoreboard").exists());
     let output = program("droplinectl")

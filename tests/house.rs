@@ -1,4 +1,4 @@
-//! The architecture, held against the sources: which module may import which, and no circle of files.
+//! Checks the sources against the architecture: allowed imports between modules, no import cycles, no stray `unsafe`.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::files_below;
 use crate::support::imports::Imports;
 
-/// Which modules each may import, beside itself.
+/// The modules that each module may import, besides itself.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("name", &[]),
@@ -30,7 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("internals", &["sys", "name", "message", "config", "store"]),
 ];
 
-/// The imports that run against the directions.
+/// Returns the imports that [`MAY_IMPORT`] does not allow.
 fn wrong_imports(imports: &Imports) -> Vec<String> {
     let mut wrong = Vec::new();
     for (file, paths) in imports.paths() {
@@ -45,7 +45,7 @@ fn wrong_imports(imports: &Imports) -> Vec<String> {
             if imported != module && !allowed.contains(&imported) {
                 wrong.push(format!("{file}: {module} imports {path}"));
             }
-            // Which engine keeps the messages is the store's own affair.
+            // The storage engine is private to the store.
             if path.starts_with("store::spool") && module != "store" {
                 wrong.push(format!("{file}: {module} names {path}"));
             }
@@ -57,7 +57,7 @@ fn wrong_imports(imports: &Imports) -> Vec<String> {
 fn sources() -> Vec<(String, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let files = files_below(&src).expect("readable");
-    assert!(files.len() > 20, "the sources are there");
+    assert!(files.len() > 20, "too few source files");
     files
         .into_iter()
         .filter(|file| file.extension().is_some_and(|e| e == "rs"))
@@ -72,7 +72,7 @@ fn sources() -> Vec<(String, String)> {
         .collect()
 }
 
-/// The sources of the library.
+/// Returns the sources of the library.
 fn library() -> Vec<(String, String)> {
     let is_program = |(path, _): &(String, String)| path.starts_with("bin/");
     sources().into_iter().filter(|s| !is_program(s)).collect()
@@ -85,19 +85,18 @@ fn imports_run_in_the_directions_of_the_architecture() {
 }
 
 #[test]
-fn no_files_import_each_other_in_a_circle() {
+fn no_files_import_each_other_in_a_cycle() {
     let circles = Imports::read(&library()).circles();
     assert!(circles.is_empty(), "\n{}\n", circles.join("\n"));
 }
 
-/// Made-up sources, as the reader takes them.
 fn tree(files: &[(&str, &str)]) -> Imports {
     let owned = |(path, source): &(&str, &str)| ((*path).to_owned(), (*source).to_owned());
     Imports::read(&files.iter().map(owned).collect::<Vec<_>>())
 }
 
 #[test]
-fn a_wrong_import_is_found() {
+fn finds_a_wrong_import() {
     let wrong = |file: &str, source: &str| {
         let others = [
             ("sys/poll.rs", ""),
@@ -129,7 +128,7 @@ fn a_wrong_import_is_found() {
 }
 
 #[test]
-fn circles_of_files_are_found_with_the_names_that_tie_them() {
+fn finds_import_cycles_and_the_names_that_cause_them() {
     let two = tree(&[
         ("a.rs", "use crate::b::{C, d};"),
         ("b.rs", "fn f() { crate::a::E::new(); }"),
@@ -148,7 +147,7 @@ fn circles_of_files_are_found_with_the_names_that_tie_them() {
 }
 
 #[test]
-fn a_re_export_is_an_alias_for_the_file_that_has_the_item() {
+fn a_re_export_is_an_alias_for_the_file_that_defines_the_item() {
     let others = [
         ("m/a.rs", "use super::b::B;"),
         ("m/b.rs", "use crate::m::A;"),
@@ -164,7 +163,7 @@ fn a_re_export_is_an_alias_for_the_file_that_has_the_item() {
 }
 
 #[test]
-fn a_parent_that_uses_a_child_is_no_place_for_what_the_child_uses() {
+fn a_child_may_not_import_from_a_parent_that_uses_it() {
     let child = |parent, child| tree(&[("m/mod.rs", parent), ("m/a.rs", child)]).circles();
     let circle = ["2 files: m/a.rs -(P)-> m/mod.rs -(f)-> m/a.rs"];
     assert_eq!(
@@ -178,7 +177,7 @@ fn a_parent_that_uses_a_child_is_no_place_for_what_the_child_uses() {
         ),
         circle
     );
-    // The parent's own code uses what it exports, too.
+    // The parent's code also uses the name that it exports.
     assert_eq!(
         child(
             "mod a; pub use self::a::f; struct P; fn g() { f() }",
@@ -191,7 +190,7 @@ fn a_parent_that_uses_a_child_is_no_place_for_what_the_child_uses() {
 }
 
 #[test]
-fn tests_and_other_crates_tie_no_circle() {
+fn tests_and_other_crates_form_no_cycle() {
     let circles = tree(&[
         ("a.rs", "use std::b::X; #[cfg(test)] mod tests { use crate::b::B; } fn f() { b.c(); self.b::<u8>(); }"),
         ("b.rs", "#[cfg(test)] mod tests; use crate::a::A;"),
@@ -202,19 +201,19 @@ fn tests_and_other_crates_tie_no_circle() {
 }
 
 #[test]
-fn unsafe_code_is_in_sys_alone() {
+fn unsafe_code_is_in_sys_only() {
     let sources = sources();
     for (path, source) in &sources {
         if path == "lib.rs" || path.starts_with("sys/") {
             continue;
         }
-        // What the head of a module forbids is forbidden in the files below it.
+        // A `forbid` in the head of a module covers the files below it.
         let head = match path.split('/').collect::<Vec<_>>()[..] {
             [top, _, ..] if top != "bin" => format!("{top}/mod.rs"),
             _ => path.clone(),
         };
         let head = sources.iter().find(|(path, _)| *path == head);
-        let (_, head) = head.unwrap_or_else(|| panic!("{path} is in no module"));
+        let (_, head) = head.unwrap_or_else(|| panic!("{path} has no parent module"));
         let fence = "#![forbid(unsafe_code)]\n";
         assert!(head.contains(fence), "{path} does not forbid unsafe code");
         let is_unsafe = source.contains("unsafe {") || source.contains("allow(unsafe_code)");
@@ -223,7 +222,7 @@ fn unsafe_code_is_in_sys_alone() {
 }
 
 #[test]
-fn the_library_exports_the_three_programs_and_the_daemons_allocator() {
+fn the_library_exports_only_the_three_programs_and_the_allocator() {
     let (_, lib) = sources()
         .into_iter()
         .find(|(path, _)| path == "lib.rs")
@@ -232,7 +231,7 @@ fn the_library_exports_the_three_programs_and_the_daemons_allocator() {
         .lines()
         .filter(|line| line.starts_with("pub use"))
         .collect();
-    // Nobody gets this without asking for it.
+    // Behind a feature: not part of the default build.
     let internals = "#[cfg(feature = \"internals\")]\n#[doc(hidden)]\npub mod internals;\n";
     assert_eq!(lib.matches("pub ").count(), 5);
     assert!(lib.contains(internals));

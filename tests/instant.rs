@@ -1,4 +1,4 @@
-//! Instant messages between clients, and what the network may do to them.
+//! Tests of instant messages between clients, also over an unreliable network.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::support::wire::{ack, acknowledged, datagram, run, socket};
 use crate::support::{Daemon, is_long, wait_until};
 
 #[test]
-fn two_menus_chat_and_the_line_being_typed_is_kept() {
+fn two_menus_chat_and_preserve_the_line_being_typed() {
     let daemon = Daemon::start();
     let mut alice = Menu::open(&daemon, "alice");
     let mut bob = Menu::open(&daemon, "bob");
@@ -25,7 +25,7 @@ fn two_menus_chat_and_the_line_being_typed_is_kept() {
     bob.expect("!sta");
     bob.line("tus");
     bob.expect("bob at 127.0.0.1");
-    bob.expect("Datagrams: 1 new, 0 again");
+    bob.expect("Datagrams: 1 new, 0 repeated");
     bob.send("alice", "hello alice", "alice has it.");
     alice.expect("~bob: hello alice");
     alice.line("!send bob");
@@ -38,7 +38,7 @@ fn two_menus_chat_and_the_line_being_typed_is_kept() {
     bob.expect("two");
     let empty = "Retrieving messages...\nThere is no such name";
     let said = daemon.ask("fetch;bob\n");
-    assert_eq!(said, empty, "the server has seen none of it");
+    assert_eq!(said, empty, "the messages must bypass the server");
     bob.leave();
     alice.send(
         "bob",
@@ -48,7 +48,7 @@ fn two_menus_chat_and_the_line_being_typed_is_kept() {
     assert_eq!(daemon.fetch("bob"), ["bob;alice;are you there?"]);
 }
 
-/// Sends `count` messages at once to bob, who is at this address; what the senders say of them.
+/// Registers bob at this address and sends `count` messages to bob at once. Returns the output of each sender.
 fn storm(daemon: &Daemon, at: SocketAddr, what: &str, count: usize) -> Vec<String> {
     let online = format!("ONLINE port={}", at.port());
     assert!(Session::of(daemon, "bob").ask(&online).starts_with("OK"));
@@ -70,9 +70,9 @@ fn storm(daemon: &Daemon, at: SocketAddr, what: &str, count: usize) -> Vec<Strin
 }
 
 #[test]
-fn whatever_the_network_does_a_message_arrives_once() {
+fn a_message_arrives_once_over_an_unreliable_network() {
     let count = if is_long() { 200 } else { 16 };
-    // All of them come at once.
+    // All senders connect at once.
     let daemon = Daemon::with("children_per_source = 256\n", &[]);
     let mut command = menu_command(&daemon);
     command.args(["-u", "bob"]).env("PAGER", "cat");
@@ -98,7 +98,7 @@ fn whatever_the_network_does_a_message_arrives_once() {
         assert_eq!(direct + kept, count, "{what}: {said:?}");
         assert!(
             proxy.carried() >= count as u64,
-            "{what}: they went this way"
+            "{what}: the messages bypassed the proxy"
         );
         sums.push((what, direct));
     }
@@ -118,7 +118,7 @@ fn whatever_the_network_does_a_message_arrives_once() {
 }
 
 #[test]
-fn what_is_no_message_for_us_is_dropped_and_counted() {
+fn invalid_and_foreign_datagrams_are_dropped_and_counted() {
     let daemon = Daemon::start();
     let mut bob = Menu::open(&daemon, "bob");
     let socket = socket();
@@ -137,13 +137,14 @@ fn what_is_no_message_for_us_is_dropped_and_counted() {
     send(&[&b"al (Instat Msg)>\n"[..], &[b'x'; 1_100]].concat());
     send(&[0; 60_000]);
     send(&datagram([3; 16], "al", "carol", b"not for bob"));
-    // Datagrams on loopback keep their order: what is acknowledged came after all that.
+    // Loopback keeps the order of datagrams, so the acknowledged one arrives after all others.
     acknowledged(&socket, bob.address, [1; 16], &good);
     bob.expect("~al: good");
     acknowledged(&socket, bob.address, [1; 16], &good);
     acknowledged(&socket, bob.address, [1; 16], &good);
     bob.line("!status");
-    bob.expect("Datagrams: 1 new, 2 again; dropped: 7 junk, 3 oversized, 1 foreign, 0 refused.");
+    bob.expect("Datagrams: 1 new, 2 repeated; dropped: 7 invalid, 3 oversized, 1 foreign, 0");
+    bob.expect("refused.");
     let rest = bob.leave();
     assert!(
         !rest.contains("good") && !rest.contains("not for bob"),
@@ -152,7 +153,7 @@ fn what_is_no_message_for_us_is_dropped_and_counted() {
 }
 
 #[test]
-fn what_is_said_to_the_terminal_is_text() {
+fn control_characters_are_escaped_on_the_terminal() {
     let daemon = Daemon::start();
     let mut bob = Menu::open(&daemon, "bob");
     let body = b"a\x1b[2Jb\nal: c\xff\x07";
@@ -167,12 +168,12 @@ fn what_is_said_to_the_terminal_is_text() {
 }
 
 #[test]
-fn a_killed_menu_takes_its_listeners_along_and_loses_nothing() {
+fn listeners_exit_with_a_killed_menu_and_no_message_is_lost() {
     let daemon = Daemon::start();
     let bob = Menu::open(&daemon, "bob");
     let listeners = bob.listeners();
     assert_eq!(listeners.len(), 3);
-    // It shows nothing while it is stopped, and its listener goes on.
+    // A stopped menu shows nothing, but its listener still acknowledges.
     bob.signal(Signal::SIGSTOP);
     acknowledged(
         &socket(),
@@ -187,23 +188,23 @@ fn a_killed_menu_takes_its_listeners_along_and_loses_nothing() {
     if !again.so_far.contains("~al: kept") {
         again.expect("~al: kept");
     }
-    // It is noted as shown a moment later.
+    // The inbox records a message as shown shortly after it appears.
     again.line("2");
     again.expect("No messages for bob.");
     again.leave();
-    wait_until("it is shown once", || {
+    wait_until("the server has no copy", || {
         run(&daemon, &["-u", "bob", "read"]).1.is_empty()
     });
 }
 
 #[test]
-fn a_killed_listener_is_noticed_and_replaced() {
+fn a_killed_listener_is_reported_and_replaced() {
     let daemon = Daemon::start();
     let mut alice = Menu::open(&daemon, "alice");
     let mut bob = Menu::open(&daemon, "bob");
     let mut listeners = bob.listeners();
     signal_to(listeners.pop().expect("a listener"), Signal::SIGKILL);
-    bob.expect("the listener was lost (killed by SIGKILL); another one listens now");
+    bob.expect("the listener has ended (killed by SIGKILL); switching to the next one");
     alice.send("bob", "still there?", "bob has it.");
     bob.expect("~alice: still there?");
     for listener in listeners {
@@ -217,15 +218,15 @@ fn a_killed_listener_is_noticed_and_replaced() {
     bob.line("2");
     bob.expect("alice: and now?");
     bob.line("!status");
-    bob.expect("Nobody listens");
+    bob.expect("no listener is running");
     bob.line("!register bob");
-    bob.expect("You are bob, and offline: instant messages are off, as all listeners were lost.");
+    bob.expect("You are bob, but offline: instant messages are off because no listener is left.");
     assert!(run(&daemon, &["who"]).1.contains("bob (offline)"));
     bob.leave();
 }
 
 #[test]
-fn an_old_client_is_understood_and_understands() {
+fn exchanges_messages_with_a_legacy_client() {
     let daemon = Daemon::start();
     let old = socket();
     let address = old.local_addr().expect("an address");
@@ -251,7 +252,7 @@ fn an_old_client_is_understood_and_understands() {
         said,
         "It does not fit a datagram: the server keeps it for old.\n"
     );
-    // The old client finds our menu in the way that it knows.
+    // The legacy client looks up the menu in the framed dialect.
     let mut finds = Frames::say(&daemon, &["!send", "bob"]);
     assert_eq!(finds.frame(), "404");
     assert_eq!(finds.frame(), bob.address.to_string().replace(':', " "));
@@ -260,7 +261,7 @@ fn an_old_client_is_understood_and_understands() {
 }
 
 #[test]
-fn nothing_that_was_acknowledged_is_lost_by_kills() {
+fn kills_lose_no_acknowledged_message() {
     let daemon = Daemon::start();
     let mut seen = String::new();
     let mut number = 0_u32;
@@ -271,7 +272,7 @@ fn nothing_that_was_acknowledged_is_lost_by_kills() {
         seen.push_str(&bob.so_far);
         let socket = socket();
         socket.connect(bob.address).expect("connected");
-        // Another moment each time.
+        // Kill at a different moment each time.
         let end = Instant::now() + Duration::from_millis(5 + 37 * life % 190);
         let listeners = bob.listeners();
         let mut bob = Some(bob);
@@ -280,7 +281,7 @@ fn nothing_that_was_acknowledged_is_lost_by_kills() {
             let mut id = [0; 16];
             id[..4].copy_from_slice(&number.to_be_bytes());
             let body = format!("number-{number}.");
-            // Refused: the listener is gone.
+            // Fails when the listener is gone: the kernel reports the ICMP error.
             let _ = socket.send(&datagram(id, "al", "bob", body.as_bytes()));
             if let Some(bob) = bob.take_if(|_| Instant::now() >= end) {
                 if life % 2 == 0 {
@@ -291,7 +292,7 @@ fn nothing_that_was_acknowledged_is_lost_by_kills() {
                     }
                     seen.push_str(&bob.leave());
                 }
-                // Nobody answers any more, but perhaps an answer is on its way.
+                // No process answers any more, but an acknowledgement may be in flight.
                 let limit = Some(Duration::from_secs(1));
                 socket.set_read_timeout(limit).expect("set");
             }
@@ -304,7 +305,10 @@ fn nothing_that_was_acknowledged_is_lost_by_kills() {
                 Err(_) => break,
             }
         }
-        assert!(bob.is_none(), "it answers until it is killed");
+        assert!(
+            bob.is_none(),
+            "the listener stopped answering before it was killed"
+        );
     }
     seen.push_str(&run(&daemon, &["-u", "bob", "read"]).1);
     assert!(
@@ -313,7 +317,7 @@ fn nothing_that_was_acknowledged_is_lost_by_kills() {
         sent.len()
     );
     for body in sent {
-        assert!(seen.contains(&body), "{body} was acknowledged, and is lost");
+        assert!(seen.contains(&body), "{body} was acknowledged and lost");
     }
 }
 
@@ -345,13 +349,13 @@ fn two_menus_of_one_name_show_a_message_once() {
 }
 
 #[test]
-fn a_message_that_comes_both_ways_is_shown_once() {
+fn a_message_by_datagram_and_through_the_server_is_shown_once() {
     let daemon = Daemon::start();
     let mut bob = Menu::open(&daemon, "bob");
     let (first, second) = ([1; 16], [2; 16]);
     let hex = |id: [u8; 16]| id.map(|byte| format!("{byte:02x}")).concat();
     let mut alice = Session::of(&daemon, "alice");
-    // By datagram, whose acknowledgement was lost, and then through the server.
+    // First by datagram, then through the server, as after a lost acknowledgement.
     let bytes = datagram(first, "alice", "bob", b"first");
     acknowledged(&socket(), bob.address, first, &bytes);
     bob.expect("~alice: first");
@@ -359,7 +363,7 @@ fn a_message_that_comes_both_ways_is_shown_once() {
     assert!(sent.starts_with("OK"), "{sent}");
     bob.line("2");
     bob.expect("No messages for bob.");
-    // The other way round.
+    // First through the server, then by datagram.
     let sent = alice.store("bob", &format!(" id={}", hex(second)), b"second");
     assert!(sent.starts_with("OK"), "{sent}");
     bob.line("2");
@@ -367,7 +371,7 @@ fn a_message_that_comes_both_ways_is_shown_once() {
     let bytes = datagram(second, "alice", "bob", b"second");
     acknowledged(&socket(), bob.address, second, &bytes);
     bob.line("!status");
-    bob.expect("Datagrams: 1 new, 1 again");
+    bob.expect("Datagrams: 1 new, 1 repeated");
     assert_eq!(Session::of(&daemon, "bob").read_all(), []);
     let rest = bob.leave();
     assert!(!rest.contains("alice"), "{rest}");

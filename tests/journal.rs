@@ -1,4 +1,4 @@
-//! The journal, which many processes share: what is in it alone is not lost, and without it all goes on.
+//! Tests of the journal that writers share: its messages are recovered, and messages are stored without it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,12 +15,11 @@ use crate::support::mount::Mount;
 use crate::support::session::Session;
 use crate::support::{Daemon, exported, is_long, program, skip, trace, wait_until};
 
-/// So many sessions send at once.
 const SESSIONS: usize = 12;
-/// The mailbox of bob in a spool.
+/// The path of bob's mailbox in a spool.
 const BOB: &str = "mail/f5/bob";
 
-/// What the sessions were told is stored.
+/// The messages that the server acknowledged as stored, and the number of runs so far.
 #[derive(Default)]
 struct Accepted(Mutex<BTreeSet<String>>, AtomicUsize);
 
@@ -29,16 +28,15 @@ impl Accepted {
         self.0.lock().expect("not poisoned").len()
     }
 
-    /// Waits until `more` messages were accepted.
     fn more(&self, more: usize) {
         let enough = self.count() + more;
         wait_until("messages are accepted", || self.count() >= enough);
     }
 
-    /// Fails the test unless each was there once, in `found`.
+    /// Panics unless `found` has each accepted message, and none twice.
     fn are_all_in(&self, found: &[String]) {
         let unique: BTreeSet<&String> = found.iter().collect();
-        assert_eq!(unique.len(), found.len(), "nothing twice");
+        assert_eq!(unique.len(), found.len(), "a message was stored twice");
         let accepted = self.0.lock().expect("not poisoned");
         let lost: Vec<_> = accepted
             .iter()
@@ -52,7 +50,7 @@ impl Accepted {
         );
     }
 
-    /// Sends messages to bob from many sessions, for as long as the daemon answers, beside `events`.
+    /// Runs `events` while many sessions send messages to bob. A session ends when the daemon stops answering.
     fn send_beside<T>(&self, daemon: &Daemon, events: impl FnOnce() -> T) -> T {
         let stop = AtomicBool::new(false);
         let run = self.1.fetch_add(1, Ordering::SeqCst);
@@ -77,13 +75,14 @@ impl Accepted {
         })
     }
 
-    /// Sends beside `events`, which has a daemon whose journal is in use, and the process that writes it.
+    /// Like [`send_beside`](Self::send_beside), with a new daemon. Calls `events` with it and its journal writer as
+    /// soon as the journal is in use.
     fn send_while_it_is_used<T>(&self, events: impl FnOnce(&Daemon, Pid) -> T) -> (Daemon, T) {
         let daemon = Daemon::start();
         daemon.store("bob", "al", "the first makes the mailbox");
         let happened = self.send_beside(&daemon, || {
-            wait_until("it is used", || is_left(&daemon.spool()));
-            let writer = daemon.writer().expect("it runs");
+            wait_until("the journal is in use", || is_left(&daemon.spool()));
+            let writer = daemon.writer().expect("a pid");
             events(&daemon, Pid::from_raw(writer.parse().expect("a number")))
         });
         (daemon, happened)
@@ -94,7 +93,7 @@ fn segment(spool: &Path, number: usize) -> PathBuf {
     spool.join("journal").join(number.to_string())
 }
 
-/// Whether something is in the journal: the first bytes of a segment that was emptied are zeros.
+/// Returns whether the journal has content. An emptied segment begins with zeros.
 fn is_left(spool: &Path) -> bool {
     (0..2).any(|number| {
         let bytes = fs::read(segment(spool, number)).unwrap_or_default();
@@ -102,7 +101,7 @@ fn is_left(spool: &Path) -> bool {
     })
 }
 
-/// How many records the journal has, of mailboxes whose names end in `bob`.
+/// Counts the records in the journal of mailboxes whose names end in `bob`.
 fn records(spool: &Path) -> usize {
     let in_one = |number| {
         let bytes = fs::read(segment(spool, number)).unwrap_or_default();
@@ -115,7 +114,7 @@ fn sent(spool: &Path) -> Vec<String> {
     sent_and_said(spool).0
 }
 
-/// What is in the spool, and what droplinectl has told of it.
+/// Returns the messages in the spool, and the standard error of `droplinectl export`.
 fn sent_and_said(spool: &Path) -> (Vec<String>, String) {
     let (text, said) = exported(spool);
     let body = |line: &str| {
@@ -132,40 +131,42 @@ fn kill_with(pid: Pid, signal: Signal) {
 }
 
 #[test]
-fn many_sessions_share_it_and_it_is_empty_at_the_end() {
+fn many_sessions_share_the_journal_and_it_is_emptied_at_the_end() {
     let mut daemon = Daemon::start();
     daemon.store("bob", "al", "the first makes the mailbox");
     assert!(
         !segment(&daemon.spool(), 0).exists(),
-        "it takes no room before it is needed"
+        "a segment must not be made before it is needed"
     );
     let accepted = Accepted::default();
     accepted.send_beside(&daemon, || {
         accepted.more(200);
-        wait_until("it is used", || is_left(&daemon.spool()));
+        wait_until("the journal is in use", || is_left(&daemon.spool()));
     });
-    // Whoever reads is shown all at once, and a daemon that has nothing to do empties it.
-    wait_until("it is emptied", || !is_left(&daemon.spool()));
+    // An idle daemon empties the journal. Readers need not wait for that.
+    wait_until("the journal is empty", || !is_left(&daemon.spool()));
     let accepted_then = accepted.count();
     accepted.send_beside(&daemon, || {
         accepted.more(100);
-        // While it is used.
+        // Stop the daemon while the journal is in use.
         daemon.signal(Signal::SIGTERM);
     });
     assert!(daemon.ended().success());
     assert!(accepted.count() >= accepted_then + 100);
-    assert!(!is_left(&daemon.spool()), "nothing is left behind");
+    assert!(!is_left(&daemon.spool()), "the journal is not empty");
     accepted.are_all_in(&sent(&daemon.spool()));
 }
 
-/// Kills the daemon while many send, and takes from the mailbox what the journal has, as a power cut may.
+/// Kills a daemon under load and zeroes all records of the mailbox that the journal has, as a power cut may.
 fn cut_off(accepted: &Accepted) -> tempfile::TempDir {
     let daemon = Daemon::start();
     daemon.store("bob", "al", "the first makes the mailbox");
     accepted.send_beside(&daemon, || {
-        wait_until("it is used", || is_left(&daemon.spool()));
+        wait_until("the journal is in use", || is_left(&daemon.spool()));
         accepted.more(300);
-        wait_until("much of it is there", || records(&daemon.spool()) > 150);
+        wait_until("the journal has many records", || {
+            records(&daemon.spool()) > 150
+        });
         let group = Pid::from_raw(i32::try_from(daemon.pid()).expect("a pid"));
         killpg(group, Signal::SIGKILL).expect("killed");
     });
@@ -184,14 +185,14 @@ fn cut_off(accepted: &Accepted) -> tempfile::TempDir {
     assert!(taken > 100, "{taken}");
     assert!(
         taken >= 2 * batches,
-        "{taken} in {batches}: one wait is for several"
+        "{taken} records in {batches} batches: syncs are not shared"
     );
     fs::write(spool.join(BOB), mailbox).expect("written");
     dir
 }
 
-/// Where the records that a segment has lie in the mailbox of bob, and how long they are: their name comes before
-/// them, their offset before that, and their length before the 24 bytes of both.
+/// Returns the offset in bob's mailbox and the length of each record in a segment. An entry of the journal is its
+/// length (u32), a head of 24 bytes that ends with the offset (u64), the name of the mailbox, and the record.
 fn in_segment(bytes: &[u8]) -> Vec<(usize, usize)> {
     let number = |bytes: &[u8]| {
         bytes
@@ -207,11 +208,11 @@ fn in_segment(bytes: &[u8]) -> Vec<(usize, usize)> {
 }
 
 #[test]
-fn what_is_in_the_journal_alone_is_in_the_mailbox_at_the_next_start() {
+fn the_next_start_moves_messages_from_the_journal_to_the_mailbox() {
     let accepted = Accepted::default();
     let dir = cut_off(&accepted);
     let daemon = Daemon::in_dir(dir, "", &[]);
-    daemon.logged("were not in their mailboxes: now they are");
+    daemon.logged("were missing from their mailboxes and were written to them");
     assert!(!is_left(&daemon.spool()));
     let found: Vec<_> = Session::of(&daemon, "bob")
         .read_all()
@@ -235,25 +236,25 @@ fn what_is_in_the_journal_alone_is_in_the_mailbox_at_the_next_start() {
 }
 
 #[test]
-fn whoever_looks_at_the_spool_first_finds_it_all() {
+fn an_export_before_the_next_start_includes_the_journal() {
     let accepted = Accepted::default();
     let dir = cut_off(&accepted);
     let spool = dir.path().join("spool");
     let (found, said) = sent_and_said(&spool);
     accepted.are_all_in(&found);
     assert!(
-        said.contains("were not in their mailboxes: now they are"),
+        said.contains("were missing from their mailboxes and were written to them"),
         "{said}"
     );
     assert!(!is_left(&spool));
-    // Now there is nothing to do for the daemon.
+    // The export has emptied the journal, so the daemon has nothing to recover.
     let daemon = Daemon::in_dir(dir, "", &[]);
     daemon.store("bob", "al", "it goes on");
     assert!(!daemon.log().contains("the journal"), "{}", daemon.log());
 }
 
 #[test]
-fn a_journal_whose_header_is_damaged_is_read_all_the_same() {
+fn a_journal_with_a_damaged_header_is_recovered() {
     let accepted = Accepted::default();
     let dir = cut_off(&accepted);
     let spool = dir.path().join("spool");
@@ -265,14 +266,14 @@ fn a_journal_whose_header_is_damaged_is_read_all_the_same() {
         fs::write(segment(&spool, number), bytes).expect("written");
     }
     let daemon = Daemon::in_dir(dir, "", &[]);
-    daemon.logged("is damaged: some of what was accepted may be lost");
+    daemon.logged("is damaged: accepted messages may be lost");
     accepted.are_all_in(&sent(&daemon.spool()));
     let kept = fs::read_dir(daemon.spool().join("quarantine")).expect("there");
-    assert!(kept.count() > 0, "the whole of it is kept");
+    assert!(kept.count() > 0, "the damaged journal was not quarantined");
 }
 
 #[test]
-fn where_nothing_can_be_written_what_is_printed_is_not_said_to_be_all() {
+fn on_a_read_only_file_system_output_is_reported_as_incomplete() {
     let Some(mount) = Mount::ext4("a journal on a read-only file system") else {
         return;
     };
@@ -282,12 +283,12 @@ fn where_nothing_can_be_written_what_is_printed_is_not_said_to_be_all() {
     let daemon = Daemon::with_spool(dir, &spool, "min_free_bytes = 0\nmin_free_inodes = 0", &[]);
     daemon.store("bob", "al", "the first makes the mailbox");
     accepted.send_beside(&daemon, || {
-        wait_until("it is used", || is_left(&spool));
+        wait_until("the journal is in use", || is_left(&spool));
         let group = Pid::from_raw(i32::try_from(daemon.pid()).expect("a pid"));
         killpg(group, Signal::SIGKILL).expect("killed");
     });
     drop(daemon.kill());
-    wait_until("it is unmounted", || mount.unmount());
+    wait_until("the file system is unmounted", || mount.unmount());
     assert!(mount.mount(&["-o", "loop,ro"], &mount.image()));
     for command in ["queue", "export", "check"] {
         let output = program("droplinectl")
@@ -299,17 +300,17 @@ fn where_nothing_can_be_written_what_is_printed_is_not_said_to_be_all() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{command}: {said}");
         assert!(
-            said.contains("this is not all: ") && said.contains("read-only"),
+            said.contains("the output is incomplete: ") && said.contains("read-only"),
             "{command}: {said}"
         );
     }
-    wait_until("it is unmounted", || mount.unmount());
+    wait_until("the file system is unmounted", || mount.unmount());
     assert!(mount.mount(&["-o", "loop"], &mount.image()));
     accepted.are_all_in(&sent(&spool));
 }
 
 #[test]
-fn without_its_journal_a_power_cut_would_have_lost_messages() {
+fn without_the_journal_a_power_cut_loses_messages() {
     let accepted = Accepted::default();
     let dir = cut_off(&accepted);
     let spool = dir.path().join("spool");
@@ -324,30 +325,30 @@ fn without_its_journal_a_power_cut_would_have_lost_messages() {
     assert!(lost > 100, "{lost}");
 }
 
-/// When what is in the journal was written last.
+/// Returns the time of the last write to a segment.
 fn written(spool: &Path) -> std::time::SystemTime {
     let of = |number| fs::metadata(segment(spool, number))?.modified();
     let times = (0..2).filter_map(|number| of(number).ok());
     times.max().expect("there")
 }
 
-/// Waits until a message goes through the journal, which is new to the segments then.
+/// Waits until another message goes through the journal.
 fn goes_on(accepted: &Accepted, spool: &Path) {
     let before = written(spool);
-    wait_until("it is used again", || {
+    wait_until("the journal is in use again", || {
         accepted.more(1);
         written(spool) > before
     });
 }
 
-/// Kills the writer of a daemon whose journal is in use, and waits for the next one; its number.
+/// Kills the journal writer of a daemon whose journal is in use. Waits for the next writer and returns its pid.
 fn replace_writer(daemon: &Daemon, writer: Pid) -> Pid {
     kill_with(writer, Signal::SIGKILL);
     daemon.logged(&format!(
         "the writer of the journal (process {writer}) killed by SIGKILL: it is started again in "
     ));
     let mut next = writer;
-    wait_until("there is another", || {
+    wait_until("a new writer runs", || {
         let found = daemon.writer().and_then(|pid| pid.parse().ok());
         next = found.map_or(writer, Pid::from_raw);
         next != writer
@@ -356,33 +357,33 @@ fn replace_writer(daemon: &Daemon, writer: Pid) -> Pid {
 }
 
 #[test]
-fn a_writer_that_is_killed_is_started_again_and_nothing_is_lost() {
+fn a_killed_writer_is_restarted_and_no_message_is_lost() {
     let accepted = Accepted::default();
     let (mut daemon, ()) = accepted.send_while_it_is_used(|daemon, mut writer| {
-        // The pauses grow.
+        // The pause before each restart is longer than the one before.
         for round in 0..if is_long() { 8 } else { 5 } {
             writer = replace_writer(daemon, writer);
             goes_on(&accepted, &daemon.spool());
-            // In the middle of a segment, and of emptying one.
+            // The kills must also hit a writer in the middle of a segment, and one that empties a segment.
             accepted.more(40 * round);
         }
     });
     daemon.signal(Signal::SIGTERM);
     assert!(daemon.ended().success());
-    assert!(!is_left(&daemon.spool()), "nothing is left behind");
+    assert!(!is_left(&daemon.spool()), "the journal is not empty");
     accepted.are_all_in(&sent(&daemon.spool()));
     let quarantine = fs::read_dir(daemon.spool().join("quarantine")).expect("there");
     assert_eq!(quarantine.count(), 0);
 }
 
 #[test]
-fn a_daemon_that_is_killed_right_after_a_restart_of_the_writer_has_lost_nothing() {
+fn a_daemon_killed_after_a_restart_of_the_writer_loses_nothing() {
     let accepted = Accepted::default();
     for round in 0..3 {
         let (daemon, ()) = accepted.send_while_it_is_used(|daemon, writer| {
             let next = replace_writer(daemon, writer);
             match round {
-                // While it empties what the one before has left, soon after, and when it has been used.
+                // Kill the new writer while it empties the old journal, soon after that, and after it was used.
                 0 => {}
                 1 => accepted.more(20),
                 _ => goes_on(&accepted, &daemon.spool()),
@@ -399,10 +400,10 @@ fn a_daemon_that_is_killed_right_after_a_restart_of_the_writer_has_lost_nothing(
 }
 
 #[test]
-fn what_a_killed_writer_has_left_is_emptied_before_the_daemon_ends() {
+fn the_journal_of_a_killed_writer_is_emptied_before_the_daemon_exits() {
     let accepted = Accepted::default();
     let (mut daemon, supervised) = accepted.send_while_it_is_used(|daemon, mut writer| {
-        // The last one has a long pause before it, in which the daemon is asked to end.
+        // The pause before the last restart is long enough to stop the daemon in it.
         for _ in 0..5 {
             writer = replace_writer(daemon, writer);
         }
@@ -414,15 +415,15 @@ fn what_a_killed_writer_has_left_is_emptied_before_the_daemon_ends() {
     });
     assert!(supervised.is_some());
     assert!(daemon.ended().success());
-    assert!(!is_left(&daemon.spool()), "nothing is left behind");
+    assert!(!is_left(&daemon.spool()), "the journal is not empty");
     accepted.are_all_in(&sent(&daemon.spool()));
 }
 
 #[test]
-fn without_a_supervisor_each_syncs_by_itself() {
+fn without_a_supervisor_each_child_syncs_its_own_messages() {
     let accepted = Accepted::default();
     let (daemon, ()) = accepted.send_while_it_is_used(|daemon, _| {
-        let supervisor = daemon.supervisor().expect("it runs");
+        let supervisor = daemon.supervisor().expect("a pid");
         kill_with(
             Pid::from_raw(supervisor.parse().expect("a number")),
             Signal::SIGKILL,
@@ -431,7 +432,7 @@ fn without_a_supervisor_each_syncs_by_itself() {
         accepted.more(200);
         assert_eq!((daemon.supervisor(), daemon.writer()), (None, None));
     });
-    // What was in the journal is still there, for the next start.
+    // The content of the journal is left to the next start.
     let dir = daemon.kill_family();
     assert!(is_left(&dir.path().join("spool")));
     let daemon = Daemon::in_dir(dir, "", &[]);
@@ -440,27 +441,23 @@ fn without_a_supervisor_each_syncs_by_itself() {
 }
 
 #[test]
-fn while_its_writer_hangs_each_waits_once_and_then_syncs_by_itself() {
+fn while_the_writer_hangs_each_child_waits_once_and_then_syncs() {
     let accepted = Accepted::default();
     let (daemon, ()) = accepted.send_while_it_is_used(|daemon, writer| {
         kill_with(writer, Signal::SIGSTOP);
-        // Each has at most one message in it; then they go on without it.
+        // Each session has at most one message in the journal, and then continues without it.
         accepted.more(20 * SESSIONS);
         kill_with(writer, Signal::SIGCONT);
         goes_on(&accepted, &daemon.spool());
-        let same = daemon.writer().expect("it runs");
-        assert_eq!(
-            same,
-            writer.to_string(),
-            "only one that has ended is replaced"
-        );
+        let same = daemon.writer().expect("a pid");
+        assert_eq!(same, writer.to_string(), "a running writer was replaced");
     });
     let dir = daemon.kill_family();
     accepted.are_all_in(&sent(&dir.path().join("spool")));
 }
 
 #[test]
-fn when_the_disk_fails_under_it_nothing_is_lost() {
+fn a_disk_error_in_the_journal_loses_no_message() {
     let test = "a disk that fails under the journal";
     if Command::new("strace").arg("-V").output().is_err() {
         return skip(test, "strace is not installed");
@@ -494,10 +491,10 @@ fn when_the_disk_fails_under_it_nothing_is_lost() {
 }
 
 #[test]
-fn a_journal_of_nonsense_costs_nothing() {
+fn a_journal_of_garbage_is_harmless() {
     let mut dir = Daemon::start().kill_family();
     let nonsense: [Vec<u8>; 4] = [Vec::new(), b"DlJ\x01".to_vec(), vec![0xff; 100_000], {
-        // A valid header, and behind it the head of a batch that is longer than the file.
+        // The header of an empty segment, and the head of a batch that is longer than the file.
         let mut bytes = vec![0; 600];
         bytes[512..516].copy_from_slice(b"DlB\x01");
         bytes[520..524].copy_from_slice(&u32::MAX.to_le_bytes());
@@ -511,7 +508,7 @@ fn a_journal_of_nonsense_costs_nothing() {
         let accepted = Accepted::default();
         accepted.send_beside(&daemon, || {
             accepted.more(100);
-            wait_until("it is used", || is_left(&daemon.spool()));
+            wait_until("the journal is in use", || is_left(&daemon.spool()));
         });
         let found = Session::of(&daemon, "bob").read_all();
         let found: Vec<_> = found.into_iter().map(|(_, body)| body).collect();

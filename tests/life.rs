@@ -1,4 +1,4 @@
-//! How the daemon starts, ends, and survives.
+//! Tests of the start, the exit and the configuration of the daemon.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 #[test]
-fn both_signals_end_it_cleanly() {
+fn sigint_and_sigterm_end_the_daemon_cleanly() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let mut daemon = Daemon::start();
         let pid_file = daemon.path().join("run/droplined.pid");
@@ -31,7 +31,7 @@ fn both_signals_end_it_cleanly() {
     }
 }
 
-/// A daemon with much for bob, and a reader in the middle of it.
+/// Starts a daemon with a long mailbox for bob, and a client that has read only the start of it.
 fn reader_in_the_middle() -> (Daemon, TcpStream) {
     let daemon = Daemon::with("drain_timeout = 30", &[]);
     let body = "x".repeat(60_000);
@@ -44,7 +44,7 @@ fn reader_in_the_middle() -> (Daemon, TcpStream) {
 }
 
 #[test]
-fn a_signal_while_it_starts_is_not_lost_and_does_not_end_it() {
+fn signals_during_the_start_are_handled_after_it() {
     let temp = tempfile::tempdir().expect("a directory");
     let dir = temp.path();
     let mut daemon = program("droplined")
@@ -66,9 +66,9 @@ fn a_signal_while_it_starts_is_not_lost_and_does_not_end_it() {
         .stderr(fs::File::create(dir.join("log")).expect("made"))
         .spawn()
         .expect("started");
-    // Making a spool takes far longer than this.
+    // The pid file is written early. Making the spool takes far longer than sending the signals.
     let pid_file = dir.join("run/droplined.pid");
-    wait_until("it can be known", || {
+    wait_until("the pid file is written", || {
         fs::read_to_string(&pid_file).is_ok_and(|pid| !pid.is_empty())
     });
     let pid = Pid::from_raw(i32::try_from(daemon.id()).expect("a pid"));
@@ -82,11 +82,11 @@ fn a_signal_while_it_starts_is_not_lost_and_does_not_end_it() {
         .expect("readable");
     assert!(
         port.trim().parse::<u16>().is_ok(),
-        "it has ended: {:?}",
+        "the daemon has exited: {:?}",
         daemon.try_wait()
     );
     let log = || fs::read_to_string(dir.join("log")).expect("a log");
-    wait_until("both are heeded", || {
+    wait_until("both signals are handled", || {
         log().contains("the configuration was read again") && log().contains("connections 0")
     });
     kill(pid, Signal::SIGTERM).expect("signalled");
@@ -94,15 +94,15 @@ fn a_signal_while_it_starts_is_not_lost_and_does_not_end_it() {
 }
 
 #[test]
-fn a_running_request_is_finished_first() {
+fn a_running_request_is_finished_before_the_exit() {
     let (mut daemon, reader) = reader_in_the_middle();
     daemon.signal(Signal::SIGTERM);
-    wait_until("it drains", || {
+    wait_until("the daemon drains", || {
         daemon.log().contains("waiting for 1 requests")
     });
     assert!(
         TcpStream::connect(("127.0.0.1", daemon.port)).is_err(),
-        "it does not listen any more"
+        "the daemon must not listen any more"
     );
     let reply = format!("Retrieving messages...\n{}", listen(reader));
     assert_eq!(messages(&reply).len(), 200);
@@ -111,10 +111,10 @@ fn a_running_request_is_finished_first() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once_and_loses_nothing() {
+fn a_second_signal_ends_the_daemon_at_once_without_loss() {
     let (mut daemon, reader) = reader_in_the_middle();
     daemon.signal(Signal::SIGINT);
-    wait_until("it drains", || {
+    wait_until("the daemon drains", || {
         daemon.log().contains("waiting for 1 requests")
     });
     daemon.signal(Signal::SIGINT);
@@ -126,7 +126,7 @@ fn a_second_signal_ends_it_at_once_and_loses_nothing() {
 }
 
 #[test]
-fn a_silent_client_does_not_hold_up_the_end() {
+fn an_idle_session_does_not_delay_the_exit() {
     let mut daemon = Daemon::with("drain_timeout = 3600\nidle_timeout = 3600\n", &[]);
     let mut session = Session::of(&daemon, "al");
     daemon.signal(Signal::SIGTERM);
@@ -138,7 +138,7 @@ fn a_silent_client_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_second_daemon_is_refused_with_the_number_of_the_first() {
+fn a_second_daemon_is_refused_with_the_pid_of_the_first() {
     let first = Daemon::start();
     let pid = format!("process {}", first.pid());
     let other = tempfile::tempdir().expect("a directory");
@@ -164,7 +164,7 @@ fn a_second_daemon_is_refused_with_the_number_of_the_first() {
 }
 
 #[test]
-fn a_taken_port_is_named() {
+fn a_port_in_use_is_named_in_the_error() {
     let first = Daemon::start();
     let port = first.port.to_string();
     let other = tempfile::tempdir().expect("a directory");
@@ -189,7 +189,7 @@ fn a_taken_port_is_named() {
 }
 
 #[test]
-fn it_listens_where_it_is_told() {
+fn listens_on_the_configured_addresses() {
     let daemon = Daemon::with("bind = [\"127.0.0.1\"]", &[]);
     assert!(TcpStream::connect(("::1", daemon.port)).is_err());
     daemon.store("bob", "al", "over IPv4");
@@ -199,7 +199,7 @@ fn it_listens_where_it_is_told() {
 }
 
 #[test]
-fn the_configuration_is_checked() {
+fn check_validates_the_configuration() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("c.toml");
     for (text, status, word) in [
@@ -271,7 +271,7 @@ fn the_configuration_is_checked() {
 }
 
 #[test]
-fn it_survives_having_no_descriptors() {
+fn survives_a_shortage_of_descriptors() {
     let daemon = Daemon::start();
     let limit = |limit: &str| {
         let pid = daemon.pid().to_string();
@@ -285,7 +285,7 @@ fn it_survives_having_no_descriptors() {
     let lowest_free = (0..).find(|fd| !open(fd)).expect("a number");
     limit(&format!("--nofile={lowest_free}:4096"));
     let waiting = daemon.say(b"store;bob;al;during\n");
-    wait_until("it says so", || {
+    wait_until("the failure is logged", || {
         daemon.log().contains("cannot accept a connection")
     });
     limit("--nofile=1024:4096");
@@ -296,7 +296,7 @@ fn it_survives_having_no_descriptors() {
 }
 
 #[test]
-fn at_most_so_many_children_and_the_rest_waits() {
+fn connections_beyond_max_children_wait() {
     let daemon = Daemon::with("max_children = 2", &[]);
     daemon.store("bob", "al", "hi");
     daemon.store("eve", "al", "hi");
@@ -306,7 +306,7 @@ fn at_most_so_many_children_and_the_rest_waits() {
     }
     let third = daemon.say(b"store;carol;al;hi\n");
     assert_eq!(daemon.children().len(), 2);
-    // The log says why they wait, and over the socket one gets through all the same.
+    // The log names the reason. Clients of the socket are served from the reserve.
     daemon.logged("warning: all max_children = 2 are busy: connections wait");
     let socket = daemon.path().join("run/dropline.sock");
     let mut local = std::os::unix::net::UnixStream::connect(socket).expect("connected");
@@ -324,7 +324,7 @@ fn at_most_so_many_children_and_the_rest_waits() {
 }
 
 #[test]
-fn everything_in_the_spool_is_for_its_owner_alone() {
+fn the_spool_is_accessible_to_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let daemon = Daemon::start();
     daemon.store("bob", "al", "hi");
@@ -341,12 +341,12 @@ fn everything_in_the_spool_is_for_its_owner_alone() {
 }
 
 #[test]
-fn sighup_reads_the_configuration_again_and_keeps_the_old_one_if_it_is_wrong() {
+fn sighup_reloads_the_configuration_or_keeps_the_old_one_if_it_is_invalid() {
     let daemon = Daemon::with("max_body = 3", &[]);
     let reload = |text: &str, said: &str| {
         configure(daemon.path(), text);
         daemon.signal(Signal::SIGHUP);
-        wait_until("it says so", || daemon.log().contains(said));
+        wait_until(said, || daemon.log().contains(said));
     };
     assert!(daemon.ask("store;bob;al;long\n").contains("too long"));
     reload(
@@ -355,7 +355,7 @@ fn sighup_reads_the_configuration_again_and_keeps_the_old_one_if_it_is_wrong() {
     );
     assert!(
         !daemon.log().contains("has changed"),
-        "the flag -p wins: {}",
+        "-p must override the file: {}",
         daemon.log()
     );
     daemon.store("bob", "al", "long");
@@ -369,7 +369,11 @@ fn sighup_reads_the_configuration_again_and_keeps_the_old_one_if_it_is_wrong() {
     );
     reload("bind = [\"::1\"]\n", "bind has changed");
     daemon.store("bob", "al", "where it always was");
-    assert_eq!(counter(&daemon, "reloads"), 2, "those that were taken");
+    assert_eq!(
+        counter(&daemon, "reloads"),
+        2,
+        "only valid configurations count"
+    );
     reload(
         "syslog_socket = \"/elsewhere\"\n",
         "syslog_socket has changed",
@@ -377,7 +381,7 @@ fn sighup_reads_the_configuration_again_and_keeps_the_old_one_if_it_is_wrong() {
     reload("max_children = 9\nearly_drop = 10\n", "is odd at line 2");
 }
 
-/// A daemon whose standard output, where it says its port, and standard error are the test's own.
+/// Starts a daemon that reports its port to a pipe on standard output, with this standard error.
 fn with_pipes(stderr: Stdio) -> (TempDir, Child) {
     let dir = tempfile::tempdir().expect("a directory");
     let child = program("droplined")
@@ -394,7 +398,7 @@ fn with_pipes(stderr: Stdio) -> (TempDir, Child) {
     (dir, child)
 }
 
-/// Ends a daemon in order; its exit status.
+/// Sends SIGTERM to a daemon and returns its exit status.
 fn terminate(mut child: Child) -> Option<i32> {
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
     kill(pid, Signal::SIGTERM).expect("signalled");
@@ -402,7 +406,7 @@ fn terminate(mut child: Child) -> Option<i32> {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_nothing() {
+fn a_log_pipe_that_is_not_read_blocks_nothing() {
     let (_dir, mut child) = with_pipes(Stdio::piped());
     let mut line = String::new();
     let stdout = child.stdout.take().expect("a pipe");
@@ -410,7 +414,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
         .read_line(&mut line)
         .expect("readable");
     let port: u16 = line.trim().parse().expect("a port");
-    // The pipe of the log takes 64 KiB; a line has about 100 bytes.
+    // The log pipe holds 64 KiB, and a line has about 100 bytes.
     for _ in 0..1_200 {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connected");
         stream.set_read_timeout(Some(PATIENCE)).expect("set");
@@ -421,10 +425,14 @@ fn a_log_that_nobody_reads_stops_nothing() {
 }
 
 #[test]
-fn who_waits_for_the_port_may_leave_when_it_is_there() {
+fn the_reader_of_the_ready_descriptor_may_close_it_early() {
     let (_dir, mut child) = with_pipes(Stdio::null());
     let mut stdout = child.stdout.take().expect("a pipe");
     stdout.read_exact(&mut [0; 1]).expect("the port begins");
     drop(stdout);
-    assert_eq!(terminate(child), Some(0), "ended by the signal, in order");
+    assert_eq!(
+        terminate(child),
+        Some(0),
+        "the daemon must survive until SIGTERM"
+    );
 }

@@ -1,4 +1,4 @@
-//! What a child may use, and what becomes of everybody else when there can be no more.
+//! Tests of the resource limits of children, and of service when a resource is exhausted.
 
 use std::fs;
 use std::path::Path;
@@ -10,9 +10,9 @@ use crate::support::session::Session;
 use crate::support::{Daemon, configure, listen, program, skip, wait_until};
 
 #[test]
-fn a_child_may_use_so_much_and_no_more() {
+fn children_have_resource_limits() {
     let dir = tempfile::tempdir().expect("a directory");
-    // One that would leave core files, if it may.
+    // The daemon starts with core files enabled.
     let starter = ["prlimit", "--core=1048576:1048576"];
     let daemon = Daemon::started_by(&starter, dir, "child_memory = 134217728\n");
     let _held = daemon.say(b"\x00");
@@ -26,7 +26,7 @@ fn a_child_may_use_so_much_and_no_more() {
             .expect("a line");
         line.split_whitespace().next().expect("a number").to_owned()
     };
-    wait_until("it is limited", || {
+    wait_until("the limits are set", || {
         limit(child, "Max address space") == "134217728"
     });
     assert_eq!(limit(child, "Max core file size"), "0");
@@ -37,7 +37,7 @@ fn a_child_may_use_so_much_and_no_more() {
 
 #[test]
 fn a_session_writes_to_any_number_of_mailboxes_with_few_descriptors() {
-    // As few as the manual calls enough, and as many as a child takes.
+    // The minimum in the manual, and a limit above that of a child.
     for limit in ["64", "1024"] {
         let dir = tempfile::tempdir().expect("a directory");
         let starter = ["prlimit", &format!("--nofile={limit}:{limit}")];
@@ -61,7 +61,7 @@ fn a_session_writes_to_any_number_of_mailboxes_with_few_descriptors() {
 }
 
 #[test]
-fn with_many_children_each_has_less_time() {
+fn timeouts_are_shorter_with_many_children() {
     let daemon = Daemon::with("max_children = 4\nrequest_timeout = 6\n", &[]);
     let half = || {
         let mut session = Session::of(&daemon, "al");
@@ -69,25 +69,29 @@ fn with_many_children_each_has_less_time() {
         session
     };
     let early = [half(), half()];
-    wait_until("two are served", || daemon.children().len() == 2);
-    // This one comes later, when half of all are there, and is ended first.
+    wait_until("two clients are served", || daemon.children().len() == 2);
+    // This client connects when half of max_children run. Its timeout is shorter, so it is ended first.
     let begun = Instant::now();
     let mut late = half();
     assert_eq!(late.line(), "ERR timeout nothing came for too long");
     let took = begun.elapsed();
     assert!(
         took < Duration::from_millis(5_500),
-        "{took:?}, not a third of 6 s"
+        "{took:?}: the timeout was not shortened"
     );
     drop(late);
-    wait_until("it is gone", || daemon.children().len() <= 2);
-    assert_eq!(daemon.children().len(), 2, "the others still have time");
+    wait_until("the late client is gone", || daemon.children().len() <= 2);
+    assert_eq!(
+        daemon.children().len(),
+        2,
+        "the earlier clients must not time out yet"
+    );
     drop(early);
 }
 
 #[test]
-fn what_the_kernel_lacks_of_the_sandbox_is_said_or_required() {
-    let test = "what_the_kernel_lacks_of_the_sandbox";
+fn a_missing_kernel_feature_of_the_sandbox_is_logged_or_fatal() {
+    let test = "a_missing_kernel_feature_of_the_sandbox_is_logged_or_fatal";
     if Command::new("strace").arg("-V").output().is_err() {
         return skip(test, "strace is not installed");
     }
@@ -106,7 +110,7 @@ fn what_the_kernel_lacks_of_the_sandbox_is_said_or_required() {
     let starter: Vec<&str> = starter.iter().map(String::as_str).collect();
     let daemon = Daemon::started_by(&starter, dir, "");
     daemon.logged("the sandbox is without landlock: ");
-    daemon.store("bob", "al", "and it serves");
+    daemon.store("bob", "al", "still served");
     let dir = tempfile::tempdir().expect("a directory");
     let [strace, rest @ ..] = lacks(dir.path());
     let output = Command::new(strace)
@@ -129,13 +133,17 @@ fn what_the_kernel_lacks_of_the_sandbox_is_said_or_required() {
 }
 
 #[test]
-fn without_processes_clients_are_told_and_served_when_there_are_some() {
-    let test = "without_processes_clients_are_told";
+fn clients_are_refused_while_no_process_can_be_forked() {
+    let test = "clients_are_refused_while_no_process_can_be_forked";
     if !nix::unistd::geteuid().is_root() {
-        return skip(test, "only for somebody else than root is there a limit");
+        return skip(
+            test,
+            "the limit does not apply to root, and only root can change the user",
+        );
     }
     let dir = public_dir();
-    // An account that has no other process: the master, its supervisor with its helpers, two children.
+    // The limit counts all processes of a login. irc runs the master, the supervisor with its helpers, and two
+    // children.
     let other = Daemon::start();
     let supervisor = other.supervisor().expect("one");
     let helpers = || crate::support::children(supervisor.parse().expect("a number")).len();
@@ -147,7 +155,7 @@ fn without_processes_clients_are_told_and_served_when_there_are_some() {
     let refusal = "Message declined. The server is out of processes, try again later\n";
     assert_eq!(listen(daemon.say(b"fetch;bob\n")), refusal);
     daemon.logged("cannot fork a child for ");
-    // After each failure it waits for a tenth of a second.
+    // The master pauses for 100 ms after each failed fork.
     let begun = Instant::now();
     for _ in 0..5 {
         assert_eq!(listen(daemon.say(b"fetch;bob\n")), refusal);
@@ -155,10 +163,10 @@ fn without_processes_clients_are_told_and_served_when_there_are_some() {
     assert!(begun.elapsed() > Duration::from_millis(350));
     assert_eq!(daemon.log().matches("cannot fork a child for ").count(), 1);
     drop(held);
-    wait_until("there are processes again", || {
+    wait_until("the fork succeeds again", || {
         daemon.ask("store;bob;al;hi\n") == "Message accepted and stored:\n"
     });
-    // So that none of its processes, whose limit this is, is left for others to reap.
+    // Wait for the exit of all processes: orphans would count towards the limit of the login.
     let mut daemon = daemon;
     daemon.signal(nix::sys::signal::Signal::SIGTERM);
     assert!(daemon.ended().success());

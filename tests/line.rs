@@ -1,4 +1,4 @@
-//! The line dialect, against raw bytes.
+//! Tests of the line dialect with raw bytes.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -9,7 +9,7 @@ use crate::support::{Daemon, default_of, files_below, listen, skip, trace};
 const ACCEPTED: &str = "Message accepted and stored:\n";
 
 #[test]
-fn every_reply_of_the_table() {
+fn returns_every_documented_reply() {
     let daemon = Daemon::start();
     for (request, reply) in [
         ("store;Kyriakos;george;hi Kyriakos\n", ACCEPTED),
@@ -43,12 +43,12 @@ fn every_reply_of_the_table() {
 }
 
 #[test]
-fn a_request_ends_in_four_ways() {
+fn a_request_ends_with_lf_crlf_end_of_file_or_silence() {
     let daemon = Daemon::start();
     assert_eq!(daemon.ask("store;bob;al;newline\n"), ACCEPTED);
     assert_eq!(daemon.ask("store;bob;al;return and newline\r\n"), ACCEPTED);
     assert_eq!(daemon.ask("store;bob;al;end of file"), ACCEPTED);
-    // The old client: no newline, no half-close, and it waits.
+    // The legacy client sends neither a newline nor a half-close, and waits.
     assert_eq!(listen(daemon.say(b"store;bob;al;silence")), ACCEPTED);
     let bodies = ["newline", "return and newline", "end of file", "silence"];
     assert_eq!(
@@ -57,15 +57,15 @@ fn a_request_ends_in_four_ways() {
     );
 }
 
-/// What comes behind a request while the disk is waited for holds up neither the answer nor its end.
+/// Bytes that arrive while the child waits for the disk delay neither the answer nor the close.
 #[test]
-fn a_late_byte_does_not_hold_up_the_answer() {
+fn a_late_byte_does_not_delay_the_answer() {
     let daemon = Daemon::start();
     daemon.store("bob", "alice", "one");
     let slow = ["-e", "inject=fdatasync:delay_enter=300000"];
     let Some(mut strace) = trace::attach(&daemon, &slow, &daemon.path().join("trace")) else {
-        let why = "strace is not installed, or may not attach";
-        return skip("a_late_byte_does_not_hold_up_the_answer", why);
+        let why = "strace is not installed or may not attach";
+        return skip("a_late_byte_does_not_delay_the_answer", why);
     };
     let mut client = daemon.connect();
     client.write_all(b"store;bob;alice;two\n").expect("sent");
@@ -75,7 +75,7 @@ fn a_late_byte_does_not_hold_up_the_answer() {
     let mut said = String::new();
     client.read_to_string(&mut said).expect("the end");
     assert_eq!(said, ACCEPTED);
-    // Unread input is waited for up to five seconds.
+    // Draining unread input before the close takes up to five seconds.
     assert!(
         begun.elapsed() < Duration::from_secs(3),
         "{:?}",
@@ -86,7 +86,7 @@ fn a_late_byte_does_not_hold_up_the_answer() {
 }
 
 #[test]
-fn a_request_in_pieces_is_one_request() {
+fn a_request_may_arrive_in_pieces() {
     let daemon = Daemon::start();
     let mut stream = daemon.connect();
     stream.set_nodelay(true).expect("set");
@@ -96,13 +96,13 @@ fn a_request_in_pieces_is_one_request() {
     assert_eq!(
         listen(stream),
         ACCEPTED,
-        "and what comes behind it is dropped"
+        "bytes after the request must be ignored"
     );
     assert_eq!(daemon.fetch("bob"), ["bob;al;piece by piece"]);
 }
 
 #[test]
-fn the_message_is_everything_behind_the_third_semicolon() {
+fn the_message_is_everything_after_the_third_semicolon() {
     let daemon = Daemon::start();
     daemon.store("bob", "al", ";a;;b;");
     assert_eq!(daemon.fetch("bob"), ["bob;al;;a;;b;"]);
@@ -114,7 +114,7 @@ fn the_message_is_everything_behind_the_third_semicolon() {
 }
 
 #[test]
-fn a_message_cannot_drive_the_readers_terminal() {
+fn control_characters_of_a_message_are_escaped() {
     let daemon = Daemon::start();
     let request = b"store;bob;al;\x1b[2J\x07tab\there\x9b\xc2\x9b\x7f\0end \xc3\xbc\r\r\n";
     assert_eq!(daemon.ask(request), ACCEPTED);
@@ -126,7 +126,7 @@ fn a_message_cannot_drive_the_readers_terminal() {
 }
 
 #[test]
-fn messages_of_all_lengths_up_to_the_limit_and_none_beyond() {
+fn accepts_messages_up_to_the_length_limit() {
     let daemon = Daemon::start();
     let most = default_of("max_body");
     for len in [1, 1_199, 1_200, most - 1, most] {
@@ -148,7 +148,7 @@ fn messages_of_all_lengths_up_to_the_limit_and_none_beyond() {
         }
     }
     assert_eq!(daemon.fetch("bob"), Vec::<String>::new());
-    // The old client, with a message of more than one packet.
+    // The legacy client with a message of more than one segment.
     assert_eq!(
         listen(daemon.say(format!("store;bob;al;{}", "y".repeat(50_000)).as_bytes())),
         ACCEPTED
@@ -157,7 +157,7 @@ fn messages_of_all_lengths_up_to_the_limit_and_none_beyond() {
 }
 
 #[test]
-fn the_limit_is_configurable() {
+fn the_length_limit_is_configurable() {
     let daemon = Daemon::with("max_body = 1048576", &[]);
     let body = "z".repeat(1 << 20);
     daemon.store("bob", "al", &body);
@@ -172,7 +172,7 @@ fn the_limit_is_configurable() {
 }
 
 #[test]
-fn odd_names_write_nothing_outside_the_spool() {
+fn invalid_names_are_refused_and_make_no_file() {
     let daemon = Daemon::start();
     let long = "n".repeat(51);
     let longer = "n".repeat(30_000);
@@ -215,7 +215,7 @@ fn odd_names_write_nothing_outside_the_spool() {
 }
 
 #[test]
-fn junk_gets_a_clear_refusal_or_a_clean_close() {
+fn garbage_gets_a_refusal_or_a_clean_close() {
     let daemon = Daemon::start();
     assert_eq!(daemon.ask(""), "");
     assert_eq!(daemon.ask(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"), "");
@@ -229,16 +229,16 @@ fn junk_gets_a_clear_refusal_or_a_clean_close() {
 }
 
 #[test]
-fn who_says_nothing_or_too_little_is_told_and_sent_away() {
+fn silent_and_slow_clients_time_out() {
     let daemon = Daemon::with("first_byte_timeout = 1\nrequest_timeout = 1", &[]);
     let timeout = "Message declined. Timeout: the request did not come in time\n";
-    // The kernel holds a silent client back for some seconds before it gets a child at all.
+    // TCP_DEFER_ACCEPT holds a silent client back for some seconds before it gets a child.
     let silent = daemon.connect();
     let mut slow = daemon.connect();
     let mut drip = slow.try_clone().expect("cloned");
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            // A byte at a time, each before the silence that would end the request.
+            // One byte at a time, each before the pause that would end the request.
             while drip.write_all(b"x").is_ok() {
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -262,7 +262,7 @@ fn only_open_networks_are_served() {
     );
     assert!(
         reply.contains("open_networks"),
-        "it names the setting: {reply}"
+        "the reply must name the setting: {reply}"
     );
     assert!(daemon.ask("fetch;bob\n").contains("open_networks"));
     assert!(
@@ -275,7 +275,7 @@ fn only_open_networks_are_served() {
 }
 
 #[test]
-fn the_log_has_one_line_a_connection_and_no_bodies() {
+fn the_log_has_one_line_per_connection_and_no_bodies() {
     let daemon = Daemon::start();
     daemon.store("bob", "al", "secret");
     daemon.fetch("bob");

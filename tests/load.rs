@@ -1,4 +1,4 @@
-//! Many clients at once: nothing lost, nothing doubled, nothing left over.
+//! Tests with many clients at once: no message is lost or duplicated, no resource leaks.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,7 +12,7 @@ const WRITERS: usize = 8;
 const MAILBOXES: usize = 100;
 const EACH: usize = 2_500;
 
-/// What was read: for a writer and a mailbox, the numbers of its messages in the order in which they came.
+/// For each writer and mailbox, the numbers of the messages that were read, in order of arrival.
 type Seen = HashMap<(usize, usize), Vec<usize>>;
 
 fn note(seen: &mut Seen, mailbox: usize, lines: &[String]) {
@@ -38,7 +38,7 @@ fn every_accepted_message_is_fetched_once_and_in_order() {
             .map(|writer| {
                 scope.spawn(move || {
                     for number in 0..EACH {
-                        // Each writer goes through all mailboxes, from a place of its own.
+                        // Each writer cycles through all mailboxes, from a different start.
                         let mailbox = (writer * 13 + number) % MAILBOXES;
                         daemon.store(
                             &format!("m{mailbox}"),
@@ -77,7 +77,7 @@ fn every_accepted_message_is_fetched_once_and_in_order() {
         note(&mut seen, mailbox, &daemon.fetch(&format!("m{mailbox}")));
     }
     let total: usize = seen.values().map(Vec::len).sum();
-    assert_eq!(total, WRITERS * EACH, "none lost, none doubled");
+    assert_eq!(total, WRITERS * EACH, "messages were lost or duplicated");
     for ((writer, mailbox), numbers) in seen {
         let sent = (0..EACH).filter(|number| (writer * 13 + number) % MAILBOXES == mailbox);
         assert!(
@@ -88,7 +88,7 @@ fn every_accepted_message_is_fetched_once_and_in_order() {
 }
 
 #[test]
-fn ten_thousand_connections_leave_nothing_behind() {
+fn thousands_of_connections_leak_nothing() {
     let daemon = Daemon::start();
     let mixed = |rounds: usize| {
         std::thread::scope(|scope| {
@@ -99,11 +99,11 @@ fn ten_thousand_connections_leave_nothing_behind() {
         });
         wait_until("all children are reaped", || daemon.children().is_empty());
     };
-    // What it has to allocate once, it has allocated after these.
+    // Warm up, so that the master has made its one-time allocations.
     mixed(1_500);
     let (fds, memory) = (daemon.proc_entries("fd"), daemon.private_memory());
     mixed(if is_long() { 25_000 } else { 2_000 });
-    // One that was accepted last may be on its way out.
+    // The last accepted connection may not be closed yet.
     wait_until("as many descriptors are open as before", || {
         daemon.proc_entries("fd") == fds
     });
@@ -113,10 +113,10 @@ fn ten_thousand_connections_leave_nothing_behind() {
         after <= memory + 64,
         "private memory: {memory} KiB before, {after} KiB after"
     );
-    daemon.store("bob", "al", "and it serves");
+    daemon.store("bob", "al", "still served");
 }
 
-/// A connection that is whole, or cut short in one of several ways.
+/// Makes a complete connection, or one that is cut short in one of several ways.
 fn one_of_many(daemon: &Daemon, thread: usize, n: usize) {
     match n % 6 {
         0 => daemon.store(&format!("t{thread}"), "al", "whole"),
@@ -134,14 +134,14 @@ fn one_of_many(daemon: &Daemon, thread: usize, n: usize) {
 
 #[test]
 fn the_master_opens_and_allocates_nothing_for_a_connection() {
-    let test = "the_master_opens_and_allocates_nothing";
+    let test = "the_master_opens_and_allocates_nothing_for_a_connection";
     if Command::new("strace").arg("-V").output().is_err() {
         return skip(test, "strace is not installed");
     }
     let dir = tempfile::tempdir().expect("a directory");
     let trace = dir.path().join("trace");
     let starter = ["strace", "-DD", "-qq", "-o", &trace.display().to_string()];
-    // Of the master alone: its children are not followed.
+    // Without -f, strace traces only the master.
     let daemon = Daemon::started_by(&starter, dir, "");
     let calls = |from: usize| -> Vec<String> {
         let text = fs::read_to_string(&trace).expect("a trace");
@@ -152,13 +152,13 @@ fn the_master_opens_and_allocates_nothing_for_a_connection() {
         for _ in 0..20 {
             daemon.store("bob", "al", "hi");
         }
-        wait_until("all are reaped", || daemon.children().is_empty());
+        wait_until("all children are reaped", || daemon.children().is_empty());
     };
-    // What it needs once, it has after these.
+    // Warm up, so that the master has made its one-time system calls.
     some();
     let before = calls(0).len();
     some();
-    wait_until("it is in the trace", || {
+    wait_until("the forks are in the trace", || {
         let forks = calls(before);
         forks
             .iter()
@@ -166,7 +166,7 @@ fn the_master_opens_and_allocates_nothing_for_a_connection() {
             .count()
             == 20
     });
-    // (fcntl is how a library that is built for tests makes sure that what it closes is open.)
+    // fcntl: in a debug build, the standard library checks that a descriptor is open before it closes it.
     let may = "accept4 clone clone3 close fcntl getpid gettid ppoll read recvfrom rt_sigprocmask rt_sigreturn sendto set_robust_list wait4 write";
     let mut strange = calls(before);
     strange.retain(|name| !may.split(' ').any(|may| may == name) && !name.starts_with("---"));
@@ -175,7 +175,7 @@ fn the_master_opens_and_allocates_nothing_for_a_connection() {
 }
 
 #[test]
-fn a_child_that_hands_out_much_needs_little_memory() {
+fn a_child_needs_little_memory_for_a_long_reply() {
     let megabytes = if is_long() { 1_024 } else { 64 };
     let daemon = Daemon::with("quota_bytes = 4294967296", &[]);
     let body = "x".repeat(60_000);
@@ -198,7 +198,7 @@ fn a_child_that_hands_out_much_needs_little_memory() {
     }
     assert!(total > megabytes * 990_000, "{total}");
     report(&format!(
-        "private memory of a child that hands out {megabytes} MB: {most} KiB"
+        "private memory of a child that sends {megabytes} MB: {most} KiB"
     ));
     assert!(most > 0 && most < 1_024, "{most} KiB");
 }

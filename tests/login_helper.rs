@@ -1,6 +1,5 @@
-//! The helper for logins: it asks getent for logins that are not in /etc/passwd, and no client waits for another's answer.
-//!
-//! The daemons of these tests see a getent, and an nsswitch.conf, that nobody else sees.
+//! Tests of the login helper, which runs getent(1) for logins that are not in /etc/passwd. The daemons run in a mount
+//! namespace with another getent and another nsswitch.conf.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +13,7 @@ use nix::unistd::Pid;
 use crate::support::others::public_dir;
 use crate::support::{Daemon, skip, wait_until};
 
-/// A login that is in nobody's /etc/passwd, one for whom getent hangs, and one whom it takes for somebody else.
+/// Uids that are not in /etc/passwd: getent returns an entry, hangs, or returns the entry of another uid.
 const ELSEWHERE: u32 = 3_000_000_001;
 const HANGS: u32 = 3_000_000_002;
 const MISTAKEN: u32 = 3_000_000_003;
@@ -29,10 +28,10 @@ case \"$3\" in
 esac
 ";
 
-/// A daemon that sees this getent, and this line of nsswitch.conf; `None`, and a visible skip, where that cannot be.
+/// Starts a daemon with [`GETENT`] and these lines of nsswitch.conf. `None`, with a reported skip, if not permitted.
 fn daemon(test: &str, sources: &str, config: &str) -> Option<Daemon> {
     if !nix::unistd::geteuid().is_root() {
-        skip(test, "only root can show a daemon another getent");
+        skip(test, "replacing getent needs root");
         return None;
     }
     let dir = public_dir();
@@ -51,7 +50,7 @@ fn daemon(test: &str, sources: &str, config: &str) -> Option<Daemon> {
         .stderr(Stdio::null())
         .status();
     if !can.is_ok_and(|status| status.success()) {
-        skip(test, "a file cannot be mounted over /usr/bin/getent");
+        skip(test, "cannot mount a file over /usr/bin/getent");
         return None;
     }
     let starter = [&unshare[..], &["sh", "-c", view, &paths[0], &paths[1]]].concat();
@@ -60,7 +59,7 @@ fn daemon(test: &str, sources: &str, config: &str) -> Option<Daemon> {
 
 const SOURCES: &str = "passwd: files sss\ngroup: files\n";
 
-/// Asks as the user with this number, over the socket; what came, and how long it took.
+/// Opens a session over the socket under this uid. Returns the replies and the time until the end.
 fn ask_as(daemon: &Daemon, uid: u32) -> (String, Duration) {
     let begun = Instant::now();
     let uid = uid.to_string();
@@ -68,16 +67,16 @@ fn ask_as(daemon: &Daemon, uid: u32) -> (String, Duration) {
     (said, begun.elapsed())
 }
 
-/// Whether a process runs, and waits for nobody to take note of its end.
+/// Returns whether a process runs and is not a zombie.
 fn runs(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ")
         .is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
-/// The helper of a daemon that has one: it may just be starting.
+/// Returns the pid of the login helper. Waits for it, because it may just be starting.
 fn helper_of(daemon: &Daemon) -> String {
-    wait_until("there is a helper", || daemon.login_helper().is_some());
+    wait_until("the helper runs", || daemon.login_helper().is_some());
     daemon.login_helper().expect("one")
 }
 
@@ -92,16 +91,16 @@ fn signal(pid: &str, signals: &[Signal]) {
 const NO_LOGIN: &str = "ERR denied Not allowed: user number ";
 
 #[test]
-fn a_login_that_is_not_in_the_file_is_asked_for() {
+fn a_login_that_is_not_in_passwd_is_looked_up() {
     for config in ["", "user = \"games\"\n", "sandbox = \"off\"\n"] {
-        let test = "a_login_that_is_not_in_the_file_is_asked_for";
+        let test = "a_login_that_is_not_in_passwd_is_looked_up";
         let Some(daemon) = daemon(test, SOURCES, config) else {
             return;
         };
         let (said, _) = ask_as(&daemon, ELSEWHERE);
         let greeting = "OK dropline/1 name=elsewhere trust=local ";
         assert!(said.starts_with(greeting), "{config}: {said}");
-        // What getent says of somebody else is believed of nobody.
+        // An entry for another uid, and a missing entry, are refused.
         for uid in [MISTAKEN, 3_000_000_004] {
             let (said, _) = ask_as(&daemon, uid);
             assert!(said.starts_with(NO_LOGIN), "{config}: {said}");
@@ -112,8 +111,8 @@ fn a_login_that_is_not_in_the_file_is_asked_for() {
 }
 
 #[test]
-fn a_getent_that_hangs_costs_its_own_client_alone() {
-    let test = "a_getent_that_hangs_costs_its_own_client_alone";
+fn a_getent_that_hangs_delays_only_its_own_client() {
+    let test = "a_getent_that_hangs_delays_only_its_own_client";
     let Some(daemon) = daemon(test, SOURCES, "") else {
         return;
     };
@@ -127,21 +126,21 @@ fn a_getent_that_hangs_costs_its_own_client_alone() {
             assert!(said.starts_with("OK "), "{said}");
             assert!(took < Duration::from_secs(4), "{uid}: {took:?}");
         }
-        daemon.store("bob", "al", "and nobody over TCP");
+        daemon.store("bob", "al", "TCP clients do not wait");
         let (said, took) = waits.join().expect("joined");
         assert!(said.starts_with(NO_LOGIN), "{said}");
         assert!(took > Duration::from_secs(4), "{took:?}");
         assert!(took < Duration::from_secs(9), "{took:?}");
     });
-    daemon.logged("cannot find out the login of user number 3000000002: getent does not answer");
-    wait_until("it is killed", || asks().is_empty());
+    daemon.logged("cannot look up the login of uid 3000000002: getent does not answer");
+    wait_until("getent is killed", || asks().is_empty());
     let (said, _) = ask_as(&daemon, ELSEWHERE);
     assert!(said.starts_with("OK "), "{said}");
 }
 
 #[test]
-fn a_helper_has_nothing_of_its_masters() {
-    let test = "a_helper_has_nothing_of_its_masters";
+fn a_helper_has_no_descriptor_of_the_master() {
+    let test = "a_helper_has_no_descriptor_of_the_master";
     let Some(daemon) = daemon(test, SOURCES, "user = \"games\"\n") else {
         return;
     };
@@ -153,7 +152,7 @@ fn a_helper_has_nothing_of_its_masters() {
         let numbered = names.filter(|name| name.parse().is_ok_and(|n: i32| n > 2));
         numbered.filter_map(|name| of(pid, &name).ok()).collect()
     };
-    // Its end of the pair, and nothing else.
+    // The helper has its end of the socket pair, and no other descriptor.
     let [mut sockets, others] = [true, false].map(|is_socket| {
         let all = open(&helper).into_iter();
         all.filter(|path| path.to_string_lossy().starts_with("socket:") == is_socket)
@@ -166,7 +165,7 @@ fn a_helper_has_nothing_of_its_masters() {
     assert!(!masters.contains(&socket));
     let log = daemon.path().join("log");
     assert_eq!(of(&helper, "2").expect("open"), log);
-    // That of --ready-fd is 1.
+    // Descriptor 1 was the one of --ready-fd.
     for fd in ["0", "1"] {
         assert_eq!(of(&helper, fd).expect("open"), Path::new("/dev/null"));
     }
@@ -174,7 +173,7 @@ fn a_helper_has_nothing_of_its_masters() {
     assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
     assert!(status.contains("Uid:\t5\t5\t5\t5\n"), "{status}");
     assert!(status.contains("Seccomp:\t2\n"), "{status}");
-    // Whoever comes over TCP has no way to it; whoever comes over the socket has one.
+    // The child of a TCP client has no connection to the helper. The child of a socket client has one.
     let held = daemon.say(b"\x00");
     wait_until("there is a child", || !daemon.children().is_empty());
     let child = daemon.children()[0].clone();
@@ -183,9 +182,11 @@ fn a_helper_has_nothing_of_its_masters() {
         let sockets = all.filter(|path| path.to_string_lossy().starts_with("socket:"));
         sockets.filter(|path| masters.contains(path)).count()
     };
-    wait_until("it has closed the others", || way(&child) == 0);
+    wait_until("the child has closed the other descriptors", || {
+        way(&child) == 0
+    });
     drop(held);
-    wait_until("nobody is served", || daemon.children().is_empty());
+    wait_until("no child runs", || daemon.children().is_empty());
     let socket = daemon.path().join("run/dropline.sock");
     let mut held = std::os::unix::net::UnixStream::connect(socket).expect("connected");
     std::io::Write::write_all(&mut held, b"HELLO dropline/1\n").expect("sent");
@@ -195,14 +196,14 @@ fn a_helper_has_nothing_of_its_masters() {
 }
 
 #[test]
-fn a_helper_that_is_killed_is_started_again() {
-    let test = "a_helper_that_is_killed_is_started_again";
+fn a_killed_helper_is_restarted() {
+    let test = "a_killed_helper_is_restarted";
     let Some(mut daemon) = daemon(test, SOURCES, "") else {
         return;
     };
     let first = helper_of(&daemon);
     let supervisor = daemon.supervisor().expect("one");
-    // What is typed at the terminal is for the master.
+    // The terminal sends signals to the whole process group, but they are for the master.
     for pid in [&first, &supervisor] {
         signal(
             pid,
@@ -224,7 +225,7 @@ fn a_helper_that_is_killed_is_started_again() {
         daemon.logged(&format!(
             "the helper for logins (process {last}) killed by SIGKILL: it is started again in {pause}; until then"
         ));
-        // Meanwhile others are served, and a request waits.
+        // Before the restart, requests without a lookup are served, and a lookup waits.
         let (said, _) = ask_as(&daemon, 2);
         assert!(said.starts_with("OK dropline/1 name=bin "), "{said}");
         let (said, took) = ask_as(&daemon, ELSEWHERE);
@@ -241,8 +242,8 @@ fn a_helper_that_is_killed_is_started_again() {
 }
 
 #[test]
-fn without_its_supervisor_a_daemon_serves_and_says_so_once() {
-    let test = "without_its_supervisor_a_daemon_serves_and_says_so_once";
+fn without_its_supervisor_a_daemon_serves_and_logs_it_once() {
+    let test = "without_its_supervisor_a_daemon_serves_and_logs_it_once";
     let Some(mut daemon) = daemon(test, SOURCES, "") else {
         return;
     };
@@ -251,7 +252,7 @@ fn without_its_supervisor_a_daemon_serves_and_says_so_once() {
     signal(&supervisor, &[Signal::SIGKILL]);
     let said = "error: the supervisor of the helper processes (process ";
     daemon.logged(&format!("{said}{supervisor}) killed by SIGKILL: until"));
-    wait_until("its helpers are gone", || !runs(&helper) && !runs(&writer));
+    wait_until("the helpers are gone", || !runs(&helper) && !runs(&writer));
     for _ in 0..3 {
         let (said, took) = ask_as(&daemon, ELSEWHERE);
         assert!(said.starts_with(NO_LOGIN), "{said}");
@@ -286,7 +287,7 @@ fn no_helper_outlives_its_daemon() {
     assert!(!ends.log().contains("helper"), "{}", ends.log());
     let killed = daemon(test, SOURCES, "").expect("as before");
     let helper = helper_of(&killed);
-    // Nor does what it has started.
+    // A running getent ends as well.
     std::thread::scope(|scope| {
         scope.spawn(|| ask_as(&killed, HANGS));
         let mut asks = Vec::new();
@@ -296,15 +297,15 @@ fn no_helper_outlives_its_daemon() {
         });
         let all = family(&killed);
         killed.signal(Signal::SIGKILL);
-        wait_until("all have ended", || {
+        wait_until("all processes have exited", || {
             !all.iter().any(|pid| runs(pid)) && !runs(&asks[0])
         });
     });
 }
 
 #[test]
-fn where_files_are_all_there_is_no_helper() {
-    let test = "where_files_are_all_there_is_no_helper";
+fn without_a_directory_service_there_is_no_login_helper() {
+    let test = "without_a_directory_service_there_is_no_login_helper";
     let Some(daemon) = daemon(test, "passwd: files\n", "") else {
         return;
     };

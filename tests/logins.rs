@@ -1,4 +1,4 @@
-//! The Unix socket: who one is there, and names that are claimed. With users that every Debian has.
+//! Tests of the Unix socket: the login of a client, and claimed names. They use logins that every Debian system has.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,16 +12,16 @@ use crate::support::others::public_dir;
 use crate::support::session::Session;
 use crate::support::{Daemon, PATIENCE, skip};
 
-/// A daemon whose socket others can reach; `None`, and a visible skip, for anybody but root.
+/// Starts a daemon whose socket other logins can reach. `None`, with a reported skip, unless run by root.
 pub(crate) fn daemon(test: &str) -> Option<Daemon> {
     if !nix::unistd::geteuid().is_root() {
-        skip(test, "only root can become other users");
+        skip(test, "only root can switch to other logins");
         return None;
     }
     Some(Daemon::in_dir(public_dir(), "", &[]))
 }
 
-/// What the daemon replies to a request over its socket, said by this user.
+/// Sends a request over the socket under this login and returns the reply.
 pub(crate) fn ask_as(daemon: &Daemon, user: &str, request: &str) -> String {
     let socket = daemon.path().join("run/dropline.sock");
     let mut nc = Command::new("setpriv")
@@ -49,8 +49,8 @@ pub(crate) fn ask_as(daemon: &Daemon, user: &str, request: &str) -> String {
 const ACCEPTED: &str = "Message accepted and stored:\n";
 
 #[test]
-fn over_the_socket_one_is_oneself() {
-    let Some(daemon) = daemon("over_the_socket_one_is_oneself") else {
+fn a_socket_client_acts_under_its_login() {
+    let Some(daemon) = daemon("a_socket_client_acts_under_its_login") else {
         return;
     };
     assert_eq!(
@@ -78,12 +78,12 @@ fn over_the_socket_one_is_oneself() {
     assert_eq!(got.matches("from=bin trust=local").count(), 2, "{got}");
     daemon.logged("uid 2 (process ");
     daemon.logged("store games/1 from bin, 8 bytes: accepted");
-    // Root may take any name, and that claims none.
+    // Root may use any name. Its use claims no name.
     assert_eq!(
         ask_as(&daemon, "root", "store;bin;cron;backup done\n"),
         ACCEPTED
     );
-    daemon.store("bin", "cron", "anybody can be cron");
+    daemon.store("bin", "cron", "cron is not claimed");
     let got = ask_as(&daemon, "bin", "HELLO dropline/1\nFETCH\nACK 2\n");
     assert!(
         got.contains("from=cron trust=local") && got.contains("from=cron trust=open"),
@@ -97,11 +97,11 @@ fn a_name_is_claimed_by_its_first_use_over_the_socket() {
     let Some(daemon) = daemon(test) else {
         return;
     };
-    // Until then it is anybody's.
-    daemon.store("games", "bin", "said by anybody");
+    // Until the claim, TCP clients may use the name.
+    daemon.store("games", "bin", "from a TCP client");
     assert_eq!(
         register(&daemon, "games", "127.0.0.1 9"),
-        ["402", "406", "bin (msg offline)>\nsaid by anybody\n"]
+        ["402", "406", "bin (msg offline)>\nfrom a TCP client\n"]
     );
     assert_eq!(
         ask_as(&daemon, "bin", "fetch;bin\n"),
@@ -125,7 +125,7 @@ fn a_name_is_claimed_by_its_first_use_over_the_socket() {
     claimed(&daemon);
     let got = ask_as(&daemon, "bin", "fetch;bin\n");
     assert_eq!(got.matches("bin;al;to bin\n").count(), 2, "{got}");
-    // An operator can let it go.
+    // An operator can release the name.
     let release = |name: &str| {
         let done = crate::support::program("droplinectl")
             .arg("--spool")
@@ -140,15 +140,15 @@ fn a_name_is_claimed_by_its_first_use_over_the_socket() {
     };
     assert_eq!(release("bin"), (Some(0), String::new()));
     assert_eq!(release("bin").0, Some(67));
-    daemon.store("games", "bin", "anybody's again");
+    daemon.store("games", "bin", "released");
 }
 
 #[test]
-fn what_is_read_over_the_socket_is_delivered_when_it_was_read() {
+fn messages_read_over_the_socket_count_as_delivered_after_the_read() {
     let daemon = Daemon::start();
     let login = nix::unistd::User::from_uid(nix::unistd::geteuid());
-    let Some(login) = login.expect("asked").map(|user| user.name) else {
-        skip("what_is_read_over_the_socket", "this user has no login");
+    let Some(login) = login.expect("looked up").map(|user| user.name) else {
+        skip("messages_read_over_the_socket", "this uid has no login");
         return;
     };
     let connect = |request: String| {
@@ -159,11 +159,11 @@ fn what_is_read_over_the_socket_is_delivered_when_it_was_read() {
         stream
     };
     daemon.store(&login, "al", &"x".repeat(60_000));
-    // One that dies with the reply unread has not got it.
+    // A client that dies with the reply unread has not received it.
     let mut dies = connect(format!("fetch;{login}\n"));
     dies.read_exact(&mut [0; 100]).expect("a part");
     drop(dies);
-    // While it was written, or after that.
+    // The child notices during the write or after it.
     daemon.logged("not delivered");
     let mut reads = connect(format!("fetch;{login}\n"));
     reads.shutdown(Shutdown::Write).expect("half-closed");
@@ -175,14 +175,14 @@ fn what_is_read_over_the_socket_is_delivered_when_it_was_read() {
 }
 
 #[test]
-fn the_socket_comes_and_goes_with_the_daemon() {
+fn the_socket_is_made_at_the_start_and_removed_at_the_exit() {
     let daemon = Daemon::start();
     let socket = daemon.path().join("run/dropline.sock");
     assert_eq!(
         fs::metadata(&socket).expect("there").permissions().mode() & 0o777,
         0o666
     );
-    // One that a killed daemon has left is no hindrance.
+    // The stale socket of a killed daemon is replaced.
     let dir = daemon.kill();
     assert!(socket.exists());
     let mut daemon = Daemon::in_dir(dir, "", &[]);

@@ -1,4 +1,4 @@
-//! Tests over the built programs, as a user runs them.
+//! Integration tests. They run the built programs as a user does.
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod admin;
@@ -10,6 +10,7 @@ mod client;
 mod commands;
 mod cost;
 mod delivery;
+mod dependencies;
 mod documents;
 mod expire;
 mod framed;

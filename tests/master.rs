@@ -1,31 +1,31 @@
-//! What the master promises: to the kernel's queues, to whoever started it, and to its children.
+//! Tests of the master: its sockets, signals, descriptors and children.
 //!
-//! Each promise of the daemon has a test that fails when what keeps it is taken out of the source:
+//! Each promise of the daemon has a test that fails when the code for it is removed from the sources:
 //!
 //! | promise | tests |
 //! |---|---|
 //! | one thread | `server::master::tests`, `load` |
 //! | nothing is opened or allocated before the fork | `load::the_master_opens_*` |
-//! | listeners, and those of the service manager | `life::it_listens_*`, `logins::the_socket_*`, `service::sockets_*` |
-//! | SO_REUSEADDR, backlog, TCP_DEFER_ACCEPT | `the_port_*`, `the_kernel_*`, `a_silent_client_*` |
-//! | reaping, and of strangers | `children_of_*`, `children::*` |
-//! | no descriptors, no processes: reserve, pause, one line in ten seconds | `descriptors_*`, `limits::without_*` |
-//! | children; of one source; early drop; who makes room | `life::at_most_*`, `gate::no_source_*`, `gate::who_has_not_*`, `gate::a_crowd_*` |
-//! | penalties: garbage, time-outs, crashes; their bounds | `gate::who_wastes_*`, `children::*_counted`, `server::sources::tests` |
-//! | first byte, request, idle session, delivery | `line::who_says_nothing_*`, `session::silence_*`, `delivery::not_to_one_*` |
-//! | a third of the time under stress | `limits::with_many_*` |
-//! | memory, cores, processes, descriptors of a child | `limits::a_child_may_*`, `children::a_child_that_takes_*` |
-//! | SIGINT, SIGTERM, the second one, the drain | `life::both_*`, `life::a_running_*`, `life::a_second_signal_*`, `what_does_not_end_*` |
-//! | SIGHUP | `life::sighup_*`, `the_usual_configuration_*`, `attack::a_storm_*`, `server::config::tests` |
-//! | SIGUSR1, scoreboard, titles | `gate::an_operator_*` |
-//! | a master that dies | `children::children_do_not_*`, `a_child_whose_master_*` |
-//! | a child's own descriptors, panics | `a_child_has_no_*`, `children::a_child_that_panics_*` |
-//! | the sandbox, as far as the kernel has it | `service::root_*`, `limits::what_the_kernel_*`, `sys::sandbox::tests` |
-//! | who may do what | `logins::*`, `line::only_open_*`, `session::who_may_*`, `net::who_comes_*` |
-//! | becoming nobody in particular; or a user | `service::root_*`, `who_is_not_root_*` |
-//! | the pid file | `life::both_*`, `life::a_second_daemon_*`, `the_pid_file_*` |
+//! | listeners, its own and inherited ones | `life::listens_*`, `logins::the_socket_*`, `service::sockets_*` |
+//! | SO_REUSEADDR, backlog, TCP_DEFER_ACCEPT | `the_port_*`, `the_listen_backlog_*`, `a_silent_client_*` |
+//! | reaping, also of inherited children | `inherited_children_*`, `children::*` |
+//! | shortage of descriptors or processes: reserve, pause, one log line in ten seconds | `descriptors_*`, `limits::clients_are_refused_*` |
+//! | max_children, children_per_source, early drop, making room | `life::connections_beyond_*`, `gate::children_per_*`, `gate::with_many_*`, `gate::silent_clients_*` |
+//! | penalties for garbage, timeouts and crashes; their bounds | `gate::sources_of_*`, `children::*_counted`, `server::sources::tests` |
+//! | timeouts: first byte, request, idle session, delivery | `line::silent_and_slow_*`, `session::idle_*`, `delivery::stays_waiting_*` |
+//! | a third of the timeouts under load | `limits::timeouts_*` |
+//! | limits of a child: memory, core files, processes, descriptors | `limits::children_have_*`, `children::exceeding_*` |
+//! | SIGINT, SIGTERM, a second signal, the drain | `life::sigint_*`, `life::a_running_*`, `life::a_second_signal_*`, `requests_that_exceed_*` |
+//! | SIGHUP | `life::sighup_*`, `the_default_configuration_*`, `attack::a_storm_*`, `server::config::tests` |
+//! | SIGUSR1, scoreboard, titles | `gate::status_*` |
+//! | death of the master | `children::children_do_not_*`, `a_child_whose_master_*` |
+//! | descriptors of a child, panics | `a_child_has_no_*`, `children::a_panic_*` |
+//! | the sandbox, as far as the kernel supports it | `service::root_*`, `limits::a_missing_kernel_*`, `sys::sandbox::tests` |
+//! | permissions of clients | `logins::*`, `line::only_open_*`, `session::a_refusal_*`, `net::a_refusal_*` |
+//! | the switch to another user, and use without root | `service::root_*`, `a_daemon_without_root_*` |
+//! | the pid file | `life::sigint_*`, `life::a_second_daemon_*`, `a_symbolic_link_*` |
 //! | `-d`, syslog and its facilities, the service manager | `service::*`, `server::logging::*::tests` |
-//! | the command line, `--check` | `life::the_configuration_*`, `flags_say_more`, `server::cli::tests`, `server::config::*::tests` |
+//! | the command line, `--check` | `life::check_*`, `verbose_and_*`, `server::cli::tests`, `server::config::*::tests` |
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -41,9 +41,9 @@ use crate::support::others::{for_others, public_dir};
 use crate::support::{Daemon, configure, counter, listen, program, skip, wait_until};
 
 #[test]
-fn the_port_can_be_had_again_at_once() {
+fn the_port_can_be_bound_again_at_once() {
     let mut daemon = Daemon::start();
-    // The server closes first, and its kernel remembers the connection for a minute.
+    // The server closes first, so the connection stays in TIME_WAIT on its side for a minute.
     let stream = daemon.say(b"store;bob;al;hi\n");
     assert_eq!(listen(stream), "Message accepted and stored:\n");
     daemon.signal(Signal::SIGTERM);
@@ -53,7 +53,7 @@ fn the_port_can_be_had_again_at_once() {
     assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
 }
 
-/// What ss(8) says of the listener at this place: the length of its queue.
+/// Returns the length of the accept queue that ss(8) reports for the listener at this address.
 fn backlog(kind: &str, place: &str) -> Option<String> {
     let output = Command::new("ss").args(["-Hln", kind]).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -63,7 +63,7 @@ fn backlog(kind: &str, place: &str) -> Option<String> {
 }
 
 #[test]
-fn the_kernel_keeps_4096_connections_for_it() {
+fn the_listen_backlog_is_4096() {
     let daemon = Daemon::start();
     let most = fs::read_to_string("/proc/sys/net/core/somaxconn").expect("readable");
     let most: u32 = most.trim().parse().expect("a number");
@@ -77,21 +77,21 @@ fn the_kernel_keeps_4096_connections_for_it() {
 fn a_silent_client_costs_no_process() {
     let daemon = Daemon::start();
     let silent: Vec<TcpStream> = (0..20).map(|_| daemon.connect()).collect();
-    // Whoever comes after them is served, so they were there before.
+    // A later client is served, so the kernel has completed the earlier connections.
     daemon.store("bob", "al", "hi");
     assert_eq!(counter(&daemon, "forks"), 1);
     assert_eq!(counter(&daemon, "connections"), 1);
-    // The first word of one of them brings it to the daemon.
+    // Its first bytes pass one of the connections on to the daemon (TCP_DEFER_ACCEPT).
     (&silent[0]).write_all(b"fetch;bob\n").expect("sent");
-    wait_until("it is served", || counter(&daemon, "forks") == 2);
+    wait_until("the client is served", || counter(&daemon, "forks") == 2);
 }
 
 #[test]
-fn descriptors_are_in_reserve_and_a_shortage_is_waited_out() {
+fn descriptors_are_reserved_and_a_shortage_is_waited_out() {
     let daemon = Daemon::start();
-    // What it opens for its start alone, it has closed when it serves.
+    // Once the daemon serves, it has closed all descriptors that only its start needs.
     daemon.store("bob", "al", "before");
-    wait_until("nobody is served", || daemon.children().is_empty());
+    wait_until("no child runs", || daemon.children().is_empty());
     let fd = |fd: usize| format!("/proc/{}/fd/{fd}", daemon.pid());
     let spare = (3..64)
         .filter(|n| fs::read_link(fd(*n)).is_ok_and(|target| target == Path::new("/dev/null")));
@@ -109,11 +109,16 @@ fn descriptors_are_in_reserve_and_a_shortage_is_waited_out() {
     limit(&format!("--nofile={lowest_free}:4096"));
     let begun = Instant::now();
     let waiting = daemon.say(b"store;bob;al;during\n");
-    wait_until("it has tried again", || counter(&daemon, "shortages") >= 5);
-    // Each time it waits for a tenth of a second, and is idle meanwhile.
+    wait_until("the master has retried", || {
+        counter(&daemon, "shortages") >= 5
+    });
+    // The master sleeps for 100 ms before each retry.
     let tries = counter(&daemon, "shortages");
     let most = begun.elapsed().as_millis() / 100 + 1;
-    assert!(u128::from(tries) <= most, "{tries} tries, not {most}");
+    assert!(
+        u128::from(tries) <= most,
+        "{tries} tries, at most {most} expected"
+    );
     limit("--nofile=1024:4096");
     assert_eq!(listen(waiting), "Message accepted and stored:\n");
     assert_eq!(
@@ -123,22 +128,24 @@ fn descriptors_are_in_reserve_and_a_shortage_is_waited_out() {
 }
 
 #[test]
-fn children_of_whoever_started_it_are_reaped_and_do_no_harm() {
+fn inherited_children_are_reaped_and_ignored() {
     let dir = tempfile::tempdir().expect("a directory");
     let fifo = dir.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("made");
     let script = format!("cat <'{}' & exec \"$@\"", fifo.display());
     let daemon = Daemon::started_by(&["sh", "-c", &script, "sh"], dir, "");
-    assert_eq!(daemon.children().len(), 1, "the one that it did not make");
+    assert_eq!(daemon.children().len(), 1, "the inherited child");
     daemon.store("bob", "al", "hi");
-    // It ends when it has read what nobody has written.
+    // cat(1) exits at the end of file.
     drop(fs::File::options().write(true).open(&fifo).expect("opened"));
-    wait_until("it is reaped", || daemon.children().is_empty());
+    wait_until("the inherited child is reaped", || {
+        daemon.children().is_empty()
+    });
     assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
     assert_eq!(counter(&daemon, "crashes"), 0);
 }
 
-/// What the descriptors of a process are, standard streams apart.
+/// Returns the targets of the descriptors of a process, except the standard streams.
 fn descriptors(pid: &str) -> Vec<String> {
     let dir = fs::read_dir(format!("/proc/{pid}/fd")).expect("readable");
     let numbered = dir.filter_map(|entry| {
@@ -152,8 +159,8 @@ fn descriptors(pid: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_child_has_no_descriptor_of_its_masters() {
-    // Nor has either one that whoever started the daemon has forgotten to close.
+fn a_child_has_no_descriptor_of_the_master() {
+    // The starter leaks a descriptor, which the child must not have either.
     let dir = tempfile::tempdir().expect("a directory");
     let forgotten = dir.path().join("forgotten");
     let script = format!("exec 9>'{}'; exec \"$@\"", forgotten.display());
@@ -164,7 +171,7 @@ fn a_child_has_no_descriptor_of_its_masters() {
     let log = daemon.path().join("log").display().to_string();
     let spool = daemon.spool().display().to_string();
     let run = daemon.path().join("run");
-    // Its log, the directories of the store, its signals, its connection.
+    // Permitted are the log, the directories of the store, the signalfd, and the connection.
     let may = |target: &String| {
         let of_store = target.starts_with(&spool) || Path::new(target).starts_with(&run);
         *target == log || (of_store && Path::new(target).is_dir()) || target.contains("[signalfd]")
@@ -173,7 +180,9 @@ fn a_child_has_no_descriptor_of_its_masters() {
         let all = descriptors(&child).into_iter();
         all.filter(|target| !may(target)).collect()
     };
-    wait_until("it has closed the others", || own().len() <= 1);
+    wait_until("the child has closed the other descriptors", || {
+        own().len() <= 1
+    });
     let connection = own();
     assert!(connection[0].starts_with("socket:["), "{connection:?}");
     let masters = descriptors(&daemon.pid().to_string());
@@ -183,13 +192,13 @@ fn a_child_has_no_descriptor_of_its_masters() {
 }
 
 #[test]
-fn a_child_whose_master_ended_before_it_was_tied_to_it_serves_nobody() {
-    let test = "a_child_whose_master_ended_before";
+fn a_child_whose_master_died_before_the_death_signal_was_set_serves_no_client() {
+    let test = "a_child_whose_master_died_before_the_death_signal_was_set";
     if Command::new("strace").arg("-V").output().is_err() {
         return skip(test, "strace is not installed");
     }
     let dir = tempfile::tempdir().expect("a directory");
-    // Children sleep for three seconds before they are tied to the master; the tracer is nobody's parent.
+    // Delay the prctl(2) for PR_SET_PDEATHSIG by three seconds. With -DD, strace is no parent of a traced process.
     let trace = dir.path().join("trace").display().to_string();
     let delay = "inject=prctl:delay_enter=3000000";
     let starter = [
@@ -209,15 +218,15 @@ fn a_child_whose_master_ended_before_it_was_tied_to_it_serves_nobody() {
     wait_until("there is a child", || !daemon.children().is_empty());
     let dir = daemon.kill();
     let mut reply = String::new();
-    // Its end may come as a reset: the request was not read.
+    // The connection may end with a reset, because the request was not read.
     let _ = client.read_to_string(&mut reply);
-    assert_eq!(reply, "", "nobody answers");
+    assert_eq!(reply, "", "a child without a master has answered");
     let daemon = Daemon::in_dir(dir, "", &[]);
     assert!(daemon.ask("fetch;bob\n").ends_with("There is no such name"));
 }
 
 #[test]
-fn what_does_not_end_in_time_is_ended() {
+fn requests_that_exceed_the_drain_timeout_are_ended() {
     let mut daemon = Daemon::with("drain_timeout = 1", &[]);
     for _ in 0..100 {
         daemon.store("bob", "al", &"x".repeat(60_000));
@@ -227,11 +236,14 @@ fn what_does_not_end_in_time_is_ended() {
     let child = daemon.children()[0].clone();
     let begun = Instant::now();
     daemon.signal(Signal::SIGTERM);
-    wait_until("it drains", || {
+    wait_until("the daemon drains", || {
         daemon.log().contains("waiting for 1 requests")
     });
     let socket = daemon.path().join("run/dropline.sock");
-    assert!(!socket.exists(), "nobody is invited any more");
+    assert!(
+        !socket.exists(),
+        "the socket must be removed before the drain"
+    );
     assert_eq!(daemon.ended().code(), Some(0));
     let took = begun.elapsed();
     assert!(took > Duration::from_millis(900), "{took:?}");
@@ -242,7 +254,7 @@ fn what_does_not_end_in_time_is_ended() {
 }
 
 #[test]
-fn the_pid_file_leads_nowhere_else() {
+fn a_symbolic_link_in_place_of_the_pid_file_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let (run, precious) = (dir.path().join("run"), dir.path().join("precious"));
     fs::create_dir(&run).expect("made");
@@ -267,10 +279,10 @@ fn the_pid_file_leads_nowhere_else() {
 }
 
 #[test]
-fn who_is_not_root_needs_nothing_installed() {
-    let test = "who_is_not_root_needs_nothing_installed";
+fn a_daemon_without_root_needs_no_installation() {
+    let test = "a_daemon_without_root_needs_no_installation";
     if !nix::unistd::geteuid().is_root() {
-        return skip(test, "only root can become somebody else");
+        return skip(test, "only root can switch to another login");
     }
     let home = public_dir();
     let droplined = for_others(&program("droplined"), home.path());
@@ -289,7 +301,7 @@ fn who_is_not_root_needs_nothing_installed() {
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         while !said.contains("messages are in ") && stderr.read_line(&mut said).expect("text") > 0 {
         }
-        // One that did not start is a child still, until it is waited for.
+        // A daemon that has exited is a zombie until it is waited for, so its pid is still valid.
         let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
         nix::sys::signal::kill(pid, Signal::SIGTERM).expect("signalled");
         stderr.read_to_string(&mut said).expect("text");
@@ -314,10 +326,10 @@ fn who_is_not_root_needs_nothing_installed() {
     assert!(start(&[]).contains("$HOME is not set; use --spool and --run-dir"));
 }
 
-/// The configuration of the system's daemon, in a view of /etc that nobody else has.
+/// Uses the default path of the configuration, in a mount namespace with an overlay over /etc.
 #[test]
-fn the_usual_configuration_is_read_again_by_a_daemon_that_is_not_root_any_more() {
-    let test = "the_usual_configuration_is_read_again";
+fn the_default_configuration_is_reloaded_after_root_was_dropped() {
+    let test = "the_default_configuration_is_reloaded_after_root_was_dropped";
     let dir = public_dir();
     let view = "umask 022 && cd \"$0\" && mkdir up work && \
         mount -t overlay none -o lowerdir=/etc,upperdir=up,workdir=work /etc && \
@@ -346,7 +358,7 @@ fn the_usual_configuration_is_read_again_by_a_daemon_that_is_not_root_any_more()
     let Ok(port) = port.trim().parse::<u16>() else {
         let _ = child.wait();
         assert!(!log().contains("droplined["), "{}", log());
-        return skip(test, "there is no overlay over /etc");
+        return skip(test, "cannot mount an overlay over /etc");
     };
     let reload = |text: &str, says: &str| {
         let file = format!("/proc/{}/root/etc/dropline/droplined.toml", child.id());
@@ -373,7 +385,7 @@ fn the_usual_configuration_is_read_again_by_a_daemon_that_is_not_root_any_more()
 }
 
 #[test]
-fn flags_say_more() {
+fn verbose_and_open_network_extend_the_configuration() {
     let networks = [
         "--open-network",
         "10.9.0.0/16",
@@ -382,14 +394,14 @@ fn flags_say_more() {
     ];
     let daemon = Daemon::with("", &[&["-v"], &networks[..]].concat());
     drop(daemon.connect());
-    daemon.logged("said nothing");
-    daemon.store("bob", "al", "this machine is open still");
+    daemon.logged("sent nothing");
+    daemon.store("bob", "al", "loopback stays open");
     let daemon = Daemon::with("", &[]);
     drop(daemon.connect());
     daemon.store("bob", "al", "hi");
-    wait_until("both are gone", || daemon.children().is_empty());
-    assert!(!daemon.log().contains("said nothing"), "{}", daemon.log());
-    // Any other user of this machine may look at the scoreboard, and use the socket, but not read the messages.
+    wait_until("both children are gone", || daemon.children().is_empty());
+    assert!(!daemon.log().contains("sent nothing"), "{}", daemon.log());
+    // Other logins may read the scoreboard and use the socket, but not read the messages.
     let mode = |name: &str| {
         let meta = fs::metadata(daemon.path().join(name)).expect("there");
         meta.permissions().mode() & 0o777

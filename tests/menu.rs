@@ -1,4 +1,4 @@
-//! The menu, in a pseudo-terminal.
+//! Tests of the menu in a pseudo-terminal.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -33,7 +33,7 @@ fn choose(menu: &mut PtySession, choice: &str) {
 }
 
 #[test]
-fn what_is_stored_with_nc_is_read_in_the_menu() {
+fn the_menu_reads_a_message_stored_with_nc() {
     let daemon = Daemon::start();
     assert_eq!(
         daemon.ask("store;Kyriakos;george;hi Kyriakos"),
@@ -41,7 +41,7 @@ fn what_is_stored_with_nc_is_read_in_the_menu() {
     );
     let mut menu = menu(&daemon, &["-u", "Kyriakos"]);
     menu.exp_string(&format!("Kyriakos@127.0.0.1:{}", daemon.port))
-        .expect("who and where");
+        .expect("the user and the server");
     choose(&mut menu, "2");
     menu.exp_string("~george: hi Kyriakos")
         .expect("the message");
@@ -53,10 +53,10 @@ fn what_is_stored_with_nc_is_read_in_the_menu() {
 }
 
 #[test]
-fn whoever_has_no_name_is_asked_for_one() {
-    let test = "whoever_has_no_name_is_asked_for_one";
+fn the_menu_prompts_for_a_missing_name() {
+    let test = "the_menu_prompts_for_a_missing_name";
     if !nix::unistd::geteuid().is_root() {
-        return skip(test, "only root can become somebody without a login");
+        return skip(test, "only root can switch to a uid without a login");
     }
     let daemon = Daemon::in_dir(public_dir(), "", &[]);
     let mut command = for_others(&menu_command(&daemon), daemon.path());
@@ -65,9 +65,9 @@ fn whoever_has_no_name_is_asked_for_one() {
         .env("XDG_CONFIG_HOME", "/nowhere")
         .uid(54_321);
     let mut menu = spawn(command);
-    menu.exp_string("Your name:").expect("nobody has said it");
+    menu.exp_string("Your name:").expect("a question");
     menu.send_line("no/name").expect("typed");
-    menu.exp_string("That is not a name").expect("a hint");
+    menu.exp_string("Invalid name").expect("a hint");
     menu.send_line("alice").expect("typed");
     menu.exp_string("alice@127.0.0.1").expect("the menu");
     choose(&mut menu, "3");
@@ -75,7 +75,7 @@ fn whoever_has_no_name_is_asked_for_one() {
 }
 
 #[test]
-fn a_message_is_sent_and_mistakes_are_forgiven() {
+fn sends_a_message_and_tolerates_invalid_input() {
     let daemon = Daemon::start();
     let mut menu = menu(&daemon, &["-u", "alice"]);
     choose(&mut menu, "9");
@@ -87,15 +87,15 @@ fn a_message_is_sent_and_mistakes_are_forgiven() {
     menu.send_line("how; are you?").expect("typed");
     menu.exp_string("bob is offline: the server keeps it.")
         .expect("an answer");
-    menu.exp_string("note: nobody named bob has been here yet")
-        .expect("it may be spelt wrong");
+    menu.exp_string("note: no user bob is registered yet")
+        .expect("a note");
     assert_eq!(daemon.fetch("bob"), ["bob;alice;how; are you?"]);
     menu.send_control('c').expect("typed");
     menu.exp_eof().expect("Ctrl-C leaves");
 }
 
 #[test]
-fn a_lost_server_is_said_in_words_and_the_menu_stays() {
+fn a_lost_server_is_reported_and_the_menu_stays() {
     let daemon = Daemon::start();
     let mut menu = menu(&daemon, &["-u", "bob"]);
     menu.exp_string("3  Exit").expect("the menu");
@@ -110,7 +110,7 @@ fn a_lost_server_is_said_in_words_and_the_menu_stays() {
 }
 
 #[test]
-fn without_presence_it_is_the_menu_that_it_was() {
+fn the_menu_of_the_line_dialect_has_no_presence() {
     let daemon = Daemon::start();
     let mut menu = menu(&daemon, &["-u", "al", "--dialect", "line"]);
     let head = menu.exp_string("3  Exit").expect("the menu");
@@ -123,18 +123,18 @@ fn without_presence_it_is_the_menu_that_it_was() {
     menu.exp_string("The server has your message for bob.")
         .expect("an answer");
     choose(&mut menu, "!who");
-    menu.exp_string("does not know who is there")
+    menu.exp_string("does not report who is online")
         .expect("an answer");
     let rest = {
         choose(&mut menu, "3");
         menu.exp_eof().expect("the end")
     };
-    assert!(!rest.contains("Who is there"), "{rest}");
+    assert!(!rest.contains("Who is online"), "{rest}");
     assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
 }
 
 #[test]
-fn the_menu_counts_replies_completes_and_remembers() {
+fn counts_messages_replies_and_completes_names() {
     let daemon = Daemon::start();
     daemon.store("bob", "alice", "where are you?");
     Session::of(&daemon, "alice").ask("ONLINE port=9");
@@ -148,7 +148,7 @@ fn the_menu_counts_replies_completes_and_remembers() {
     menu.exp_string("~alice: where are you?")
         .expect("the message");
     choose(&mut menu, "r");
-    menu.exp_string("To alice:").expect("whom");
+    menu.exp_string("To alice:").expect("a question");
     menu.send_line("here").expect("typed");
     menu.exp_string("the server keeps it.").expect("sent");
     choose(&mut menu, "h");
@@ -163,16 +163,16 @@ fn the_menu_counts_replies_completes_and_remembers() {
     menu.exp_string("Message:").expect("a question");
     menu.send_line("and you?").expect("typed");
     menu.exp_string("the server keeps it.").expect("sent");
-    // Nobody knows dave, but something was sent there; carol has written.
+    // Names to complete: carol has sent a message, and dave, who is unknown to the server, gets one.
     daemon.store("bob", "carol", "read me");
     choose(&mut menu, "2");
     menu.exp_string("~carol: read me").expect("the message");
     choose(&mut menu, "!send dave");
     menu.send_line("hi").expect("typed");
     menu.send_line(".").expect("typed");
-    menu.exp_string("note: nobody named dave has been here yet")
+    menu.exp_string("note: no user dave is registered yet")
         .expect("a note");
-    // What was asked of the server is remembered for a while.
+    // The names from the server are cached for ten seconds.
     std::thread::sleep(Duration::from_secs(10));
     for (typed, name) in [("!send ca\t", "carol"), ("!send da\t", "dave")] {
         menu.exp_string("3  Exit").expect("the menu");
@@ -180,9 +180,11 @@ fn the_menu_counts_replies_completes_and_remembers() {
         menu.flush().expect("typed");
         menu.exp_string(name).expect("completed");
         menu.send_line("").expect("typed");
-        menu.exp_string("Several lines").expect("it is a name");
+        menu.exp_string("Several lines")
+            .expect("a name is accepted");
         menu.send_control('c').expect("typed");
-        menu.exp_string("thrown away").expect("nothing is sent");
+        menu.exp_string("discarded")
+            .expect("the message is discarded");
     }
     choose(&mut menu, "o");
     menu.exp_string("The outbox is empty.").expect("an answer");
@@ -194,7 +196,7 @@ fn the_menu_counts_replies_completes_and_remembers() {
 }
 
 #[test]
-fn what_is_longer_than_the_screen_goes_through_the_pager() {
+fn output_longer_than_the_screen_goes_through_the_pager() {
     let daemon = Daemon::start();
     let text: String = (0..100).map(|n| format!("line {n}\n")).collect();
     Session::of(&daemon, "al").store("bob", "", text.as_bytes());
@@ -212,7 +214,7 @@ fn what_is_longer_than_the_screen_goes_through_the_pager() {
     menu.exp_eof().expect("the end");
 }
 
-/// A menu of bob's in a terminal, with this pager.
+/// Opens bob's menu with this pager.
 fn menu_with_pager(daemon: &Daemon, pager: &str) -> Menu {
     let mut command = menu_command(daemon);
     command.args(["-u", "bob"]).env("PAGER", pager);
@@ -220,7 +222,7 @@ fn menu_with_pager(daemon: &Daemon, pager: &str) -> Menu {
 }
 
 #[test]
-fn nothing_draws_over_a_pager_and_there_is_one() {
+fn one_pager_runs_at_a_time_and_no_notice_overwrites_it() {
     let daemon = Daemon::start();
     let mut al = Session::of(&daemon, "al");
     for number in 0..250 {
@@ -245,7 +247,7 @@ fn nothing_draws_over_a_pager_and_there_is_one() {
         let bytes = datagram(id, "al", "bob", format!("hi-{choice}").as_bytes());
         acknowledged(&socket(), bob.address, id, &bytes);
         al.store("bob", "", b"by the server");
-        // Whatever draws has had the time for it.
+        // Leave time for an erroneous notice to be drawn.
         std::thread::sleep(Duration::from_millis(1_500));
         bob.line("");
         let meanwhile = bob.screen.exp_string("done").expect("the end of it");
@@ -254,17 +256,17 @@ fn nothing_draws_over_a_pager_and_there_is_one() {
             "{meanwhile}"
         );
         let since = bob.screen.exp_string(&format!("~al: hi-{choice}"));
-        let since = since.expect("what came meanwhile");
+        let since = since.expect("the instant message");
         assert!(
             !since.contains("wait"),
-            "it is counted in the menu: {since}"
+            "no notice is due, because the menu shows the count: {since}"
         );
     }
     bob.leave();
 }
 
 #[test]
-fn the_terminal_is_given_back_as_it_was_found_however_the_menu_ends() {
+fn every_end_of_the_menu_restores_the_terminal() {
     let daemon = Daemon::start();
     let text = "long\n".repeat(100);
     let pager = "sh -c 'cat; stty raw -echo </dev/tty; trap \"stty sane </dev/tty; exit\" TERM; \
@@ -276,13 +278,13 @@ fn the_terminal_is_given_back_as_it_was_found_however_the_menu_ends() {
             Signal::SIGINT,
             Signal::SIGKILL,
         ] {
-            // Before the menu, and after it, the terminal is that of a shell.
+            // A shell owns the terminal before and after the menu.
             let mut command = menu_command(&daemon);
             command.args(["-u", "bob"]).env("PAGER", pager);
             let after = "echo status-$?; sleep 0.5; stty -g; echo the''end";
             let shell = in_shell(&command, "echo $$; stty -g", after);
             let mut screen = spawn(shell);
-            let shell_pid = screen.read_line().expect("its number");
+            let shell_pid = screen.read_line().expect("a pid");
             let before = screen.read_line().expect("the mode");
             screen.exp_string("3  Exit").expect("the menu");
             screen.exp_string("> ").expect("the prompt");
@@ -294,11 +296,11 @@ fn the_terminal_is_given_back_as_it_was_found_however_the_menu_ends() {
             }
             signal_to(menu, signal);
             if is_paging && signal == Signal::SIGINT {
-                // That is the pager's business.
+                // The menu leaves SIGINT to the pager.
                 std::thread::sleep(Duration::from_millis(300));
                 signal_to(menu, Signal::SIGTERM);
             }
-            screen.exp_string("status-").expect("its end");
+            screen.exp_string("status-").expect("its exit status");
             screen.read_line().expect("the status");
             let after = screen.exp_string("theend").expect("the mode");
             let after = after.lines().find(|line| line.contains(':'));
@@ -308,10 +310,10 @@ fn the_terminal_is_given_back_as_it_was_found_however_the_menu_ends() {
 }
 
 #[test]
-fn a_pager_hears_of_all_signals() {
+fn a_pager_starts_with_no_blocked_signals() {
     let daemon = Daemon::start();
     Session::of(&daemon, "al").store("bob", "", "long\n".repeat(100).as_bytes());
-    // By the shell itself: one that forks has all signals blocked for a moment.
+    // The shell itself reads the file, because a shell blocks all signals around a fork.
     let mut bob = menu_with_pager(
         &daemon,
         "sh -c 'while read -r line; do case $line in SigBlk*) echo \"$line\";; esac; done </proc/self/status; cat >/dev/null'",
@@ -320,7 +322,7 @@ fn a_pager_hears_of_all_signals() {
     let blocked = bob
         .screen
         .exp_regex("SigBlk:\\s+[0-9a-f]+")
-        .expect("what is blocked")
+        .expect("the signal mask")
         .1;
     assert!(blocked.ends_with("0000000000000000"), "{blocked}");
     bob.expect("3  Exit");
@@ -328,31 +330,33 @@ fn a_pager_hears_of_all_signals() {
 }
 
 #[test]
-fn a_pager_does_not_outlive_a_menu_that_is_killed() {
+fn a_pager_does_not_outlive_a_killed_menu() {
     let daemon = Daemon::start();
     Session::of(&daemon, "al").store("bob", "", "long\n".repeat(100).as_bytes());
-    // One that gives the screen back when it is asked to end, and one that does not hear.
+    // A pager that restores the screen on SIGTERM, and one that ignores SIGTERM.
     for trap in ["echo given''-back; exit", ":"] {
         let pager =
             format!("sh -c 'trap \"{trap}\" TERM; echo page''d-$$; while :; do sleep 0.1; done'");
         let mut command = menu_command(&daemon);
         command.args(["-u", "bob"]).env("PAGER", pager);
         let mut screen = spawn(in_shell(&command, "echo $$", "read -r key; echo the''end"));
-        let shell_pid = screen.read_line().expect("its number");
+        let shell_pid = screen.read_line().expect("a pid");
         choose(&mut screen, "2");
         screen.exp_string("paged-").expect("the pager");
-        let pager = screen.read_line().expect("its number");
+        let pager = screen.read_line().expect("a pid");
         signal_to(child_of(&shell_pid), Signal::SIGKILL);
         if trap != ":" {
-            screen.exp_string("given-back").expect("its last word");
+            screen
+                .exp_string("given-back")
+                .expect("the output of its trap");
         }
         wait_until_gone(pager.parse().expect("a number"));
         screen.send_line("").expect("typed");
-        screen.exp_string("theend").expect("the shell's turn");
+        screen.exp_string("theend").expect("the shell continues");
     }
 }
 
-/// A shell that runs one thing, this command, and another.
+/// Returns a shell command that runs `before`, `command` and `after`.
 fn in_shell(command: &Command, before: &str, after: &str) -> Command {
     let line = shlex_of(command);
     let mut shell = Command::new("sh");
@@ -366,14 +370,14 @@ fn in_shell(command: &Command, before: &str, after: &str) -> Command {
     shell
 }
 
-/// A command line for a shell.
+/// Quotes a command for a shell.
 fn shlex_of(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words = words.map(|word| format!("'{}'", word.to_str().expect("text")));
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The only child of a process.
+/// Returns the only child of a process.
 fn child_of(pid: &str) -> u32 {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let list = std::fs::read_to_string(path).expect("readable");
@@ -381,7 +385,7 @@ fn child_of(pid: &str) -> u32 {
 }
 
 #[test]
-fn the_rows_of_a_line_are_never_joined_and_drawn_once_when_the_size_has_come_to_rest() {
+fn a_wrapped_line_is_redrawn_once_after_the_last_resize() {
     let daemon = Daemon::start();
     let mut bob = Menu::open(&daemon, "bob");
     bob.resize(12, 40);
@@ -395,7 +399,7 @@ fn the_rows_of_a_line_are_never_joined_and_drawn_once_when_the_size_has_come_to_
     for columns in [41, 50, 60, 70] {
         bob.resize(12, columns);
     }
-    // Three rows are cleared, and two drawn.
+    // Three rows are cleared, and two are drawn.
     let cleared = bob.screen.exp_string("\r\x1b[K> ").expect("drawn anew");
     assert!(
         cleared.ends_with(&"\r\x1b[K\x1b[A".repeat(2)),
@@ -403,7 +407,7 @@ fn the_rows_of_a_line_are_never_joined_and_drawn_once_when_the_size_has_come_to_
     );
     assert_eq!(cleared.matches("\x1b[A").count(), 2, "{cleared:?}");
     bob.expect(&format!("{}\r\n{}yy!", row(68), row(29)));
-    // Where the cursor is above the last row, there is room for what is below it.
+    // With the cursor above the last row, the editor makes room for the rows below.
     bob.screen.send("\x01").expect("typed");
     bob.screen.flush().expect("typed");
     bob.screen.send("a").expect("typed");
@@ -416,10 +420,10 @@ fn the_rows_of_a_line_are_never_joined_and_drawn_once_when_the_size_has_come_to_
 }
 
 #[test]
-fn whatever_the_terminal_does_what_is_above_the_line_stays() {
-    let test = "whatever_the_terminal_does_what_is_above_the_line_stays";
+fn a_resize_preserves_the_text_above_the_line() {
+    let test = "a_resize_preserves_the_text_above_the_line";
     if !Tmux::is_there() {
-        return skip(test, "there is no tmux");
+        return skip(test, "tmux is not installed");
     }
     let daemon = Daemon::start();
     let mut command = menu_command(&daemon);
@@ -427,8 +431,11 @@ fn whatever_the_terminal_does_what_is_above_the_line_stays() {
     let tmux = Tmux::run(&command, 24, 80);
     tmux.expect("?  Help");
     let screen = tmux.all();
-    let address = screen.split_once("instant messages on ").expect("where").1;
-    let address = address.split_whitespace().next().expect("where");
+    let address = screen
+        .split_once("instant messages on ")
+        .expect("the address")
+        .1;
+    let address = address.split_whitespace().next().expect("the address");
     let address = address.parse().expect("an address");
     let (socket, mut count) = (socket(), 0_u8);
     let mut notice = || {
@@ -469,7 +476,7 @@ fn whatever_the_terminal_does_what_is_above_the_line_stays() {
         if turn % 2 == 1 {
             tmux.press(&["End"]);
         }
-        // tmux has another size already, and says so a while later.
+        // tmux has the new size already, and sends SIGWINCH a moment later.
         notices.push(notice());
         tmux.expect(&notices[notices.len() - 1]);
         tmux.send("字");
@@ -486,7 +493,7 @@ fn whatever_the_terminal_does_what_is_above_the_line_stays() {
 }
 
 #[test]
-fn ctrl_c_throws_the_line_away_and_leaves_where_there_is_none() {
+fn ctrl_c_discards_a_line_and_leaves_the_menu_from_an_empty_one() {
     let daemon = Daemon::start();
     let mut bob = Menu::open(&daemon, "bob");
     for text in ["3", "!send al"] {
@@ -511,7 +518,7 @@ fn ctrl_c_throws_the_line_away_and_leaves_where_there_is_none() {
 }
 
 #[test]
-fn a_message_that_is_thrown_away_comes_back_with_the_arrow_up() {
+fn the_up_key_recalls_a_discarded_message() {
     let daemon = Daemon::start();
     let mut bob = Menu::open(&daemon, "bob");
     bob.line("1");
@@ -522,9 +529,9 @@ fn a_message_that_is_thrown_away_comes_back_with_the_arrow_up() {
     bob.screen.flush().expect("typed");
     bob.expect("much was written");
     bob.screen.send_control('c').expect("typed");
-    bob.expect("the arrow up brings it back");
+    bob.expect("press the up arrow to get it back");
     bob.expect("> ");
-    // Of several lines, too.
+    // A message of several lines is recalled as well.
     bob.line("!send al");
     bob.expect("| ");
     bob.line("first");
@@ -533,7 +540,7 @@ fn a_message_that_is_thrown_away_comes_back_with_the_arrow_up() {
     bob.screen.flush().expect("typed");
     bob.expect("second");
     bob.screen.send_control('c').expect("typed");
-    bob.expect("the arrow up brings it back");
+    bob.expect("press the up arrow to get it back");
     bob.line("!send al");
     bob.expect("| ");
     let up = "\x1b[A";
@@ -547,7 +554,7 @@ fn a_message_that_is_thrown_away_comes_back_with_the_arrow_up() {
     bob.line("al");
     bob.expect("Message: ");
     bob.screen.send_control('c').expect("typed");
-    bob.expect("thrown away.");
+    bob.expect("discarded.");
     bob.leave();
     assert_eq!(Session::of(&daemon, "al").read_all()[0].1, "first\nsecond");
 }
@@ -567,7 +574,7 @@ fn help_stays_on_a_small_screen() {
 }
 
 #[test]
-fn how_things_are_is_said_before_what_can_be_done_about_it() {
+fn the_status_is_printed_before_the_menu() {
     let daemon = Daemon::start();
     let mut bob = Menu::open(&daemon, "bob");
     bob.line("!status");
@@ -578,19 +585,22 @@ fn how_things_are_is_said_before_what_can_be_done_about_it() {
 }
 
 #[test]
-fn whoever_waits_for_a_server_knows_for_which() {
+fn the_menu_names_the_server_that_it_waits_for() {
     let daemon = Daemon::start();
     daemon.signal(Signal::SIGSTOP);
     let mut menu = menu(&daemon, &["-u", "bob"]);
-    menu.exp_string(&format!("Asking bob@127.0.0.1:{} ...", daemon.port))
-        .expect("what it waits for");
+    menu.exp_string(&format!(
+        "Connecting to 127.0.0.1:{} as bob ...",
+        daemon.port
+    ))
+    .expect("the name of the server");
     daemon.signal(Signal::SIGCONT);
     choose(&mut menu, "3");
     menu.exp_eof().expect("the end");
 }
 
 #[test]
-fn whoever_asks_a_server_that_keeps_quiet_is_told_so() {
+fn a_server_that_does_not_answer_is_reported() {
     let daemon = Daemon::start();
     Session::of(&daemon, "al").store("bob", "", b"hello");
     let mut bob = Menu::open(&daemon, "bob");
@@ -602,7 +612,7 @@ fn whoever_asks_a_server_that_keeps_quiet_is_told_so() {
         bob.expect("3  Exit");
     }
     bob.leave();
-    // And at the command line.
+    // Commands report it as well.
     daemon.signal(Signal::SIGSTOP);
     let mut who = daemon.client();
     let mut who = spawn({
@@ -615,18 +625,18 @@ fn whoever_asks_a_server_that_keeps_quiet_is_told_so() {
 }
 
 #[test]
-fn a_server_that_goes_and_comes_is_told_of_once() {
+fn a_lost_and_restored_server_is_reported_once() {
     let daemon = Daemon::start();
     let port = daemon.port.to_string();
     let mut bob = Menu::open(&daemon, "bob");
-    assert!(!bob.so_far.contains("Asking"), "{}", bob.so_far);
+    assert!(!bob.so_far.contains("Connecting"), "{}", bob.so_far);
     bob.screen.send("half a li").expect("typed");
     bob.screen.flush().expect("typed");
     let dir = daemon.kill_family();
-    bob.expect("does not answer any more; messages");
+    bob.expect("has stopped responding; messages");
     let daemon = Daemon::in_dir(dir, "", &["-p", &port]);
     let meanwhile = bob.screen.exp_string("is back.").expect("a notice");
-    assert!(!meanwhile.contains("any more"), "{meanwhile}");
+    assert!(!meanwhile.contains("stopped"), "{meanwhile}");
     bob.expect("> half a li");
     bob.screen.send_control('c').expect("typed");
     bob.expect("> ");
@@ -635,28 +645,28 @@ fn a_server_that_goes_and_comes_is_told_of_once() {
 }
 
 #[test]
-fn one_talks_line_by_line() {
+fn chat_sends_and_shows_messages_line_by_line() {
     let daemon = Daemon::start();
     daemon.store("alice", "bob", "are you there?");
     let mut chat = menu(&daemon, &["-u", "alice", "chat", "bob"]);
-    chat.exp_string("~bob: are you there?").expect("what waits");
+    chat.exp_string("~bob: are you there?")
+        .expect("the waiting message");
     chat.exp_string("alice> ").expect("a prompt");
     chat.send_line("yes").expect("typed");
     chat.exp_string("bob is offline: the server keeps it.")
         .expect("sent");
-    // What comes is shown when it comes, and the line being typed is kept.
+    // Messages are shown as they arrive, and the line being typed is preserved.
     chat.send("what ").expect("typed");
     chat.flush().expect("typed");
     chat.exp_string("what ").expect("seen");
     daemon.store("alice", "bob", "good");
-    chat.exp_string("~bob: good").expect("what came meanwhile");
+    chat.exp_string("~bob: good").expect("the message");
     daemon.store("alice", "carol", "lunch?");
-    chat.exp_string("[from ~carol] lunch?")
-        .expect("it is seen to be from somebody else");
+    chat.exp_string("[from ~carol] lunch?").expect("the sender");
     chat.send_line("now?").expect("typed");
     chat.exp_string("bob is offline: the server keeps it.")
         .expect("sent");
-    // Before the prompt is there, the key would be thrown away.
+    // A key before the prompt would be discarded.
     chat.exp_string("alice> ").expect("a prompt");
     chat.send_control('d').expect("typed");
     chat.exp_eof().expect("the end");

@@ -1,4 +1,4 @@
-//! Two hosts and a server between them, with real addresses.
+//! Tests with two hosts and a server between them, with real addresses.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use crate::support::{Daemon, PATIENCE, listen, program, wait_until};
 
 const OPEN: &str = "open_networks = [\"127.0.0.0/8\", \"10.77.0.0/16\"]\n";
 
-/// A connection from a host to the server.
+/// Connects from a host to the server.
 fn connect(net: &Namespaces, host: usize, daemon: &Daemon) -> TcpStream {
     let address = format!("10.77.{host}.1:{}", daemon.port);
     let stream = net.inside(host, || TcpStream::connect(address));
@@ -28,12 +28,13 @@ fn framed(mut stream: TcpStream, bytes: &[u8]) -> String {
 }
 
 #[test]
-fn the_address_that_the_server_sees_counts() {
-    let Some(net) = Namespaces::server_and_two("the_address_that_the_server_sees_counts") else {
+fn presence_has_the_address_that_the_server_sees() {
+    let Some(net) = Namespaces::server_and_two("presence_has_the_address_that_the_server_sees")
+    else {
         return;
     };
     let daemon = Daemon::in_namespace(net.name(0), OPEN);
-    // It says that it is somebody else.
+    // The client registers another address.
     let mut alice = connect(&net, 1, &daemon);
     alice
         .write_all(b"\x00\x0a\x00\x00!register\0\x00\x06\x00\x00alice\0")
@@ -66,7 +67,7 @@ fn the_address_that_the_server_sees_counts() {
         alice.ask("LOOKUP bob"),
         "OK name=bob online=1 addr=10.77.2.2 port=9000 speaks=datagram"
     );
-    // Nobody takes a name from another host while its lease lasts.
+    // Another host cannot take over a name while its lease lasts.
     let mut thief = Session::over(connect(&net, 1, &daemon));
     thief.ask("HELLO dropline/1 name=bob");
     assert!(thief.ask("ONLINE port=9000").starts_with("ERR busy "));
@@ -75,7 +76,7 @@ fn the_address_that_the_server_sees_counts() {
         alice.ask("LOOKUP bob"),
         "OK name=bob online=1 addr=10.77.2.2 port=9000 speaks=datagram"
     );
-    // Somebody on the server's loopback cannot be reached from elsewhere.
+    // A client on the server's loopback cannot be reached from another host.
     let mut near = Session::over(
         net.inside(0, || TcpStream::connect(("127.0.0.1", daemon.port)))
             .expect("connected"),
@@ -90,8 +91,8 @@ fn the_address_that_the_server_sees_counts() {
 }
 
 #[test]
-fn who_comes_from_elsewhere_is_told_which_setting_keeps_them_out() {
-    let test = "who_comes_from_elsewhere_is_told_which_setting_keeps_them_out";
+fn a_refusal_by_address_names_the_setting() {
+    let test = "a_refusal_by_address_names_the_setting";
     let Some(net) = Namespaces::server_and_two(test) else {
         return;
     };
@@ -102,7 +103,7 @@ fn who_comes_from_elsewhere_is_told_which_setting_keeps_them_out() {
     assert_eq!(ask(2), denied);
 }
 
-/// The menu of `user` on a host, online.
+/// Opens the menu of `user` on a host, online.
 fn menu(net: &Namespaces, host: usize, daemon: &Daemon, user: &str) -> PtySession {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", net.name(host)]);
@@ -113,14 +114,14 @@ fn menu(net: &Namespaces, host: usize, daemon: &Daemon, user: &str) -> PtySessio
     let patience = u64::try_from(PATIENCE.as_millis()).expect("not long");
     let mut menu = spawn_command(command, Some(patience)).expect("a terminal");
     let at = format!("instant messages on 10.77.{host}.2:");
-    menu.exp_string(&at).expect("the address that others see");
+    menu.exp_string(&at).expect("the address");
     menu.exp_string("?  Help").expect("the menu");
     menu
 }
 
 #[test]
-fn two_people_on_two_hosts_chat() {
-    let Some(net) = Namespaces::server_and_two("two_people_on_two_hosts_chat") else {
+fn two_hosts_exchange_instant_messages() {
+    let Some(net) = Namespaces::server_and_two("two_hosts_exchange_instant_messages") else {
         return;
     };
     let daemon = Daemon::in_namespace(net.name(0), &format!("{OPEN}lease = 5\n"));
@@ -137,9 +138,9 @@ fn two_people_on_two_hosts_chat() {
         .expect("it is shown");
     send(&mut bob, "alice", "and back", "alice has it.");
     alice.exp_string("~bob: and back").expect("it is shown");
-    // Nothing of it went through the server.
+    // The messages bypassed the server.
     assert!(!daemon.log().contains(": 1 sent"), "{}", daemon.log());
-    // One that is killed is offline when its lease is over, and the server keeps what comes.
+    // A killed client is offline when its lease expires. From then on, the server stores its messages.
     bob.process_mut().kill(Signal::SIGKILL).expect("killed");
     let mut watcher = Session::over(connect(&net, 1, &daemon));
     watcher.ask("HELLO dropline/1 name=carol");

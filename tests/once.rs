@@ -1,5 +1,5 @@
-//! Exactly once, in order, through every kill: clients that send again what was not acknowledged, with the same
-//! id, and readers of all dialects.
+//! Tests of exactly-once delivery in order, through kills of the daemon. Clients resend unacknowledged messages with
+//! the same id. Readers use all dialects.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,20 +12,20 @@ use crate::support::session::{field, number};
 use crate::support::{Daemon, exported, is_long, report, wait_until};
 
 const WRITERS: usize = 3;
-/// So many messages are on their way at once.
+/// The number of pipelined messages.
 const PIPELINE: usize = 8;
 const KEEP_ALL: &str = "history_bytes = 1000000000000";
 
-/// What all clients share.
+/// The state that all clients share.
 #[derive(Default)]
 struct World {
-    /// Where the daemon listens now; 0 while it does not.
+    /// The port of the daemon; 0 while it does not listen.
     port: AtomicU16,
     stop: AtomicBool,
     accepted: AtomicUsize,
-    /// Number, by mailbox and id, of each message that a reader has seen.
+    /// The number of each message that a reader has received, by mailbox and id.
     seen: Mutex<BTreeMap<(String, String), usize>>,
-    /// Messages that were seen under two numbers.
+    /// Messages that were received under two numbers.
     strange: Mutex<Vec<String>>,
 }
 
@@ -58,7 +58,7 @@ impl World {
         self.stop.load(Ordering::SeqCst)
     }
 
-    /// Sends messages in batches, each again and again until it is accepted; how many.
+    /// Sends messages in batches, and resends each message until it is accepted. Returns how many were accepted.
     fn write(&self, writer: usize) -> usize {
         let mut done = 0;
         while !self.is_over() {
@@ -71,7 +71,7 @@ impl World {
         done
     }
 
-    /// Those of the batch that were not accepted, from the first of them on: order is kept.
+    /// Sends a batch. Returns the rest of it from the first message that was not accepted, so that the order is kept.
     fn send(&self, writer: usize, batch: &[usize]) -> Option<Vec<usize>> {
         let (mut stream, mut reader) = self.session(&format!("w{writer}"))?;
         let mut bytes = Vec::new();
@@ -105,7 +105,7 @@ impl World {
         }
     }
 
-    /// Watches a mailbox, and acknowledges each message.
+    /// Watches a mailbox and acknowledges each message.
     fn watch(&self, mailbox: &str) {
         while !self.is_over() {
             let _ = self.session(mailbox).and_then(|(mut stream, mut reader)| {
@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    /// Fetches and acknowledges some, one session after the other.
+    /// Fetches and acknowledges a few messages in each of a series of sessions.
     fn fetch(&self, mailbox: &str) {
         while !self.is_over() {
             let _ = self.session(mailbox).and_then(|(mut stream, mut reader)| {
@@ -144,12 +144,12 @@ impl World {
         }
     }
 
-    /// Reads as the old menu client and as the old chat client do, in turn.
+    /// Reads alternately like the legacy menu client and the legacy chat client.
     fn read_as_of_old(&self, mailbox: &str) {
         let fetch = format!("fetch;{mailbox}\n").into_bytes();
         let [a, b] =
             [mailbox.len() + 1, mailbox.len()].map(|len| u8::try_from(len).expect("short"));
-        assert!(b >= 3, "the framed dialect wants three letters");
+        assert!(b >= 3, "the framed dialect needs names of three letters");
         let mut register = b"\0\x0a\0\0!register\0".to_vec();
         register.extend([0, a, 0, 0]);
         register.extend(mailbox.as_bytes());
@@ -181,7 +181,7 @@ fn line(reader: &mut BufReader<TcpStream>) -> Option<String> {
 }
 
 #[test]
-fn every_message_is_there_once_and_in_order_whatever_is_killed() {
+fn kills_lose_duplicate_and_reorder_no_message() {
     let rounds = if is_long() { 200 } else { 12 };
     let world = World::default();
     let (daemon, sent) = std::thread::scope(|scope| {
@@ -243,6 +243,6 @@ fn every_message_is_there_once_and_in_order_whatever_is_killed() {
     }
     let total: usize = sent.iter().sum();
     report(&format!(
-        "sent again until accepted, through {rounds} kills: {total} messages, lost: 0, doubled: 0"
+        "resent until accepted, through {rounds} kills: {total} messages, lost: 0, duplicated: 0"
     ));
 }

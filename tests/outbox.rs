@@ -1,4 +1,4 @@
-//! The outbox: what the server could not take is sent later, once, whatever happens meanwhile.
+//! Tests of the outbox: a message that the server could not take is sent later, exactly once.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -12,7 +12,7 @@ use crate::support::session::Session;
 use crate::support::wire::run;
 use crate::support::{Daemon, files_below, is_long, program, wait_until};
 
-/// The files of the outbox beside this daemon's spool.
+/// Counts the messages in the outbox next to this daemon's spool.
 fn files(daemon: &Daemon) -> usize {
     let dir = daemon.path().join("state/outbox");
     let files = files_below(&dir).unwrap_or_default();
@@ -26,38 +26,38 @@ fn files(daemon: &Daemon) -> usize {
     names.len()
 }
 
-/// The same daemon, once more, with this configuration.
+/// Restarts the daemon on the same port with this configuration.
 fn restart(daemon: Daemon, config: &str) -> Daemon {
     let port = daemon.port.to_string();
     Daemon::in_dir(daemon.kill_family(), config, &["-p", &port])
 }
 
-/// A daemon's place, while there is no daemon.
+/// Kills the daemon and waits until its port is closed.
 fn away(daemon: &Daemon) {
     daemon.signal(nix::sys::signal::Signal::SIGKILL);
-    wait_until("nobody listens", || {
+    wait_until("the port is closed", || {
         std::net::TcpStream::connect(("127.0.0.1", daemon.port)).is_err()
     });
 }
 
-/// The processes of a daemon stand still, or go on.
+/// Sends a signal to all processes of a daemon, to stop or to continue them.
 fn freeze(daemon: &Daemon, signal: nix::sys::signal::Signal) {
     let group = nix::unistd::Pid::from_raw(i32::try_from(daemon.pid()).expect("a pid"));
     nix::sys::signal::killpg(group, signal).expect("signalled");
 }
 
 #[test]
-fn a_server_that_does_not_answer_loses_nothing_of_somebody_without_patience() {
+fn a_client_killed_while_the_server_hangs_loses_no_message() {
     use nix::sys::signal::Signal;
     let daemon = Daemon::start();
     freeze(&daemon, Signal::SIGSTOP);
     let mut client = daemon.client();
     client.args(["-u", "al", "send", "bob", "frozen"]);
     let mut impatient = client.stderr(Stdio::null()).spawn().expect("started");
-    wait_until("it is in the outbox", || files(&daemon) == 1);
+    wait_until("the message is in the outbox", || files(&daemon) == 1);
     impatient.kill().expect("killed");
     impatient.wait().expect("reaped");
-    // And of somebody who waits.
+    // Another client waits for the server.
     let mut client = daemon.client();
     client.args(["-u", "al", "send", "bob", "patient"]);
     let patient = client.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -69,18 +69,22 @@ fn a_server_that_does_not_answer_loses_nothing_of_somebody_without_patience() {
         patient.status.success() || patient.status.code() == Some(75),
         "{patient:?}"
     );
-    wait_until("both are sent", || {
+    wait_until("both messages are sent", || {
         run(&daemon, &["-u", "al", "outbox", "--send"]);
         files(&daemon) == 0
     });
     let (_, read, _) = run(&daemon, &["-u", "bob", "read"]);
     let mut lines: Vec<_> = read.lines().collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["~al: frozen", "~al: patient"], "each once");
+    assert_eq!(
+        lines,
+        ["~al: frozen", "~al: patient"],
+        "each message must arrive once"
+    );
 }
 
 #[test]
-fn a_menu_that_is_left_while_the_server_keeps_quiet_loses_nothing() {
+fn a_menu_left_while_the_server_hangs_loses_no_message() {
     use nix::sys::signal::Signal;
     let daemon = Daemon::start();
     let mut menu = Menu::open(&daemon, "al");
@@ -90,10 +94,10 @@ fn a_menu_that_is_left_while_the_server_keeps_quiet_loses_nothing() {
     menu.line("bob");
     menu.expect("Message:");
     menu.line("on its way");
-    wait_until("it is in the outbox", || files(&daemon) == 1);
-    menu.expect("does not answer yet; the message for bob is in the outbox");
+    wait_until("the message is in the outbox", || files(&daemon) == 1);
+    menu.expect("does not answer yet; the message to bob is in the outbox");
     menu.screen.send_control('c').expect("typed");
-    menu.expect("Leaving, as soon as");
+    menu.expect("Exiting as soon as");
     menu.screen.exp_eof().expect("the end");
     freeze(&daemon, Signal::SIGCONT);
     assert_eq!(run(&daemon, &["-u", "al", "outbox", "--send"]).0, Some(0));
@@ -102,7 +106,7 @@ fn a_menu_that_is_left_while_the_server_keeps_quiet_loses_nothing() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_sent_by_the_next_command() {
+fn the_next_command_sends_the_outbox() {
     let daemon = Daemon::start();
     away(&daemon);
     for text in ["one", "two"] {
@@ -115,7 +119,7 @@ fn what_cannot_be_sent_is_sent_by_the_next_command() {
     assert!(list.contains("to bob  waiting  one"), "{list}");
     assert_eq!(run(&daemon, &["outbox", "--send"]).0, Some(75));
     let daemon = restart(daemon, "");
-    // They go first.
+    // Queued messages are sent first.
     let (status, out, err) = run(&daemon, &["-u", "al", "send", "bob", "three"]);
     assert_eq!(
         (status, out.as_str(), err.as_str()),
@@ -130,17 +134,17 @@ fn what_cannot_be_sent_is_sent_by_the_next_command() {
 }
 
 #[test]
-fn a_crowd_at_the_door_is_no_refusal_for_good() {
+fn a_refusal_for_too_many_connections_is_temporary() {
     let daemon = Daemon::with("children_per_source = 2\n", &[]);
     for dialect in ["auto", "session", "line"] {
-        wait_until("there is room", || daemon.children().is_empty());
+        wait_until("no session is open", || daemon.children().is_empty());
         let held = [Session::of(&daemon, "al"), Session::of(&daemon, "al")];
         let args = ["-u", "al", "--dialect", dialect, "send", "bob", dialect];
         let (status, _, said) = run(&daemon, &args);
         assert_eq!((status, files(&daemon)), (Some(75), 1), "{dialect}: {said}");
         assert!(said.contains("Too many connections"), "{said}");
         drop(held);
-        wait_until("there is room again", || daemon.children().is_empty());
+        wait_until("no session is open", || daemon.children().is_empty());
         let (status, _, said) = run(&daemon, &["-u", "al", "outbox", "--send"]);
         assert_eq!((status, files(&daemon)), (Some(0), 0), "{said}");
     }
@@ -149,7 +153,7 @@ fn a_crowd_at_the_door_is_no_refusal_for_good() {
 }
 
 #[test]
-fn what_is_refused_for_good_comes_back_with_the_reason() {
+fn a_permanent_refusal_is_reported_with_its_reason() {
     let daemon = Daemon::start();
     away(&daemon);
     let long = "x".repeat(5_000);
@@ -159,7 +163,7 @@ fn what_is_refused_for_good_comes_back_with_the_reason() {
     let daemon = restart(daemon, "max_body = 1024\n");
     let (_, out, err) = run(&daemon, &["-u", "al", "who"]);
     assert!(
-        err.contains("cannot be sent: the server does not accept it: the message is too long"),
+        err.contains("cannot be sent: the server refuses the request: the message is too long"),
         "{out}{err}"
     );
     assert_eq!(
@@ -171,16 +175,24 @@ fn what_is_refused_for_good_comes_back_with_the_reason() {
     );
     let (_, list, _) = run(&daemon, &["outbox", "--json"]);
     assert!(
-        list.contains("\"state\":\"refused\",\"reason\":\"the server does not accept it"),
+        list.contains("\"state\":\"refused\",\"reason\":\"the server refuses the request"),
         "{list}"
     );
-    assert_eq!(daemon.fetch("bob"), ["bob;al;short"], "the others go on");
-    wait_until("it is acknowledged", || {
+    assert_eq!(
+        daemon.fetch("bob"),
+        ["bob;al;short"],
+        "the other message must be sent"
+    );
+    wait_until("the message is acknowledged", || {
         run(&daemon, &["-u", "bob", "count"]).1 == "0\n"
     });
     let daemon = restart(daemon, "");
     assert_eq!(run(&daemon, &["-u", "al", "who"]).0, Some(0));
-    assert_eq!(files(&daemon), 1, "only who asks for it tries it again");
+    assert_eq!(
+        files(&daemon),
+        1,
+        "only outbox --send may retry a refused message"
+    );
     let (status, _, err) = run(&daemon, &["outbox", "--send"]);
     assert_eq!(status, Some(0), "{err}");
     assert_eq!(daemon.fetch("bob"), [format!("bob;al;{long}")]);
@@ -193,7 +205,7 @@ fn what_is_refused_for_good_comes_back_with_the_reason() {
 }
 
 #[test]
-fn a_full_mailbox_holds_up_nobody_else() {
+fn a_full_mailbox_does_not_delay_other_recipients() {
     let daemon = Daemon::with("quota_messages = 1\n", &[]);
     let send = |to: &str| run(&daemon, &["-u", "al", "send", to, "hi"]).0;
     assert_eq!(send("bob"), Some(0));
@@ -201,7 +213,7 @@ fn a_full_mailbox_holds_up_nobody_else() {
     assert_eq!(send("carol"), Some(0));
     assert_eq!(files(&daemon), 1);
     assert_eq!(daemon.fetch("bob").len(), 1);
-    wait_until("it is sent", || {
+    wait_until("the message is sent", || {
         run(&daemon, &["-u", "al", "count"]);
         files(&daemon) == 0
     });
@@ -209,7 +221,7 @@ fn a_full_mailbox_holds_up_nobody_else() {
 }
 
 #[test]
-fn in_the_line_dialect_a_full_mailbox_and_an_unknown_refusal_lose_nothing() {
+fn in_the_line_dialect_a_full_mailbox_or_unknown_refusal_queues_the_message() {
     let daemon = Daemon::with("quota_messages = 1\n", &[]);
     let send = ["--dialect", "line", "-u", "al", "send", "bob", "hi"];
     assert_eq!(run(&daemon, &send).0, Some(0));
@@ -248,7 +260,7 @@ fn in_the_line_dialect_a_full_mailbox_and_an_unknown_refusal_lose_nothing() {
 }
 
 #[test]
-fn without_a_place_to_keep_it_a_message_is_said_to_be_lost() {
+fn without_an_outbox_a_message_is_reported_as_not_sent() {
     let daemon = Daemon::start();
     away(&daemon);
     let output = daemon
@@ -263,7 +275,7 @@ fn without_a_place_to_keep_it_a_message_is_said_to_be_lost() {
     assert!(err.contains("the message was NOT sent"), "{err}");
 }
 
-/// Numbers by chance, the same each time (xorshift).
+/// A xorshift generator with a fixed seed, so that runs are reproducible.
 struct Chance(u64);
 
 impl Chance {
@@ -276,7 +288,7 @@ impl Chance {
 }
 
 #[test]
-fn whoever_is_killed_and_whenever_the_server_is_away_nothing_is_lost_or_doubled() {
+fn killed_clients_and_servers_lose_and_duplicate_no_message() {
     let each = if is_long() { 300 } else { 40 };
     let mut daemon = Daemon::start();
     let server = format!("localhost:{}", daemon.port);
@@ -288,7 +300,7 @@ fn whoever_is_killed_and_whenever_the_server_is_away_nothing_is_lost_or_doubled(
             .env("DROPLINE_STATE_DIR", &state);
         command
     };
-    // What each message's sender was told: its exit status, or nothing when it was killed.
+    // The exit status of the sender of each message, or `None` if it was killed.
     let told = Mutex::new(BTreeMap::new());
     let daemon = std::thread::scope(|scope| {
         let mut senders = Vec::new();
@@ -343,5 +355,5 @@ fn whoever_is_killed_and_whenever_the_server_is_away_nothing_is_lost_or_doubled(
             other => panic!("{text}: {other:?}"),
         }
     }
-    assert!(queued > 0, "the outbox had something to do");
+    assert!(queued > 0, "the outbox was not used");
 }

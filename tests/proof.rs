@@ -1,6 +1,6 @@
-//! The store's promises on real systems that fail: killed processes, cut power, broken and full disks.
+//! Tests of the store under real failures: killed processes, power cuts, failing and full disks.
 //!
-//! Short by default. With `DROPLINE_TEST_LONG=1`, as `scripts/test --long` sets it, they go on for long.
+//! The tests are short by default. `DROPLINE_TEST_LONG=1`, as set by `scripts/test --long`, extends them.
 
 use std::fs;
 use std::path::Path;
@@ -13,23 +13,23 @@ use crate::support::mount::Mount;
 use crate::support::session::{Session, number};
 use crate::support::{Daemon, is_long, program, report, skip, trace, wait_until};
 
-/// The ledger is compared with the history as well, so nothing of it may be forgotten.
+/// The ledger is compared with the history, so no message may expire from it.
 const KEEP_ALL: &str = "history_bytes = 1000000000000";
 
-/// Waits until `more` messages were accepted, so that there is something to lose.
+/// Waits until `more` further messages are accepted, so that there are messages to lose.
 fn accepted(ledger: &Ledger, more: usize) {
     let enough = ledger.count() + more;
     wait_until("messages are accepted", || ledger.count() >= enough);
 }
 
-/// A number that is different each time, for moments by chance.
+/// Returns a random number less than `below`.
 fn chance(below: u64) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0) % below
 }
 
-/// Kills the writer of the journal in every other round, and in every fourth waits for the next one: the moment by chance
-/// comes before it, or while it brings to the mailboxes what is in the journal, or after.
+/// Kills the journal writer in every other round, and waits for its successor in every fourth. The random moment that
+/// the caller chooses is then before the restart, or while the successor empties the journal, or after that.
 fn kill_writer(daemon: &Daemon, round: usize) {
     let Some(writer) = daemon.writer().filter(|_| round % 2 == 1) else {
         return;
@@ -38,12 +38,12 @@ fn kill_writer(daemon: &Daemon, round: usize) {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("killed");
     if round % 4 == 3 {
         let next = || daemon.writer().is_some_and(|next| next != writer);
-        wait_until("there is another writer", next);
+        wait_until("a new writer runs", next);
     }
 }
 
 #[test]
-fn kill_9_of_the_whole_family_at_any_moment_loses_nothing() {
+fn kill_9_of_all_processes_at_any_moment_loses_nothing() {
     let rounds = if is_long() { 300 } else { 15 };
     let ledger = Ledger::default();
     let daemon = ledger.run(|| {
@@ -52,7 +52,7 @@ fn kill_9_of_the_whole_family_at_any_moment_loses_nothing() {
             ledger.port.store(daemon.port, Ordering::SeqCst);
             accepted(&ledger, 20);
             kill_writer(&daemon, round);
-            // Not at the moment of an answer, but anywhere.
+            // Kill at a random moment, not right after an answer.
             std::thread::sleep(Duration::from_micros(chance(20_000)));
             ledger.port.store(0, Ordering::SeqCst);
             daemon = Daemon::in_dir(daemon.kill_family(), KEEP_ALL, &[]);
@@ -61,7 +61,7 @@ fn kill_9_of_the_whole_family_at_any_moment_loses_nothing() {
     });
     let verdict = ledger.compare(&daemon.spool());
     report(&format!(
-        "kills of the whole family: {rounds}, accepted: {}, lost: {}",
+        "kills of all processes: {rounds}, accepted: {}, lost: {}",
         verdict.accepted,
         verdict.missing.len()
     ));
@@ -72,7 +72,7 @@ fn kill_9_of_the_whole_family_at_any_moment_loses_nothing() {
         .arg("check")
         .output()
         .expect("run");
-    // A torn tail is no damage: it is mended before the next append.
+    // A torn last record is not damage: it is repaired before the next append.
     let found = String::from_utf8_lossy(&check.stdout);
     assert!(
         found.lines().all(|line| line.contains("was cut off")),
@@ -81,15 +81,15 @@ fn kill_9_of_the_whole_family_at_any_moment_loses_nothing() {
 }
 
 impl Mount {
-    /// What a power cut is for the file system: nothing more gets to the disk, its journal not either.
-    #[expect(unsafe_code, reason = "an ioctl that no library has")]
+    /// Simulates a power cut: nothing more reaches the disk, not even the journal of the file system.
+    #[expect(unsafe_code, reason = "no crate wraps this ioctl")]
     fn cut_power(&self) {
         // EXT4_IOC_SHUTDOWN and EXT4_GOING_FLAGS_NOLOGFLUSH of the kernel's fs/ext4/ext4.h.
         nix::ioctl_read!(ext4_shutdown, b'X', 125, u32);
         use std::os::fd::AsRawFd;
         let dir = fs::File::open(self.path()).expect("open");
         let mut flags: u32 = 2;
-        // SAFETY: the ioctl reads one u32, which lives.
+        // SAFETY: the ioctl reads one u32, which outlives the call.
         unsafe { ext4_shutdown(dir.as_raw_fd(), &raw mut flags) }.expect("shut down");
     }
 
@@ -105,18 +105,18 @@ impl Mount {
     }
 }
 
-/// How many messages a daemon has found at its start that were in the journal, and not in their mailboxes.
+/// Returns how many messages the daemon found at its start in the journal and not in their mailboxes.
 fn recovered(daemon: &Daemon) -> usize {
     let log = daemon.log();
     let before = |line: &str| {
-        let (before, _) = line.split_once(" of which were not in their mailboxes")?;
+        let (before, _) = line.split_once(" were missing from their mailboxes")?;
         before.rsplit(' ').next()?.parse::<usize>().ok()
     };
     log.lines().filter_map(before).sum()
 }
 
-/// Cuts the power under load, again and again, on one file system; what was lost of what was accepted, and how many
-/// messages were in the journal alone.
+/// Cuts the power under load, `rounds` times on one file system. Returns the verdict, and how many messages were only
+/// in the journal.
 fn power_cuts(mount: &Mount, rounds: usize, env: &[(&str, &Path)]) -> (Verdict, usize) {
     let ledger = Ledger::default();
     let mut from_journal = 0;
@@ -133,14 +133,14 @@ fn power_cuts(mount: &Mount, rounds: usize, env: &[(&str, &Path)]) -> (Verdict, 
             mount.cut_power();
             ledger.port.store(0, Ordering::SeqCst);
             drop(daemon.kill_family());
-            wait_until("it is unmounted", || mount.unmount());
+            wait_until("the file system is unmounted", || mount.unmount());
             assert!(
                 mount.mount(&["-o", "loop"], &mount.image()),
                 "mounted again"
             );
         }
     });
-    // A daemon comes up on it, and it works.
+    // The daemon must start and serve on the remounted file system.
     let daemon = mount.daemon(&[]);
     daemon.store("after", "al", "all is well");
     from_journal += recovered(&daemon);
@@ -148,7 +148,7 @@ fn power_cuts(mount: &Mount, rounds: usize, env: &[(&str, &Path)]) -> (Verdict, 
 }
 
 #[test]
-fn a_power_cut_loses_nothing_that_was_accepted() {
+fn a_power_cut_loses_no_accepted_message() {
     let rounds = if is_long() { 60 } else { 4 };
     for (test, mount) in [
         ("power cuts on ext4", Mount::ext4 as fn(&str) -> _),
@@ -162,16 +162,16 @@ fn a_power_cut_loses_nothing_that_was_accepted() {
         };
         let (verdict, from_journal) = power_cuts(&mount, rounds, &[]);
         report(&format!(
-            "{test}: {rounds}, accepted: {}, lost: {}, from the journal alone: {from_journal}",
+            "{test}: {rounds}, accepted: {}, lost: {}, only in the journal: {from_journal}",
             verdict.accepted,
             verdict.missing.len()
         ));
         verdict.must_be_clean();
-        assert!(from_journal > 0, "it was not used");
+        assert!(from_journal > 0, "the journal was not used");
     }
 }
 
-/// The negative control: if syncing does nothing, the same test must find losses, or it tests nothing.
+/// Negative control: if syncs do nothing, the same test must find losses.
 #[test]
 fn without_syncing_a_power_cut_loses_messages() {
     let test = "power cuts without syncing (the negative control)";
@@ -193,13 +193,13 @@ fn without_syncing_a_power_cut_loses_messages() {
     ));
     assert!(
         !verdict.missing.is_empty(),
-        "the power cut is none: {} accepted, all there",
+        "the power cut had no effect: none of {} accepted messages is lost",
         verdict.accepted
     );
 }
 
 #[test]
-fn a_full_file_system_refuses_loses_nothing_and_drains() {
+fn a_full_file_system_refuses_messages_and_loses_none() {
     let Some(mount) = Mount::tmpfs("a full file system", "size=3m,mode=0700") else {
         return;
     };
@@ -230,7 +230,7 @@ fn a_full_file_system_refuses_loses_nothing_and_drains() {
             assert_eq!(
                 found[n % 3].next().flatten().as_ref(),
                 Some(&body),
-                "in order, and whole"
+                "a message is lost, out of order or truncated"
             );
         }
     }
@@ -260,13 +260,13 @@ fn a_file_system_out_of_inodes_refuses_new_mailboxes_only() {
 }
 
 #[test]
-fn where_no_space_is_given_back_the_mailbox_is_copied() {
+fn without_hole_punching_the_mailbox_is_copied() {
     let test = "a file system without holes";
     let Some(mount) = Mount::nothing(test) else {
         return;
     };
     if !mount.mount(&["-t", "ramfs", "-o", "mode=0700"], Path::new("none")) {
-        return skip(test, "a ramfs cannot be mounted here");
+        return skip(test, "cannot mount a ramfs");
     }
     let dir = tempfile::tempdir().expect("a directory");
     let daemon = Daemon::with_spool(
@@ -287,24 +287,24 @@ fn where_no_space_is_given_back_the_mailbox_is_copied() {
             "round {round}"
         );
     }
-    wait_until("it is acknowledged", || {
+    wait_until("all messages are acknowledged", || {
         daemon.log().matches("10 messages delivered").count() == 10
     });
     let mailbox = mount.path().join("spool/mail/f5/bob");
     let len = fs::metadata(mailbox).expect("there").len();
-    assert!(len < 1_000_000, "{len} bytes for what is left of 3 MB");
+    assert!(len < 1_000_000, "{len} bytes after 3 MB were read");
     daemon.store("bob", "al", "next");
     daemon.logged("store bob/101 from");
 }
 
 #[test]
-fn who_watches_a_mailbox_that_is_replaced_goes_on_watching() {
-    let test = "who_watches_a_mailbox_that_is_replaced_goes_on_watching";
+fn a_watcher_follows_a_mailbox_that_is_replaced() {
+    let test = "a_watcher_follows_a_mailbox_that_is_replaced";
     let Some(mount) = Mount::nothing(test) else {
         return;
     };
     if !mount.mount(&["-t", "ramfs", "-o", "mode=0700"], Path::new("none")) {
-        return skip(test, "a ramfs cannot be mounted here");
+        return skip(test, "cannot mount a ramfs");
     }
     let dir = tempfile::tempdir().expect("a directory");
     let spool = mount.path().join("spool");
@@ -323,13 +323,13 @@ fn who_watches_a_mailbox_that_is_replaced_goes_on_watching() {
     for n in 0..30 {
         let (line, got) = bob.message();
         assert!(got.starts_with(format!("message {n}").as_bytes()), "{line}");
-        // Some wait while others are acknowledged, and the mailbox is copied.
+        // Some messages still wait while others are acknowledged and the mailbox is copied.
         if n % 3 == 2 {
             assert_eq!(bob.ask(&format!("ACK {}", number(&line, "seq"))), "OK");
         }
         daemon.store("bob", "al", &format!("message {} {body}", n + 1));
     }
-    assert_ne!(inode(), before, "it was copied");
+    assert_ne!(inode(), before, "the mailbox was not copied");
     let (line, _) = bob.message();
     assert_eq!(number(&line, "seq"), 31);
     assert_eq!(bob.ask("ACK 31"), "OK");
@@ -338,14 +338,14 @@ fn who_watches_a_mailbox_that_is_replaced_goes_on_watching() {
     wait_until("nothing waits", || daemon.fetch("bob").is_empty());
 }
 
-/// What droplinectl says of a spool.
+/// Runs `droplinectl` on a spool.
 fn ctl(spool: &Path, args: &[&str]) -> Output {
     let mut command = program("droplinectl");
     command.arg("--spool").arg(spool).args(args);
     command.output().expect("run")
 }
 
-/// strace on a daemon and all its children, that makes one call of each process fail.
+/// A strace(1) of a daemon and its children that makes one system call of each process fail.
 struct Saboteur {
     strace: Child,
 }
@@ -368,7 +368,7 @@ impl Drop for Saboteur {
 }
 
 #[test]
-fn failing_system_calls_lose_nothing_that_was_accepted() {
+fn failing_system_calls_lose_no_accepted_message() {
     let test = "failing system calls";
     if Command::new("strace").arg("-V").output().is_err() {
         return skip(test, "strace is not installed");
@@ -401,15 +401,15 @@ fn failing_system_calls_lose_nothing_that_was_accepted() {
     }
     assert!(
         accepted_in_all < tried * 7,
-        "nothing was refused: no call has failed"
+        "no message was refused: no fault was injected"
     );
     report(&format!(
         "injected faults: {tried}, accepted: {accepted_in_all}, lost: 0"
     ));
 }
 
-/// Stores and fetches while each child's call fails as `inject` says; fails the test if something that was
-/// accepted is not there afterwards. How many messages were accepted.
+/// Stores and fetches while a system call of each child fails as given by `inject`. Panics if an accepted message is
+/// missing afterwards. Returns the number of accepted messages, or `None` if strace may not attach.
 fn sabotaged(inject: &str) -> Option<usize> {
     let daemon = Daemon::start();
     daemon.store("bob", "al", "before");
@@ -435,14 +435,14 @@ fn sabotaged(inject: &str) -> Option<usize> {
         let times = exported.matches(&format!("\"body\":\"{message}\"")).count();
         assert_eq!(times, 1, "{inject}: {message}\n{exported}");
     }
-    // A disk that has failed once makes a mailbox read-only, until somebody has looked at it.
+    // After a disk error, the mailbox is read-only until an operator repairs it.
     ctl(&["check", "--repair"]);
     let check = ctl(&["check"]);
     assert!(check.status.success(), "{inject}: {}", text(&check));
     assert_eq!(
         text(&ctl(&["export"])),
         exported,
-        "{inject}: repair has changed what is there"
+        "{inject}: repair has changed the messages"
     );
     let daemon = Daemon::in_dir(dir, "", &[]);
     daemon.store("bob", "al", "after");
@@ -455,7 +455,7 @@ fn sabotaged(inject: &str) -> Option<usize> {
 }
 
 #[test]
-fn a_failed_sync_is_final() {
+fn a_failed_sync_makes_the_mailbox_read_only() {
     let test = "a failed sync";
     if Command::new("strace").arg("-V").output().is_err() {
         return skip(test, "strace is not installed");
@@ -472,10 +472,10 @@ fn a_failed_sync_is_final() {
     assert_eq!(
         daemon.ask("store;bob;al;three\n"),
         later,
-        "also when the disk says that all is well again"
+        "also when later syncs succeed"
     );
     daemon.store("eve", "al", "others are not concerned");
-    daemon.logged("the disk failed to keep");
+    daemon.logged("the mailbox is read-only from now on");
     let dir = daemon.kill();
     let spool = dir.path().join("spool");
     let ctl = |args: &[&str]| ctl(&spool, args);

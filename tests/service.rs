@@ -1,4 +1,4 @@
-//! The daemon as a service: detached, without root's rights, logging to syslog, under a service manager.
+//! Tests of the daemon as a service: detached, without root, logging to syslog, under a service manager.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,22 +12,24 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::support::others::public_dir;
-use crate::support::{Daemon, PATIENCE, configure, listen, program, report, skip, wait_until};
+use crate::support::{
+    Daemon, PATIENCE, configure, listen, program, report, skip, status_in, wait_until,
+};
 
-/// A daemon that has detached. Ended when dropped.
+/// A detached daemon. Killed when dropped.
 struct Detached {
     dir: TempDir,
     port: u16,
 }
 
-/// A port that nobody has, for a moment at least.
+/// Returns a port that is free at the moment.
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("bound");
     listener.local_addr().expect("an address").port()
 }
 
 fn detach_in(dir: &Path, port: u16, config: &str) -> Output {
-    // Somebody must listen there, else the command says that nobody does.
+    // Without a listener on the socket of syslogd, the command would print a warning.
     let socket = dir.join("log");
     let _syslogd = (!config.contains("syslog_socket")).then(|| UnixDatagram::bind(&socket));
     let config = if config.contains("syslog_socket") {
@@ -37,7 +39,7 @@ fn detach_in(dir: &Path, port: u16, config: &str) -> Output {
     };
     configure(dir, &config);
     program("droplined")
-        // Relative paths are those of the directory that it is started in.
+        // Relative paths refer to the directory in which the daemon is started.
         .current_dir(dir)
         .args(["-d", "--bind", "127.0.0.1", "-p", &port.to_string()])
         .args([
@@ -56,8 +58,7 @@ impl Detached {
     fn start(config: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let port = free_port();
-        // The test's end of the pipes is closed only when nobody has the other: so the command, and the daemon
-        // behind it, have let go of them.
+        // This returns at the end of the output pipes, so the daemon must have closed its copies, too.
         let output = detach_in(dir.path(), port, config);
         assert_eq!(
             (output.status.code(), text(&output)),
@@ -79,6 +80,12 @@ impl Detached {
         listen(stream)
     }
 
+    /// Returns how often the configuration was reloaded.
+    fn reloads(&self) -> u64 {
+        let status = status_in(&self.dir.path().join("run"));
+        status["counters"]["reloads"].as_u64().expect("a counter")
+    }
+
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid()), signal).expect("signalled");
     }
@@ -88,7 +95,7 @@ impl Drop for Detached {
     fn drop(&mut self) {
         if self.dir.path().join("run/droplined.pid").exists() {
             let pid = Pid::from_raw(self.pid());
-            // It is not our child: its end is seen by its number.
+            // The daemon is not our child, so it cannot be waited for.
             let _ = kill(pid, Signal::SIGKILL);
         }
     }
@@ -99,34 +106,35 @@ fn text(output: &Output) -> String {
 }
 
 #[test]
-fn the_command_returns_when_the_daemon_listens_and_not_before() {
+fn the_command_returns_when_the_daemon_listens() {
     let daemon = Detached::start("");
     assert_eq!(
         daemon.ask("store;bob;al;hi\n"),
         "Message accepted and stored:\n"
     );
-    let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).expect("it runs");
+    let stat =
+        fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).expect("a running process");
     let fields: Vec<_> = stat
         .rsplit(") ")
         .next()
         .expect("fields")
         .split(' ')
         .collect();
-    // Parent, group, session, terminal: a session without a terminal, of which it is not the leader.
-    assert_eq!(fields[4], "0", "no terminal");
+    // Fields 1 to 4 are the parent, group, session and terminal. The daemon is not the leader of its session.
+    assert_eq!(fields[4], "0", "the daemon has a terminal");
     assert_ne!(
         fields[3],
         daemon.pid().to_string(),
-        "it could not get one either"
+        "a session leader could acquire a terminal"
     );
-    // Others can get to its socket, whatever umask it was started with.
+    // Other logins can reach the socket, regardless of the umask at the start.
     let run = fs::metadata(daemon.dir.path().join("run"))
         .expect("there")
         .permissions();
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&run) & 0o777, 0o755);
     let cwd = fs::read_link(format!("/proc/{}/cwd", daemon.pid())).expect("readable");
     assert_eq!(cwd, Path::new("/"));
-    // A second one, of the same port, run directory or spool, is told by the command itself, in words.
+    // The command itself reports that the port, the run directory or the spool is in use.
     let second = tempfile::tempdir().expect("a directory");
     let output = detach_in(second.path(), daemon.port, "");
     assert_eq!(output.status.code(), Some(69));
@@ -141,18 +149,19 @@ fn the_command_returns_when_the_daemon_listens_and_not_before() {
     assert!(text(&output).contains(&holder), "{}", text(&output));
     let output = detach_in(second.path(), free_port(), "nonsense = 1\n");
     assert_eq!(output.status.code(), Some(78));
-    // A changed configuration is read again, though its path was relative.
+    // SIGHUP finds the configuration, although its path was relative.
     daemon.signal(Signal::SIGHUP);
+    wait_until("the configuration is reloaded", || daemon.reloads() == 1);
     assert_eq!(
         daemon.ask("fetch;bob\n"),
         "Retrieving messages...\nbob;al;hi\nNO MORE MESSAGES"
     );
     daemon.signal(Signal::SIGTERM);
     let pid_file = daemon.dir.path().join("run/droplined.pid");
-    wait_until("it ends", || !pid_file.exists());
+    wait_until("the daemon exits", || !pid_file.exists());
 }
 
-/// A field of /proc/PID/status.
+/// Returns a field of /proc/PID/status.
 fn status(pid: &str, field: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("readable");
     let line = status
@@ -163,22 +172,25 @@ fn status(pid: &str, field: &str) -> String {
 }
 
 #[test]
-fn root_becomes_somebody_else_for_good() {
+fn root_switches_to_the_configured_user_permanently() {
     if !nix::unistd::geteuid().is_root() {
-        return skip("root_becomes_somebody_else_for_good", "this is not root");
+        return skip(
+            "root_switches_to_the_configured_user_permanently",
+            "it needs root",
+        );
     }
     let dir = public_dir();
-    // With groups that it must not keep.
+    // Start with supplementary groups that the daemon must drop.
     let starter = ["setpriv", "--groups", "0,4"];
     let daemon = Daemon::started_by(&starter, dir, "user = \"games\"\n");
     daemon.logged("running as games");
     daemon.store("bob", "al", "hi");
     assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
-    wait_until("nobody is served", || daemon.children().is_empty());
+    wait_until("no child runs", || daemon.children().is_empty());
     let held = daemon.say(b"\x00");
     wait_until("there is a child", || !daemon.children().is_empty());
     let games = nix::unistd::User::from_name("games")
-        .expect("asked")
+        .expect("looked up")
         .expect("a Debian account");
     let ids = |id: u32| format!("{id} {id} {id} {id}");
     for pid in [daemon.pid().to_string(), daemon.children()[0].clone()] {
@@ -216,17 +228,17 @@ fn root_becomes_somebody_else_for_good() {
     assert_eq!(
         left.len(),
         2,
-        "only the directories online and watch: {left:?}"
+        "only the directories online and watch may be left: {left:?}"
     );
-    // Without the sandbox, the same can be done, and more.
+    // Without the sandbox, there is no seccomp filter.
     let free = Daemon::with("sandbox = \"off\"\n", &[]);
     assert_eq!(status(&free.pid().to_string(), "Seccomp"), "0");
 }
 
 #[test]
-fn an_account_that_does_not_exist_is_told() {
+fn a_missing_account_is_reported() {
     if !nix::unistd::geteuid().is_root() {
-        return skip("an_account_that_does_not_exist_is_told", "this is not root");
+        return skip("a_missing_account_is_reported", "it needs root");
     }
     let dir = tempfile::tempdir().expect("a directory");
     let output = detach_in(dir.path(), free_port(), "user = \"nobody-here\"\n");
@@ -238,7 +250,7 @@ fn an_account_that_does_not_exist_is_told() {
     );
 }
 
-/// A real syslogd with a socket and a log file of a test's own. Killed when dropped.
+/// A real syslogd with a private socket and log file. Killed when dropped.
 struct Rsyslogd {
     child: Child,
     log: PathBuf,
@@ -288,10 +300,10 @@ impl Drop for Rsyslogd {
 }
 
 #[test]
-fn the_log_goes_to_syslog_and_survives_its_restart_under_load() {
+fn logging_to_syslog_survives_a_restart_of_syslogd_under_load() {
     let dir = tempfile::tempdir().expect("a directory");
     let Some(rsyslogd) = Rsyslogd::start(dir.path()) else {
-        return skip("the_log_goes_to_syslog", "there is no rsyslogd");
+        return skip("logging_to_syslog", "rsyslogd is not installed");
     };
     let config = format!(
         "syslog_socket = \"{}/log\"\npenalty_exempt = []\nrequest_timeout = 1\n",
@@ -299,7 +311,7 @@ fn the_log_goes_to_syslog_and_survives_its_restart_under_load() {
     );
     let daemon = Detached::start(&config);
     daemon.ask("store;bob;al;a secret of theirs\n");
-    wait_until("it is logged", || {
+    wait_until("the request is logged", || {
         rsyslogd
             .log()
             .contains("store bob/1 from ~al, 18 bytes: accepted")
@@ -314,15 +326,15 @@ fn the_log_goes_to_syslog_and_survives_its_restart_under_load() {
     assert!(line.starts_with("daemon.info droplined["), "{line}");
     assert!(
         !line.contains(&format!("[{}]", daemon.pid())),
-        "a child has its own number: {line}"
+        "a child must log under its own pid: {line}"
     );
-    assert!(!log.contains("secret"), "no body is logged");
-    // Refusals have a facility of their own, and nobody forges a line.
+    assert!(!log.contains("secret"), "a body was logged");
+    // Refusals have the facility auth. A client cannot forge a line.
     daemon.ask("store;b\u{1b}ob\rx;al;x\n");
-    wait_until("it is logged", || {
+    wait_until("the request is logged", || {
         rsyslogd.log().contains("auth.info droplined[")
     });
-    // syslogd ends and comes back while messages come in: the service does not wait for it.
+    // Restart syslogd under load. The daemon does not wait for it.
     drop(rsyslogd);
     for _ in 0..50 {
         assert_eq!(
@@ -333,11 +345,12 @@ fn the_log_goes_to_syslog_and_survives_its_restart_under_load() {
     let _ = fs::remove_file(dir.path().join("log"));
     let rsyslogd = Rsyslogd::start(dir.path()).expect("started again");
     daemon.ask("store;carol;al;hi\n");
-    wait_until("it is logged", || {
+    wait_until("the request is logged", || {
         rsyslogd.log().contains("store carol/1 from ~al")
     });
-    // Whoever gets through tells of what all others have lost. (The last of them may have come through itself.)
-    wait_until("it is said how many lines are lost", || {
+    // The first process that reconnects reports the lines that all processes lost. The line of the last child may
+    // have arrived.
+    wait_until("the number of lost lines is logged", || {
         let log = rsyslogd.log();
         let said = log.lines().filter_map(|line| {
             let (head, _) = line.split_once(" lines of this log are lost")?;
@@ -346,31 +359,31 @@ fn the_log_goes_to_syslog_and_survives_its_restart_under_load() {
         (49..=50).contains(&said.sum::<u64>())
     });
     daemon.signal(Signal::SIGUSR1);
-    wait_until("the master has found it, too", || {
+    wait_until("the master has reconnected", || {
         let log = rsyslogd.log();
         log.contains(&format!("droplined[{}]: children ", daemon.pid()))
     });
-    // So have those who speak nothing, and those who take too long, when they may come again.
+    // Garbage and timeouts have the facility auth as well. The second request waits until the penalty is over.
     daemon.ask("nonsense\n");
-    wait_until("it is logged", || {
+    wait_until("the request is logged", || {
         let log = rsyslogd.log();
         let line = log.lines().find(|line| line.contains(". Bad verb"));
         line.is_some_and(|line| line.starts_with("auth.info droplined["))
     });
-    wait_until("it is served", || {
+    wait_until("the client is served", || {
         let slow = daemon.ask("HELLO dropline/1\nSEND bob 5\n");
         slow.contains("\nERR timeout ")
     });
-    wait_until("it is logged", || {
+    wait_until("the request is logged", || {
         let log = rsyslogd.log();
         let line = log.lines().find(|line| line.contains(" too slow: session"));
         line.is_some_and(|line| line.starts_with("auth.info droplined["))
     });
-    report("rsyslogd restarted under load: 50 messages accepted meanwhile");
+    report("rsyslogd restarted under load: 50 messages accepted");
 }
 
 #[test]
-fn without_syslogd_the_command_says_that_nothing_is_logged() {
+fn without_syslogd_the_command_warns_that_nothing_is_logged() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = format!("syslog_socket = \"{}/none\"\n", dir.path().display());
     let port = free_port();
@@ -389,7 +402,7 @@ fn without_syslogd_the_command_says_that_nothing_is_logged() {
 }
 
 #[test]
-fn a_log_file_that_others_write_to_as_well_loses_no_line() {
+fn a_log_file_with_other_writers_loses_no_line() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = dir.path().join("log");
     let script = format!(
@@ -410,7 +423,7 @@ fn a_log_file_that_others_write_to_as_well_loses_no_line() {
 }
 
 #[test]
-fn the_service_manager_is_told() {
+fn the_service_manager_is_notified() {
     let dir = tempfile::tempdir().expect("a directory");
     let socket = dir.path().join("notify");
     let manager = UnixDatagram::bind(&socket).expect("bound");
@@ -435,7 +448,7 @@ fn the_service_manager_is_told() {
     daemon.signal(Signal::SIGHUP);
     assert!(told().starts_with("RELOADING=1\n"));
     let status = told();
-    let wrong = status.contains("the new one is wrong");
+    let wrong = status.contains("the new one is invalid");
     assert!(wrong && status.starts_with("READY=1\n"), "{status}");
     daemon.signal(Signal::SIGTERM);
     assert_eq!(told(), "STOPPING=1\n");
@@ -447,7 +460,7 @@ fn sockets_are_taken_from_the_service_manager() {
     let test = "sockets_are_taken_from_the_service_manager";
     let dir = tempfile::tempdir().expect("a directory");
     let port = free_port();
-    // The place where the daemon would make its own, and remove it.
+    // The path at which the daemon would make and remove its own socket.
     let path = dir.path().join("run/dropline.sock");
     fs::create_dir(dir.path().join("run")).expect("made");
     let activate = Command::new("systemd-socket-activate")
@@ -463,7 +476,7 @@ fn sockets_are_taken_from_the_service_manager() {
         .stderr(fs::File::create(dir.path().join("err")).expect("made"))
         .spawn();
     let Ok(mut activate) = activate else {
-        return skip(test, "there is no systemd-socket-activate");
+        return skip(test, "systemd-socket-activate is not installed");
     };
     wait_until("the manager listens", || path.exists());
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connected");
@@ -478,5 +491,5 @@ fn sockets_are_taken_from_the_service_manager() {
     let pid = Pid::from_raw(i32::try_from(activate.id()).expect("a number"));
     kill(pid, Signal::SIGTERM).expect("signalled");
     assert!(activate.wait().expect("ended").success());
-    assert!(path.exists(), "a socket of the manager's stays");
+    assert!(path.exists(), "the socket of the manager was removed");
 }

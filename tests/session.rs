@@ -1,4 +1,4 @@
-//! The session dialect, against raw bytes.
+//! Tests of the session dialect with raw bytes.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -32,8 +32,8 @@ fn the_exchange_of_the_specification() {
 }
 
 #[test]
-fn what_is_pipelined_may_go_to_any_number_of_mailboxes() {
-    // More than a child may have files open.
+fn pipelined_messages_may_go_to_any_number_of_mailboxes() {
+    // More mailboxes than a child can have open files.
     const MANY: usize = 500;
     let daemon = Daemon::start();
     let mut session = Session::of(&daemon, "alice");
@@ -53,7 +53,7 @@ fn what_is_pipelined_may_go_to_any_number_of_mailboxes() {
 }
 
 #[test]
-fn what_is_pipelined_is_answered_in_order() {
+fn pipelined_requests_are_answered_in_order() {
     let daemon = Daemon::start();
     let mut alice = Session::of(&daemon, "alice");
     let mut all = Vec::new();
@@ -89,7 +89,7 @@ fn what_is_pipelined_is_answered_in_order() {
 }
 
 #[test]
-fn an_id_is_stored_once_whenever_it_comes_again() {
+fn a_repeated_id_is_stored_once() {
     let daemon = Daemon::start();
     let id = format!(" id={ID}");
     let ok = format!("OK id={ID} to=bob seq=1");
@@ -103,7 +103,7 @@ fn an_id_is_stored_once_whenever_it_comes_again() {
     let daemon = Daemon::in_dir(daemon.kill(), "", &[]);
     let mut alice = Session::of(&daemon, "alice");
     assert_eq!(alice.store("bob", &id, b"once"), ok, "after a restart");
-    // Another sender's is another message.
+    // The same id from another sender is another message.
     let mut eve = Session::of(&daemon, "eve");
     assert_eq!(
         eve.store("bob", &id, b"twice"),
@@ -115,7 +115,7 @@ fn an_id_is_stored_once_whenever_it_comes_again() {
 }
 
 #[test]
-fn bodies_are_exact() {
+fn bodies_are_stored_exactly() {
     let daemon = Daemon::start();
     let bodies: [&[u8]; 5] = [
         b"\n",
@@ -137,7 +137,7 @@ fn bodies_are_exact() {
 }
 
 #[test]
-fn errors_keep_the_session_unless_nobody_can_tell_where_it_goes_on() {
+fn errors_keep_the_session_unless_the_next_request_cannot_be_found() {
     let daemon = Daemon::start();
     let mut alice = Session::of(&daemon, "alice");
     for (wrong, code) in [
@@ -198,7 +198,7 @@ fn errors_keep_the_session_unless_nobody_can_tell_where_it_goes_on() {
 }
 
 #[test]
-fn without_a_name_one_may_only_look_around() {
+fn without_a_name_only_queries_are_permitted() {
     let daemon = Daemon::start();
     let mut session = Session::over(daemon.connect());
     let (body, lease) = (default_of("max_body"), default_of("lease"));
@@ -257,7 +257,7 @@ fn a_fetch_leases_and_a_peek_does_not() {
     );
     assert_eq!(bob.ask("ACK 2"), "OK");
     drop(bob);
-    // What was not acknowledged is handed out again; an earlier session's may be acknowledged later.
+    // A session may acknowledge all messages that it has seen, even if another session has fetched them.
     assert_eq!(other.ask("ACK 2"), "OK");
     assert_eq!(other.ask("ACK 3"), "OK");
     assert_eq!(other.ask("ACK 3"), "OK");
@@ -269,7 +269,7 @@ fn a_fetch_leases_and_a_peek_does_not() {
 }
 
 #[test]
-fn only_what_was_handed_out_is_acknowledged() {
+fn only_fetched_messages_can_be_acknowledged() {
     let daemon = Daemon::start();
     for text in ["one", "two", "three"] {
         daemon.store("bob", "al", text);
@@ -279,7 +279,7 @@ fn only_what_was_handed_out_is_acknowledged() {
     for n in 1..=3 {
         assert_eq!(bob.ask(&format!("ACK {n}")), refused(n));
     }
-    // Nothing is handed out before both are read.
+    // Both requests are read before the first message is sent.
     bob.send("WATCH\nACK 3\n");
     assert_eq!(bob.line(), refused(3));
     for n in 1..=3 {
@@ -288,7 +288,7 @@ fn only_what_was_handed_out_is_acknowledged() {
     assert_eq!(bob.ask("ACK 4"), refused(4));
     assert_eq!(bob.ask("ACK 2"), "OK");
     drop(bob);
-    // What was acknowledged may be so again, as its answer may have been lost; what was not, not unseen.
+    // An acknowledgement whose answer was lost may be repeated. An unseen message cannot be acknowledged.
     let mut bob = Session::of(&daemon, "bob");
     assert_eq!(bob.ask("ACK 2"), "OK");
     assert_eq!(bob.ask("ACK 3"), refused(3));
@@ -299,10 +299,10 @@ fn only_what_was_handed_out_is_acknowledged() {
 }
 
 #[test]
-fn who_watches_gets_what_waits_and_then_what_comes() {
+fn a_watcher_gets_waiting_messages_and_then_new_ones() {
     let daemon = Daemon::start();
     let mut bob = Session::of(&daemon, "bob");
-    // Before there is a mailbox at all.
+    // The mailbox does not exist yet.
     bob.send("WATCH\n");
     wait_until("bob watches", || {
         daemon.path().join("run/watch/bob").exists()
@@ -334,20 +334,20 @@ fn who_watches_gets_what_waits_and_then_what_comes() {
     let mut second = Session::of(&daemon, "bob");
     assert!(second.ask("WATCH").starts_with("ERR busy "));
     drop(bob);
-    // The last one was not acknowledged.
+    // The last message was not acknowledged.
     wait_until("the lease is free", || {
         second.send("FETCH\n");
         let (messages, end) = second.messages();
         end.starts_with("END") && messages.len() == 1
     });
     assert_eq!(second.ask("ACK 101"), "OK");
-    wait_until("the bell is gone", || {
+    wait_until("the FIFO is gone", || {
         !daemon.path().join("run/watch/bob").exists()
     });
 }
 
 #[test]
-fn who_watches_costs_nothing_and_keeps_the_daemon_from_nothing() {
+fn an_idle_watcher_is_not_woken_and_does_not_delay_the_exit() {
     let daemon = Daemon::start();
     let mut bob = Session::of(&daemon, "bob");
     bob.send("WATCH\n");
@@ -364,7 +364,7 @@ fn who_watches_costs_nothing_and_keeps_the_daemon_from_nothing() {
         let numbers = lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
         numbers.sum::<u64>()
     };
-    // It sleeps in the kernel: whatever the daemon does meanwhile, it is not woken.
+    // The child sleeps in the kernel. Messages to other mailboxes do not wake it.
     let before = switches();
     for _ in 0..50 {
         daemon.store("carol", "al", "not for bob");
@@ -376,7 +376,7 @@ fn who_watches_costs_nothing_and_keeps_the_daemon_from_nothing() {
 }
 
 #[test]
-fn history_is_what_was_read_newest_first() {
+fn history_lists_read_messages_newest_first() {
     let daemon = Daemon::start();
     for n in 1..=30 {
         daemon.store("bob", "al", &format!("message {n}"));
@@ -400,7 +400,7 @@ fn history_is_what_was_read_newest_first() {
 }
 
 #[test]
-fn the_sender_can_ask_what_became_of_a_message() {
+fn status_reports_the_state_of_a_message_to_its_sender() {
     let daemon = Daemon::start();
     let mut alice = Session::of(&daemon, "alice");
     assert!(alice.store("bob", "", b"lasts").ends_with("to=bob seq=1"));
@@ -414,7 +414,7 @@ fn the_sender_can_ask_what_became_of_a_message() {
             .ask("STATUS to=bob seq=1")
             .starts_with("OK state=waiting at=")
     );
-    wait_until("it expires", || {
+    wait_until("the message expires", || {
         alice
             .ask("STATUS to=bob seq=2")
             .starts_with("OK state=expired at=")
@@ -434,7 +434,7 @@ fn the_sender_can_ask_what_became_of_a_message() {
 }
 
 #[test]
-fn who_is_there_and_where() {
+fn who_and_lookup_report_presence() {
     let daemon = Daemon::start();
     let mut names: Vec<String> = (0..25).map(|n| format!("u{n}")).collect();
     names.sort();
@@ -486,7 +486,7 @@ fn who_is_there_and_where() {
 }
 
 #[test]
-fn who_may_not_come_is_told_why() {
+fn a_refusal_by_address_has_a_reason() {
     let daemon = Daemon::with("open_networks = [\"10.0.0.0/8\"]\n", &[]);
     let mut session = Session::over(daemon.connect());
     let reply = session.ask("HELLO dropline/1 name=bob");
@@ -500,7 +500,7 @@ fn who_may_not_come_is_told_why() {
 }
 
 #[test]
-fn silence_ends_a_session_and_half_a_request_ends_it_sooner() {
+fn idle_sessions_and_incomplete_requests_time_out() {
     let daemon = Daemon::with("idle_timeout = 2\nrequest_timeout = 1\n", &[]);
     let mut idle = Session::over(daemon.connect());
     idle.send("HELLO dropline/1 name=bob\n");
@@ -511,7 +511,7 @@ fn silence_ends_a_session_and_half_a_request_ends_it_sooner() {
     half.send("HELLO dropline/1 name=bob\nSEND al 100\nonly a part of");
     half.line();
     assert_eq!(half.line(), "ERR timeout nothing came for too long");
-    // Its end is no message either.
+    // A request that is cut off by the end of file is not stored either.
     let mut cut = Session::over(daemon.connect());
     cut.send("HELLO dropline/1 name=bob\nSEND al 5\nhello");
     cut.line();
@@ -524,7 +524,7 @@ fn silence_ends_a_session_and_half_a_request_ends_it_sooner() {
 }
 
 #[test]
-fn no_bytes_harm_the_daemon() {
+fn arbitrary_bytes_do_not_harm_the_daemon() {
     use proptest::test_runner::{Config, TestRunner};
     let daemon = Daemon::with("first_byte_timeout = 1\nrequest_timeout = 1\n", &[]);
     let mut runner = TestRunner::new(Config::with_cases(150));
@@ -542,13 +542,13 @@ fn no_bytes_harm_the_daemon() {
     runner
         .run(&(heads, bytes), |(head, bytes)| {
             let mut stream = daemon.connect();
-            // It may be refused in the middle of it.
+            // The daemon may refuse the request and close before all bytes are sent.
             let _ = stream.write_all(&[head, &bytes].concat());
             let _ = stream.shutdown(Shutdown::Write);
             let _ = std::io::Read::read_to_end(&mut stream, &mut Vec::new());
             Ok(())
         })
-        .expect("it goes on");
+        .expect("all cases pass");
     daemon.store("last", "al", "still here");
     assert_eq!(daemon.fetch("last"), ["last;al;still here"]);
     let log = daemon.log();

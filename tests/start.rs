@@ -1,4 +1,4 @@
-//! Starts that fail, and what they leave: nothing; and configurations that are no files.
+//! Tests of failing starts, which must leave no files, and of configurations that are not regular files.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::support::{Daemon, configure, program, wait_until};
 
-/// `bash -c` of a script with the daemon as `$0` and these arguments; it is ended after a minute.
+/// Returns a command that runs a bash script with the daemon as `$0` and these arguments, for a minute at most.
 fn command(dir: &Path, script: &str, args: &[&str]) -> Command {
     let mut command = Command::new("timeout");
     command
@@ -36,7 +36,7 @@ fn run(dir: &Path, script: &str, args: &[&str]) -> Output {
     command(dir, script, args).output().expect("run")
 }
 
-/// What comes of a start that may fail: a daemon that listens is ended, and that is `None`.
+/// Starts a daemon that may fail, and returns its output if it does. A daemon that listens is stopped: `None`.
 fn failure(dir: &Path, script: &str) -> Option<Output> {
     let mut command = command(dir, script, &["-p", "0", "--ready-fd", "1"]);
     let child = command
@@ -49,7 +49,7 @@ fn failure(dir: &Path, script: &str) -> Option<Output> {
     stdout.read_line(&mut port).expect("text");
     if !port.is_empty() {
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
-        // timeout(1) hands it on.
+        // timeout(1) forwards the signal.
         kill(pid, Signal::SIGTERM).expect("signalled");
     }
     let output = child.wait_with_output().expect("ended");
@@ -60,7 +60,7 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What is in the run directory, but for those who are online and watch.
+/// Returns the entries of the run directory, except the directories `online` and `watch`.
 fn left(dir: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(dir.join("run")) else {
         return Vec::new();
@@ -73,7 +73,7 @@ fn left(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_start_that_fails_leaves_nothing() {
+fn a_failed_start_leaves_no_files() {
     let taken = TcpListener::bind("[::]:0").expect("bound");
     let port = taken.local_addr().expect("an address").port().to_string();
     for (script, args, word) in [
@@ -93,22 +93,22 @@ fn a_start_that_fails_leaves_nothing() {
 }
 
 #[test]
-fn before_a_daemon_can_serve_it_refuses_connections() {
+fn connections_are_refused_until_the_daemon_can_serve() {
     let dir = Daemon::start().kill_family();
-    // Whoever has this lock works on the journal: the start waits for it.
+    // The start waits for this lock, which a process holds while it works on the journal.
     let journal = fs::File::open(dir.path().join("spool/journal")).expect("there");
     journal.lock().expect("locked");
     let free = TcpListener::bind("127.0.0.1:0").expect("bound");
     let port = free.local_addr().expect("an address").port();
     drop(free);
     let socket = dir.path().join("run/dropline.sock");
-    fs::remove_file(&socket).expect("that of the one before");
+    fs::remove_file(&socket).expect("the socket of the killed daemon");
     let flags = ["-p".to_owned(), port.to_string()];
     let starts = std::thread::spawn(move || {
         let flags: Vec<_> = flags.iter().map(String::as_str).collect();
         Daemon::in_dir(dir, "", &flags)
     });
-    wait_until("its sockets are bound", || socket.exists());
+    wait_until("the sockets are bound", || socket.exists());
     let refused = |what: &str, connected: std::io::Result<()>| {
         let error = connected.expect_err(what);
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{what}");
@@ -119,11 +119,11 @@ fn before_a_daemon_can_serve_it_refuses_connections() {
     drop(journal);
     let daemon = starts.join().expect("started");
     daemon.store("bob", "al", "hi");
-    UnixStream::connect(&socket).expect("it listens");
+    UnixStream::connect(&socket).expect("connected");
 }
 
 #[test]
-fn too_few_descriptors_are_told_of_with_what_could_not_be_opened() {
+fn a_start_with_too_few_descriptors_names_what_failed() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut failed = 0;
     for limit in 8..40 {
@@ -142,7 +142,7 @@ fn too_few_descriptors_are_told_of_with_what_could_not_be_opened() {
 }
 
 #[test]
-fn a_configuration_that_is_no_file_stops_nobody() {
+fn a_configuration_may_be_a_pipe_and_has_a_length_limit() {
     let dir = tempfile::tempdir().expect("a directory");
     let check = |script: &str, args: &[&str]| run(dir.path(), script, args);
     let zero = check("\"$0\" \"$@\"", &["--check", "--config", "/dev/zero"]);
@@ -171,7 +171,7 @@ fn a_configuration_that_is_no_file_stops_nobody() {
 }
 
 #[test]
-fn sighup_waits_for_no_pipe() {
+fn sighup_does_not_block_on_a_pipe() {
     let daemon = Daemon::start();
     let file = daemon.path().join("droplined.toml");
     fs::remove_file(&file).expect("removed");
@@ -179,27 +179,27 @@ fn sighup_waits_for_no_pipe() {
     daemon.signal(Signal::SIGHUP);
     daemon.logged("the configuration stays as it was");
     assert!(
-        daemon.log().contains("nobody writes to"),
+        daemon.log().contains("a pipe without a writer"),
         "{}",
         daemon.log()
     );
     daemon.store("bob", "al", "hi");
-    // Somebody has it open, and says nothing.
+    // A writer has the pipe open and writes nothing.
     let mut options = fs::File::options();
     let mut writer = options.read(true).write(true).open(&file).expect("opened");
     daemon.signal(Signal::SIGHUP);
-    daemon.logged("too slowly");
+    daemon.logged("did not finish in time");
     daemon.store("bob", "al", "hi");
     writer.write_all(b"nonsense\n").expect("written");
     daemon.signal(Signal::SIGHUP);
-    wait_until("it is read", || {
+    wait_until("the pipe is read", || {
         daemon.log().matches("stays as it was").count() == 3
     });
     daemon.store("bob", "al", "hi");
 }
 
 #[test]
-fn a_run_directory_that_others_could_write_is_refused() {
+fn a_run_directory_that_others_can_write_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let run_dir = dir.path().join("run");
     fs::create_dir(&run_dir).expect("made");

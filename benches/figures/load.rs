@@ -1,4 +1,4 @@
-//! Load: clients that ask as fast as they are answered.
+//! Load generators: clients that send the next request as soon as they have an answer.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddrV4, TcpStream};
@@ -13,21 +13,21 @@ use crate::Result;
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A text of 100 bytes.
+/// The body of a message.
 pub(crate) const BODY: [u8; 100] = [b'x'; 100];
 
-/// What a client says to have one message stored, and how it knows that it was.
+/// The request that stores one message, and its answer.
 #[derive(Clone, Copy)]
 pub(crate) struct Ask {
     /// Appends the request, for one of 100 recipients.
     pub(crate) request: fn(&mut Vec<u8>, usize),
-    /// The answer begins with this; nothing where there is none.
+    /// The beginning of the answer; empty if there is none.
     pub(crate) answer: &'static [u8],
-    /// How many lines an answer has, on an open session.
+    /// The number of lines in an answer on an open session.
     pub(crate) lines: usize,
 }
 
-/// Our line dialect.
+/// A store in the line dialect.
 pub(crate) const LINE: Ask = Ask {
     request: |to, which| {
         to.extend_from_slice(format!("store;bob{which:02};alice;").as_bytes());
@@ -38,7 +38,7 @@ pub(crate) const LINE: Ask = Ask {
     lines: 1,
 };
 
-/// Our session dialect.
+/// A `SEND` in the session dialect.
 pub(crate) const SEND: Ask = Ask {
     request: |to, which| {
         to.extend_from_slice(format!("SEND bob{which:02} 100\n").as_bytes());
@@ -49,24 +49,22 @@ pub(crate) const SEND: Ask = Ask {
     lines: 1,
 };
 
-/// How our sessions begin.
+/// Begins a session.
 pub(crate) const HELLO: &[u8] = b"HELLO dropline/1 name=alice\n";
 
-/// What clients of one run saw.
+/// The results of a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    /// Requests a second.
+    /// Successful requests per second.
     pub(crate) rate: f64,
-    /// Requests.
     pub(crate) count: usize,
-    /// The slowest of a hundred, in milliseconds.
+    /// The 99th percentile of the response times, in milliseconds.
     pub(crate) slow: f64,
-    /// Connections that were refused or broke.
     pub(crate) failed: usize,
 }
 
-/// A connection to `port` of this machine, from an address that this client alone has: so that no two meet at a port
-/// that was just in use.
+/// Connects to `port` of this machine. Each client has a source address of its own, so that clients do not collide on
+/// ports that were just in use.
 pub(crate) fn connect(port: u16, client: usize) -> io::Result<TcpStream> {
     let [_, _, high, low] = u32::try_from(client + 2).unwrap_or(2).to_be_bytes();
     let from = SockaddrIn::new(127, 0, high, low, 0);
@@ -85,8 +83,7 @@ pub(crate) fn connect(port: u16, client: usize) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// `clients` at once, for as long as `time`; each does `work` again and again, which returns how many requests that
-/// were.
+/// Runs `clients` clients at once for `time`. Each repeats `work`, which returns how many requests it made.
 fn run<S>(
     clients: usize,
     time: Duration,
@@ -140,7 +137,7 @@ fn run<S>(
     Ok(all)
 }
 
-/// A connection a message.
+/// Sends each message over a new connection.
 pub(crate) fn one_shot(port: u16, clients: usize, time: Duration, ask: Ask) -> Result<Seen> {
     run(
         clients,
@@ -165,7 +162,7 @@ pub(crate) fn one_shot(port: u16, clients: usize, time: Duration, ask: Ask) -> R
     )
 }
 
-/// A session: what was read and not looked at yet.
+/// An open session with its read buffer.
 struct Session {
     stream: TcpStream,
     room: Box<[u8; 64 * 1024]>,
@@ -186,7 +183,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Reads what there is, at least `lines` of them; how many it was. What comes first must be `answer`.
+    /// Reads at least `lines` lines and returns how many. The first must begin with `answer`.
     fn lines(&mut self, lines: usize, answer: &[u8]) -> io::Result<usize> {
         let mut seen = 0;
         while seen < lines {
@@ -200,7 +197,7 @@ impl Session {
     }
 }
 
-/// Open sessions, each of which has one request at a time.
+/// Uses open sessions, each with one outstanding request.
 pub(crate) fn sessions(
     port: u16,
     clients: usize,
@@ -222,8 +219,8 @@ pub(crate) fn sessions(
     )
 }
 
-/// Open sessions, each of which has up to `depth` requests on their way, all for one mailbox: whenever answers come, as many further
-/// requests go out with one write.
+/// Uses open sessions, each with up to `depth` outstanding requests for one mailbox. When answers arrive, a session
+/// sends as many further requests with one write.
 pub(crate) fn pipelined(
     port: u16,
     clients: usize,
@@ -235,7 +232,7 @@ pub(crate) fn pipelined(
     struct Pipe {
         session: Session,
         on_their_way: usize,
-        /// Lines of an answer of which not all lines are here.
+        /// Lines of an answer that has not arrived completely.
         lines: usize,
     }
     let begin = |client| {
@@ -251,7 +248,7 @@ pub(crate) fn pipelined(
             (ask.request)(&mut requests, client % 100);
         }
         pipe.session.stream.write_all(&requests)?;
-        // An answer may begin in the middle of what is read: it is looked at where one request is made at a time.
+        // A read may begin inside an answer, so the content is checked only where one request is outstanding.
         let lines = pipe.lines + pipe.session.lines(1, b"")?;
         let answers = lines / ask.lines;
         pipe.lines = lines % ask.lines;
@@ -260,8 +257,8 @@ pub(crate) fn pipelined(
     })
 }
 
-/// Makes `count` requests on one connection, as fast as they go, each with an answer of so many lines; fails if one is
-/// refused.
+/// Makes `count` requests on one connection without waiting for their answers, which have `lines` lines each. Fails if
+/// a request is refused.
 pub(crate) fn fill(
     port: u16,
     hello: &[u8],
@@ -296,8 +293,8 @@ pub(crate) fn fill(
     Ok(())
 }
 
-/// Asks once, on a connection of its own, and reads until `is_end` says so of the last bytes; how many bytes that were,
-/// and how long it took.
+/// Makes one request on a new connection and reads until `is_end` accepts the last bytes. Returns how many bytes were
+/// read, and the time in seconds.
 pub(crate) fn bulk(
     port: u16,
     hello: &[u8],

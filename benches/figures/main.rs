@@ -1,8 +1,8 @@
-//! What dropline can do, beside what others can: `scripts/bench` runs this.
+//! The benchmark that `scripts/bench` runs: dropline compared with other programs.
 //!
-//! Both sides of each row are measured in one run, in turn, three times or more; the figure is the median of the
-//! ratios. With `--quick` it takes one minute in place of six; `--json FILE` and `--plots DIR` write the figures and
-//! draw them.
+//! Both sides of a row are measured alternately in one run, at least three times; the figure is the median of the
+//! ratios. With `--quick` it takes one minute instead of six. `--json FILE` writes the figures and `--plots DIR` draws
+//! them.
 #![expect(clippy::print_stdout, reason = "the table is what this is for")]
 
 mod load;
@@ -25,16 +25,16 @@ use self::report::Report;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// A part of it.
+/// A part of the benchmark.
 type Work = fn(&mut Bench) -> Result<()>;
 
 /// How often both sides of a row are measured.
 const ROUNDS: usize = 3;
 
-/// A run.
+/// A run of the benchmark.
 struct Bench {
     quick: bool,
-    /// For how long a rate is measured.
+    /// How long a rate is measured.
     time: Duration,
     temporary: tempfile::TempDir,
     plots: Option<PathBuf>,
@@ -90,7 +90,7 @@ fn main() -> Result<()> {
         }
     }
     println!(
-        "\n{} rows, {} not what they should be",
+        "\n{} rows, {} missed their bound",
         bench.report.len(),
         bench.report.missed()
     );
@@ -101,12 +101,12 @@ fn main() -> Result<()> {
 }
 
 impl Bench {
-    /// A place for a server's files.
+    /// Returns the path of a directory for a server's files.
     fn dir(&self, name: &str) -> PathBuf {
         self.temporary.path().join(name)
     }
 
-    /// One measurement.
+    /// Makes one measurement. Fails if more than 1 percent of the requests fail.
     fn measure(&self, work: impl FnOnce(Duration) -> Result<load::Seen>) -> Result<load::Seen> {
         let seen = work(self.time)?;
         if seen.failed * 100 > seen.count {
@@ -115,7 +115,7 @@ impl Bench {
         Ok(seen)
     }
 
-    /// Draws, if that is asked for.
+    /// Draws the curves if `--plots` is given.
     fn plot(&self, file: &str, title: &str, axes: (&str, &str), curves: &[Curve]) -> Result<()> {
         let Some(plots) = &self.plots else {
             return Ok(());
@@ -124,7 +124,7 @@ impl Bench {
     }
 }
 
-/// Where this was measured.
+/// Describes the machine: kernel, cores, file system, and the time that fdatasync takes there.
 fn machine(dir: &Path) -> Result<Vec<(&'static str, String)>> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let cores = std::thread::available_parallelism()?.to_string();

@@ -1,4 +1,4 @@
-//! Drawings of the figures.
+//! Plots of the figures.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use plotters::prelude::*;
 
 use crate::Result;
 
-/// A named line of points.
+/// A named series of points.
 pub(crate) type Curve = (&'static str, Vec<(f64, f64)>);
 
-/// Draws `curves` as an SVG file; both axes begin at nothing, and the one to the right doubles with each step.
+/// Draws `curves` as an SVG file, with a logarithmic x axis. The y axis begins at 0.
 pub(crate) fn draw(path: &Path, title: &str, axes: (&str, &str), curves: &[Curve]) -> Result<()> {
     let points = || curves.iter().flat_map(|(_, points)| points);
     let right = points().map(|point| point.0).fold(1.0, f64::max);

@@ -1,13 +1,13 @@
-//! The figures: as a table for people, and as JSON.
+//! The results, as a table and as JSON.
 
 use serde::Serialize;
 
-/// What a figure should be.
+/// The bound of a figure, and the aim.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Goal {
-    /// At least so much, and better the second.
+    /// At least the first value, better the second.
     AtLeast(f64, f64),
-    /// At most so much, and better the second.
+    /// At most the first value, better the second.
     AtMost(f64, f64),
 }
 
@@ -36,48 +36,47 @@ impl Goal {
 struct Row {
     work: String,
     beside: String,
-    /// Ours, in `unit`.
+    /// Our value, in `unit`.
     value: f64,
-    /// The other side's.
+    /// The value of the other program.
     other: Option<f64>,
     unit: &'static str,
-    /// What is judged: the median of the rounds' ratios, or the value itself.
+    /// The judged value: the median of the ratios, or the value itself.
     figure: f64,
-    /// The least and the greatest of the rounds.
+    /// The lowest and the highest ratio.
     spread: Option<(f64, f64)>,
     least: Option<f64>,
     aim: Option<f64>,
     verdict: &'static str,
 }
 
-/// All rows so far.
+/// The results so far.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
-    /// The kernel, the cores, the file system, and what one fdatasync costs there.
+    /// The description of the machine.
     pub(crate) machine: Vec<(&'static str, String)>,
     rows: Vec<Row>,
     skipped: Vec<String>,
 }
 
-/// The one in the middle.
 pub(crate) fn median(mut of: Vec<f64>) -> f64 {
     of.sort_by(f64::total_cmp);
     of.get(of.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 impl Report {
-    /// Prints what the columns are.
+    /// Prints the machine and the header of the table.
     pub(crate) fn head(&self) {
         for (what, value) in &self.machine {
             println!("{what}: {value}");
         }
         println!(
             "\n{:<66} {:>11} {:>11} {:>8} {:>13} {:>6} {:>6}",
-            "work / beside", "ours", "beside", "figure", "(from to)", "least", "aim"
+            "work / compared with", "ours", "other", "figure", "(from to)", "least", "aim"
         );
     }
 
-    /// A row of pairs that were measured in turn: ours, and the other side's.
+    /// Adds a row of pairs that were measured alternately: our value, and that of the other program.
     pub(crate) fn ratio(
         &mut self,
         work: &str,
@@ -110,7 +109,7 @@ impl Report {
         );
     }
 
-    /// A row of a figure that is judged by itself.
+    /// Adds a row with one value, which is judged by itself.
     pub(crate) fn value(
         &mut self,
         work: &str,
@@ -164,13 +163,13 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// Says what was not measured, and why.
+    /// Reports a row that was not measured.
     pub(crate) fn skip(&mut self, what: &str, why: &str) {
         println!("{what:<66} not measured: {why}");
         self.skipped.push(format!("{what}: {why}"));
     }
 
-    /// How many rows are not what they should be.
+    /// Returns the number of rows that miss their bound.
     pub(crate) fn missed(&self) -> usize {
         self.rows
             .iter()
@@ -178,7 +177,6 @@ impl Report {
             .count()
     }
 
-    /// How many rows there are.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }

@@ -1,4 +1,4 @@
-//! Scale: many sessions, many users, much that waits.
+//! Scale: many sessions, many users, a large mailbox.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -12,7 +12,7 @@ use crate::weight::{private, settle};
 use crate::{Bench, Result};
 
 impl Bench {
-    /// Sessions that say nothing, and one more client.
+    /// Idle sessions, and the response time of one more client.
     pub(crate) fn idle(&mut self) -> Result<()> {
         let many: usize = if self.quick { 1_000 } else { 10_000 };
         let need = many as u64 + 200;
@@ -48,7 +48,7 @@ impl Bench {
         let used = memory_in_use()? - free;
         let children = ours.children()?;
         if children.len() != many {
-            return Err(format!("{} sessions of {many} hold", children.len()).into());
+            return Err(format!("only {} of {many} sessions are open", children.len()).into());
         }
         let mut slowest: f64 = 0.0;
         for n in 0..20 {
@@ -58,26 +58,26 @@ impl Bench {
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer)?;
             if answer != load::LINE.answer {
-                return Err("one more is not served".into());
+                return Err("a further client is not served".into());
             }
             slowest = slowest.max(begun.elapsed().as_secs_f64() * 1_000.0);
         }
         self.report.value(
-            &format!("{many} idle sessions; one more, the slowest of 20"),
+            &format!("{many} idle sessions: the slowest of 20 further requests"),
             "ms",
             slowest,
             None,
             Some(Goal::AtMost(100.0, 20.0)),
         );
         self.report.value(
-            "memory of the machine, an idle session",
+            "memory of the machine per idle session",
             "KiB",
             used / many as f64,
             None,
             None,
         );
         self.report.value(
-            "the master's private memory meanwhile",
+            "the master's private memory with these sessions",
             "KiB",
             private(ours.pid())?,
             None,
@@ -87,7 +87,7 @@ impl Bench {
         settle(|| Ok(ours.children()?.len() < 10))
     }
 
-    /// Many who are registered.
+    /// The list of many registered users.
     pub(crate) fn users(&mut self) -> Result<()> {
         let many = if self.quick { 10_000 } else { 100_000 };
         let dir = self.dir("users");
@@ -95,7 +95,7 @@ impl Bench {
         let mut first = load::connect(ours.port, 0)?;
         first.write_all(b"HELLO dropline/1 name=u0\nONLINE port=9\nQUIT\n")?;
         first.read_to_end(&mut Vec::new())?;
-        // Not one by one, which would wait for the disk a hundred thousand times: each is a copy of a real one.
+        // Copy the first user's file: registering each user would wait for the disk a hundred thousand times.
         let folder = |name: &str| {
             dir.join(format!(
                 "spool/user/{:02x}",
@@ -117,7 +117,7 @@ impl Bench {
                 &is_end,
             )?;
             if bytes < many * "USER name=u0 online=0\n".len() {
-                return Err("the list was not whole".into());
+                return Err("the list was incomplete".into());
             }
             rates.push(many as f64 / seconds);
         }
@@ -131,7 +131,7 @@ impl Bench {
         Ok(())
     }
 
-    /// A fetch of a whole GiB.
+    /// A fetch of one GiB.
     pub(crate) fn gibibyte(&mut self) -> Result<()> {
         let total: usize = if self.quick { 128 << 20 } else { 1 << 30 };
         const LONG: usize = 1 << 16;
@@ -155,14 +155,14 @@ impl Bench {
         let mut peak: f64 = 0.0;
         while !reader.is_finished() {
             for child in ours.children()? {
-                // It may have ended meanwhile.
+                // The child may have ended.
                 peak = peak.max(private(child).unwrap_or(0.0));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
         let (bytes, seconds) = reader.join().map_err(|_| "the reader panicked")??;
         if bytes < total {
-            return Err("the fetch was not whole".into());
+            return Err("the fetch was incomplete".into());
         }
         self.report.value(
             &format!("FETCH of {} MiB in messages of 64 KiB", total >> 20),
@@ -172,7 +172,7 @@ impl Bench {
             None,
         );
         self.report.value(
-            "its child's private memory, at most",
+            "peak private memory of its child",
             "KiB",
             peak,
             None,
@@ -182,7 +182,7 @@ impl Bench {
     }
 }
 
-/// The memory of this machine that is in use and cannot be given up, in KiB.
+/// Returns the memory of this machine that is in use and cannot be reclaimed, in KiB.
 fn memory_in_use() -> Result<f64> {
     let all = fs::read_to_string("/proc/meminfo")?;
     let of = |what: &str| -> Result<f64> {

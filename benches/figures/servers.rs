@@ -1,4 +1,4 @@
-//! The servers that are measured, each with a directory of its own, and ended with the value that stands for it.
+//! The measured servers. Each has its own directory, and ends when its value is dropped.
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
@@ -9,16 +9,15 @@ use std::time::{Duration, Instant};
 use crate::Result;
 use crate::load::Ask;
 
-/// A server that runs.
 pub(crate) struct Server {
     child: Child,
-    /// The daemon itself, where `child` is a program that watches it.
+    /// The pid of the server, which is not that of `child` under strace.
     daemon: u32,
     pub(crate) port: u16,
 }
 
 impl Server {
-    /// Starts what `command` makes of a port, a directory that did not exist, and waits until it listens.
+    /// Starts the command for a free port and a new directory, and waits until the server listens.
     fn start(dir: &Path, command: impl FnOnce(u16, &Path) -> Command) -> Result<Self> {
         fs::create_dir(dir)?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -44,12 +43,11 @@ impl Server {
         Ok(server)
     }
 
-    /// The number of its process.
     pub(crate) fn pid(&self) -> u32 {
         self.daemon
     }
 
-    /// Its children, but not the daemon's supervisor, which serves no client.
+    /// Returns the pids of its children, except the daemon's supervisor, which serves no client.
     pub(crate) fn children(&self) -> Result<Vec<u32>> {
         let pid = self.pid();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
@@ -64,7 +62,6 @@ impl Server {
             .collect::<std::result::Result<_, _>>()?)
     }
 
-    /// Sends it a signal.
     pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) -> Result<()> {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.pid())?);
         Ok(nix::sys::signal::kill(pid, signal)?)
@@ -73,7 +70,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The daemon ends in order; what does not within a while is killed.
+        // Let the daemon shut down; kill it if that takes too long.
         let _ = self.signal(nix::sys::signal::Signal::SIGTERM);
         let begun = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < Duration::from_secs(10)
@@ -85,7 +82,7 @@ impl Drop for Server {
     }
 }
 
-/// A program of ours: that of the directory `DROPLINE_PROGRAMS`, as scripts/bench has built them, or of this build.
+/// Returns the path of a dropline program: in `DROPLINE_PROGRAMS`, which scripts/bench sets, or from this build.
 pub(crate) fn program(name: &str) -> PathBuf {
     let built = || match name {
         "droplined" => env!("CARGO_BIN_EXE_droplined").into(),
@@ -94,20 +91,20 @@ pub(crate) fn program(name: &str) -> PathBuf {
     std::env::var_os("DROPLINE_PROGRAMS").map_or_else(built, |dir| Path::new(&dir).join(name))
 }
 
-/// Whether there is such a program.
+/// Returns whether `program` is in PATH.
 pub(crate) fn has(program: &str) -> bool {
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
-/// `droplined`, with its usual limits but those on one source, and these lines of configuration.
+/// Starts `droplined` with these lines of configuration and the default limits, except that for one source.
 pub(crate) fn droplined(dir: &Path, configuration: &str) -> Result<Server> {
     Server::start(dir, |port, dir| {
         daemon(Command::new(program("droplined")), port, dir, configuration)
     })
 }
 
-/// The same under strace, which writes each call of fdatasync to a file.
+/// Starts `droplined` under strace, which writes each call of fdatasync to `trace`.
 pub(crate) fn droplined_traced(dir: &Path, trace: &Path) -> Result<Server> {
     let mut server = Server::start(dir, |port, dir| {
         let mut strace = Command::new("strace");
@@ -121,7 +118,7 @@ pub(crate) fn droplined_traced(dir: &Path, trace: &Path) -> Result<Server> {
     Ok(server)
 }
 
-/// The command that starts a daemon of ours with its files in `dir`.
+/// Returns the command that starts `droplined` on a free port with its files in `dir`.
 pub(crate) fn new_daemon(dir: &Path) -> Command {
     daemon(Command::new(program("droplined")), 0, dir, "")
 }
@@ -133,7 +130,7 @@ fn daemon(mut command: Command, port: u16, dir: &Path, configuration: &str) -> C
     } else {
         ""
     };
-    // If it cannot be written, the daemon says so.
+    // If this fails, the daemon reports that it cannot read the file.
     let _ = fs::write(
         &file,
         format!("{user}children_per_source = 30000\n{configuration}"),
@@ -150,7 +147,7 @@ fn daemon(mut command: Command, port: u16, dir: &Path, configuration: &str) -> C
     command
 }
 
-/// The bare fork server, compiled where `dir` is.
+/// Compiles and starts the minimal fork server.
 pub(crate) fn bare(dir: &Path) -> Result<Server> {
     let program = dir.with_extension("program");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/forkd.c");
@@ -172,7 +169,7 @@ pub(crate) fn bare(dir: &Path) -> Result<Server> {
     })
 }
 
-/// socat, which forks a child for each connection that appends what it reads to a file.
+/// Starts socat, which forks a child for each connection. The child appends its input to a file.
 pub(crate) fn socat(dir: &Path) -> Result<Server> {
     Server::start(dir, |port, dir| {
         let mut command = Command::new("socat");
@@ -184,14 +181,14 @@ pub(crate) fn socat(dir: &Path) -> Result<Server> {
     })
 }
 
-/// What socat is told; it answers nothing, and ends.
+/// The request for socat, which sends no answer.
 pub(crate) const TO_SOCAT: Ask = Ask {
     request: crate::load::LINE.request,
     answer: b"",
     lines: 0,
 };
 
-/// Redis, which has each write on the disk before it answers.
+/// Starts Redis, configured to sync each write to the disk before it answers.
 pub(crate) fn redis(dir: &Path) -> Result<Server> {
     Server::start(dir, |port, dir| {
         let mut command = Command::new("redis-server");
@@ -212,7 +209,7 @@ pub(crate) fn redis(dir: &Path) -> Result<Server> {
     })
 }
 
-/// A message into one of 100 streams of Redis.
+/// Appends a message to one of 100 Redis streams.
 pub(crate) const XADD: Ask = Ask {
     request: |to, which| {
         to.extend_from_slice(

@@ -1,15 +1,15 @@
-//! Requests: beside a bare fork server, socat and Redis.
+//! Request rates, compared with a minimal fork server, socat and Redis.
 
 use crate::load::{self, Ask, BODY, HELLO, LINE, SEND, Seen};
 use crate::report::Goal;
 use crate::servers::{self, Server, TO_SOCAT, XADD};
 use crate::{Bench, Result};
 
-/// The numbers of clients that are drawn.
+/// The numbers of clients in the plot.
 const CLIENTS: [usize; 5] = [1, 4, 16, 64, 256];
 
 impl Bench {
-    /// A connection a message.
+    /// One connection per message.
     pub(crate) fn one_shot(&mut self) -> Result<()> {
         let ours = servers::droplined(&self.dir("one-shot"), "")?;
         let bare = servers::bare(&self.dir("bare"))?;
@@ -58,7 +58,7 @@ impl Bench {
             Some(Goal::AtLeast(0.5, 0.75)),
         );
         self.report.ratio(
-            "the same: the slowest of a hundred, ms",
+            "the same: 99th percentile, ms",
             "bare fork server",
             "ms",
             &slow,
@@ -78,13 +78,13 @@ impl Bench {
         }
         self.plot(
             "requests.svg",
-            "One connection a message",
+            "One connection per message",
             ("clients", "messages a second"),
             &curves,
         )
     }
 
-    /// Many messages a connection.
+    /// Many messages per connection.
     pub(crate) fn sessions(&mut self) -> Result<()> {
         let ours = servers::droplined(&self.dir("sessions"), "")?;
         let redis = if servers::has("redis-server") {
@@ -131,7 +131,7 @@ impl Bench {
             Some(Goal::AtLeast(0.7, 1.2)),
         );
         self.report.ratio(
-            "SEND, 1 session, 64 on their way, one mailbox",
+            "SEND, 1 session, 64 in flight, one mailbox",
             "Redis, pipelined, fsync always",
             unit,
             &deep,
@@ -147,7 +147,7 @@ impl Bench {
         Ok(())
     }
 
-    /// All that waits, at once.
+    /// A fetch of many waiting messages.
     pub(crate) fn fetch(&mut self) -> Result<()> {
         let count = if self.quick { 20_000 } else { 100_000 };
         let work = format!("FETCH of {count} waiting messages");
@@ -176,7 +176,7 @@ impl Bench {
             )?;
             let beside = load::bulk(redis.port, b"", range, &|tail| tail.ends_with(b"LAST\r\n"))?;
             if all.0.min(beside.0) < count * BODY.len() {
-                return Err("an answer was not whole".into());
+                return Err("an answer was incomplete".into());
             }
             pairs.push((count as f64 / all.1, count as f64 / beside.1));
         }
@@ -191,10 +191,10 @@ impl Bench {
     }
 }
 
-/// The end of the last message in Redis.
+/// Ends the last message in Redis.
 const LAST: &[u8] = b"LAST";
 
-/// Whether this is the end of a list of ours.
+/// Returns whether `tail` is the end of a list from droplined.
 pub(crate) fn is_end(tail: &[u8]) -> bool {
     tail.ends_with(b"\n") && memchr::memmem::find(tail, b"\nEND ").is_some()
 }

@@ -1,4 +1,4 @@
-//! The store by itself: processes that append and read, beside a bare loop of write and fdatasync.
+//! The store without a server: processes that append and read, compared with a loop of write and fdatasync.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -13,12 +13,12 @@ use crate::{Bench, ROUNDS, Result};
 
 use crate::load::BODY;
 
-/// The unit of all of it.
+/// The unit of these figures.
 const RATE: &str = "messages a second";
-/// What a message of 100 bytes takes in a mailbox.
+/// A record of the size that a message of 100 bytes has in a mailbox.
 const RECORD: [u8; 200] = [b'x'; 200];
 
-/// What a worker process does.
+/// The task of a worker process.
 #[derive(Clone, Copy)]
 enum Work {
     /// Appends to a mailbox through the store.
@@ -36,7 +36,7 @@ impl Work {
     }
 }
 
-/// What a worker process does; its arguments are the work, a path, a name and a time.
+/// Runs a worker process. The arguments are the task, a path, a name and a time in milliseconds.
 pub(crate) fn work(args: &[String]) -> Result<()> {
     let [work, path, name, millis] = args else {
         return Err("a worker needs four arguments".into());
@@ -56,7 +56,7 @@ impl Bench {
         Ok(path)
     }
 
-    /// The store without a server.
+    /// All measurements of the store.
     pub(crate) fn store(&mut self) -> Result<()> {
         let quick = self.quick;
         self.appends()?;
@@ -65,7 +65,7 @@ impl Bench {
         self.mailboxes(if quick { 20_000 } else { 1_000_000 })
     }
 
-    /// 1, 8 and 64 processes, into own and into one mailbox, beside as many bare loops.
+    /// Appends by 1, 8 and 64 processes, to own mailboxes and to one, compared with as many bare loops.
     fn appends(&mut self) -> Result<()> {
         let spool = self.spool("appends")?;
         let bare = self.dir("bare-appends");
@@ -90,7 +90,7 @@ impl Bench {
         Ok(())
     }
 
-    /// 100,000 waiting messages, beside a plain read of as many bytes.
+    /// Reads 100,000 waiting messages, compared with a plain read of as many bytes.
     fn reads(&mut self) -> Result<()> {
         let spool = self.spool("reads")?;
         let store = Store::open(&spool)?;
@@ -119,7 +119,7 @@ impl Bench {
         Ok(())
     }
 
-    /// A mailbox with many messages waiting, beside one with 100; and on the way there.
+    /// Appends to a growing mailbox, compared with one that has 100 messages.
     fn waiting(&mut self, many: usize) -> Result<()> {
         let spool = self.spool("waiting")?;
         let store = Store::open(&spool)?;
@@ -144,24 +144,24 @@ impl Bench {
             if size == many {
                 let goal = Some(Goal::AtLeast(0.8, 0.95));
                 self.report.ratio(
-                    &format!("append where {many} wait"),
-                    "where 100 wait",
+                    &format!("append with {many} waiting messages"),
+                    "with 100",
                     RATE,
                     &pairs,
                     goal,
                 );
             }
         }
-        let axes = ("messages waiting", "times the cost with 100");
+        let axes = ("waiting messages", "cost relative to 100 messages");
         self.plot(
             "size.svg",
-            "What a message costs as the mailbox grows",
+            "Cost of a message as the mailbox grows",
             axes,
             &[("append", curve)],
         )
     }
 
-    /// A spool with many mailboxes, beside one with 100; into 100 of them in turn.
+    /// Appends to 100 mailboxes in turn, in a spool that has many, compared with a spool that has 100.
     fn mailboxes(&mut self, many: usize) -> Result<()> {
         let (full, empty) = (self.spool("full")?, self.spool("empty")?);
         populate(&full, many)?;
@@ -188,8 +188,8 @@ impl Bench {
     }
 }
 
-/// Makes so many mailboxes of one message, not one by one through the store, which would wait for the disk
-/// a million times: each is a copy of a real one.
+/// Creates `many` mailboxes of one message. All are copies of the first: appending to each would wait for the disk a
+/// million times.
 fn populate(spool: &Path, many: usize) -> Result<()> {
     let store = Store::open(spool)?;
     store.append("m0", &BODY, 1)?;
@@ -201,7 +201,7 @@ fn populate(spool: &Path, many: usize) -> Result<()> {
         fs::create_dir_all(folder(&name))?;
         fs::write(folder(&name).join(&name), &template)?;
     }
-    // What is on its way to the disk now must not be measured later.
+    // Pending writes would disturb the measurements.
     let status = Command::new("sync").arg("-f").arg(spool).status()?;
     if status.success() {
         Ok(())
@@ -216,7 +216,7 @@ fn rate(messages: usize, work: impl FnOnce() -> Result<()>) -> Result<f64> {
     Ok(messages as f64 / begun.elapsed().as_secs_f64())
 }
 
-/// How often a second `append` is done, for as long as `time`.
+/// Repeats `append` for `time`, and returns the rate per second.
 fn appends(time: Duration, mut append: impl FnMut() -> Result<()>) -> Result<f64> {
     let begun = Instant::now();
     let mut count = 0;
@@ -227,7 +227,7 @@ fn appends(time: Duration, mut append: impl FnMut() -> Result<()>) -> Result<f64
     Ok(f64::from(count) / begun.elapsed().as_secs_f64())
 }
 
-/// How many appends a second so many worker processes do together.
+/// Returns how many appends per second the worker processes make together.
 fn workers(work: Work, path: &Path, processes: usize, own: bool, time: Duration) -> Result<f64> {
     let mut workers: Vec<(Child, BufReader<_>)> = Vec::new();
     for n in 0..processes {
@@ -240,7 +240,7 @@ fn workers(work: Work, path: &Path, processes: usize, own: bool, time: Duration)
             .stdout(Stdio::piped())
             .spawn()?;
         let mut out = BufReader::new(child.stdout.take().ok_or("no pipe")?);
-        // It says when it is ready, so that all begin at once.
+        // Each worker reports that it is ready, so that all begin at once.
         out.read_line(&mut String::new())?;
         workers.push((child, out));
     }

@@ -1,4 +1,4 @@
-//! What it weighs: memory, mappings, flushes, a client's whole process.
+//! Resources: memory, mappings, flushes, and the time of a client process.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -14,7 +14,7 @@ use crate::report::Goal;
 use crate::servers;
 use crate::{Bench, Result};
 
-/// The memory that a process has to itself, in KiB.
+/// Returns the private memory of a process, in KiB.
 pub(crate) fn private(pid: u32) -> Result<f64> {
     let all = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let lines = all.lines().filter(|line| line.starts_with("Private_"));
@@ -23,11 +23,12 @@ pub(crate) fn private(pid: u32) -> Result<f64> {
 }
 
 impl Bench {
-    /// The master, and a child that waits for its client.
+    /// The memory of the master, and of a child that waits for its client.
     pub(crate) fn memory(&mut self) -> Result<()> {
         let ours = servers::droplined(&self.dir("memory"), "")?;
         let bare = servers::bare(&self.dir("bare-memory"))?;
-        // What a child shares with its master is nobody's alone: the master is weighed while it has none.
+        // Pages that a child shares with its master are private to neither, so measure the master while it has no
+        // child.
         load::one_shot(ours.port, 4, Duration::from_millis(300), LINE)?;
         settle(|| Ok(ours.children()?.is_empty()))?;
         let (master, mappings) = (
@@ -68,9 +69,9 @@ impl Bench {
         Ok(())
     }
 
-    /// How many messages one flush of the disk's cache carries, counted by strace.
+    /// The messages per flush of the disk's cache, counted with strace.
     pub(crate) fn flushes(&mut self) -> Result<()> {
-        let work = "messages per fdatasync, 1 session, 64 on their way";
+        let work = "messages per fdatasync, 1 session, 64 in flight";
         if !servers::has("strace") {
             self.report.skip(work, "strace is not installed");
             return Ok(());
@@ -83,7 +84,7 @@ impl Bench {
                 .filter(|line| line.contains("fdatasync("))
                 .count())
         };
-        // The mailboxes are made first: each has its name put on the disk as well.
+        // Create the mailboxes first, because each needs further flushes for its directory entry.
         load::fill(ours.port, HELLO, 200, 1, |to, n| {
             (SEND.request)(to, n % 100)
         })?;
@@ -101,7 +102,7 @@ impl Bench {
         Ok(())
     }
 
-    /// A hundred reloads while clients come and go.
+    /// A hundred reloads under load.
     pub(crate) fn reloads(&mut self) -> Result<()> {
         let ours = servers::droplined(&self.dir("reloads"), "")?;
         let (port, time) = (ours.port, Duration::from_secs(3));
@@ -114,7 +115,7 @@ impl Bench {
         }
         let seen = load.join().map_err(|_| "the load panicked")??;
         if seen.count == 0 {
-            return Err("nobody was served".into());
+            return Err("no client was served".into());
         }
         self.report.value(
             &format!(
@@ -129,7 +130,7 @@ impl Bench {
         Ok(())
     }
 
-    /// `dropline send` beside `nc`, each as a whole process.
+    /// The time of `dropline send`, compared with that of `nc`.
     pub(crate) fn command(&mut self) -> Result<()> {
         let work = "dropline send, a whole process";
         if !servers::has("nc") {
@@ -158,7 +159,7 @@ impl Bench {
             command.args(["-N", "127.0.0.1", &ours.port.to_string()]);
             timed(command, b"store;bob;alice;a line of text\n")
         };
-        // The first of each loads the program.
+        // The first run loads the program from the disk.
         dropline()?;
         nc()?;
         let mut pairs = Vec::new();
@@ -177,7 +178,7 @@ impl Bench {
 }
 
 impl Bench {
-    /// From the command to a daemon that serves, with a spool that has to be made first.
+    /// The time from the command until a daemon with a new spool is ready.
     pub(crate) fn first_start(&mut self) -> Result<()> {
         let mut pairs = Vec::new();
         for round in 0..if self.quick { 5 } else { 15 } {
@@ -226,7 +227,7 @@ fn ten_fsyncs(dir: &Path) -> Result<f64> {
     Ok(begun.elapsed().as_secs_f64() * 1_000.0)
 }
 
-/// How long a command takes, in milliseconds. It must succeed.
+/// Runs a command, which must succeed, and returns its time in milliseconds.
 fn timed(mut command: Command, input: &[u8]) -> Result<f64> {
     let begun = Instant::now();
     let mut child = command
@@ -242,12 +243,12 @@ fn timed(mut command: Command, input: &[u8]) -> Result<f64> {
     }
 }
 
-/// Waits until something is so, for ten seconds.
+/// Waits up to ten seconds for a condition.
 pub(crate) fn settle(is_so: impl Fn() -> Result<bool>) -> Result<()> {
     let begun = Instant::now();
     while !is_so()? {
         if begun.elapsed() > Duration::from_secs(10) {
-            return Err("a server is not as expected".into());
+            return Err("a server did not reach the expected state".into());
         }
         std::thread::sleep(Duration::from_millis(10));
     }

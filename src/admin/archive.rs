@@ -1,8 +1,8 @@
-//! The lines of `droplinectl export` and `import`: one JSON object each.
+//! The format of `droplinectl export` and `import`: one JSON object per line.
 //!
-//! First come the registered names, a line each, and those that belong to a login. A mailbox is a line that says
-//! up to which number its messages are acknowledged, and then a line for each message. A body that is text is
-//! `body`, any other `body_base64`. Fields that this version does not know are `fields_base64`.
+//! The registered names come first, then the names that belong to a login. A mailbox is a line with the number up to
+//! which its messages are acknowledged, and then a line for each message. A body in UTF-8 is `body`, any other
+//! `body_base64`. Fields that this version does not support are `fields_base64`.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -11,36 +11,33 @@ use serde::{Deserialize, Serialize};
 use crate::message::{Fields, LARGEST_MAX_BODY, Stored, Trust};
 use crate::name::Name;
 
-/// A line.
+/// A line of the archive.
 #[derive(Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub(super) enum ArchiveLine {
-    /// A message of the mailbox whose line came before.
+    /// A message of the last mailbox before it.
     Message(ArchivedMessage),
-    /// A name is registered.
+    /// A registered name.
     User {
-        /// The name.
         user: String,
-        /// Since when.
+        /// The time of registration, in milliseconds since 1970.
         registered: u64,
     },
-    /// A name belongs to a login.
+    /// A name that belongs to a login.
     Claim {
-        /// The name.
         login: String,
-        /// Since when.
+        /// The time of the claim, in milliseconds since 1970.
         claimed: u64,
     },
-    /// A mailbox begins.
+    /// The beginning of a mailbox.
     Mailbox {
-        /// Its name.
         mailbox: String,
-        /// Up to which number its messages are acknowledged.
+        /// The number up to which messages are acknowledged.
         acked: u64,
     },
 }
 
-/// A message.
+/// A message in the archive.
 #[derive(Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ArchivedMessage {
@@ -70,7 +67,7 @@ enum TrustName {
 }
 
 impl ArchivedMessage {
-    /// The line of a stored message.
+    /// Converts a stored message.
     pub(super) fn new(mailbox: &Name, message: &Stored<'_>) -> Self {
         let text = std::str::from_utf8(message.body).ok().map(str::to_owned);
         let bytes = text.is_none().then(|| BASE64_STANDARD.encode(message.body));
@@ -93,10 +90,10 @@ impl ArchivedMessage {
         }
     }
 
-    /// What the line says, with `mailbox` as the one that it must belong to, and `bytes` to keep its body and fields.
+    /// Converts the line to a message of `mailbox`. Its body and fields are stored in `bytes`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the line.
     pub(super) fn stored<'b>(
         &self,
         mailbox: &Name,

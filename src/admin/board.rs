@@ -1,4 +1,4 @@
-//! `droplinectl status`, `top` and `metrics`: what the daemon does, read from its scoreboard.
+//! `droplinectl status`, `top` and `metrics`: the activity of the daemon, from its scoreboard.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -22,7 +22,7 @@ struct ChildRow {
     doing: String,
 }
 
-/// What the daemon does now, and has done.
+/// A snapshot of the scoreboard.
 #[derive(Debug, Serialize)]
 struct Status {
     pid: u64,
@@ -31,10 +31,10 @@ struct Status {
     counters: serde_json::Map<String, serde_json::Value>,
 }
 
-/// Maps the scoreboard of the daemon with this run directory.
+/// Maps the scoreboard of the daemon that uses this run directory.
 ///
 /// # Errors
-/// When none runs, or it cannot be read.
+/// When no daemon runs there, or its scoreboard cannot be read.
 fn open(run_dir: &Path) -> Result<Board, Failure> {
     let not_running = || Failure::NotRunning(run_dir.to_owned());
     let unreadable = |e| Failure::Scoreboard(run_dir.join("scoreboard"), e);
@@ -42,8 +42,7 @@ fn open(run_dir: &Path) -> Result<Board, Failure> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(not_running()),
         dir => dir.map_err(unreadable)?,
     };
-    // A daemon that was killed leaves its files, but not its lock. Whoever may not read the pid file takes the
-    // word of the scoreboard.
+    // A killed daemon leaves its files, but not its lock. If the pid file is not readable, rely on the scoreboard.
     if let Ok(Some(pid_file)) = dir.file("droplined.pid")
         && let Ok(Ok(_)) = Locked::attempt(pid_file)
     {
@@ -54,7 +53,7 @@ fn open(run_dir: &Path) -> Result<Board, Failure> {
 }
 
 impl Status {
-    /// What the scoreboard says now.
+    /// Reads the scoreboard.
     fn read(board: Board) -> Self {
         let slots = (0..board.slots()).filter_map(|index| board.slot(index).read());
         let children = slots.map(|seen| ChildRow {
@@ -77,7 +76,7 @@ impl Status {
         value.and_then(serde_json::Value::as_u64).unwrap_or(0)
     }
 
-    /// For a person.
+    /// Formats the snapshot for people, with at most `most` children.
     fn text(&self, most: usize) -> String {
         let mut out = String::new();
         let _ = writeln!(
@@ -142,7 +141,7 @@ impl Status {
     }
 }
 
-/// A time, short.
+/// Formats a duration.
 fn span(millis: u64) -> String {
     let seconds = millis / 1_000;
     match seconds {
@@ -157,7 +156,7 @@ fn span(millis: u64) -> String {
     }
 }
 
-/// `droplinectl status`.
+/// Runs `droplinectl status`.
 pub(super) fn status(run_dir: &Path, json: bool) -> Result<(), Failure> {
     let status = Status::read(open(run_dir)?);
     let mut out = io::stdout().lock();
@@ -170,7 +169,7 @@ pub(super) fn status(run_dir: &Path, json: bool) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-/// `droplinectl top`: the status, again and again, until it is interrupted, or so many times.
+/// Runs `droplinectl top`: prints the status every second, `times` times or until interrupted.
 pub(super) fn top(run_dir: &Path, times: Option<u64>) -> Result<(), Failure> {
     let mut out = io::stdout();
     let is_terminal = out.is_terminal();
@@ -184,14 +183,14 @@ pub(super) fn top(run_dir: &Path, times: Option<u64>) -> Result<(), Failure> {
             let per = |name| status.counter(name).saturating_sub(before.counter(name));
             let _ = write!(
                 text,
-                "\na second: {} connections, {} stored, {} delivered\n",
+                "\nper second: {} connections, {} stored, {} delivered\n",
                 per("connections"),
                 per("stored"),
                 per("delivered")
             );
         }
         if is_terminal {
-            // Home, each line wiped to its end, and all below.
+            // Move to the top left, clear each line to its end, and clear the rest of the screen.
             text = format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"));
         }
         out.write_all(text.as_bytes())?;
@@ -204,7 +203,7 @@ pub(super) fn top(run_dir: &Path, times: Option<u64>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `droplinectl metrics`: the text format of Prometheus. Without a daemon, that there is none is a metric as well.
+/// Runs `droplinectl metrics`: prints the Prometheus text format. Without a daemon, `dropline_up` is 0.
 pub(super) fn metrics(run_dir: &Path) -> Result<(), Failure> {
     let mut text =
         String::from("# HELP dropline_up Whether the daemon runs.\n# TYPE dropline_up gauge\n");

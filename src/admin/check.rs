@@ -1,4 +1,4 @@
-//! `droplinectl check` and `expire`: the upkeep of a spool.
+//! `droplinectl check` and `expire`: maintenance of a spool.
 
 use std::io::{self, BufWriter, Write};
 
@@ -7,10 +7,10 @@ use super::progress::Progress;
 use crate::name::Name;
 use crate::store::{Care, Finding, StoreError, Survey};
 
-/// Verifies the mailboxes of `names`, or all, and prints a line for each finding: path, offset, what.
+/// Verifies the mailboxes of `names`, or all mailboxes. Prints a line for each finding: path, offset, description.
 ///
 /// # Errors
-/// [`Failure::Findings`] when there are any.
+/// [`Failure::Findings`] if there is a finding.
 pub(super) fn check(store: &dyn Survey, names: &[Name]) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut count = 0;
@@ -27,8 +27,8 @@ pub(super) fn check(store: &dyn Survey, names: &[Name]) -> Result<(), Failure> {
     Failure::unless_none(count)
 }
 
-/// As [`check`], and writes each mailbox with a finding anew. What it prints is what was found; that a mailbox is mended
-/// is said on standard error, and what is still wrong after that is a failure.
+/// Like [`check`], and rewrites each mailbox that has a finding. Reports repaired mailboxes on standard error. Fails if
+/// findings remain.
 pub(super) fn repair(store: &dyn Care, names: &[Name]) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut left = 0;
@@ -52,11 +52,11 @@ pub(super) fn repair(store: &dyn Care, names: &[Name]) -> Result<(), Failure> {
         if still == 0 {
             let waiting = store.queue(name)?.map_or(0, |queue| queue.waiting);
             let waiting = match waiting {
-                1 => "one message waits".into(),
-                n => format!("{n} messages wait"),
+                1 => "1 message is waiting".into(),
+                n => format!("{n} messages are waiting"),
             };
             say(format_args!(
-                "the mailbox of {name} is mended; {waiting} in it"
+                "repaired the mailbox of {name}: {waiting} in it"
             ));
         }
         left += still;
@@ -66,14 +66,14 @@ pub(super) fn repair(store: &dyn Care, names: &[Name]) -> Result<(), Failure> {
     Failure::unless_none(left)
 }
 
-/// Takes expired messages out of all mailboxes, and forgets history beyond the limits of the spool.
+/// Removes expired messages from all mailboxes, and history beyond the limits of the spool.
 pub(super) fn expire(spool: &dyn Care) -> Result<(), Failure> {
     let names = spool.mailboxes()?;
     let mut progress = Progress::new("mailboxes", names.len());
     let mut failed = 0;
     for name in names {
         match spool.expire(&name) {
-            // Its reader does the same at the end.
+            // The reader that holds the mailbox expires its messages when it finishes.
             Ok(_) | Err(StoreError::Busy) => {}
             Err(e) => {
                 say(e);
@@ -99,7 +99,7 @@ fn which(store: &(impl Survey + ?Sized), names: &[Name]) -> Result<Vec<Name>, Fa
     Ok(names.to_vec())
 }
 
-/// Prints what was found in a mailbox; that it cannot be read is a finding, and no reason to leave out others.
+/// Prints the findings of a mailbox. An unreadable mailbox counts as one, so that the others are checked as well.
 fn print_all(out: &mut impl Write, found: Result<Vec<Finding>, StoreError>) -> io::Result<usize> {
     match found {
         Ok(findings) => print(out, &findings),

@@ -7,28 +7,28 @@ use clap::{Parser, Subcommand};
 use crate::config::DEFAULTS;
 use crate::name::Name;
 
-/// Everything that can be said on the command line.
+/// The command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "droplinectl",
     version,
-    about = "Looks after the spool of droplined"
+    about = "Inspect droplined and maintain its spool"
 )]
 pub(super) struct Cli {
     #[arg(long, value_name = "DIR", global = true, help = format!(
-        "Directory that holds the messages [default: what the configuration says, or that of a daemon that you run; for \
-         root, {}]", DEFAULTS.spool
+        "Directory of the messages [default: that of the configuration; without one, that of your own daemon, or {} for \
+         root]", DEFAULTS.spool
     ))]
     pub(super) spool: Option<PathBuf>,
 
     #[arg(long, value_name = "DIR", global = true, help = format!(
-        "The daemon's run directory [default: what the configuration says, or that of a daemon that you run; for root, \
-         {}]", DEFAULTS.run_dir
+        "Run directory of the daemon [default: that of the configuration; without one, that of your own daemon, or {} \
+         for root]", DEFAULTS.run_dir
     ))]
     pub(super) run_dir: Option<PathBuf>,
 
-    /// The daemon's configuration: where its directories are, and how long messages are kept [default: that of a
-    /// daemon that you run, if there is one; for root, /etc/dropline/droplined.toml]
+    /// Configuration of the daemon: its directories, and how long it keeps messages [default: that of your own daemon,
+    /// if there is one, or /etc/dropline/droplined.toml for root]
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) config: Option<PathBuf>,
 
@@ -36,61 +36,61 @@ pub(super) struct Cli {
     pub(super) command: Command,
 }
 
-/// What is to be done.
+/// A command.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Print what the daemon does, and what it has done since it was started
+    /// Print the daemon's connections and counters
     Status {
-        /// As one JSON object
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Show the status every second, until it is interrupted
+    /// Print the status every second, until interrupted
     Top {
-        /// Only so many times [default: 1 where standard output is no terminal]
+        /// Stop after this many times [default: 1 if standard output is not a terminal]
         #[arg(short = 'n', value_name = "TIMES")]
         times: Option<u64>,
     },
-    /// Print counters in the text format of Prometheus, as for the textfile collector of node_exporter
+    /// Print the counters in the Prometheus text format, for example for the textfile collector of node_exporter
     Metrics,
-    /// Print the names that are registered, and since when
+    /// Print the registered names and when they were registered
     Users,
-    /// Print what waits: mailbox, messages, bytes on the disk, and since when
+    /// Print the waiting messages of each mailbox: name, number, bytes on disk, and time of the oldest
     Queue {
-        /// Only this mailbox, also when nothing waits in it
+        /// Print only this mailbox, even if no message is waiting in it
         name: Option<Name>,
     },
-    /// Print the messages of a mailbox that were read and are still kept: number, time, sender, message
+    /// Print the delivered messages of a mailbox that are still kept: number, time, sender, message
     History {
-        /// Whose mailbox
+        /// Owner of the mailbox
         name: Name,
     },
     #[command(about = format!(
-        "Take messages that have expired out of the queues, and forget history that is older or more than the \
-         configuration keeps (by default {} days and {} MiB)", DEFAULTS.history_days, DEFAULTS.history_bytes >> 20
+        "Remove expired messages from the queues, and delivered messages beyond the limits of the configuration (by \
+         default {} days and {} MiB)", DEFAULTS.history_days, DEFAULTS.history_bytes >> 20
     ))]
     Expire,
-    /// Let a name go that belongs to a login of this machine because it was used over the daemon's socket:
-    /// anybody may use it then
+    /// Release a name that belongs to a login of this machine because it was used over the daemon's socket;
+    /// any client may use it afterwards
     Release {
-        /// Which name
+        /// Name to release
         name: Name,
     },
-    /// Verify every message; a line for each finding, and exit status 1 if there is one
+    /// Verify every message, print a line for each finding, and exit with status 1 if there is one
     Check {
-        /// Mend what is found, with what cannot be mended put into the spool's quarantine; the daemon must
-        /// not run
+        /// Repair the findings, and move what cannot be repaired to the quarantine of the spool; the daemon must
+        /// not be running
         #[arg(long)]
         repair: bool,
-        /// Only these mailboxes
+        /// Check only these mailboxes
         names: Vec<Name>,
     },
-    /// Print all mailboxes, one JSON object a line
+    /// Print all names and mailboxes, one JSON object per line
     Export,
-    /// Read what `export` has printed from standard input into a spool that has none of these mailboxes;
-    /// the daemon must not run
+    /// Read the output of `export` from standard input into a spool that has none of its mailboxes; the daemon
+    /// must not be running
     Import {
-        /// Pass over mailboxes that are there already: to go on where an import has failed
+        /// Skip mailboxes that exist, to continue an import that has failed
         #[arg(long)]
         missing: bool,
     },
@@ -101,7 +101,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_definition_is_valid() {
         super::Cli::command().debug_assert();
     }
 }

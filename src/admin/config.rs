@@ -1,5 +1,5 @@
-//! Where the spool and the run directory are, and how long messages are kept: by the flags, then by the daemon's
-//! configuration, then by default.
+//! Determines the spool, the run directory and the retention limits: from the options, the daemon's configuration, or
+//! the defaults, in this order.
 
 use std::path::{Path, PathBuf};
 
@@ -7,11 +7,11 @@ use super::cli::Cli;
 use super::failure::Failure;
 use crate::config::{ConfigFile, DefaultPaths, FileError, Kind as _, Limits};
 
-/// The keys that `droplinectl` reads. Mistakes in others are the daemon's business.
+/// The keys that `droplinectl` reads. Mistakes in other keys do not affect it.
 const KEYS: [&str; 4] = ["spool", "run_dir", "history_days", "history_bytes"];
 
 impl Cli {
-    /// The configuration that is named, or that of a daemon that this user runs.
+    /// Reads the configuration from the command line, or else that of the current user's daemon, if it exists.
     fn config_file(&self) -> Result<ConfigFile, Failure> {
         let read = |path: &Path| {
             ConfigFile::read_keys(path, &KEYS).map_err(|e| match e {
@@ -26,10 +26,10 @@ impl Cli {
         }
     }
 
-    /// The directory of the messages.
+    /// Returns the directory of the messages.
     ///
     /// # Errors
-    /// When it is not named, and the configuration cannot be read.
+    /// When the configuration is needed and cannot be read.
     pub(super) fn spool(&self) -> Result<PathBuf, Failure> {
         match &self.spool {
             Some(named) => Ok(named.clone()),
@@ -37,7 +37,7 @@ impl Cli {
         }
     }
 
-    /// The limits of that spool. A configuration that is not named does not apply to a spool that is not its own.
+    /// Returns the limits of that spool. The default configuration file applies only to the spool that it names.
     ///
     /// # Errors
     /// When the configuration cannot be read.
@@ -50,7 +50,7 @@ impl Cli {
         Ok(file.settings().limits())
     }
 
-    /// The daemon's run directory. A daemon can be looked at while its configuration has a mistake.
+    /// Returns the daemon's run directory. Ignores an invalid configuration, so that its daemon can still be inspected.
     pub(super) fn run_dir(&self) -> PathBuf {
         let said = || Some(self.config_file().ok()?.run_dir?.as_ref().value());
         let named = self.run_dir.clone().or_else(said);
@@ -63,7 +63,7 @@ fn spool_of(file: &ConfigFile) -> PathBuf {
     said.unwrap_or_else(|| usual_paths().spool)
 }
 
-/// The paths of a daemon that this user runs; for a user without a home, those of the system's daemon.
+/// Returns the paths of the current user's daemon, or of the system's daemon if the user has no home directory.
 fn usual_paths() -> DefaultPaths {
     DefaultPaths::of_this_user().unwrap_or_else(DefaultPaths::of_the_system)
 }

@@ -1,4 +1,4 @@
-//! `droplinectl export`.
+//! `droplinectl export`: writes a spool as an archive.
 
 use std::io::{self, BufWriter, Write};
 
@@ -7,10 +7,10 @@ use super::failure::{Failure, say};
 use super::progress::Progress;
 use crate::store::{Engine, StoreError, Survey, User};
 
-/// Prints all users and mailboxes, one JSON object a line.
+/// Prints all users and mailboxes, one JSON object per line.
 ///
 /// # Errors
-/// When standard output cannot be written; at the end, when a mailbox is damaged as a whole.
+/// When standard output cannot be written. Mailboxes that are damaged as a whole are skipped and counted as findings.
 pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     for User { name, registered } in store.users()? {
@@ -31,7 +31,7 @@ pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
     let mut progress = Progress::new("mailboxes", names.len());
     for name in names {
         progress.step();
-        // The line of the mailbox comes first, and says what is known before its messages are read.
+        // The line of the mailbox precedes its messages, so get the acknowledged number before reading them.
         let acked = match acknowledged(store, &name) {
             Ok(Some(acked)) => acked,
             Ok(None) => continue,

@@ -1,4 +1,4 @@
-//! Why a command fails, its exit status, and what the operator is told.
+//! Errors of the commands, their exit statuses, and messages to the operator.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use crate::config::FileError;
 use crate::name::Name;
 use crate::store::StoreError;
 
-/// The exit statuses: those of sysexits.h, and 1 for findings of a check.
+/// Exit statuses: those of sysexits.h, and 1 for findings.
 pub(super) mod exit {
     pub(in crate::admin) const FINDINGS: u8 = 1;
     pub(in crate::admin) const USAGE: u8 = 64;
@@ -18,50 +18,50 @@ pub(super) mod exit {
     pub(in crate::admin) const CONFIGURATION: u8 = 78;
 }
 
-/// Why a command was not done.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("there is no mailbox of {0}")]
     NoMailbox(Name),
-    #[error("{0} belongs to no login: nobody has used it over the daemon's socket")]
+    #[error("{0} belongs to no login: no login has used it over the daemon's socket")]
     NotClaimed(Name),
-    #[error("cannot write: {0}")]
+    #[error("cannot write standard output: {0}")]
     Output(#[from] io::Error),
-    /// No daemon holds the pid file in this run directory.
-    #[error("no daemon runs with the run directory {0}; another one is named with --run-dir")]
+    /// No process holds the lock on the pid file in this run directory.
+    #[error("no daemon runs with the run directory {0}; use --run-dir to select another one")]
     NotRunning(PathBuf),
     #[error("cannot read {0}: {1}")]
     Scoreboard(PathBuf, io::Error),
-    /// Standard input of an import cannot be read at this line.
+    /// The line number counts from 1.
     #[error("cannot read line {0}: {1}")]
     Input(usize, io::Error),
-    /// This line is not what export prints.
+    /// The line is not in the format of `export`.
     #[error("line {0} cannot be imported: {1}")]
     NoExport(usize, String),
-    /// The store does not take this line.
+    /// The store rejects the line.
     #[error("line {0} cannot be imported: {1}")]
     NotImported(usize, StoreError),
     #[error(transparent)]
     Configuration(FileError),
-    /// The configuration has a mistake in a key that the tool reads.
+    /// A key that this program reads has a mistake.
     #[error(
-        "the configuration {0} is wrong ({1}): `droplined --check --config {0}` says where; nothing was done (--spool names the spool without it)"
+        "the configuration {0} is wrong ({1}); nothing was done: correct it (`droplined --check --config {0}` reports the line), or select the spool with --spool"
     )]
     WrongConfiguration(PathBuf, String),
-    #[error("cannot become the owner of {0}, to whom all in it must belong: {1}")]
+    #[error("cannot switch to the owner of {0}, to which all files in it must belong: {1}")]
     Owner(PathBuf, io::Error),
-    /// There is more than was printed.
-    #[error("this is not all: {0}")]
+    /// Some accepted messages are not in the output.
+    #[error("the output is incomplete: {0}")]
     Missing(StoreError),
-    /// Each finding has a line of its own.
+    /// The findings have been printed.
     #[error("{} finding{}", .0, if *.0 == 1 { "" } else { "s" })]
     Findings(usize),
 }
 
 impl Failure {
-    /// A failure, unless the number of findings is zero.
+    /// Fails unless the number of findings is zero.
     pub(super) fn unless_none(findings: usize) -> Result<(), Self> {
         match findings {
             0 => Ok(()),
@@ -83,7 +83,7 @@ impl Failure {
     }
 }
 
-/// The store's log: the operator sees what the daemon would log.
+/// Writes log records to standard error, where the operator sees what the daemon would log.
 struct Log;
 
 impl log::Log for Log {
@@ -100,14 +100,14 @@ impl log::Log for Log {
     fn flush(&self) {}
 }
 
-/// Shows the operator what the store logs.
+/// Shows the log of the store to the operator.
 pub(super) fn show_log() {
     if log::set_logger(&Log).is_ok() {
         log::set_max_level(log::LevelFilter::Info);
     }
 }
 
-/// Tells the operator something, on standard error. A closed standard error is no failure.
+/// Writes a message to standard error. Ignores errors: standard error may be closed.
 pub(super) fn say(text: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "droplinectl: {text}");
 }

@@ -1,4 +1,4 @@
-//! `droplinectl import`.
+//! `droplinectl import`: reads an archive into a spool.
 
 use std::io::{self, BufRead};
 
@@ -9,13 +9,13 @@ use crate::message::{Fields, LARGEST_MAX_BODY, Stored};
 use crate::name::Name;
 use crate::store::{Engine, Restoring, StoreError};
 
-/// The longest line: the largest body, each byte of it escaped, all fields, and what stands around them.
+/// Limits a line, in bytes: the largest body with every byte escaped, all fields, and the rest of the object.
 const LONGEST_LINE: usize = LARGEST_MAX_BODY * 6 + Fields::MOST_BYTES * 2 + 1_024;
 
-/// Reads mailboxes from `input` into a store that has none of them. With `missing`, those that it has are passed over.
+/// Imports mailboxes from `input` into a store that has none of them. With `missing`, skips those that the store has.
 ///
 /// # Errors
-/// The first line that is wrong. Its mailbox is not there then; those before it are.
+/// The first invalid line. The mailbox of that line does not exist then; earlier mailboxes are complete.
 pub(super) fn import(
     store: &dyn Engine,
     input: impl BufRead,
@@ -49,7 +49,7 @@ pub(super) fn import(
                 continue;
             }
             ArchiveLine::Message(_) => {
-                let what = "a message without the line of its mailbox";
+                let what = "a message before the line of its mailbox";
                 return Err(Failure::NoExport(number, what.into()));
             }
         };
@@ -66,7 +66,7 @@ pub(super) fn import(
     Ok(())
 }
 
-/// Takes the messages of a mailbox that is there already.
+/// Discards the messages of a mailbox that exists.
 struct PassedOver;
 
 impl Restoring for PassedOver {
@@ -82,7 +82,7 @@ impl Restoring for PassedOver {
 struct Lines<R> {
     input: R,
     number: usize,
-    /// A line that was read and is not a message: the next mailbox.
+    /// A line that was read and is not a message: the beginning of the next mailbox, for example.
     ahead: Option<ArchiveLine>,
     progress: Progress,
 }
@@ -107,7 +107,7 @@ impl<R: BufRead> Lines<R> {
             .map_err(|e| Failure::NoExport(self.number, e.to_string()))
     }
 
-    /// Hands the messages of a mailbox to `restoring`, up to the next mailbox.
+    /// Passes the messages of a mailbox to `restoring`, until a line is not a message.
     fn messages(&mut self, of: &Name, restoring: &mut dyn Restoring) -> Result<(), Failure> {
         let mut body = Vec::new();
         loop {

@@ -1,4 +1,4 @@
-//! `droplinectl users`, `queue` and `history`: a line for each name, mailbox or message.
+//! `droplinectl users`, `queue` and `history`: one line per name, mailbox or message.
 
 use std::io::{self, BufWriter, Write};
 
@@ -6,7 +6,7 @@ use super::failure::{Failure, say};
 use crate::name::Name;
 use crate::store::{Queue, State, Survey, Users};
 
-/// Prints a line for each registered name: the name, and since when.
+/// Prints a line for each registered name: the name, and the time of its registration.
 pub(super) fn users(store: &dyn Users) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     for user in store.users()? {
@@ -15,8 +15,8 @@ pub(super) fn users(store: &dyn Users) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-/// Prints a line for each mailbox in which something waits, or for the one that is named. A damaged mailbox is named
-/// on standard error, and the others are printed.
+/// Prints a line for each mailbox with waiting messages, or only for that of `name`. Reports damaged mailboxes on
+/// standard error and continues.
 pub(super) fn queue(store: &dyn Survey, name: Option<&Name>) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     if let Some(name) = name {
@@ -40,7 +40,7 @@ pub(super) fn queue(store: &dyn Survey, name: Option<&Name>) -> Result<(), Failu
     Failure::unless_none(damaged)
 }
 
-/// The name of a mailbox, the number of its messages, their bytes on the disk, and when the oldest was accepted.
+/// Writes the name of a mailbox, its number of waiting messages, their bytes on disk, and the time of the oldest.
 fn queue_line(out: &mut impl Write, name: &Name, queue: &Queue) -> io::Result<()> {
     let Queue {
         waiting,
@@ -50,8 +50,8 @@ fn queue_line(out: &mut impl Write, name: &Name, queue: &Queue) -> io::Result<()
     writeln!(out, "{name}\t{waiting}\t{bytes}\t{}", time(*oldest))
 }
 
-/// Prints the messages of `name` that were read and are still kept, oldest first: number, time, sender and message. It
-/// spells out control characters of a message, so that each is one line.
+/// Prints the delivered messages of `name` that are still kept, oldest first: number, time, sender and message. Escapes
+/// control characters, so that each message is one line.
 pub(super) fn history(store: &dyn Survey, name: &Name) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut written = Ok(());
@@ -86,7 +86,7 @@ fn one_line(body: &[u8]) -> String {
     text
 }
 
-/// Milliseconds since 1970, as RFC 3339 with seconds, in UTC; a dash for none.
+/// Formats milliseconds since 1970 as RFC 3339 in UTC, with a precision of seconds. `None` is a dash.
 fn time(millis: Option<u64>) -> String {
     let time = millis
         .and_then(|at| i64::try_from(at).ok())

@@ -1,4 +1,4 @@
-//! `droplinectl`: what an operator sees and does.
+//! `droplinectl`, the operator's tool.
 #![forbid(unsafe_code)]
 
 mod archive;
@@ -24,7 +24,7 @@ use crate::config::Limits;
 use crate::store::{self, Engine, StoreConfig};
 use crate::sys::{login, stdio};
 
-/// `droplinectl`: from the command line to the exit status.
+/// Runs `droplinectl`, from the command line to the exit status.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -95,11 +95,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     }
 }
 
-/// Runs `work` on the spool at `path`, which the daemon can use meanwhile. What is in its journal after a crash is
-/// settled first.
+/// Runs `work` on the spool at `path`, also while a daemon uses it. Recovers the journal of a killed daemon first.
 ///
 /// # Errors
-/// Those of `work`; else [`Failure::Missing`] where the spool did not have all that was stored.
+/// Those of `work`; then [`Failure::Missing`] if some accepted messages could not be recovered.
 fn beside_the_daemon(
     path: &Path,
     work: impl FnOnce(Box<dyn Engine>) -> Result<(), Failure>,
@@ -110,8 +109,7 @@ fn beside_the_daemon(
     missing.map_or(Ok(()), |e| Err(Failure::Missing(e)))
 }
 
-/// Runs `work` on the spool at `path` while no daemon can use it; fails while one does. Creates a spool that does not
-/// exist.
+/// Runs `work` with exclusive use of the spool at `path`. Fails if a daemon uses it. Creates a missing spool.
 fn instead_of_the_daemon(
     path: &Path,
     work: impl FnOnce(&dyn Engine) -> Result<(), Failure>,
@@ -129,7 +127,7 @@ fn settings(spool: &Path) -> StoreConfig<'_> {
     }
 }
 
-/// Becomes the owner of the spool if root runs this: everything in the spool must belong to its owner.
+/// Switches from root to the owner of the spool, so that files created in the spool belong to that owner.
 fn become_owner(spool: &Path) -> Result<(), Failure> {
     login::become_owner(spool).map_err(|e| Failure::Owner(spool.to_owned(), e))
 }

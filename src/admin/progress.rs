@@ -1,10 +1,9 @@
-//! How far a long command is, on a terminal.
+//! The progress of long commands.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-/// A line on standard error that tells how far it is, once it takes longer than a second, and only where
-/// standard error is a terminal.
+/// A progress line on standard error. It appears after a second, and only on a terminal.
 #[derive(Debug)]
 pub(super) struct Progress {
     what: &'static str,
@@ -17,7 +16,7 @@ pub(super) struct Progress {
 impl Progress {
     const PAUSE: Duration = Duration::from_millis(200);
 
-    /// Nothing of `total` is done.
+    /// Starts at 0 of `total`; 0 means that the total is unknown.
     pub(super) fn new(what: &'static str, total: usize) -> Self {
         let next = io::stderr()
             .is_terminal()
@@ -31,7 +30,7 @@ impl Progress {
         }
     }
 
-    /// One more is done.
+    /// Counts one more, and updates the line if it is due.
     pub(super) fn step(&mut self) {
         self.done += 1;
         if self.next.is_some_and(|next| Instant::now() >= next) {
@@ -45,7 +44,7 @@ impl Progress {
             } else {
                 format!("{done} of {total} {what}")
             };
-            // A terminal that is gone needs no progress.
+            // Ignore errors: the terminal may be gone.
             let _ = write!(io::stderr(), "\r{text}\x1b[K");
         }
     }

@@ -6,25 +6,25 @@ use super::command::Command;
 use super::link::Server;
 use super::settings::Options;
 
-/// Everything that can be said on the command line.
+/// The command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "dropline",
     version,
-    about = "Drop somebody a line, and read what others dropped for you",
+    about = "Send messages to other users, and read messages from them",
     subcommand_precedence_over_arg = true,
-    after_help = "Without a command, and in a terminal, it opens a menu. \
-                  `dropline HOST PORT` opens it for the server there."
+    after_help = "Without a command, dropline opens a menu, which needs a terminal. \
+                  `dropline HOST PORT` opens the menu for the server at that address."
 )]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) options: Options,
 
-    /// Server, for the menu
+    /// Server for the menu
     #[arg(value_name = "HOST")]
     host: Option<String>,
 
-    /// Its port
+    /// Port of HOST
     #[arg(value_name = "PORT")]
     port: Option<u16>,
 
@@ -33,10 +33,10 @@ pub(super) struct Cli {
 }
 
 impl Cli {
-    /// The server that was named, in whichever way.
+    /// Returns the server from HOST and PORT or from the option.
     ///
     /// # Errors
-    /// When HOST is no host.
+    /// HOST is invalid.
     pub(super) fn server(&self) -> Result<Option<Server>, String> {
         match &self.host {
             Some(host) => {
@@ -47,7 +47,7 @@ impl Cli {
         }
     }
 
-    /// HOST, as it was typed.
+    /// Returns HOST as it was typed.
     pub(super) fn host_as_typed(&self) -> &str {
         self.host.as_deref().unwrap_or_default()
     }
@@ -62,13 +62,13 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_makes_sense() {
+    fn the_definition_of_the_command_line_is_valid() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn flags_stand_before_or_behind_the_command() {
+    fn options_may_precede_or_follow_the_command() {
         for args in [
             &["-u", "al", "-d", "h:1", "send", "bob", "hi"][..],
             &["send", "-u", "al", "-d", "h:1", "bob", "hi"],
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_old_habit_of_address_and_port() {
+    fn accepts_host_and_port_as_arguments() {
         let server = |args: &[&str]| {
             let cli = parse(args).expect("valid");
             let server = cli.server().expect("a server");
@@ -101,13 +101,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_refused() {
+    fn refuses_an_invalid_name() {
         let error = parse(&["send", "../../x", "hi"]).expect_err("refused");
         assert!(error.to_string().contains("a name begins with '.'"));
     }
 
     #[test]
-    fn a_job_has_words_of_its_own() {
+    fn a_job_may_have_options() {
         let cli = parse(&["run", "bob", "make", "-j8", "--all"]).expect("parsed");
         assert!(matches!(cli.command, Some(Command::Run(_))));
     }

@@ -1,17 +1,16 @@
-//! Spans of time as people write and read them.
+//! Time spans as text.
 
 use std::time::Duration;
 
 use crate::wire::session::LONGEST_TTL;
 
-/// The seconds that a text like `90`, `10m`, `2h` or `1d` means: more than none, and no more than a message can be of
-/// use.
+/// Parses a time to live such as `90`, `10m`, `2h` or `1d`. Returns seconds, from 1 to [`LONGEST_TTL`].
 ///
 /// # Errors
-/// What it should look like.
+/// The form that was expected.
 pub(super) fn seconds(text: &str) -> Result<u64, String> {
     const HOW: &str =
-        "it is a number of seconds, or one with m, h or d behind it, like 10m, and more than 0";
+        "expected a number of seconds more than 0, or a number followed by m, h or d, such as 10m";
     let (number, unit) = match text.char_indices().last() {
         Some((at, unit)) if unit.is_ascii_alphabetic() => (&text[..at], unit),
         _ => (text, 's'),
@@ -26,14 +25,14 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let number: u64 = number.parse().map_err(|_| HOW.to_owned())?;
     match number.checked_mul(factor) {
         Some(seconds) if seconds > LONGEST_TTL => {
-            Err(format!("it is at most {}d", LONGEST_TTL / 86_400))
+            Err(format!("the maximum is {}d", LONGEST_TTL / 86_400))
         }
         Some(seconds) if seconds > 0 && !text.starts_with('+') => Ok(seconds),
         _ => Err(HOW.into()),
     }
 }
 
-/// A span in words, as exact as it is of interest.
+/// Formats a time span for people. The longer the span, the coarser the units.
 pub(super) fn words(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
@@ -49,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_read_and_written() {
+    fn parses_and_formats_time_spans() {
         let read = |text: &str| seconds(text).ok();
         assert_eq!(read("90"), Some(90));
         assert_eq!(read("90s"), Some(90));

@@ -1,55 +1,48 @@
-//! Why a command was not done, and the exit status for that.
+//! Why a command failed, and the exit status for each reason.
 
 use super::command::{outbox, read};
 use super::link::LinkError;
 use super::submission::SendError;
 use super::{exit, menu, settings};
 
-/// Why a command was not done.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// A message was not sent.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// Messages were not read.
     #[error(transparent)]
     Read(#[from] read::ReadError),
-    /// The server did not do it.
+    /// A request to the server failed.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// The menu had to end.
     #[error(transparent)]
     Menu(#[from] menu::MenuError),
-    /// Something is set wrong.
     #[error(transparent)]
     Settings(#[from] settings::SettingsError),
-    /// The outbox did not do it.
     #[error(transparent)]
     Outbox(#[from] outbox::OutboxCommandError),
-    /// Standard output is gone.
+    /// Standard output cannot be written.
     #[error("cannot write: {0}")]
     Output(#[from] std::io::Error),
-    /// Nobody knows who asks.
+    /// Neither the settings nor the login give a valid user name.
     #[error("no user name: use -u NAME, or set DROPLINE_USER")]
     NoUser,
-    /// What should be a text, or a command, looks like an option, and there is none like it.
-    #[error("there is no option {0} here; where it is what you mean to say, put -- before it")]
+    /// The first word of a text or a job looks like an option of `dropline`.
+    #[error("there is no option {0} here; if it belongs to the text or command, put -- before it")]
     NoOption(String),
-    /// HOST is none.
+    /// The argument HOST is invalid, and why.
     #[error("'{0}' is not a server: {1}")]
     NoServer(String, String),
-    /// One talks with a terminal only.
-    #[error(
-        "there is no terminal to talk in; `dropline send NAME -` takes a message from elsewhere"
-    )]
+    /// `chat` was started without a terminal.
+    #[error("chat needs a terminal; to send standard input, use `dropline send NAME -`")]
     NoTerminal,
-    /// Nothing was asked for, and nobody can be asked.
-    #[error("there is no command, and no terminal for the menu")]
+    /// No command was given, and no terminal exists for the menu.
+    #[error("no command was given, and the menu needs a terminal")]
     NoCommand,
 }
 
 impl Failure {
-    /// Whether whoever should read what we print has gone away: nobody is to be told.
+    /// Returns whether the reader of standard output has closed the pipe. This is not reported to the user.
     pub(super) fn is_closed_pipe(&self) -> bool {
         match self {
             Self::Link(e)
@@ -62,7 +55,7 @@ impl Failure {
         }
     }
 
-    /// The exit status that a shell sees.
+    /// Returns the exit status for this failure.
     pub(super) fn exit_status(&self) -> u8 {
         match self {
             Self::Send(SendError::Input(_)) => exit::NO_INPUT,

@@ -1,16 +1,15 @@
-//! How a message in a mailbox is named: `bob/17` is number 17 of bob's mailbox.
+//! Message handles: `bob/17` is message 17 in bob's mailbox.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::name::Name;
 
-/// The handle of a message, which `send` prints and `status` takes.
+/// The handle of a message. `send` prints it, `status` takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Handle {
-    /// Whose mailbox.
+    /// The owner of the mailbox.
     pub(super) to: Name,
-    /// The number in it.
     pub(super) seq: u64,
 }
 
@@ -25,7 +24,7 @@ impl FromStr for Handle {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.rsplit_once('/');
-        let (to, seq) = parts.ok_or("it is a name, a slash and a number, like bob/17")?;
+        let (to, seq) = parts.ok_or("expected NAME/NUMBER, such as bob/17")?;
         Ok(Self {
             to: to.parse().map_err(|e| format!("{to}: {e}"))?,
             seq: seq
@@ -40,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn handles_are_read_as_they_are_written() {
+    fn parses_what_it_formats() {
         let handle = "bob/17".parse::<Handle>().map(|handle| handle.to_string());
         assert_eq!(handle.as_deref(), Ok("bob/17"));
         for wrong in ["bob", "bob/", "/1", "bob/-1", "b b/1"] {

@@ -1,4 +1,4 @@
-//! What a command asks for before it runs: settings, a server, the user's name; and what is done with the outbox first.
+//! Prepares a command: resolves the settings, the server and the user name, and flushes the outbox.
 
 use super::failure::Failure;
 use super::link::{Link, Server};
@@ -8,41 +8,40 @@ use super::submission::Submitter;
 use super::view;
 use crate::name::Name;
 
-/// What is done with the outbox before a command runs.
+/// How the outbox is flushed before a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flush {
-    /// Nothing: the command sends nothing, or flushes by itself.
+    /// No flush: the command sends nothing, or flushes the outbox itself.
     Never,
-    /// What is queued is sent, unless another process is doing that.
+    /// Sends the queued messages, unless another process is sending them.
     InPassing,
-    /// What is queued is sent first; what cannot be sent holds up what the command sends after it.
+    /// Sends the queued messages first. Those that cannot be sent hold back the messages of the command.
     BeforeSending,
 }
 
-/// A command line, of which nothing is done yet.
+/// A parsed command line.
 #[derive(Debug)]
 pub(super) struct Invocation<'c> {
-    /// The options.
     pub(super) options: &'c Options,
-    /// The server that was named, as an option or as HOST and PORT.
+    /// The server from the option or from HOST and PORT.
     pub(super) named: Option<Server>,
 }
 
 impl Invocation<'_> {
-    /// The settings that are in force. From here on, the view has the colours that they say.
+    /// Resolves the settings, and applies the colour setting to the view.
     ///
     /// # Errors
-    /// When the configuration is wrong.
+    /// The configuration is wrong.
     pub(super) fn settings(&self) -> Result<Settings, Failure> {
         let settings = Settings::of(self.options, self.named.clone())?;
         view::use_colours(settings.colour());
         Ok(settings)
     }
 
-    /// For a command that needs a server, and perhaps a name. Nothing is said to the server yet.
+    /// Prepares a command that needs a server. Connects only to flush the outbox.
     ///
     /// # Errors
-    /// When the configuration is wrong.
+    /// The configuration is wrong.
     pub(super) fn server(&self, outbox: Flush) -> Result<Client, Failure> {
         let settings = self.settings()?;
         let mut client = Client {
@@ -55,10 +54,10 @@ impl Invocation<'_> {
         Ok(client)
     }
 
-    /// As [`server`](Self::server), for a command that needs the user's name.
+    /// As [`server`](Self::server), for a command that also needs the user name.
     ///
     /// # Errors
-    /// When the configuration is wrong, or nothing says who the user is.
+    /// The configuration is wrong, or there is no user name.
     pub(super) fn user(&self, outbox: Flush) -> Result<(Client, Name), Failure> {
         let client = self.server(outbox)?;
         let user = client.user().ok_or(Failure::NoUser)?;
@@ -66,26 +65,23 @@ impl Invocation<'_> {
     }
 }
 
-/// What a command works with.
+/// The settings and the server of a command.
 #[derive(Debug)]
 pub(super) struct Client {
-    /// The settings that are in force.
     pub(super) settings: Settings,
-    /// The connections to the server.
     pub(super) link: Link,
-    /// Whether more is said about what is done.
     pub(super) verbose: bool,
-    /// What must wait behind messages of the outbox.
+    /// The recipients for whom messages remain in the outbox. New messages to them must wait.
     deferred: Deferred,
 }
 
 impl Client {
-    /// The user's name, if anything says it.
+    /// Returns the user name, if it is known.
     pub(super) fn user(&self) -> Option<Name> {
         self.settings.user_at(self.link.server())
     }
 
-    /// Flushes the outbox. What went wrong is printed: the command goes on.
+    /// Flushes the outbox. Prints errors and goes on: the command does not depend on the flush.
     pub(super) fn flush(&mut self, outbox: Flush) {
         let failed = |error: OutboxError| {
             view::error(&error);
@@ -93,7 +89,7 @@ impl Client {
         };
         match outbox {
             Flush::Never => {}
-            // The next command sends what stays in the outbox; this one sends nothing.
+            // The command sends nothing itself, so that no message has to wait for the deferred ones.
             Flush::InPassing => drop(flush(false, self.verbose).unwrap_or_else(failed)),
             Flush::BeforeSending => {
                 self.deferred = flush_before_sending(self.verbose).unwrap_or_else(failed);
@@ -101,7 +97,7 @@ impl Client {
         }
     }
 
-    /// What submits messages of `user`.
+    /// Returns a submitter for messages of `user`.
     pub(super) fn submitter<'c>(&'c self, user: &'c Name) -> Submitter<'c> {
         Submitter {
             link: &self.link,

@@ -1,23 +1,20 @@
-//! A message as it is shown, whichever way it came.
+//! A message as it is shown, from a server or from another client.
 
 use super::inbox::ReceivedMessage;
 use crate::message::{MessageId, Trust};
 use crate::wire::session::Message;
 
-/// What is known of a message; the old dialects say little.
+/// A borrowed message. The line and framed dialects leave most fields empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MessageView<'a> {
-    /// Its number in the mailbox; none for what came straight from another client.
+    /// The number in the mailbox. An instant message has none.
     pub(super) seq: Option<u64>,
-    /// Its id.
     pub(super) id: Option<MessageId>,
-    /// Who sent it.
     pub(super) from: &'a [u8],
-    /// How far that can be believed.
+    /// Whether the sender's login is verified.
     pub(super) trust: Option<Trust>,
-    /// When it was accepted, in milliseconds since 1970.
+    /// When the message was accepted, in milliseconds since 1970.
     pub(super) at: Option<u64>,
-    /// What it says.
     pub(super) body: &'a [u8],
 }
 

@@ -1,4 +1,4 @@
-//! The client: a menu in a terminal, and one command a job.
+//! The client, `dropline`: a menu on a terminal, and a command for each task.
 #![forbid(unsafe_code)]
 
 mod cli;
@@ -30,7 +30,7 @@ use self::failure::Failure;
 use self::invocation::Invocation;
 use crate::sys::signal;
 
-/// `dropline`: from the command line to the exit status.
+/// Runs `dropline` and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
     signal::hear_of_children();

@@ -1,5 +1,4 @@
-//! Where the client keeps what must not be lost: `$XDG_STATE_HOME/dropline`, and a directory in it for each
-//! kind of thing.
+//! The state directory, `$XDG_STATE_HOME/dropline`. It has a subdirectory for the inbox and one for the outbox.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,43 +7,41 @@ use etcetera::BaseStrategy as _;
 
 use crate::sys::dir::Dir;
 
-/// Names another place for it, as a test needs.
+/// The environment variable that overrides the path of the state directory.
 const OVERRIDE: &str = "DROPLINE_STATE_DIR";
 
-/// Why something cannot be kept.
+/// Why a directory for the client's state cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StateError {
-    /// Nobody knows where it is to be.
-    #[error("there is no place for the {0}: set HOME, or XDG_STATE_HOME")]
+    /// The home directory is unknown.
+    #[error("no directory is known for the {0}: set HOME or XDG_STATE_HOME")]
     NoHome(&'static str),
-    /// Its directory cannot be used.
+    /// The directory cannot be created or opened, or another user has access to it.
     #[error("cannot use {path} for the {what}: {error}", path = .path.display())]
     Unusable {
-        /// What is kept there.
+        /// The subdirectory.
         what: &'static str,
         /// The state directory.
         path: PathBuf,
-        /// Why not.
         error: io::Error,
     },
 }
 
-/// The directory of what is called `what`, made if it is not there: for its owner alone, the one above it as
-/// well.
+/// Opens the subdirectory `what`. Creates it and the state directory if needed, with access for the owner only.
 ///
 /// # Errors
-/// When there is no home, or the directory cannot be made, or belongs to somebody else.
+/// The home directory is unknown, or a directory cannot be created or belongs to another user.
 pub(super) fn directory(what: &'static str) -> Result<Dir, StateError> {
     let path = path(what)?;
     prepared(&path, what).map_err(|error| StateError::Unusable { what, path, error })
 }
 
-/// As [`directory`], where it is there already; `None` where it is not.
+/// Opens the subdirectory `what`; returns `None` if it does not exist.
 ///
 /// # Errors
-/// When it cannot be opened, or belongs to somebody else.
+/// The directory cannot be opened, or belongs to another user.
 pub(super) fn existing(what: &'static str) -> Result<Option<Dir>, StateError> {
-    // Where there is no place for it, there is nothing.
+    // Without a home directory, no state directory can exist.
     let Ok(path) = path(what) else {
         return Ok(None);
     };
@@ -72,7 +69,7 @@ fn prepared(path: &Path, what: &str) -> io::Result<Dir> {
         .recursive(true)
         .mode(0o700)
         .create(path)?;
-    // Somebody may have put it elsewhere and left a link.
+    // The state directory may be a symbolic link, which Dir::open() refuses.
     let state = Dir::open(&path.canonicalize()?)?;
     private(&state)?;
     if is_new && let Some(parent) = state.path().parent() {
@@ -85,7 +82,7 @@ fn prepared(path: &Path, what: &str) -> io::Result<Dir> {
     Ok(dir)
 }
 
-/// Makes sure that nobody else may look into it.
+/// Removes access for other users. Fails if the directory belongs to another user.
 fn private(dir: &Dir) -> io::Result<()> {
     if dir.privacy()?.is_err() {
         dir.make_private()?;

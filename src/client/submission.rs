@@ -1,4 +1,4 @@
-//! Submitting messages: each is with the server, or in the outbox, or was refused.
+//! Submits messages. Afterwards a message is stored on the server, queued in the outbox, or refused.
 
 use std::io;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -18,16 +18,15 @@ use crate::wire::line::Unsayable;
 /// Why a message was not sent.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
-    /// Standard input cannot be read.
     #[error("cannot read the message from standard input: {0}")]
     Input(io::Error),
-    /// It is longer than any server takes.
+    /// The message is longer than any server accepts.
     #[error("the message is too long: no server takes more than {LARGEST_MAX_BODY} bytes")]
     TooLong,
-    /// The server has not got it.
+    /// The server did not accept the message.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// The server has not got it, and it could not be queued here.
+    /// The server did not accept the message (and why), and the outbox cannot be written.
     #[error("{0}; and it cannot be queued: {1}; the message was NOT sent")]
     NotQueued(String, OutboxError),
 }
@@ -35,39 +34,36 @@ pub(super) enum SendError {
 /// How a message is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// To the server.
     Server,
-    /// To the recipient's client, if they are online, else to the server.
+    /// To the recipient's client if the recipient is online, else to the server.
     Instant,
 }
 
-/// What became of a message.
+/// The outcome of a submission.
 #[derive(Debug)]
 pub(super) enum Submission {
-    /// It is on its way.
+    /// The server or the recipient's client has the message.
     Delivered(SendReport),
-    /// It is in the outbox, and why.
+    /// The message is in the outbox, for this reason.
     Queued(String),
 }
 
-/// Sends messages of one person, and keeps those that the server cannot take now.
+/// Sends the messages of one user. Queues those that the server cannot take now.
 #[derive(Debug)]
 pub(super) struct Submitter<'p> {
-    /// The connections to the server.
     pub(super) link: &'p Link,
-    /// The server that was named, if one was.
+    /// The configured server; `None` for the default.
     pub(super) named: Option<&'p Server>,
-    /// Who sends.
     pub(super) from: &'p Name,
-    /// What must wait because earlier messages do.
+    /// Recipients for whom earlier messages are still queued.
     pub(super) deferred: &'p Deferred,
 }
 
 impl Submitter<'_> {
-    /// Sends `body` to `to`; it is of use for `ttl` seconds, if that is said.
+    /// Sends `body` to `to`, with a time to live of `ttl` seconds if given.
     ///
     /// # Errors
-    /// The message was not sent, and never will be; or it is not known whether it was.
+    /// The message was not sent and is not queued, or it is unknown whether it was sent.
     pub(super) fn send(
         &self,
         to: &Name,
@@ -78,10 +74,10 @@ impl Submitter<'_> {
         self.finish(self.begin(to, body, route, ttl)?)
     }
 
-    /// Begins to send: from now on, the message does not get lost. Nothing is said to the server yet.
+    /// Prepares a message and starts its queue timer. Sends nothing yet.
     ///
     /// # Errors
-    /// The message cannot be sent.
+    /// The message is empty, or no id can be generated.
     pub(super) fn begin<'b>(
         &self,
         to: &Name,
@@ -99,11 +95,10 @@ impl Submitter<'_> {
             to: to.clone(),
             body,
         };
-        // Only in a session may the same message be sent twice, and is stored once.
+        // Only the session dialect stores a message once if it is sent again from the outbox.
         let guarded = self.link.dialect() == DialectChoice::Session;
         let limit = match route {
             Route::Server => SLOW,
-            // The recipient's client is waited for as well.
             Route::Instant => SLOW + instant::LONGEST,
         };
         let timer = guarded
@@ -117,7 +112,7 @@ impl Submitter<'_> {
         })
     }
 
-    /// Sends what was begun.
+    /// Sends a message that [`begin`](Self::begin) has prepared.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -145,7 +140,7 @@ impl Submitter<'_> {
             },
             done => {
                 if let Some(message) = queued_message {
-                    // If it stays there, it is sent once more, and stored once.
+                    // If this fails, the message is sent again, and the server stores it once.
                     let _ = Outbox::open().and_then(|outbox| outbox.remove(&message.file_name()));
                 }
                 Ok(Submission::Delivered(done?))
@@ -153,19 +148,19 @@ impl Submitter<'_> {
         }
     }
 
-    /// What is to be said of a recipient of whom the server has not heard before: the name may be spelt wrong.
+    /// Returns a note if the recipient is unknown to the server: the name may be misspelt.
     pub(super) fn unknown_recipient_notice(
         &self,
         to: &Name,
         delivery: SendReport,
     ) -> Option<String> {
-        // Whoever has had a message before is no stranger.
+        // A mailbox with earlier messages belongs to a known recipient.
         let SendReport::Stored(_, Some(1)) = delivery else {
             return None;
         };
         let is_known = self.link.with_short_timeouts().is_registered(self.from, to);
         matches!(is_known, Ok(false)).then(|| {
-            format!("note: nobody named {to} has been here yet; the message waits for them")
+            format!("note: no user {to} is registered yet; the message waits in the mailbox")
         })
     }
 
@@ -175,13 +170,13 @@ impl Submitter<'_> {
         route: Route,
         ttl: Option<u64>,
     ) -> Result<SendReport, LinkError> {
-        // The old chat server leaves no choice.
+        // The framed dialect decides itself: for an online recipient, the server returns the address.
         if route == Route::Instant || self.link.dialect() == DialectChoice::Framed {
             return instant::deliver(self.link, letter, ttl);
         }
         match self.link.offer(letter, ttl)? {
             Offered::Stored(seq) => Ok(SendReport::Stored(StoredBecause::Unasked, seq)),
-            // Only the old chat server says so.
+            // Only the framed dialect returns an address.
             Offered::SendTo(_) => Ok(SendReport::Sent),
         }
     }
@@ -214,7 +209,7 @@ impl Submitter<'_> {
     }
 }
 
-/// A message that is being sent.
+/// A prepared message, with the timer that queues it.
 pub(super) struct PendingMessage<'b> {
     letter: Letter<'b>,
     route: Route,
@@ -222,19 +217,18 @@ pub(super) struct PendingMessage<'b> {
     timer: Option<QueueTimer>,
 }
 
-/// How long a server may take to answer before the message is put into the outbox meanwhile.
+/// How long the server may take to answer before the message is also put into the outbox.
 const SLOW: Duration = Duration::from_millis(500);
 
-/// Watches over a message that is on its way: when the server keeps quiet, it is put into the outbox, so that whoever
-/// does not wait for it loses nothing.
+/// Puts a message into the outbox if the server is slow, so that the message survives if this process is ended.
 struct QueueTimer {
-    /// Dropped when the message has arrived, or has not.
+    /// Dropped to stop the timer.
     done: Sender<()>,
     thread: JoinHandle<Option<Queued>>,
 }
 
 impl QueueTimer {
-    /// Puts the message into the outbox after a moment, and says so when it has taken longer than `limit`.
+    /// Starts the timer: the message goes to the outbox after [`SLOW`], and a notice is printed after `limit`.
     fn start(message: Queued, limit: Duration) -> Option<Self> {
         let (done, is_done) = channel::<()>();
         let is_slow = move |limit| is_done.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
@@ -242,13 +236,13 @@ impl QueueTimer {
             if !is_slow(SLOW) {
                 return None;
             }
-            // Without an outbox the message is sent without a timer.
+            // If the outbox fails, the message is still sent, without this protection.
             Outbox::open()
                 .and_then(|outbox| outbox.put(&message))
                 .ok()?;
             if is_slow(limit - SLOW) {
                 view::notice(&format!(
-                    "dropline: the server does not answer yet; the message for {} is in the outbox meanwhile",
+                    "dropline: the server does not answer yet; the message to {} is in the outbox",
                     message.to
                 ));
             }
@@ -258,14 +252,14 @@ impl QueueTimer {
         Some(Self { done, thread })
     }
 
-    /// The message, if it is in the outbox.
+    /// Stops the timer. Returns the message if the timer has put it into the outbox.
     fn stop(self) -> Option<Queued> {
         drop(self.done);
         self.thread.join().ok()?
     }
 }
 
-/// How a message went, in a sentence.
+/// Describes the outcome of a submission in a sentence.
 pub(super) fn describe(to: &Name, sent: &Submission) -> String {
     let delivery = match sent {
         Submission::Queued(why) => {
@@ -291,7 +285,7 @@ pub(super) fn describe(to: &Name, sent: &Submission) -> String {
     }
 }
 
-/// What is said of a message that was queued.
+/// Returns the notice for a queued message.
 pub(super) fn queued(to: &Name) -> String {
     format!("queued: will be sent later, to {to}")
 }

@@ -1,9 +1,9 @@
-//! Threads of the client.
+//! Named threads.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
-/// Starts a thread, which shows under this name in ps(1) and top(1).
+/// Starts a thread that ps(1) and top(1) show as `name`.
 ///
 /// # Errors
 /// Those of `pthread_create(3)`.

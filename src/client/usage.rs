@@ -1,4 +1,4 @@
-//! What is said to somebody whose command line is not understood, or who asks for help.
+//! Prints the help, and explains errors in the command line.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ErrorKind};
 use super::cli::Cli;
 use super::{exit, view};
 
-/// Answers with the help that was asked for, or says what is wrong with the command line.
+/// Prints the requested help, or explains an error in the command line. Returns the exit status.
 pub(super) fn answer(mut error: clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let printed = view::write_bytes(error.render().to_string().as_bytes());
@@ -26,7 +26,7 @@ pub(super) fn answer(mut error: clap::Error) -> ExitCode {
     let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
     let is_odd = match error.kind() {
         ErrorKind::InvalidSubcommand => true,
-        // The second word of two that are neither a command nor a host and a port.
+        // Two words, the first neither a command nor a host: clap takes the second for an invalid PORT.
         ErrorKind::ValueValidation => {
             about(&error, ContextKind::InvalidArg).starts_with("[PORT]")
                 && !about(&error, ContextKind::InvalidValue)
@@ -35,14 +35,14 @@ pub(super) fn answer(mut error: clap::Error) -> ExitCode {
         _ => false,
     };
     if let Some(word) = first_word(&words).filter(|_| is_odd) {
-        let like = similar(word).map(|command| format!("; there is '{command}'"));
+        let like = similar(word).map(|command| format!("; did you mean '{command}'?"));
         view::notice(&format!(
-            "error: '{word}' is no command{}\n\nFor more information, try '--help'.",
+            "error: '{word}' is not a command{}\n\nFor more information, try '--help'.",
             like.unwrap_or_default()
         ));
         return exit::USAGE.into();
     }
-    // Only these take words that may begin with a hyphen.
+    // clap suggests `-- WORD`, which is valid only for arguments that may begin with a hyphen.
     let usage = about(&error, ContextKind::Usage);
     let takes_words = ["<TEXT>", "<COMMAND>", "[WORD]"];
     if !takes_words.iter().any(|word| usage.contains(word)) {
@@ -52,12 +52,12 @@ pub(super) fn answer(mut error: clap::Error) -> ExitCode {
     exit::USAGE.into()
 }
 
-/// What an error says about something; empty where it says nothing.
+/// Returns one detail of the error as text, or an empty string.
 fn about(error: &clap::Error, kind: ContextKind) -> String {
     error.get(kind).map(ToString::to_string).unwrap_or_default()
 }
 
-/// The first word that is neither an option nor the value of one.
+/// Returns the first word that is neither an option nor the value of an option.
 fn first_word(words: &[impl AsRef<str>]) -> Option<&str> {
     let command = Cli::command();
     let takes_value = |word: &str| {
@@ -79,9 +79,8 @@ fn first_word(words: &[impl AsRef<str>]) -> Option<&str> {
     None
 }
 
-/// The command that is spelt nearly like this.
+/// Returns the command whose name is most similar to `word`.
 fn similar(word: &str) -> Option<String> {
-    /// How many letters may be wrong.
     const MOST: usize = 2;
     let command = Cli::command();
     let names = command.get_subcommands().filter(|sub| !sub.is_hide_set());
@@ -92,7 +91,7 @@ fn similar(word: &str) -> Option<String> {
         .map(|(_, name)| name)
 }
 
-/// How many letters must be changed, added or taken away to make one word of another (Levenshtein).
+/// Returns the Levenshtein distance of two words.
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();
@@ -113,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_that_are_spelt_wrong_are_recognised() {
+    fn suggests_a_command_for_a_misspelt_one() {
         assert_eq!(similar("sned").as_deref(), Some("send"));
         assert_eq!(similar("histroy").as_deref(), Some("history"));
         assert_eq!(similar("localhost"), None);

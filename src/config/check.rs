@@ -1,5 +1,5 @@
-//! What the keys of droplined.toml say together: combinations that cannot work are mistakes, and combinations that make
-//! no sense are odd. Defaults are not judged, only what the file itself says.
+//! Checks combinations of keys. Those that cannot work are mistakes; those that make no sense are oddities. Only keys
+//! that the file sets are checked, not defaults.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -9,17 +9,16 @@ use super::keys::ConfigFile;
 use super::values::Kind;
 use crate::sys::login;
 
-/// A mistake in the file.
+/// A mistake in the configuration file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mistake {
-    /// ` at line L, column C`; empty where the place is not known.
+    /// ` at line L, column C`, or empty if unknown.
     pub(super) place: String,
-    /// The mistake, in words.
     pub(super) what: String,
 }
 
 impl Mistake {
-    /// A mistake at this byte of `text`.
+    /// Returns a mistake at this byte of `text`.
     fn at(text: &str, byte: Option<usize>, what: String) -> Self {
         let before = byte.and_then(|byte| text.get(..byte));
         let place = before.map(|before| {
@@ -34,19 +33,19 @@ impl Mistake {
         }
     }
 
-    /// The mistake that the parser found in `text`.
+    /// Converts an error of the TOML parser.
     pub(super) fn in_toml(text: &str, error: &toml::de::Error) -> Self {
         let byte = error.span().map(|span| span.start);
         Self::at(text, byte, error.message().replace('\n', " "))
     }
 }
 
-/// Where a value begins.
+/// Returns the offset at which a value begins.
 fn start<T>(value: &Spanned<T>) -> Option<usize> {
     Some(value.span().start)
 }
 
-/// Refuses combinations that cannot work.
+/// Rejects combinations that cannot work.
 ///
 /// # Errors
 /// The first mistake.
@@ -72,17 +71,17 @@ pub(super) fn check(text: &str, file: &ConfigFile) -> Result<(), Mistake> {
     if let (Some(spool), Some(run_dir)) = (&file.spool, &file.run_dir)
         && spool.as_ref().value() == run_dir.as_ref().value()
     {
-        let what = "spool and run_dir are one directory: the first is for the daemon alone, and the second for \
-                    everybody who uses its socket";
+        let what = "spool and run_dir are one directory: only the daemon may enter the spool, but all users of the \
+                    socket must enter run_dir";
         return Err(Mistake::at(text, start(run_dir), what.into()));
     }
     Ok(())
 }
 
-/// Refuses an account that this machine does not have.
+/// Rejects an account that does not exist on this machine.
 ///
 /// # Errors
-/// The place of an account that does not exist, or that the system cannot look up.
+/// When the account does not exist, or cannot be looked up.
 pub(super) fn has_account(text: &str, file: &ConfigFile) -> Result<(), Mistake> {
     let Some(user) = &file.user else {
         return Ok(());
@@ -98,38 +97,38 @@ pub(super) fn has_account(text: &str, file: &ConfigFile) -> Result<(), Mistake> 
     Err(Mistake::at(text, start(user), what))
 }
 
-/// The place and the value of a key that the file has.
+/// Returns the offset and the value of a key that the file sets.
 fn set<K: Kind>(key: &Option<Spanned<K>>) -> Option<(usize, K::Value)> {
     let key = key.as_ref()?;
     Some((key.span().start, key.as_ref().value()))
 }
 
-/// The place of the first, if both are set and it is larger than the second.
+/// Returns the offset of the first key if both are set and the first is larger.
 fn exceeds<T: PartialOrd>(more: Option<(usize, T)>, less: Option<(usize, T)>) -> Option<usize> {
     let ((at, more), (_, less)) = (more?, less?);
     (more > less).then_some(at)
 }
 
-/// Combinations that make no sense, and that the daemon takes as they are.
+/// Returns combinations that make no sense, but that the daemon accepts.
 pub(super) fn oddities(text: &str, file: &ConfigFile) -> Vec<Mistake> {
     let children = || set(&file.max_children);
     let body = set(&file.max_body).map(|(at, bytes)| (at, bytes as u64));
     let found = [
         (
             exceeds(set(&file.children_per_source), children()),
-            "children_per_source is more than max_children: one source may take all",
+            "children_per_source is more than max_children: one source can take all connections",
         ),
         (
             exceeds(set(&file.early_drop), children()),
-            "early_drop is more than max_children: nobody is ever refused by lot",
+            "early_drop is more than max_children: no connection is ever refused at random",
         ),
         (
             exceeds(set(&file.first_byte_timeout), set(&file.request_timeout)),
-            "first_byte_timeout is more than request_timeout, which ends the wait",
+            "first_byte_timeout is more than request_timeout, which includes the wait for the first byte",
         ),
         (
             exceeds(body, set(&file.quota_bytes)),
-            "max_body is more than quota_bytes: the longest messages fit into no mailbox",
+            "max_body is more than quota_bytes: no mailbox has room for the longest messages",
         ),
     ];
     let odd = found.into_iter().filter(|(at, _)| at.is_some());
@@ -142,24 +141,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_account_that_is_not_there_is_found_where_it_is_named() {
+    fn a_missing_account_is_reported_with_its_position() {
         let account = |text| has_account(text, &ConfigFile::parse(text).expect("valid"));
-        let wrong = account("port = 1\nuser = \"nobody-here\"").expect_err("no such account");
+        let wrong = account("port = 1\nuser = \"no-such-account\"").expect_err("no such account");
         assert_eq!(wrong.place, " at line 2, column 8");
-        assert_eq!(wrong.what, "there is no account nobody-here");
+        assert_eq!(wrong.what, "there is no account no-such-account");
         for text in ["", "user = \"\"", "user = \"root\""] {
             assert_eq!(account(text), Ok(()));
         }
     }
 
     #[test]
-    fn what_can_hardly_be_meant_is_odd_and_defaults_are_not_judged() {
+    fn senseless_combinations_are_odd_and_defaults_are_not_checked() {
         let odd = |text: &str| oddities(text, &ConfigFile::parse(text).expect("valid"));
         for (text, place, word) in [
             (
                 "max_children = 9\nearly_drop = 10",
                 "line 2, column 14",
-                "by lot",
+                "at random",
             ),
             (
                 "max_children = 9\nchildren_per_source = 10",

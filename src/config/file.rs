@@ -1,4 +1,4 @@
-//! Reads droplined.toml, and says where in it something is wrong.
+//! Reads droplined.toml and reports the position of errors in it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,28 +14,22 @@ use crate::sys::file;
 /// The longest configuration file, in bytes.
 pub(super) const LONGEST: usize = 1 << 20;
 
-/// How long a program waits for the writer of a pipe that is its configuration file.
+/// How long a program waits for the writer if the configuration file is a pipe.
 pub(crate) const PIPE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why there is no configuration.
+/// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
-    /// The file cannot be read.
     #[error("cannot read the configuration {path}: {source}")]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// The system's error.
         source: std::io::Error,
     },
-    /// The file has a mistake.
     #[error("the configuration {path} is wrong{place}: {what}")]
     Wrong {
-        /// The file.
         path: PathBuf,
-        /// The line and the column, where they are known.
+        /// ` at line L, column C`, or empty if unknown.
         place: String,
-        /// The mistake.
         what: String,
     },
 }
@@ -51,11 +45,11 @@ impl FileError {
 }
 
 impl ConfigFile {
-    /// Reads the file at `path`, and logs what is odd about it. With `account`, the account that it names must exist.
-    /// The writer of a pipe has the time `timeout`.
+    /// Reads the file at `path` and logs its oddities. With `account`, the account in it must exist. The writer of a
+    /// pipe has `timeout` to send the file.
     ///
     /// # Errors
-    /// When the file cannot be read, or has a mistake.
+    /// When the file cannot be read or is invalid.
     pub(crate) fn read(path: &Path, account: bool, timeout: Duration) -> Result<Self, FileError> {
         let text = text(path, timeout)?;
         let config = Self::parse(&text).map_err(FileError::wrong(path))?;
@@ -68,16 +62,16 @@ impl ConfigFile {
         Ok(config)
     }
 
-    /// Reads these keys of the file at `path`. Mistakes in other keys, and unknown keys, are no errors.
+    /// Reads only `keys` from the file at `path`. Unknown keys and mistakes in other keys are ignored.
     ///
     /// # Errors
-    /// When the file cannot be read, is no TOML, or has a mistake in one of the keys.
+    /// When the file cannot be read, is not TOML, or has a mistake in one of `keys`.
     pub(crate) fn read_keys(path: &Path, keys: &[&str]) -> Result<Self, FileError> {
         let text = text(path, PIPE_TIMEOUT)?;
         Self::parse_keys(&text, keys).map_err(FileError::wrong(path))
     }
 
-    /// The configuration file with this text.
+    /// Parses a configuration file.
     ///
     /// # Errors
     /// The first mistake.
@@ -112,7 +106,7 @@ mod tests {
     use crate::config::limits::Limits;
 
     #[test]
-    fn mistakes_are_refused_with_their_place() {
+    fn mistakes_are_reported_with_their_position() {
         for (text, place, word) in [
             ("port = 1\nprot = 2\n", "line 2, column 1", "prot"),
             ("max_body = 2000000", "line 1, column 12", "1 to 1048576"),

@@ -1,8 +1,8 @@
-//! The keys of droplined.toml: the one place that has their defaults, their ranges and their manual.
+//! The keys of droplined.toml: the only place for their defaults, ranges and manual.
 //!
-//! An entry is `key: Kind = default, When;`. The kind has the range. `Restart` or `Reload` says when the daemon takes
-//! over a change. The comment is the manual of the key; the shipped file has its first paragraph, droplined.toml(5)
-//! all of it. After a change here, `DROPLINE_WRITE_REFERENCE=1 cargo test --lib config::` writes both anew.
+//! An entry is `key: Kind = default, When;`. The kind defines the range; `Restart` or `Reload`, when a change takes
+//! effect. The comment is the manual of the key: all of it goes to droplined.toml(5), and its first paragraph to the
+//! shipped file. After a change, run `DROPLINE_WRITE_REFERENCE=1 cargo test --lib config::` to regenerate both.
 
 use super::table::keys;
 use super::values::{
@@ -10,151 +10,153 @@ use super::values::{
 };
 use crate::message::LARGEST_MAX_BODY;
 
-/// The end of a range that has none: the largest integer of TOML.
+/// The end of an open range: the largest integer in TOML.
 pub(super) const NO_MAX: u64 = i64::MAX as u64;
 
 keys! {
-    /// The daemon uses neither key where a service manager hands it sockets.
+    /// The daemon ignores both keys if a service manager passes it sockets.
     "Listening" {
-        /// TCP port. With 0 the kernel chooses a free port, and the log names it.
+        /// TCP port to listen on. With 0, the kernel chooses a free port and the daemon logs it.
         port: Number<u16, 0, 65_535> = 8282, Restart;
 
-        /// Addresses to listen on. `::` takes IPv4 connections as well.
+        /// Addresses to listen on. `::` accepts IPv4 connections as well.
         bind: Addresses = &["::"], Restart;
     }
 
     "Access" {
-        /// Networks, or single addresses, whose clients need no proof of who they are: they can take any name that
-        /// belongs to no login. The daemon refuses TCP clients from elsewhere. `0.0.0.0/0` is all of IPv4, `::/0` all
-        /// of IPv6, and `[]` no network.
+        /// Networks or single addresses whose clients may use any name without proof, except names that belong to a
+        /// login. The daemon refuses TCP clients from other addresses. `0.0.0.0/0` is all of IPv4, `::/0` all of IPv6,
+        /// and `[]` no network.
         ///
-        /// The key does not affect clients of the socket in the run directory.
+        /// This key does not affect clients of the Unix socket in the run directory.
         open_networks: Vec<Network> = LOOPBACK, Reload;
     }
 
     "Process" {
-        /// Account that a daemon started by root becomes once it listens. Empty text means the account `dropline` if
-        /// there is one; without it, the daemon stays root and logs a warning.
+        /// Account that the daemon switches to once it listens, if root started it. If this is empty, the daemon uses
+        /// the account `dropline`; if that does not exist, the daemon stays root and logs a warning.
         ///
-        /// An account that is named here must exist.
+        /// An account that is set here must exist.
         user: Account = "", Restart;
 
-        /// What the daemon gives up for good once it listens: new privileges, files elsewhere by `landlock(7)`, and
-        /// dangerous system calls by `seccomp(2)`. With `try` it gives up as much as the kernel supports and logs what is
-        /// missing. With `require` it gives up all of it or does not start. With `off` it gives up nothing.
+        /// How the daemon confines itself once it listens. The sandbox blocks new privileges, unrelated files with
+        /// `landlock(7)`, and dangerous system calls with `seccomp(2)`, until the daemon ends. `try` applies what the
+        /// kernel supports and logs what is missing. `require` applies all of it, or the daemon does not start. `off`
+        /// applies nothing.
         sandbox: Sandbox = Sandbox::Try, Restart;
 
-        /// Where the log goes. `auto` is standard error in the foreground and syslog with `-d`. The other values are
-        /// `stderr` and `syslog`.
+        /// Destination of the log: `stderr`, `syslog` or `auto`. `auto` is standard error in the foreground, and syslog
+        /// with `-d`.
         ///
         /// With `-d`, standard error is `/dev/null`.
         log: LogTo = LogTo::Auto, Restart;
 
-        /// Socket of syslogd.
+        /// Socket of the syslog daemon.
         syslog_socket: AbsolutePath = "/dev/log", Restart;
     }
 
-    /// These are the defaults of a daemon that root starts. Without these lines, the daemon of any other user, and so
-    /// the service of systemd, has directories of its own; see FILES in `droplined(8)`.
+    /// The defaults shown here apply to a daemon that root starts. A daemon that another user starts has its own
+    /// defaults; see FILES in `droplined(8)`. The systemd service is such a daemon: do not remove these keys from its
+    /// file.
     "Directories" {
-        /// Directory of the messages. The daemon creates it, with access for its own user alone.
+        /// Directory of the messages. The daemon creates it, with access for its own user only.
         spool: AbsolutePath = "/var/spool/dropline", Restart;
 
-        /// Directory of the pid file, the socket and the list of who is online. Its content can vanish at a reboot.
+        /// Directory of the pid file, the socket and the list of online users. Its content may be lost at a reboot.
         ///
         /// It must belong to the daemon's user or to root, and no other user may have write access.
         run_dir: AbsolutePath = "/run/dropline", Restart;
     }
 
     "Messages" {
-        /// Longest message, in bytes.
+        /// Maximum length of a message, in bytes.
         max_body: Count<1, { LARGEST_MAX_BODY as u64 }> = 65_536, Reload;
 
-        /// How many messages can wait in one mailbox. A sender to a full mailbox gets an error.
+        /// Maximum number of waiting messages in a mailbox. A sender to a full mailbox gets an error.
         quota_messages: Amount<1, NO_MAX> = 2_000_000, Reload;
 
-        /// How many bytes on the disk the messages that wait in one mailbox can take. A sender to a full mailbox gets an
-        /// error.
+        /// Maximum disk space of the waiting messages in a mailbox, in bytes. A sender to a full mailbox gets an error.
         quota_bytes: Amount<4_096, NO_MAX> = 4 << 30, Reload;
 
-        /// For how many days the daemon keeps messages that were delivered.
+        /// How long the daemon keeps delivered messages, in days.
         history_days: Amount<0, 36_500> = 7, Reload;
 
-        /// How many bytes of delivered messages the daemon keeps in one mailbox. It keeps what both `history_days` and
-        /// this key allow.
+        /// Maximum size of the delivered messages that the daemon keeps in a mailbox, in bytes. It removes messages
+        /// that exceed this limit or are older than `history_days`.
         history_bytes: Amount<0, NO_MAX> = 16 << 20, Reload;
 
-        /// How many bytes the daemon leaves free on the disk that holds the spool. With less, it tells senders that the
-        /// disk is full, and still serves readers.
+        /// Free space that must remain on the file system of the spool, in bytes. With less, the daemon refuses new
+        /// messages because the disk is full, and still delivers stored messages.
         min_free_bytes: Amount<0, NO_MAX> = 16 << 20, Reload;
 
-        /// How many inodes the daemon leaves free on that disk.
+        /// Number of free inodes that must remain on that file system.
         ///
-        /// Both limits hold for the file system of `run_dir` as well, but never as more than a 16th of its size. With
-        /// less free there, no user can go online; users who are online stay online.
+        /// Both limits also apply to the file system of `run_dir`, but there never exceed a 16th of its size. With
+        /// less, no further user can go online; users who are online stay online.
         min_free_inodes: Amount<0, NO_MAX> = 1_000, Reload;
     }
 
     "Limits" {
-        /// How many connections the daemon serves at once. Further ones wait in the kernel, and the log says so. A 16th
-        /// of this number, and at least 8 connections, are served in addition over the Unix socket alone.
+        /// Maximum number of connections that the daemon serves at once. Further connections wait in the kernel, and
+        /// the daemon logs this. A reserve of a 16th of this number, but at least 8 connections, is for the Unix socket
+        /// only.
         ///
-        /// Each connection has a process of its own. The additional ones keep the socket open to users of this machine
-        /// while TCP clients take all others; no user but root gets more than a quarter of them. Each address is a
-        /// source of its own, those of 127.0.0.0/8 as well: one user of this machine can take all of `max_children` over
-        /// TCP, but not the socket.
+        /// Each connection has its own process. The reserve keeps the socket available to users of this machine while
+        /// TCP clients occupy all other connections. A user other than root gets at most a quarter of the reserve. Each
+        /// address is a source of its own, including those in 127.0.0.0/8. A local user can therefore occupy all of
+        /// `max_children` over TCP, but not the socket.
         max_children: Count<1, 30_000> = 512, Reload;
 
-        /// How many connections one source can have; the daemon refuses further ones. A source is an IPv4 address, an
-        /// IPv6 network of 64 bits, or a user of this machine.
+        /// Maximum number of connections from one source. The daemon refuses further ones. A source is an IPv4 address,
+        /// an IPv6 network of 64 bits, or a local user of the Unix socket.
         children_per_source: Count<1, 30_000> = 128, Reload;
 
-        /// From how many connections without a complete request on the daemon refuses new ones at random: 30 of 100,
-        /// rising to all at `max_children`. It does not refuse connections over the socket.
+        /// Number of connections without a complete request at which the daemon begins to refuse new ones at random. It
+        /// refuses 30 percent at first, rising to all at `max_children`. Connections over the Unix socket are exempt.
         early_drop: Count<1, 30_000> = 256, Reload;
 
-        /// Networks whose clients get no penalty. The daemon refuses other sources that time out, speak no dialect or
-        /// crash a child, for 1 to 600 seconds; each further offence doubles that time. Users of this machine get no
-        /// penalty over the socket.
+        /// Networks whose clients are never penalized. Other sources that time out, speak no dialect or crash a child
+        /// are refused for 1 to 600 seconds; each further offence doubles that time. Users of the Unix socket are never
+        /// penalized.
         penalty_exempt: Vec<Network> = LOOPBACK, Reload;
 
-        /// How much memory a child can map, in bytes.
+        /// Maximum address space of a child process, in bytes.
         child_memory: Amount<{ 64 << 20 }, NO_MAX> = 256 << 20, Reload;
     }
 
-    /// All times are whole seconds. While half of `max_children` are served, new connections get a third of
+    /// All times are in whole seconds. While at least half of `max_children` are in use, new connections get a third of
     /// `first_byte_timeout`, `request_timeout`, `idle_timeout` and `delivery_timeout`.
     "Times" {
-        /// How long a client can wait before its first byte. The kernel holds a silent client back for some seconds
-        /// before that time begins; such a client costs nothing.
+        /// How long a client may take to send its first byte. The kernel holds back a silent TCP connection for some
+        /// seconds before this time begins; such a connection uses no process.
         first_byte_timeout: Seconds<1, 3_600> = 10, Reload;
 
-        /// How long a client can take for a whole request, and how long a reader can take none of its messages. A whole
-        /// fetch can take this time, and a second more for each 64 KiB that the reader has taken.
+        /// How long a client may take to send a complete request, and how long a reader may accept no data. A complete
+        /// fetch may take this time, and one second more for each 64 KiB that the reader has accepted.
         ///
-        /// The time of `delivery_timeout` follows. A reader that is slower is logged as `too slow:`, and its messages
-        /// stay in the mailbox.
+        /// After that, `delivery_timeout` begins. A slower reader is logged as `too slow:`, and its messages stay in
+        /// the mailbox.
         request_timeout: Seconds<1, 3_600> = 30, Reload;
 
-        /// How long a session can be silent between two requests. A session that watches its mailbox has no such limit.
+        /// How long a session may be silent between two requests. A session that watches its mailbox has no such limit.
         idle_timeout: Seconds<1, 86_400> = 300, Reload;
 
-        /// How long a user is online without a renewal. A client that dies is offline after that.
+        /// How long a user stays online without a renewal. A user whose client has died goes offline after this time.
         lease: Seconds<5, 86_400> = 90, Reload;
 
-        /// How long a user of the framed dialect, which has no renewal, is online without `!quit`.
+        /// How long a user of the framed dialect, which has no renewal, stays online without `!quit`.
         framed_lease: Seconds<60, { 30 * 86_400 }> = 12 * 3_600, Reload;
 
-        /// How long a reader can take to close the connection after its messages were written. Messages of a reader
-        /// that does not close it stay in the mailbox.
+        /// How long a reader may take to close the connection after its messages were sent. If it takes longer, the
+        /// messages stay in the mailbox.
         delivery_timeout: Seconds<1, 3_600> = 10, Reload;
 
-        /// How long running requests have to finish when the daemon is told to end.
+        /// How long the daemon waits for running requests when it shuts down.
         ///
-        /// systemd gives the service 90 seconds by `TimeoutStopSec` in any case.
+        /// Under systemd, `TimeoutStopSec` limits this to 90 seconds by default.
         drain_timeout: Seconds<0, 3_600> = 5, Reload;
     }
 }
 
-/// The networks of this machine alone.
+/// The loopback networks.
 const LOOPBACK: &[&str] = &["127.0.0.0/8", "::1/128"];

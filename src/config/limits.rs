@@ -1,21 +1,16 @@
-//! The limits that the store keeps.
+//! The limits that the store enforces.
 
 use super::keys::{Config, ConfigFile};
 
-/// The limits of a spool.
+/// The limits of a spool. The unit of a field is that of the key with the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// How many messages can wait in one mailbox.
     pub(crate) quota_messages: u64,
-    /// How many bytes of the disk the messages that wait in one mailbox can take.
     pub(crate) quota_bytes: u64,
-    /// For how many milliseconds acknowledged messages are kept.
+    /// How long acknowledged messages are kept.
     pub(crate) history_millis: u64,
-    /// How many bytes of acknowledged messages are kept in one mailbox.
     pub(crate) history_bytes: u64,
-    /// How many bytes of the disk are left free.
     pub(crate) min_free_bytes: u64,
-    /// How many inodes of the disk are left free.
     pub(crate) min_free_inodes: u64,
 }
 
@@ -26,7 +21,7 @@ impl Default for Limits {
 }
 
 impl Config {
-    /// What the store is told.
+    /// Returns the limits for the store.
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             quota_messages: self.quota_messages,

@@ -1,6 +1,5 @@
-//! What the three programs share: the keys of droplined.toml with their defaults, and where things are by default.
-//!
-//! [`keys`] is the table; everything else reads it.
+//! Configuration shared by the three programs: the keys of droplined.toml with their defaults, and the default paths.
+//! Everything is generated from the table in [`keys`].
 #![forbid(unsafe_code)]
 
 mod check;

@@ -1,25 +1,23 @@
-//! Where the daemon's things are by default: in system directories for root, in XDG base directories for other users.
+//! The default paths of the daemon: system directories for root, XDG base directories for other users.
 
 use std::path::PathBuf;
 
 use super::keys::DEFAULTS;
 
-/// The name of the daemon's socket in its run directory.
+/// The file name of the daemon's socket in its run directory.
 pub(crate) const SOCKET: &str = "dropline.sock";
 
-/// The paths of a daemon that this user runs.
+/// The default paths of a daemon.
 #[derive(Clone, Debug)]
 pub(crate) struct DefaultPaths {
-    /// The configuration file.
     pub(crate) config: PathBuf,
-    /// The directory of the messages.
     pub(crate) spool: PathBuf,
-    /// The directory of what can vanish at a reboot.
+    /// May be lost at a reboot.
     pub(crate) run_dir: PathBuf,
 }
 
 impl DefaultPaths {
-    /// The paths of the daemon that root runs.
+    /// Returns the paths of a daemon that root runs.
     pub(crate) fn of_the_system() -> Self {
         Self {
             config: "/etc/dropline/droplined.toml".into(),
@@ -28,7 +26,7 @@ impl DefaultPaths {
         }
     }
 
-    /// Those of this user; `None` for a user without a home.
+    /// Returns the paths of a daemon that the current user runs, or `None` if the user has no home directory.
     pub(crate) fn of_this_user() -> Option<Self> {
         if nix::unistd::geteuid().is_root() {
             return Some(Self::of_the_system());

@@ -1,4 +1,4 @@
-//! Makes the shipped droplined.toml, and the KEYS of its manual page, of the table of keys.
+//! Generates the shipped droplined.toml, and the section KEYS of droplined.toml(5), from the table of keys.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use super::keys::{ConfigFile, DEFAULTS, NO_MAX, sections};
 use super::table::{Key, When};
 
 impl Key {
-    /// The line that sets it to its default.
+    /// Returns the line that sets the key to its default.
     fn line(&self) -> String {
         let Self { name, default, .. } = self;
         match default.starts_with(char::is_uppercase) {
@@ -16,7 +16,7 @@ impl Key {
         }
     }
 
-    /// The paragraphs of its manual; the first has the range, and says when a change takes effect.
+    /// Returns the paragraphs of the manual. The first includes the range, and whether a change needs a restart.
     fn paragraphs(&self) -> Vec<String> {
         let mut paragraphs = paragraphs(self.text);
         let first = paragraphs.first_mut().expect("a text");
@@ -44,7 +44,7 @@ fn is_key(word: &str) -> bool {
     keys.any(|key| key.name == word)
 }
 
-/// A comment of TOML. Values are in quotes; names of keys, flags and manual pages are not.
+/// Formats a TOML comment. Values are quoted; keys, options and manual pages are not.
 fn comment(text: &str) -> String {
     let mut plain = String::new();
     for (n, piece) in text.split('`').enumerate() {
@@ -66,10 +66,10 @@ fn comment(text: &str) -> String {
     comment + &line + "\n"
 }
 
-/// The shipped droplined.toml.
+/// Returns the text of the shipped droplined.toml.
 fn shipped_file() -> String {
-    let head = "droplined.toml - the configuration of droplined: every key, with its default. An unknown key is an \
-                error; `--check` says where. Flags of the command line win.";
+    let head = "droplined.toml - configuration of droplined. This file lists every key with its default. An unknown key \
+                is an error; check the file with droplined --check. Options on the command line override this file.";
     let mut out = comment(head);
     for section in sections() {
         out += &format!("\n# == {} ==\n", section.title);
@@ -84,7 +84,7 @@ fn shipped_file() -> String {
     out
 }
 
-/// A paragraph of mdoc: a line for each sentence, and one for each name or value with the punctuation behind it.
+/// Formats an mdoc paragraph: a line for each sentence, and one for each name or value with its punctuation.
 fn mdoc(text: &str) -> String {
     let mut out = String::new();
     for (n, piece) in text.split('`').enumerate() {
@@ -109,7 +109,7 @@ fn mdoc(text: &str) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// The section KEYS of droplined.toml(5).
+/// Returns the section KEYS of droplined.toml(5).
 fn manual() -> String {
     let mut out = ".Sh KEYS\nEach key is given with its default.\n".to_owned();
     for section in sections() {
@@ -129,7 +129,7 @@ fn manual() -> String {
 }
 
 #[test]
-fn the_shipped_file_and_the_manual_are_made_of_the_table() {
+fn the_shipped_file_and_the_manual_match_the_table() {
     let path = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     let read = |name: &str| fs::read_to_string(path(name)).expect(name);
     let page = read("etc/man/droplined.toml.5");
@@ -146,7 +146,7 @@ fn the_shipped_file_and_the_manual_are_made_of_the_table() {
         let command = "DROPLINE_WRITE_REFERENCE=1 cargo test --lib config::";
         assert!(
             read(name) == made,
-            "{name} is not what src/config/keys.rs says: run {command}"
+            "{name} differs from src/config/keys.rs: run {command}"
         );
     }
 }
@@ -162,9 +162,9 @@ fn the_shipped_file_has_the_defaults() {
     assert_eq!(networks.map(|all| all.len()), defaults.map(|all| all.len()));
 }
 
-/// Another value for each key: a running daemon takes it over where the table says so.
+/// Sets each key to another value. A running daemon must adopt it only if the entry has `Reload`.
 #[test]
-fn a_changed_key_takes_effect_or_is_told_to_need_a_restart() {
+fn a_changed_key_takes_effect_or_is_reported_to_need_a_restart() {
     let before = ConfigFile::default().settings();
     for key in sections().into_iter().flat_map(|section| section.keys) {
         let other = match (key.name, key.default.parse::<u64>()) {

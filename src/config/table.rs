@@ -1,11 +1,11 @@
-//! What the programs make of the table of keys.
+//! Generates the types of the configuration from the table of keys.
 
 /// When a change of a key takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
-    /// When the daemon is started again.
+    /// When the daemon is restarted.
     Restart,
-    /// When the daemon reads its configuration again, for connections that begin after that.
+    /// When the daemon reloads its configuration, for new connections.
     Reload,
 }
 
@@ -21,16 +21,16 @@ pub(super) struct Section {
 #[cfg(test)]
 pub(super) struct Key {
     pub(super) name: &'static str,
-    /// Its manual: paragraphs, with names and values in backticks.
+    /// The manual: paragraphs, with names and values in backticks.
     pub(super) text: &'static str,
-    /// Its default, as Rust writes it.
+    /// The default, in the syntax of Rust.
     pub(super) default: String,
     pub(super) range: Option<(u64, u64)>,
     pub(super) when: When,
 }
 
-/// Makes of the table: [`DEFAULTS`](super::keys::DEFAULTS), the [`ConfigFile`](super::keys::ConfigFile), the
-/// [`Config`](super::keys::Config) that it means, and the reference manual.
+/// Generates [`DEFAULTS`](super::keys::DEFAULTS), [`ConfigFile`](super::keys::ConfigFile),
+/// [`Config`](super::keys::Config) and the text of the manual from the table.
 macro_rules! keys {
     ($(
         $(#[doc = $intro:literal])*
@@ -41,16 +41,16 @@ macro_rules! keys {
     )*) => {
         use super::values::Kind;
 
-        /// The default of each key, as the table has it.
+        /// The type of [`DEFAULTS`].
         #[derive(Debug)]
         pub(crate) struct Defaults {$($(
             pub(crate) $key: <$kind as Kind>::Literal,
         )*)*}
 
-        /// The default of each key, as the table has it.
+        /// The default of each key.
         pub(crate) const DEFAULTS: Defaults = Defaults {$($( $key: $default, )*)*};
 
-        /// A configuration file: the keys that it sets, each with its place.
+        /// A configuration file: the keys that it sets, each with its position.
         #[derive(Debug, Default, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
         pub(crate) struct ConfigFile {$($(
@@ -58,7 +58,7 @@ macro_rules! keys {
         )*)*}
 
         impl ConfigFile {
-            /// The settings that the file makes: its own, and defaults for all other keys.
+            /// Returns the settings of the file, with the defaults for all other keys.
             pub(crate) fn settings(&self) -> Config {
                 Config {$($(
                     $key: self.$key.as_ref().map_or_else(
@@ -77,8 +77,8 @@ macro_rules! keys {
         )*)*}
 
         impl Config {
-            /// Takes over from `before` each setting that a running daemon cannot change. Returns the keys that would
-            /// have changed.
+            /// Reverts the settings that cannot change without a restart to those of `before`. Returns the keys that
+            /// differed.
             pub(crate) fn keep_what_needs_a_restart(&mut self, before: &Self) -> Vec<&'static str> {
                 use super::table::When;
                 let mut changed = Vec::new();
@@ -92,7 +92,7 @@ macro_rules! keys {
             }
         }
 
-        /// The table as text, for the manual.
+        /// Returns the table as text, for the manual.
         #[cfg(test)]
         pub(super) fn sections() -> Vec<super::table::Section> {
             use super::table::{Key, Section};

@@ -1,4 +1,4 @@
-//! How the values of the configuration are written, what they may be, and what the programs make of them.
+//! The kinds of configuration values: their syntax, their ranges and their Rust types.
 
 use std::fmt::Debug;
 use std::net::IpAddr;
@@ -9,34 +9,34 @@ use ipnet::IpNet;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-/// The number of addresses that the daemon can listen on.
+/// Limits the number of addresses to listen on.
 pub(crate) const MOST_ADDRESSES: usize = 32;
 
-/// A kind of value. Its [`Deserialize`] refuses what the configuration file must not say.
+/// A kind of value. Its [`Deserialize`] rejects values that the configuration file must not contain.
 pub(crate) trait Kind {
-    /// The smallest and the largest number, or number of elements, that the file can have.
+    /// The range of a number, or of the number of elements in a list.
     #[cfg(test)]
     const RANGE: Option<(u64, u64)> = None;
 
-    /// How the table of keys writes a default.
+    /// The type of a default in the table of keys.
     type Literal: Copy + Debug;
-    /// What the programs work with.
+    /// The type that the programs use.
     type Value;
 
-    /// The value of a default.
+    /// Converts a default.
     fn of(default: Self::Literal) -> Self::Value;
 
-    /// The value that the file has.
+    /// Returns the value from the file.
     fn value(&self) -> Self::Value;
 }
 
-/// A whole number from `MIN` to `MAX`.
+/// An integer from `MIN` to `MAX`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Number<T, const MIN: u64, const MAX: u64>(T);
 
 /// A number of bytes, messages or inodes.
 pub(crate) type Amount<const MIN: u64, const MAX: u64> = Number<u64, MIN, MAX>;
-/// A number of things that the daemon has in memory.
+/// A number of connections, or of bytes in memory.
 pub(crate) type Count<const MIN: u64, const MAX: u64> = Number<usize, MIN, MAX>;
 
 impl<'de, T: TryFrom<u64>, const MIN: u64, const MAX: u64> Deserialize<'de>
@@ -70,7 +70,7 @@ impl<T: Copy + Debug, const MIN: u64, const MAX: u64> Kind for Number<T, MIN, MA
     }
 }
 
-/// A time of `MIN` to `MAX` whole seconds.
+/// A time from `MIN` to `MAX` seconds.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Seconds<const MIN: u64, const MAX: u64>(Number<u64, MIN, MAX>);
@@ -90,7 +90,7 @@ impl<const MIN: u64, const MAX: u64> Kind for Seconds<MIN, MAX> {
     }
 }
 
-/// One to [`MOST_ADDRESSES`] addresses to listen on.
+/// A list of 1 to [`MOST_ADDRESSES`] addresses to listen on.
 #[derive(Debug)]
 pub(crate) struct Addresses(Vec<IpAddr>);
 
@@ -122,7 +122,7 @@ impl Kind for Addresses {
     }
 }
 
-/// A network, or one address.
+/// A network, or a single address.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Network(IpNet);
 
@@ -147,17 +147,17 @@ impl Kind for Vec<Network> {
     }
 }
 
-/// The network that `ADDRESS/BITS` means, or that of the one address `ADDRESS`.
+/// Parses `ADDRESS/BITS`, or `ADDRESS` as a network of one address.
 ///
 /// # Errors
-/// When it is neither.
+/// When `text` is neither.
 pub(crate) fn network(text: &str) -> Result<IpNet, String> {
     text.parse()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map_err(|_| format!("{text:?} is neither ADDRESS/BITS nor an address"))
 }
 
-/// The name of an account; empty for none.
+/// The name of an account, or empty for none.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Account(String);
@@ -209,27 +209,25 @@ impl Kind for AbsolutePath {
     }
 }
 
-/// How much of the sandbox the daemon must have.
+/// How much of the sandbox the daemon requires.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Sandbox {
     /// As much as the kernel supports.
     Try,
-    /// All of it, or the daemon does not start.
+    /// All of it; otherwise the daemon does not start.
     Require,
     /// None.
     Off,
 }
 
-/// Where the log goes.
+/// The destination of the log.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogTo {
-    /// To standard error in the foreground, to syslog when detached.
+    /// Standard error in the foreground, syslog when detached.
     Auto,
-    /// To standard error.
     Stderr,
-    /// To syslog.
     Syslog,
 }
 

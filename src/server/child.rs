@@ -1,5 +1,4 @@
-//! A child: serves one connection and leaves by `_exit`, so that nothing of its parent's is undone in
-//! it.
+//! A child: serves one connection and leaves by `_exit`, so that no destructor of its parent runs in it.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::panic::{self, AssertUnwindSafe};
@@ -17,48 +16,43 @@ use crate::sys::signal::{Blocked, Inbox, Signal};
 use crate::sys::socket::Stream;
 use crate::wire::line;
 
-/// The exit status of a child that has failed, for the master's log (EX_SOFTWARE of sysexits.h).
+/// The exit status of a child that has failed (EX_SOFTWARE of sysexits.h).
 const FAILED: i32 = 70;
-/// That of one whose client spoke no dialect (EX_DATAERR).
+/// The exit status of a child whose client sent garbage (EX_DATAERR).
 pub(super) const GARBAGE: i32 = 65;
-/// That of one whose client took too long (EX_TEMPFAIL).
+/// The exit status of a child whose client took too long (EX_TEMPFAIL).
 pub(super) const TIMED_OUT: i32 = 75;
 
-/// A connection that was accepted, for the child that serves it.
+/// An accepted connection, for the child that serves it.
 #[derive(Debug)]
 pub(super) struct Accepted {
-    /// The connection.
     pub(super) stream: Stream,
-    /// Where it comes from.
     pub(super) peer: Peer,
-    /// All signals are blocked.
+    /// Keeps all signals blocked.
     pub(super) blocked: Blocked,
-    /// Its place on the scoreboard.
+    /// The child's slot on the scoreboard.
     pub(super) slot: usize,
-    /// Whether there are so many children that each has less time.
+    /// Whether so many children run that timeouts are shortened.
     pub(super) in_a_hurry: bool,
 }
 
-/// What each child needs of its master.
+/// What the children need from the master.
 pub(super) struct ChildContext<'a> {
-    /// The master.
+    /// The master's pid.
     pub(super) master: Pid,
-    /// The scoreboard.
     pub(super) board: Scoreboard,
-    /// The configuration in force.
     pub(super) config: &'a Config,
-    /// How many descriptors it may have.
+    /// The descriptor limit of a child.
     pub(super) descriptors: usize,
-    /// Those that the store needs. Others are closed.
+    /// The descriptors that the store needs.
     pub(super) keep: &'a [RawFd],
-    /// The store.
     pub(super) store: &'a dyn Store,
 }
 
 impl ChildContext<'_> {
-    /// Serves a connection, in a child that was just forked.
+    /// Serves a connection in the child that was just forked for it.
     pub(super) fn serve(&self, accepted: Accepted) -> ! {
-        // A panic here ends this child alone.
+        // A panic ends this child only.
         let served = panic::catch_unwind(AssertUnwindSafe(|| {
             if accepted.in_a_hurry {
                 let config = self.config.clone().in_a_hurry();
@@ -70,7 +64,7 @@ impl ChildContext<'_> {
         process::exit_now(served.unwrap_or(FAILED))
     }
 
-    /// From the fork to the exit status.
+    /// Sets up the process, serves the connection and returns the exit status.
     fn talk(&self, accepted: Accepted, config: &Config) -> i32 {
         let Accepted {
             mut stream,
@@ -85,8 +79,8 @@ impl ChildContext<'_> {
         let is_local = matches!(peer, Peer::Local { .. });
         keep.extend(login::descriptor().filter(|_| is_local));
         process::close_all_but(&mut keep);
-        // Ctrl-C in a terminal goes to every process of the daemon; a child finishes its request. The
-        // parent's handlers never run here, as all signals stay blocked.
+        // Ctrl-C in a terminal signals every process of the daemon, but a child finishes its request. All signals stay
+        // blocked, so that the master's handlers never run here.
         blocked.for_good();
         let origin = peer.to_string();
         let status = self.board.child(slot);
@@ -94,7 +88,7 @@ impl ChildContext<'_> {
         self.store.set_process_number(slot);
         let inbox = Inbox::of(&[Signal::SIGINT, Signal::SIGTERM]);
         if let Err(e) = process::limit(config.child_memory, self.descriptors as u64) {
-            log::error!("cannot limit what a child may use, to serve {origin}: {e}");
+            log::error!("cannot set the resource limits of the child for {origin}: {e}");
             return FAILED;
         }
         if !process::end_with(self.master) {
@@ -109,14 +103,14 @@ impl ChildContext<'_> {
     }
 }
 
-/// Does once, in the master, what each child would otherwise find out by itself: what the processor can do.
-/// On a virtual machine, asking it (CPUID) costs about as much as the fork.
+/// Detects the processor's features in the master, so that the children need not. On a virtual machine, CPUID costs
+/// about as much as the fork.
 pub(super) fn warm_up() {
     std::hint::black_box(line::first_line(&[0; 64]));
     std::hint::black_box(crc32fast::hash(&[0; 256]));
 }
 
-/// Sends what a panic says to the log, in place of standard error.
+/// Sends panic messages to the log instead of standard error.
 pub(super) fn log_panics() {
     panic::set_hook(Box::new(|info| {
         log::error!("a bug in this program: {info}")

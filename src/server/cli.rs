@@ -8,15 +8,15 @@ use ipnet::IpNet;
 
 use crate::config::{self, DEFAULTS};
 
-/// Flags win over the configuration file.
+/// The flags, which override the configuration file.
 #[derive(Debug, Parser)]
 #[command(
     name = "droplined",
     version,
-    about = "Takes messages, keeps them, and hands them out: a forking daemon with a spool",
-    after_help = "It stays in the foreground and logs to standard error, but for -d. Ctrl-C (SIGINT) and SIGTERM end it: \
-                  running requests are finished first; a second signal ends it at once. SIGHUP makes it read \
-                  its configuration again, SIGUSR1 log its status."
+    about = "Messaging daemon: accepts messages, stores them in a spool, and delivers them",
+    after_help = "Without -d it stays in the foreground and logs to standard error. SIGINT (Ctrl-C) and SIGTERM end it: \
+                  running requests finish first; a second signal ends it at once. On SIGHUP it reads its \
+                  configuration again, on SIGUSR1 it logs its status."
 )]
 pub(super) struct Cli {
     #[arg(short, long, value_name = "PORT", conflicts_with = "bare_port", help = format!(
@@ -32,8 +32,8 @@ pub(super) struct Cli {
     #[arg(long, value_name = "ADDR")]
     pub(super) bind: Vec<IpAddr>,
 
-    /// Network whose clients are served without proof of who they are, beside those of the
-    /// configuration (default: this machine); may be given several times
+    /// Network whose clients are served without authentication, in addition to those of the configuration (default:
+    /// this machine); may be given several times
     #[arg(long, value_name = "CIDR", value_parser = config::network)]
     pub(super) open_network: Vec<IpNet>,
 
@@ -41,7 +41,7 @@ pub(super) struct Cli {
     #[arg(long, value_name = "DIR")]
     pub(super) spool: Option<PathBuf>,
 
-    /// Directory for what may vanish at a reboot: the pid file, the socket, who is online
+    /// Directory for runtime state: the pid file, the socket, who is online; may be emptied at a reboot
     #[arg(long, value_name = "DIR")]
     pub(super) run_dir: Option<PathBuf>,
 
@@ -49,25 +49,25 @@ pub(super) struct Cli {
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 
-    /// Detach from the terminal, and log to syslog; the command ends when the daemon listens
+    /// Detach from the terminal and log to syslog; the command exits when the daemon listens
     #[arg(short, long)]
     pub(super) daemon: bool,
 
-    /// Check the configuration, say what is wrong with it, and exit
+    /// Check the configuration, report what is wrong with it, and exit
     #[arg(long)]
     pub(super) check: bool,
 
-    /// Write the port, and a newline, to this descriptor when the daemon listens
+    /// Write the port and a newline to this descriptor when the daemon listens
     #[arg(long, value_name = "N")]
     pub(super) ready_fd: Option<i32>,
 
-    /// Log more
+    /// Log debug messages as well
     #[arg(short, long)]
     pub(super) verbose: bool,
 }
 
 impl Cli {
-    /// The same with absolute paths: a daemon that detaches leaves the directory that it was started in.
+    /// Makes the paths absolute, because a daemon that detaches changes its working directory.
     pub(super) fn absolute(mut self) -> Self {
         for path in [&mut self.spool, &mut self.run_dir, &mut self.config] {
             if let Some(absolute) = path
@@ -80,7 +80,7 @@ impl Cli {
         self
     }
 
-    /// The port, in whichever way it was given.
+    /// Returns the port of `-p` or of the bare argument.
     pub(super) fn port(&self) -> Option<u16> {
         self.port.or(self.bare_port)
     }

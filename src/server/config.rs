@@ -1,4 +1,4 @@
-//! The configuration of the daemon: defaults, then the configuration file, then flags.
+//! Loads the daemon's configuration. The configuration file overrides the defaults, and flags override both.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,34 +7,32 @@ use super::cli::Cli;
 pub(super) use crate::config::{Config, LogTo, Sandbox};
 use crate::config::{ConfigFile, DefaultPaths, FileError, Kind as _, MOST_ADDRESSES};
 
-/// Why there is no configuration.
+/// Why the configuration cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConfigError {
-    /// The file cannot be read, or has a mistake.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The master waits for all listeners at once.
+    /// There are more addresses than the master polls.
     #[error("there are {0} addresses to bind to; at most {MOST_ADDRESSES} are allowed")]
     TooManyAddresses(usize),
-    /// No flag, no file and no environment says where messages are kept.
     #[error("cannot tell where to keep messages: $HOME is not set; use --spool and --run-dir")]
     NoHome,
 }
 
 impl Config {
-    /// The configuration that these flags make, with the file that they name, or else the one at `paths`. `paths` are
-    /// those of the user who started the daemon, not of the account that it has become. The writer of a pipe has the
-    /// time `timeout`.
+    /// Loads the file that the flags name, or else the one of `paths`, and applies the flags. `paths` are those of the
+    /// user who started the daemon, not of the account that it became. A pipe must be closed by its writer in
+    /// `timeout`.
     ///
     /// # Errors
-    /// The mistake in the file, with line and column.
+    /// When the file is invalid, with line and column, or no spool or run directory is known.
     pub(super) fn load(
         cli: &Cli,
         paths: Option<&DefaultPaths>,
         timeout: Duration,
     ) -> Result<Self, ConfigError> {
         let usual = paths.map(|paths| &paths.config);
-        // A file that may not be looked at is an error, and not a missing one: the defaults would take its place.
+        // An inaccessible file must not count as a missing one, else the defaults would silently replace it.
         let is_missing = |path: &PathBuf| matches!(path.try_exists(), Ok(false));
         let usual = usual.filter(|path| !is_missing(path));
         let path = cli.config.as_ref().or(usual);
@@ -50,7 +48,7 @@ impl Config {
         file: &ConfigFile,
         paths: Option<&DefaultPaths>,
     ) -> Result<Self, ConfigError> {
-        // Only the file of the system's daemon has the defaults of these two.
+        // The defaults of these two keys in the table hold for root's daemon only, hence `paths`.
         let directory = |flag: &Option<PathBuf>, set: Option<PathBuf>, usual: Option<&PathBuf>| {
             let usual = || usual.cloned();
             let path = flag.clone().or(set).or_else(usual);
@@ -74,12 +72,12 @@ impl Config {
         Ok(config)
     }
 
-    /// How many more connections are served over the socket alone.
+    /// Returns the number of children beyond `max_children` that may serve clients of the Unix socket.
     pub(super) fn reserve(&self) -> usize {
         (self.max_children / 16).max(8)
     }
 
-    /// The same with a third of the time for all that clients take time for.
+    /// Returns this configuration with a third of each timeout that a client can exhaust.
     pub(super) fn in_a_hurry(self) -> Self {
         Self {
             first_byte_timeout: self.first_byte_timeout / 3,
@@ -136,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_hurry_all_that_clients_take_time_for_is_a_third() {
+    fn in_a_hurry_client_timeouts_are_a_third() {
         let config = load("", &[]);
         let times = |config: &Config| {
             let times = [

@@ -1,5 +1,4 @@
-//! One client's connection, as its child sees it: every wait has a deadline, and ends early when the
-//! daemon is told to end.
+//! The connection between a child and its client. Every wait has a deadline and ends early when the daemon shuts down.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -10,19 +9,19 @@ use crate::sys::clock::Deadline;
 use crate::sys::poll::{self, Want};
 use crate::sys::signal::Inbox;
 
-/// How much is read with one call where one request is expected: a line, in few pages of memory.
+/// Bytes per read while one request is expected, a line. Few pages of memory are touched.
 const FIRST_READ: usize = 1_536;
-/// And where many are.
+/// Bytes per read while many requests are expected.
 pub(super) const MOST_READ: usize = 64 * 1024;
-/// For each of so many bytes that a client takes, it gets another second.
+/// The lowest rate at which a client may read a long reply, in bytes a second.
 const BYTES_A_SECOND: usize = 64 * 1024;
-/// How much of what a client says beyond its request is read before the connection is closed.
+/// The number of bytes beyond a request that are read and discarded before the connection is closed.
 const MOST_DISCARDED: usize = 16 << 20;
-/// And for how long.
+/// The time limit for discarding them.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
-/// How fast a client must read a reply: a slow reader may be slow, but must take something within the
-/// limit, and may not take for ever.
+/// How fast a client must read a reply. It must take some bytes within each `limit`, and the bytes that it takes extend
+/// the time for the whole reply at [`BYTES_A_SECOND`].
 #[derive(Debug)]
 pub(super) struct Pace {
     limit: Duration,
@@ -30,7 +29,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// A client that takes nothing for as long as `limit` is given up.
+    /// Returns a pace by which a client that takes nothing for `limit` times out.
     pub(super) fn new(limit: Duration) -> Self {
         Self {
             limit,
@@ -49,38 +48,36 @@ impl Pace {
     }
 }
 
-/// A connection.
 #[derive(Debug)]
 pub(super) struct Connection<'t> {
     transport: &'t mut dyn Transport,
     inbox: Inbox,
-    /// How much is read with one call.
+    /// Bytes per read.
     room: usize,
-    /// All that had come was read.
+    /// The last read took all that had arrived.
     drained: bool,
     /// The client has ended its side.
     ended: bool,
-    /// The daemon was told to end.
+    /// The daemon shuts down.
     ending: bool,
 }
 
-/// What came of waiting for a client to say something.
+/// The result of a wait for input from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Received {
-    /// More bytes.
     Bytes,
-    /// Nothing, and there will be nothing: the client has ended its side.
+    /// The client has ended its side: no more input will come.
     End,
-    /// Nothing, for as long as we wanted to wait.
+    /// Nothing has arrived within the limit.
     Silence,
-    /// Nothing, and the daemon was told to end.
+    /// Nothing has arrived, and the daemon shuts down.
     Ending,
-    /// Nothing, but the bell has rung.
+    /// Nothing has arrived, but the bell has rung.
     Bell,
 }
 
 impl<'t> Connection<'t> {
-    /// The connection over this transport; `inbox` has a signal when the daemon ends.
+    /// Returns the connection over `transport`. `inbox` receives a signal when the daemon shuts down.
     pub(super) fn new(transport: &'t mut dyn Transport, inbox: Inbox) -> Self {
         Self {
             transport,
@@ -92,7 +89,7 @@ impl<'t> Connection<'t> {
         }
     }
 
-    /// Appends to `buffer` what the client says next.
+    /// Appends the client's next bytes to `buffer`, waiting up to `limit` for them.
     ///
     /// # Errors
     /// When the connection is broken.
@@ -104,7 +101,7 @@ impl<'t> Connection<'t> {
         self.receive_or_hear(buffer, limit, None)
     }
 
-    /// The same, also left when `bell` is readable.
+    /// Like [`receive`](Self::receive), but also returns when `bell` is readable.
     ///
     /// # Errors
     /// When the connection is broken.
@@ -116,9 +113,9 @@ impl<'t> Connection<'t> {
     ) -> io::Result<Received> {
         let deadline = Deadline::after(limit);
         loop {
-            // Where nothing was left the last time, nothing is expected to be there yet.
+            // After a read that took everything, another one would most likely fail with EAGAIN: poll first.
             if !std::mem::take(&mut self.drained) || limit.is_zero() {
-                // A client that has said much is likely to say more.
+                // A client that has sent much is likely to send more.
                 let room = self.room.max(buffer.len().min(MOST_READ));
                 match self.transport.read_onto(buffer, room) {
                     Ok(0) => {
@@ -146,28 +143,28 @@ impl<'t> Connection<'t> {
         }
     }
 
-    /// Whether a client that falls silent may have ended its request by that.
+    /// Returns whether a client may end its request by sending nothing more.
     pub(super) fn silence_ends_request(&self) -> bool {
         self.transport.silence_ends_request()
     }
 
-    /// Expects many requests: what has come is read with one call.
+    /// Uses large reads from now on, for a client that sends many requests.
     pub(super) fn expect_many(&mut self) {
         self.room = MOST_READ;
     }
 
-    /// Sends each answer at once.
+    /// Sends each answer without delay from now on.
     ///
     /// # Errors
-    /// When the kernel does not take that.
+    /// When the kernel refuses the option.
     pub(super) fn send_at_once(&self) -> io::Result<()> {
         self.transport.send_at_once()
     }
 
-    /// Gives the client up when its kernel does not acknowledge anything for so long.
+    /// Breaks the connection when the client's kernel acknowledges nothing for `limit`.
     ///
     /// # Errors
-    /// When the kernel does not take that.
+    /// When the kernel refuses the option.
     pub(super) fn give_up_after(&self, limit: Duration) -> io::Result<()> {
         self.transport.give_up_after(limit)
     }
@@ -175,16 +172,16 @@ impl<'t> Connection<'t> {
     /// Sends all of `bytes`.
     ///
     /// # Errors
-    /// When the connection is broken; `TimedOut` when the client does not read, or too slowly.
+    /// When the connection is broken; `TimedOut` when the client does not read, or reads too slowly.
     pub(super) fn send(&mut self, bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
         self.send_all(bytes, pace, false)
     }
 
-    /// The same, when [`finish`](Self::finish) follows at once: to the client it is one packet with the end, and not two
-    /// that wake it twice.
+    /// Like [`send`](Self::send), but for bytes that [`finish`](Self::finish) follows at once. They share a packet with
+    /// the end of the stream, so that the client is woken once.
     ///
     /// # Errors
-    /// The same.
+    /// Those of `send`.
     pub(super) fn send_last(&mut self, bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
         self.send_all(bytes, pace, true)
     }
@@ -210,9 +207,9 @@ impl<'t> Connection<'t> {
         Ok(())
     }
 
-    /// Closes the connection of a client that has its reply. What it says beyond its request is read
-    /// and dropped, within bounds: a connection that is closed with unread input is reset, and that
-    /// could destroy the reply on its way. With `more_comes`, the client is known to be still talking.
+    /// Closes the connection after the reply. Input beyond the request is read and discarded, within limits: closing a
+    /// connection with unread input resets it, which could destroy the reply in transit. With `more_comes`, the client
+    /// is known to be still sending.
     pub(super) fn finish(&mut self, more_comes: bool) {
         let mut dropped = Vec::new();
         let mut total = 0;
@@ -221,7 +218,7 @@ impl<'t> Connection<'t> {
         let mut is_open = true;
         while !self.ended && total < MOST_DISCARDED {
             if wait && std::mem::take(&mut is_open) {
-                // So that a client that reads until the end of the stream sees it, and the answer before it.
+                // The client may read until the end of the stream before it stops sending.
                 let _ = self.transport.end_writing();
             }
             let limit = if wait {
@@ -237,15 +234,15 @@ impl<'t> Connection<'t> {
             dropped.clear();
         }
         if is_open {
-            // Now, and not only when the log is written.
+            // The client need not wait until this process has written the log and exits.
             let _ = self.transport.end_writing();
         }
     }
 
-    /// Ends our side and waits until it is known whether the client has received everything: it ends its side, and
-    /// the transport says that all was acknowledged, our end included. (The kernel of a client that closes with something
-    /// unread, or dies so, resets a plain connection. A client that had ended its side before says nothing by that; for
-    /// it, the acknowledgement is all that can be known.)
+    /// Ends our side, waits up to `limit`, and returns whether the client has received everything: it has ended its
+    /// side, and the transport reports that all bytes and our end were acknowledged. If a client closes or dies with
+    /// unread data, its kernel resets a plain connection. If it had ended its side before, only the acknowledgement
+    /// counts.
     pub(super) fn delivered(&mut self, limit: Duration) -> bool {
         self.is_delivered(Deadline::after(limit)).unwrap_or(false)
     }
@@ -258,7 +255,7 @@ impl<'t> Connection<'t> {
             if deadline.passed() || total > MOST_DISCARDED {
                 return Ok(false);
             }
-            // Also while the daemon ends: it gives us some seconds.
+            // Keep waiting during a shutdown: the master allows `drain_timeout` for it.
             match self.receive(&mut dropped, deadline.left())? {
                 Received::Silence => return Ok(false),
                 Received::Ending => self.wait_despite_ending(deadline)?,
@@ -273,7 +270,7 @@ impl<'t> Connection<'t> {
                 Fate::Acknowledged => return Ok(true),
                 Fate::Lost => return Ok(false),
                 Fate::Pending if deadline.passed() => return Ok(false),
-                // Nothing to poll for tells of an acknowledgement. It takes a round trip.
+                // poll(2) does not report an acknowledgement. It takes a round trip.
                 Fate::Pending => std::thread::sleep(pause.min(deadline.left())),
             }
             pause = (pause * 2).min(Duration::from_millis(50));
@@ -284,7 +281,7 @@ impl<'t> Connection<'t> {
         poll::wait(&[(self.transport.fd(), Want::Read)], Some(deadline.left())).map(drop)
     }
 
-    /// Waits for the client, the daemon's end, or the bell; whether it was the bell alone.
+    /// Waits for the client, a shutdown or the bell. Returns whether only the bell is ready.
     fn wait(
         &mut self,
         want: Want,

@@ -1,6 +1,4 @@
-//! `-d`: a daemon that detaches, and whose command tells the truth.
-//!
-//! The command waits at a pipe until the daemon says that it listens, or why it does not.
+//! `-d`: detaches the daemon. The command waits on a pipe until the daemon reports that it listens, or why it does not.
 
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, RawFd};
@@ -9,62 +7,58 @@ use daemonize::{Daemonize, Outcome};
 
 use crate::sys::process::close_all_but;
 
-/// What the daemon says when it listens.
+/// What the daemon writes to the pipe when it listens.
 const READY: &str = "ready\n";
 
-/// On which side of it one is.
+/// Which of the two processes returned from [`detach`].
 pub(super) enum Side {
-    /// The command that was called: whether the daemon listens, or what it has said.
+    /// The command that the user ran, with the outcome of the daemon's start.
     Command(Result<(), DetachError>),
-    /// The daemon.
     Daemon(ReadyPipe),
 }
 
-/// Why there is no daemon.
+/// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DetachError {
-    /// The process could not be detached.
     #[error("cannot detach from the terminal: {0}")]
     System(String),
-    /// It has said why not.
+    /// The daemon reported this reason.
     #[error("{0}")]
     Said(String),
-    /// It has said nothing.
-    #[error("the daemon ended before it listened; syslog may say why")]
+    #[error("the daemon ended before it listened; see syslog for the reason")]
     Silent,
 }
 
-/// The way to tell the command.
+/// The daemon's end of the pipe to the command.
 #[derive(Debug)]
 pub(super) struct ReadyPipe(Option<PipeWriter>);
 
 impl ReadyPipe {
-    /// No command waits.
+    /// Returns the handle of a daemon in the foreground: no command waits.
     pub(super) fn none() -> Self {
         Self(None)
     }
 
-    /// The daemon listens: the command ends.
+    /// Reports that the daemon listens. The command then exits with success.
     pub(super) fn listens(&mut self) {
         self.tell(READY);
     }
 
-    /// It does not: the command says so, and fails.
+    /// Reports why the daemon does not listen. The command prints the reason and fails.
     pub(super) fn failed(&mut self, why: &str) {
         self.tell(why);
     }
 
     fn tell(&mut self, what: &str) {
         if let Some(mut pipe) = self.0.take() {
-            // A command that was interrupted needs no answer.
+            // The command may have been interrupted.
             let _ = pipe.write_all(what.as_bytes());
         }
     }
 }
 
-/// Detaches. Must be called while there is only one thread. The daemon has the root directory as its own, /dev/null
-/// as its standard streams, makes files for its user alone, and keeps no descriptor but `ready_fd`: nothing else in
-/// this process may have one open.
+/// Detaches. Must be called while this process has one thread and no value in it owns a descriptor: the daemon closes
+/// all but `ready_fd`. It works in the root directory, with /dev/null as its standard streams and a umask of 077.
 pub(super) fn detach(ready_fd: Option<RawFd>) -> Side {
     let failed = |e: &dyn std::fmt::Display| Side::Command(Err(DetachError::System(e.to_string())));
     let (reader, writer) = match io::pipe() {
@@ -79,7 +73,7 @@ pub(super) fn detach(ready_fd: Option<RawFd>) -> Side {
         }
         Outcome::Child(Ok(_)) => {
             drop(reader);
-            // Other descriptors that the caller had open are closed.
+            // The command may have inherited other descriptors from its caller.
             let mut keep = vec![writer.as_raw_fd()];
             keep.extend(ready_fd);
             close_all_but(&mut keep);

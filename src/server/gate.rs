@@ -1,4 +1,4 @@
-//! Whether a connection gets a child: asked before the fork, and of memory alone.
+//! Admission control: decides before the fork whether a connection gets a child. Reads memory only.
 
 use std::time::Instant;
 
@@ -11,19 +11,17 @@ use crate::sys::random;
 use crate::sys::socket::Stream;
 use crate::wire::line::{Declined, Refusal};
 
-/// Why a connection does not get a child.
+/// Why a connection gets no child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Barred {
-    /// Its source has as many connections as one may have.
+    /// Its source has reached its limit of connections.
     Source,
-    /// There are many that have not completed a request, and it was drawn by lot.
+    /// Too many connections have not completed a request yet; this one was dropped at random, or no child is free.
     Crowd,
-    /// Its source is penalized.
     Penalty,
 }
 
 impl Barred {
-    /// What the client is told.
     pub(super) fn refusal(self) -> Refusal {
         match self {
             Self::Source => Refusal::SourceLimit,
@@ -32,16 +30,15 @@ impl Barred {
         }
     }
 
-    /// What the log says.
+    /// Returns the reason for the log.
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Source => "it has as many connections as children_per_source allows",
-            Self::Crowd => "too many connections have not asked for anything (early_drop)",
-            Self::Penalty => "it timed out, or spoke no dialect, too often",
+            Self::Crowd => "too many connections have not completed a request (early_drop)",
+            Self::Penalty => "it timed out or sent garbage too often",
         }
     }
 
-    /// What it is counted as.
     pub(super) fn counter(self) -> Counter {
         match self {
             Self::Source => Counter::RefusedSource,
@@ -51,7 +48,7 @@ impl Barred {
     }
 }
 
-/// What the gate remembers.
+/// The state of admission control.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     pub(super) penalties: Penalties,
@@ -59,10 +56,10 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Whether a connection from `peer` may have a child.
+    /// Decides whether a connection from `peer` gets a child.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason why it does not.
     pub(super) fn may_pass(
         &mut self,
         peer: Peer,
@@ -77,8 +74,8 @@ impl Gate {
             return Err(Barred::Source);
         }
         if let Peer::Local { uid, .. } = peer {
-            // No crowd keeps out those who come over the socket, and none of them takes all that is left; root can
-            // always mend things.
+            // Socket clients are exempt from early drop. Each login may use at most a quarter of the reserve. Root may
+            // use all of it, to be able to repair the system.
             let share = (config.reserve() / 4).max(1);
             let is_full = children.count() >= config.max_children;
             return if is_full && uid != 0 && children.of(source) >= share {
@@ -100,8 +97,8 @@ impl Gate {
     }
 }
 
-/// How many of a hundred connections are refused while `unserved` children have not completed a request: from
-/// `first` on 30, and rising to all at `all`.
+/// Returns the percentage of connections to refuse while `unserved` children have not completed a request: none below
+/// `first`, 30 from there on, rising to 100 at `all`.
 fn percent(unserved: usize, first: usize, all: usize) -> u64 {
     if unserved < first {
         return 0;
@@ -112,14 +109,14 @@ fn percent(unserved: usize, first: usize, all: usize) -> u64 {
     30 + (70 * (unserved - first) / (all - first)) as u64
 }
 
-/// Numbers that a client cannot foresee well enough to pass more often than others (xorshift64).
+/// A xorshift64 generator. Clients cannot predict it well enough to gain an advantage.
 #[derive(Debug)]
 struct Lot(u64);
 
 impl Default for Lot {
     fn default() -> Self {
         let mut seed = [0; 8];
-        // Without a random seed the numbers are the same each time, and still evenly spread.
+        // Without a random seed the sequence is the same each time, but still evenly distributed.
         let _ = random::fill(&mut seed);
         Self(u64::from_le_bytes(seed).max(1))
     }
@@ -134,8 +131,8 @@ impl Lot {
     }
 }
 
-/// Says why a connection is refused, without waiting for anything. What the client has said is read first, as far as it is
-/// there: closing a connection with unread input would reset it and destroy the line on its way.
+/// Sends the refusal without blocking. Input that has arrived is read first: closing a connection with unread input
+/// resets it, which would destroy the reply in transit.
 pub(super) fn refuse(mut stream: &Stream, refusal: Refusal) {
     use std::io::{Read as _, Write as _};
     let mut said = [0; 4096];
@@ -144,7 +141,7 @@ pub(super) fn refuse(mut stream: &Stream, refusal: Refusal) {
             break;
         }
     }
-    // Best effort by intention: there is no process to wait for this client.
+    // Best effort: no process exists that could wait for this client.
     let _ = stream.write_all(Declined::from(refusal).reply().as_bytes());
 }
 
@@ -160,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn lots_are_even() {
+    fn draws_are_evenly_distributed() {
         let mut lot = Lot::default();
         let low = (0..10_000).filter(|_| lot.draw() % 100 < 30).count();
         assert!((2_700..3_300).contains(&low), "{low}");

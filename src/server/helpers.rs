@@ -1,4 +1,4 @@
-//! The helper processes of the daemon: what each does, and what it may.
+//! The helper processes of the daemon: the work and the sandbox of each.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use crate::sys::login::{self, LoginHelper};
 use crate::sys::sandbox::Rules;
 use crate::sys::socket::Listener;
 
-/// Starts the helpers that this daemon needs, and their supervisor; `None` where it needs none, or they cannot be had:
-/// then the children do without. Must be called while there is only one thread, and before the sandbox is laid.
+/// Starts the supervisor with the helpers that this daemon needs. Returns `None` when it needs none or they cannot be
+/// started; the children then do without. Must be called while this process has one thread and no sandbox.
 pub(super) fn start(
     store: &mut dyn Engine,
     listeners: &[Listener],
@@ -22,10 +22,10 @@ pub(super) fn start(
         .inspect_err(|e| log::warn!("cannot share memory with the helper of the store: {e}"));
     let store = &*store;
     let has_sandbox = config.sandbox != Sandbox::Off;
-    // The log reads the time zone.
+    // Log lines need the time zone.
     let writable = [config.spool.as_path()];
     let readable = ["/etc", "/usr/share/zoneinfo"].map(Path::new);
-    // Which files getent reads depends on what the machine asks for logins.
+    // Which files getent(1) reads depends on nsswitch.conf(5).
     let (nowhere, all) = ([Path::new("/dev/null")], [Path::new("/")]);
     let mut tasks = Vec::new();
     tasks.extend(of_store.ok().flatten().map(|helper| Task {
@@ -67,7 +67,7 @@ pub(super) fn start(
         .ok()
 }
 
-/// Has a helper look up logins, if this machine needs one. Only for clients of the Unix socket logins are looked up.
+/// Delegates login lookups to a helper, if this machine needs one. Only clients of the Unix socket need lookups.
 fn delegate_logins(listeners: &[Listener]) -> Option<LoginHelper> {
     let is_local = |listener: &Listener| matches!(listener, Listener::Unix(_));
     if !listeners.iter().any(is_local) {

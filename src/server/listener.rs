@@ -1,4 +1,4 @@
-//! The sockets that the master listens on.
+//! The sockets that the daemon listens on.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -11,25 +11,15 @@ use crate::sys::socket::{self, Listener};
 /// Why the daemon cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ListenError {
-    /// Not on a port.
     #[error("cannot listen on {address}: {source}{}", hint(.source))]
     Address {
-        /// Where.
         address: SocketAddr,
-        /// Why not.
         source: io::Error,
     },
-    /// What the service manager has handed over is of no use.
-    #[error("cannot listen on what the service manager has handed over: {0}")]
+    #[error("cannot listen on the sockets that the service manager has passed: {0}")]
     Inherited(io::Error),
-    /// Not on the socket.
     #[error("cannot listen on {path}: {source}{}", path_hint(.source))]
-    Path {
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Path { path: PathBuf, source: io::Error },
 }
 
 fn path_hint(error: &io::Error) -> &'static str {
@@ -52,21 +42,20 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// The sockets of the daemon.
+/// The listening sockets of the daemon.
 #[derive(Debug)]
 pub(super) struct Listeners {
-    /// The sockets.
     pub(super) all: Vec<Listener>,
-    /// Whether the service manager has made them, and removes them when it wants to.
+    /// Whether the service manager made them. It also removes them.
     pub(super) inherited: bool,
 }
 
-/// Takes what the service manager hands over (LISTEN_FDS of sd_listen_fds(3)), and only that. Where there is nothing,
-/// binds sockets to all addresses of the configuration, and one in the run directory. Where the port is 0, the kernel
-/// chooses one for the first address, and the others get the same.
+/// Takes the sockets that the service manager passes (LISTEN_FDS of sd_listen_fds(3)). If it passes none, binds all
+/// addresses of the configuration and a Unix socket in the run directory. With port 0, the kernel chooses a port for
+/// the first address, and the other addresses use the same.
 ///
 /// # Errors
-/// The first address that cannot be had.
+/// The first address that cannot be bound.
 pub(super) fn bind(config: &Config) -> Result<Listeners, ListenError> {
     let all = socket::inherited_listeners().map_err(ListenError::Inherited)?;
     if !all.is_empty() {
@@ -89,10 +78,10 @@ pub(super) fn bind(config: &Config) -> Result<Listeners, ListenError> {
     Ok(Listeners { all, inherited })
 }
 
-/// Listens on all that were bound. Before that, the kernel refuses clients.
+/// Listens on all sockets that [`bind`] has bound. Before that, the kernel refuses clients.
 ///
 /// # Errors
-/// The first one on which that fails: another program may have bound the same port, and listens already.
+/// The first socket that fails, for example because another program listens on the same port.
 pub(super) fn listen(listeners: &Listeners, config: &Config) -> Result<(), ListenError> {
     let bound = listeners.all.iter().filter(|_| !listeners.inherited);
     for listener in bound {
@@ -112,7 +101,7 @@ pub(super) fn listen(listeners: &Listeners, config: &Config) -> Result<(), Liste
     Ok(())
 }
 
-/// Removes the socket in the run directory, which must be our own: it is not answered any more.
+/// Removes the socket in the run directory, which this process must have bound.
 pub(super) fn remove_socket(config: &Config) {
     let path = config.run_dir.join(SOCKET);
     match std::fs::remove_file(&path) {
@@ -123,12 +112,11 @@ pub(super) fn remove_socket(config: &Config) {
     }
 }
 
-/// The port that a listener has.
 pub(super) fn local_port(listener: &TcpListener) -> u16 {
     listener.local_addr().map_or(0, |address| address.port())
 }
 
-/// Where the kernel has no IPv6, all addresses are all IPv4 addresses.
+/// Binds `address`. If the kernel has no IPv6, `[::]` becomes 0.0.0.0.
 fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     match socket::bind(address) {
         Err(e)

@@ -1,4 +1,4 @@
-//! The master: one loop that accepts and forks, and does nothing else.
+//! The master: a loop that accepts connections and forks a child for each.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -22,25 +22,24 @@ use crate::sys::signal::{Blocked, SIGHUP, SIGUSR1};
 use crate::sys::socket::{self, Listener, Stream};
 use crate::wire::line::Refusal;
 
-/// How many connections are accepted before the signals are looked at again.
+/// The number of connections accepted from a listener before signals are checked again.
 const ACCEPTS_A_WAKE: usize = 64;
 
-/// For so many children there is room without asking for memory: what is noted of them lies close together, as after each
-/// fork each page that is written to is copied.
+/// The initial capacity of the tables of children. They are allocated together, so that they share few pages: after a
+/// fork, each page that the master writes to is copied.
 const EXPECTED_CHILDREN: usize = 28;
 
-/// For how long a connection may not have completed a request while there is a crowd.
+/// How long a connection may take to complete a request while `early_drop` connections have not completed one.
 const CROWD_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often that is looked at.
+/// The interval between checks for connections to evict.
 const EVICT_EVERY: Duration = Duration::from_millis(100);
 
-/// How many descriptors tell of signals. They come before those of the listeners.
+/// The number of descriptors that report signals. They precede the listeners in the poll set.
 const SIGNALS: usize = 2;
 
-/// The target of its complaints.
+/// The log target of warnings about the daemon itself.
 const DAEMON: &str = "daemon";
 
-/// What the loop works with.
 #[derive(Debug)]
 pub(super) struct Master {
     listeners: Vec<Listener>,
@@ -48,32 +47,32 @@ pub(super) struct Master {
     children: Children,
     gate: Gate,
     board: Scoreboard,
-    /// Closed in each child, which has room for its files then.
+    /// Spare descriptors, which each child closes to make room for its own files.
     _reserve: Reserve,
     pause: Pause,
     complaints: AtMostOften,
     refusals: AtMostOften,
     shortages: AtMostOften,
-    /// Whether there were as many children as there may be when that was looked at last.
+    /// Whether `max_children` was reached at the last check.
     was_full: bool,
-    /// When connections were evicted last.
+    /// When the last check for connections to evict took place.
     evicted: Option<Instant>,
 }
 
-/// Why the loop was left.
+/// Why [`Master::run`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leave {
-    /// A signal asked for the configuration to be read again.
+    /// A signal requested a reload of the configuration.
     Reload,
-    /// A signal asked the daemon to end.
+    /// A signal requested a shutdown.
     End,
 }
 
 impl Master {
-    /// A master for these listeners and trapped signals, with the supervisor that it has forked.
+    /// Returns a master for these listeners and signals, and for the supervisor if there is one.
     ///
     /// # Errors
-    /// When this process has several threads: forking would not be safe.
+    /// When this process has more than one thread, because forking would not be safe.
     pub(super) fn new(
         listeners: Vec<Listener>,
         signals: Signals,
@@ -86,7 +85,7 @@ impl Master {
                 format!("the process has {threads} threads before its first fork, not one");
             return Err(io::Error::other(message));
         }
-        // All that it notes from now on fits one page, mostly.
+        // Later allocations of the master usually fit into one page.
         heap::use_masters();
         Ok(Self {
             listeners,
@@ -104,20 +103,20 @@ impl Master {
         })
     }
 
-    /// Accepts and forks until a signal ends it. Each child serves its client with this `context`, and never
-    /// comes back, so that nothing that is the master's is dropped in it.
+    /// Accepts connections and forks children until a signal requests a reload or a shutdown. A child serves its client
+    /// with `context` and does not return, so that it runs no destructor of the master.
     ///
     /// # Errors
-    /// When waiting itself fails, which nothing that a client does can bring about.
+    /// When waiting or blocking signals fails. A client cannot cause this.
     pub(super) fn run(&mut self, config: &Config, context: &ChildContext<'_>) -> io::Result<Leave> {
         loop {
             let mut pause = self.pause.left();
-            // While most of them do not say what they want, the queue must not wait for them.
             let accepting = pause.is_none();
             self.tell_when_full(config);
+            // Connections in the kernel's queue must not wait for clients that do not send a request.
             if self.children.count() >= config.early_drop {
                 self.evict(config);
-                // No descriptor tells when there is a connection to evict.
+                // No descriptor becomes ready when a connection is due for eviction.
                 pause = Some(pause.unwrap_or(EVICT_EVERY).min(EVICT_EVERY));
             }
             let mut fds = Vec::with_capacity(SIGNALS + self.listeners.len());
@@ -160,7 +159,8 @@ impl Master {
         self.children.count() >= config.max_children
     }
 
-    /// Whether a connection from there would be taken, or refused at once. Over the socket a few more are.
+    /// Returns whether to accept connections from `listener`, either to serve them or to refuse them at once. The Unix
+    /// socket has a reserve beyond `max_children`.
     fn takes_more(&self, listener: &Listener, config: &Config) -> bool {
         match listener {
             Listener::Tcp(_) => !self.is_full(config) || self.is_crowd(config),
@@ -168,7 +168,7 @@ impl Master {
         }
     }
 
-    /// Says once that there are as many children as there may be.
+    /// Logs and counts each time that `max_children` is reached.
     fn tell_when_full(&mut self, config: &Config) {
         let is_full = self.is_full(config);
         if is_full && !self.was_full {
@@ -184,12 +184,12 @@ impl Master {
         self.was_full = is_full;
     }
 
-    /// Whether there are many that have not completed a request.
+    /// Returns whether at least `early_drop` connections have not completed a request.
     fn is_crowd(&self, config: &Config) -> bool {
         self.children.count() >= config.early_drop && self.children.unserved() >= config.early_drop
     }
 
-    /// Makes room when there is a crowd that does not say what it wants.
+    /// Evicts connections that have not completed a request in time, if there is a crowd of them.
     fn evict(&mut self, config: &Config) {
         let is_early = self
             .evicted
@@ -203,13 +203,13 @@ impl Master {
             self.refusals.warn(
                 AUTH,
                 format_args!(
-                    "{count} connections have not asked for anything in time, and there is a crowd"
+                    "evicted {count} connections that had not completed a request in time (early_drop)"
                 ),
             );
         }
     }
 
-    /// Accepts what waits at one listener.
+    /// Accepts the connections that wait at one listener.
     fn accept_from(
         &mut self,
         index: usize,
@@ -217,7 +217,7 @@ impl Master {
         context: &ChildContext<'_>,
     ) -> io::Result<()> {
         for _ in 0..ACCEPTS_A_WAKE {
-            // A fork may have failed just now.
+            // The fork for the previous connection may have failed.
             let pauses = self.pause.left().is_some();
             if pauses || !self.takes_more(&self.listeners[index], config) {
                 break;
@@ -257,7 +257,7 @@ impl Master {
         );
     }
 
-    // A function of its own, so that a child needs no other code of the master's.
+    // Not inlined, so that a child causes few page faults in the master's code.
     #[inline(never)]
     fn fork_for(
         &mut self,
@@ -268,7 +268,7 @@ impl Master {
     ) -> io::Result<()> {
         let slot = self.children.next_slot();
         let in_a_hurry = self.children.count() >= config.max_children / 2;
-        // The handlers are the master's: a signal to a child would wake it.
+        // The child inherits the master's handlers, which would wake the master for a signal to the child.
         let blocked = Blocked::all()?;
         match process::fork() {
             Ok(Fork::Child) => {
@@ -298,15 +298,14 @@ impl Master {
         Ok(())
     }
 
-    /// What it listens on.
     pub(super) fn listeners(&self) -> &[Listener] {
         &self.listeners
     }
 
-    /// Stops listening and lets the children finish, for at most as long as `deadline`.
+    /// Closes the listeners, lets the children finish until `deadline` or a second signal, and kills the others.
     ///
     /// # Errors
-    /// When waiting itself fails.
+    /// When waiting fails.
     pub(super) fn end(mut self, deadline: Deadline) -> io::Result<()> {
         self.listeners.clear();
         self.children.reap(&mut self.gate.penalties, &[]);
@@ -338,8 +337,8 @@ impl Master {
     }
 }
 
-/// Whether an error of accept(2) is of that one connection (see there, "Error handling"), so that the
-/// next one may be accepted at once.
+/// Returns whether an error of accept(2) concerns that connection only (see "Error handling" there), so that the next
+/// one can be accepted at once.
 fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -364,9 +363,8 @@ mod tests {
     use super::*;
     use crate::sys::dir::Dir;
 
-    /// A test runs beside others, each in its thread.
     #[test]
-    fn with_a_second_thread_there_is_no_master() {
+    fn refuses_a_process_with_two_threads() {
         let dir = tempfile::tempdir().expect("a directory");
         let dir = Dir::open(dir.path()).expect("opened");
         let board = Scoreboard::create(&dir).expect("made");

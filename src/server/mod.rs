@@ -1,7 +1,7 @@
-//! The daemon.
+//! The daemon: a single-threaded master that forks a child for each connection.
 //!
-//! A connection's way through it is one line, with no way back: `master` (accept, fork) -> `child` ->
-//! `talk` (which dialect, which request, `principal`, the store, the reply) -> `_exit` -> `reaper`.
+//! A connection passes through `master` (accept, `gate`, fork), `child` (descriptors, limits), `talk` (dialect,
+//! request, `principal`, store, reply) and `_exit`; `reaper` reaps the child.
 #![forbid(unsafe_code)]
 
 mod child;
@@ -56,21 +56,21 @@ use crate::sys::signal;
 use crate::sys::socket::Listener;
 use crate::sys::title;
 
-/// The exit statuses of sysexits.h that the daemon has.
+/// Exit statuses of the daemon (sysexits.h).
 mod exit {
     pub(super) const USAGE: u8 = 64;
     pub(super) const UNAVAILABLE: u8 = 69;
     pub(super) const CONFIGURATION: u8 = 78;
 }
 
-/// `droplined`: from the command line to the exit status.
+/// Runs `droplined` and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
     signal::hear_of_children();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli.absolute(),
         Err(e) => {
-            // Help and version go to standard output, and are no errors.
+            // clap returns --help and --version as errors, but prints them to standard output.
             let usage = if e.use_stderr() { exit::USAGE } else { 0 };
             return e
                 .print()
@@ -129,7 +129,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Why the daemon does not run.
+/// Why the daemon cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
     #[error(transparent)]
@@ -149,7 +149,7 @@ enum StartError {
 }
 
 impl StartError {
-    /// What was tried, beside what the kernel said: for `map_err`.
+    /// For `map_err`: adds the action that failed to the system's error.
     fn doing(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |e| Self::Action(what, e)
     }
@@ -162,16 +162,16 @@ fn few_descriptors(error: &io::Error) -> &'static str {
     }
 }
 
-/// What a start has made outside of this process, to be removed when it fails.
+/// The files that this process has made in the run directory and must remove when it ends.
 #[derive(Debug)]
 struct Made {
     pid_file: PidFile,
-    /// Whether there is a socket in the run directory that is ours.
+    /// Whether this process has bound the socket in the run directory.
     socket: bool,
 }
 
 impl Made {
-    /// Removes all of it, the pid file last: while it is there, it is locked.
+    /// Removes the files, the pid file last: its lock keeps a second daemon out until the other files are removed.
     fn undo(self, config: &Config) {
         if self.socket {
             listener::remove_socket(config);
@@ -180,8 +180,9 @@ impl Made {
     }
 }
 
-/// The order of start: the pid file and the bound sockets, with the rights that the daemon was started with; then without
-/// them the spool, the helper processes, and the sandbox. Only when it can serve, it listens, and says so.
+/// Starts the daemon and runs it until it ends. It takes the pid file and binds the sockets with the privileges that it
+/// was started with, and gives these up before it opens the spool, starts the helper processes and applies the sandbox.
+/// It listens and reports that it is ready only when it can serve clients.
 fn run(
     cli: &Cli,
     places: Option<&DefaultPaths>,
@@ -201,7 +202,7 @@ fn run(
         pid_file: PidFile::write(&config.run_dir, uid)?,
         socket: false,
     };
-    // The directories of a running daemon stay what they are.
+    // `serve` may reload the configuration. That does not change the directories, so this copy stays valid for `undo`.
     let places_of_things = config.clone();
     let served = serve(
         cli,
@@ -216,7 +217,7 @@ fn run(
     served
 }
 
-/// What comes behind the pid file, until the daemon ends or cannot go on; children never come back from here.
+/// Does everything that needs the pid file, until the daemon ends or fails. Children do not return from here.
 fn serve(
     cli: &Cli,
     places: Option<&DefaultPaths>,
@@ -239,7 +240,7 @@ fn serve(
         run_dir: Some(&config.run_dir),
         limits: config.limits(),
     })?;
-    // Those of a child.
+    // The descriptor limit of a child.
     let descriptors = store.useful_descriptors().min(process::most_descriptors()?);
     store.set_descriptor_limit(descriptors);
     let own = Pid::own();
@@ -254,7 +255,7 @@ fn serve(
     listener::listen(&listeners, &config)?;
     let master = Master::new(listeners.all, signals, board, supervisor)
         .map_err(StartError::doing("count the threads of this process"))?;
-    // Where the master's other things lie: each page that it writes to between two forks is copied.
+    // Allocated from the master's own heap: each page that the master writes to between two forks is copied.
     let mut master = Box::new(master);
     announce(&config, master.listeners(), cli.ready_fd)?;
     ready.listens();
@@ -278,12 +279,14 @@ fn serve(
                         board.count(Counter::Reloads, 1);
                         notify::ready("serving");
                     }
-                    None => notify::ready("serving by the old configuration: the new one is wrong"),
+                    None => {
+                        notify::ready("serving with the old configuration: the new one is invalid")
+                    }
                 }
             }
             Leave::End => {
                 notify::stopping();
-                // One that the service manager has made may be at the same place; somebody connects to it later.
+                // A socket of the service manager may have the same path and must stay.
                 if made.socket {
                     listener::remove_socket(&config);
                     made.socket = false;
@@ -295,10 +298,10 @@ fn serve(
     }
 }
 
-/// Logins and the configuration, time zones, what the kernel says, and /dev/null.
+/// The directories that the sandbox leaves readable: for logins and the configuration, time zones, /proc and /dev/null.
 const READABLE: [&str; 4] = ["/etc", "/usr", "/proc", "/dev"];
 
-/// Gives up what is not needed from now on, here and in all children.
+/// Applies the sandbox to this process and to all children that it forks from now on.
 fn lay_sandbox(
     cli: &Cli,
     places: Option<&DefaultPaths>,
@@ -309,7 +312,7 @@ fn lay_sandbox(
     }
     let writable = [&config.spool, &config.run_dir, Path::new("/dev/null")];
     let mut readable: Vec<&Path> = READABLE.iter().map(Path::new).collect();
-    // So that SIGHUP can read it again.
+    // SIGHUP reads the configuration file again.
     let usual = places.map(|places| places.config.as_path());
     let files = [cli.config.as_deref(), usual];
     readable.extend(files.into_iter().flatten().filter_map(Path::parent));
@@ -318,7 +321,7 @@ fn lay_sandbox(
         readable: &readable,
         programs: false,
     };
-    let lacking = sandbox::lay(rules).map_err(StartError::doing("lay the sandbox"))?;
+    let lacking = sandbox::lay(rules).map_err(StartError::doing("set up the sandbox"))?;
     for lack in lacking {
         if config.sandbox == Sandbox::Require {
             return Err(StartError::Sandbox(lack));
@@ -328,10 +331,10 @@ fn lay_sandbox(
     Ok(())
 }
 
-/// The configuration, read again; `None` when there is something wrong with it, and the one that was in force stays.
-/// The listeners and the directories stay what they are.
+/// Reads the configuration again. Returns `None` when it is invalid; the old one then stays in force. Keys that need a
+/// restart keep their old values.
 fn reload(cli: &Cli, places: Option<&DefaultPaths>, before: &Config) -> Option<Config> {
-    // Nobody is waited for: there are clients.
+    // The timeout is zero because clients would have to wait for the writer of a pipe.
     match Config::load(cli, places, Duration::ZERO) {
         Ok(mut config) => {
             for key in config.keep_what_needs_a_restart(before) {
@@ -347,7 +350,7 @@ fn reload(cli: &Cli, places: Option<&DefaultPaths>, before: &Config) -> Option<C
     }
 }
 
-/// Says that the daemon listens, and where: in the log, and to the descriptor that was asked for.
+/// Logs the addresses that the daemon listens on and writes the port to the descriptor of --ready-fd.
 fn announce(config: &Config, listeners: &[Listener], ready_fd: Option<i32>) -> io::Result<()> {
     let mut port = 0;
     for listener in listeners {
@@ -370,7 +373,7 @@ fn announce(config: &Config, listeners: &[Listener], ready_fd: Option<i32>) -> i
                 format!("cannot write to descriptor {fd} of --ready-fd: {e}"),
             )
         })?;
-        // One write, so that nobody reads half a port.
+        // A single write, so that the reader cannot see a part of the number.
         if let Err(e) = ready.write_all(format!("{port}\n").as_bytes()) {
             log::warn!("cannot write to descriptor {fd} of --ready-fd: {e}");
         }

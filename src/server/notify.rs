@@ -1,20 +1,19 @@
-//! Telling the service manager, where there is one (sd_notify(3)).
+//! Notifications to the service manager, if there is one (sd_notify(3)).
 
 use sd_notify::NotifyState;
 
-/// Says these things. A manager that does not listen is no reason to stop.
+/// Sends these states. A failure is logged only.
 fn tell(what: &[NotifyState<'_>]) {
     if let Err(e) = sd_notify::notify(what) {
-        log::warn!("cannot tell the service manager: {e}");
+        log::warn!("cannot notify the service manager: {e}");
     }
 }
 
-/// The daemon listens.
 pub(super) fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// The configuration is read again; [`ready`] follows.
+/// Reports that the configuration is read again. [`ready`] must follow.
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
@@ -22,7 +21,6 @@ pub(super) fn reloading() {
     }
 }
 
-/// The daemon ends.
 pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }

@@ -1,4 +1,4 @@
-//! The pid file: whom to send a signal to.
+//! The pid file, which names the process to signal and keeps a second daemon out of the run directory.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,28 +15,25 @@ pub(super) struct PidFile {
     _owner: OwnerFile,
 }
 
-/// Why there is no pid file.
+/// Why the pid file cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PidFileError {
-    /// Another daemon has it.
     #[error(
         "a daemon runs already with the run directory {0}: process {1}; end it, or use --run-dir"
     )]
     Taken(PathBuf, String),
-    /// Others could write to the run directory.
     #[error("cannot use the run directory {0}: {1}")]
     Open(PathBuf, String),
-    /// The system does not let us.
     #[error("cannot write {0}: {1}")]
     System(PathBuf, io::Error),
 }
 
-/// Why the files of this directory cannot be trusted; `None` when they can.
+/// Returns why the files of this directory cannot be trusted; `None` when they can.
 fn distrust(dir: &Dir, uid: u32) -> io::Result<Option<String>> {
     let (owner, mode) = dir.owner_and_mode()?;
     Ok(if owner != uid && owner != 0 && owner != Dir::own_user() {
         Some(format!(
-            "it belongs to user number {owner}, who could put other files there; `chown` it, or use --run-dir"
+            "it belongs to uid {owner}, who could replace files there; `chown` it, or use --run-dir"
         ))
     } else if mode & 0o022 != 0 && mode & 0o1000 == 0 {
         Some(format!(
@@ -47,8 +44,7 @@ fn distrust(dir: &Dir, uid: u32) -> io::Result<Option<String>> {
     })
 }
 
-/// Makes the run directory, if it is not there. All users may enter it, for the socket and the scoreboard are in it; the
-/// umask does not change that.
+/// Creates the run directory if it is missing. All users may enter it, whatever the umask, to reach the socket.
 fn make(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     if dir.is_dir() {
@@ -59,11 +55,11 @@ fn make(dir: &Path) -> io::Result<()> {
 }
 
 impl PidFile {
-    /// Writes the pid file into `dir`, which is made if need be, and belongs to us, to root, or to the user with this
-    /// number, whom the daemon becomes.
+    /// Writes and locks the pid file in `dir`, which is created if it is missing. It must belong to this user, to root,
+    /// or to `uid`, the account that the daemon becomes.
     ///
     /// # Errors
-    /// When another process has it, when others could write to the directory, and those of the system.
+    /// When another process holds the file, when other users could write to the directory, and those of the system.
     pub(super) fn write(dir: &Path, uid: u32) -> Result<Self, PidFileError> {
         let system = |e| PidFileError::System(dir.join(NAME), e);
         make(dir).map_err(system)?;
@@ -77,13 +73,12 @@ impl PidFile {
         }
     }
 
-    /// The run directory.
     pub(super) fn dir(&self) -> &Dir {
         &self.dir
     }
 
-    /// Removes it, while it is still locked, and the file `other` beside it. (Dropping it, as a child does, leaves
-    /// it where it is.)
+    /// Removes the file `other` in the run directory, then the pid file while it is still locked. Dropping a `PidFile`,
+    /// as a child does, removes nothing.
     pub(super) fn remove_with(self, other: &str) {
         for name in [other, NAME] {
             if let Err(e) = self.dir.remove(name)

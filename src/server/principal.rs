@@ -2,14 +2,15 @@
 //!
 //! | principal | how it is known | may |
 //! |---|---|---|
-//! | login | Unix socket: the kernel says whose process it is | everything as its login name, which it claims by that |
+//! | login | Unix socket: the kernel reports the uid | everything as its login name; the first use claims the name |
 //! | root | Unix socket, uid 0 | everything as any name |
-//! | no login | Unix socket, a uid whose login is not a name | nothing |
+//! | no login | Unix socket, a uid without a login or with one that is not a valid name | nothing |
 //! | open | TCP from `open_networks` | everything as a name that is not claimed |
 //! | stranger | TCP from elsewhere | nothing |
 //!
-//! Every client may send *to* a claimed name. An open client that acted as a name before it was claimed may not go on:
-//! what takes time, or has several steps, asks again before the step that counts.
+//! A client that may send at all may also send *to* a claimed name. An open client must stop acting as a name once a
+//! login has claimed it. Requests that take time or have several steps therefore check again before the step that takes
+//! effect.
 
 use std::io;
 
@@ -29,42 +30,38 @@ pub(super) enum Principal {
     Login(Name),
     /// Root of this machine, and its login.
     Root(Name),
-    /// A user of this machine whose login is not a name, or who has none: the number.
+    /// A uid of this machine that has no login, or one that is not a valid name.
     NoLogin(u32),
-    /// A client from an open network, which says its name.
+    /// A client from an open network, which states its own name.
     Open,
-    /// A client from elsewhere.
+    /// A client from any other network.
     Stranger,
 }
 
 /// What a client wants to do.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Act<'n> {
-    /// Ask for anything at all.
+    /// Make a request at all.
     Ask,
     /// Begin to act as this name: send from it, read its mailbox, be online with it.
     As(&'n Name),
-    /// Go on as this name, which it was allowed to begin with.
+    /// Continue to act as this name, which was allowed before.
     StillAs(&'n Name),
 }
 
-/// Why a request is not done.
+/// Why a request is refused or fails.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
-    /// The client may not do it.
     #[error("{0}")]
     Denied(Declined),
-    /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The kernel has no random number for it.
     #[error("cannot draw a random number: {0}")]
     Random(io::Error),
 }
 
 impl Refused {
-    /// What the client is told when it can do something about it, or wait; `None` for an error that only the log
-    /// explains.
+    /// Returns the refusal to send to the client; `None` for an internal error, whose reason only the log has.
     pub(super) fn declined(&self) -> Option<Declined> {
         let why = match self {
             Self::Denied(declined) => return Some(declined.clone()),
@@ -87,7 +84,7 @@ impl Refused {
 }
 
 impl Principal {
-    /// Who a client from `peer` is.
+    /// Returns who a client from `peer` is.
     pub(super) fn of(peer: Peer, config: &Config) -> Self {
         match peer {
             Peer::Inet(address) => {
@@ -100,7 +97,7 @@ impl Principal {
             }
             Peer::Local { uid, .. } => {
                 let login = login::name(uid).unwrap_or_else(|e| {
-                    log::warn!("cannot find out the login of user number {uid}: {e}");
+                    log::warn!("cannot look up the login of uid {uid}: {e}");
                     None
                 });
                 match login.and_then(|login| login.parse().ok()) {
@@ -112,7 +109,7 @@ impl Principal {
         }
     }
 
-    /// How far the name that it says can be believed.
+    /// Returns how far the client's name can be trusted.
     pub(super) fn trust(&self) -> Trust {
         match self {
             Self::Login(_) | Self::Root(_) => Trust::Local,
@@ -120,7 +117,7 @@ impl Principal {
         }
     }
 
-    /// The name that it has without saying it.
+    /// Returns the client's login; `None` if the client must state a name.
     pub(super) fn login(&self) -> Option<&Name> {
         match self {
             Self::Login(name) | Self::Root(name) => Some(name),
@@ -128,7 +125,7 @@ impl Principal {
         }
     }
 
-    /// Whether a name that it acts as can become another's meanwhile.
+    /// Returns whether a login can claim the name that this client acts as.
     pub(super) fn can_lose_its_name(&self) -> bool {
         match self {
             Self::Open => true,
@@ -136,11 +133,11 @@ impl Principal {
         }
     }
 
-    /// Decides what it may do: the one place for that. A login that begins to act as its name claims it by that. The rest
-    /// changes nothing, takes no lock, and costs at most one look for a file.
+    /// Decides whether the client may do `act`; no other function decides this. A login that begins to act as its name
+    /// claims the name. All other acts change nothing, take no lock, and cost at most one file lookup.
     ///
     /// # Errors
-    /// [`Refused::Denied`] when it may not, and those of the store.
+    /// [`Refused::Denied`] when the client may not do `act`; errors of the store.
     pub(super) fn may(&self, act: Act<'_>, users: &(impl Users + ?Sized)) -> Result<(), Refused> {
         match (self, act) {
             (Self::Stranger, _) => denied(Refusal::AddressNotAllowed.into()),

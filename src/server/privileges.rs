@@ -1,4 +1,4 @@
-//! Giving up the rights of root, after what needs them is done.
+//! Gives up the privileges of root once they are no longer needed.
 
 use std::io;
 use std::path::Path;
@@ -6,34 +6,31 @@ use std::path::Path;
 use super::config::Config;
 use crate::sys::login::{self, Account};
 
-/// Whom a daemon that root has started becomes, where nothing else is configured and there is such an account.
+/// The account that a daemon started by root becomes if none is configured and this one exists.
 const DEFAULT_USER: &str = "dropline";
 
 /// Why the daemon does not become the configured account.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PrivilegeError {
-    /// There is no such account.
     #[error("there is no account {0}: make it, or set user in the configuration")]
     NoAccount(String),
-    /// It cannot be looked for.
-    #[error("cannot look for the account {0}: {1}")]
+    #[error("cannot look up the account {0}: {1}")]
     LookUp(String, io::Error),
-    /// The kernel does not let us, or lets us go back.
+    /// The kernel refuses the change, or would allow it to be undone.
     #[error("cannot become {0}: {1}")]
     System(String, io::Error),
-    /// A directory cannot be made, or given away.
     #[error("cannot give {0} to {1}: {2}")]
     Directory(String, String, io::Error),
 }
 
-/// Whom to become; `None` to stay what one is.
+/// Returns the account to become; `None` to stay the current user.
 ///
 /// # Errors
 /// When the configured account does not exist.
 pub(super) fn account(config: &Config) -> Result<Option<Account>, PrivilegeError> {
     if !login::is_root() {
         if let Some(user) = &config.user {
-            log::info!("started without the rights of root: it does not become {user}");
+            log::info!("not started by root: the daemon does not become {user}");
         }
         return Ok(None);
     }
@@ -50,7 +47,7 @@ pub(super) fn account(config: &Config) -> Result<Option<Account>, PrivilegeError
     }
 }
 
-/// Makes a directory for `account`, if it is not there. One that is there stays whose it is.
+/// Creates a directory for `account` if it is missing. An existing directory keeps its owner.
 ///
 /// # Errors
 /// Those of the system.
@@ -73,10 +70,10 @@ pub(super) fn make_dir(path: &Path, mode: u32, account: &Account) -> Result<(), 
     })
 }
 
-/// Becomes `account`, for good.
+/// Becomes `account` irrevocably.
 ///
 /// # Errors
-/// When the kernel does not let us, or would let us go back.
+/// When the kernel refuses, or would allow this process to become root again.
 pub(super) fn become_account(account: &Account) -> Result<(), PrivilegeError> {
     let name = account.name();
     login::become_account(account).map_err(|e| PrivilegeError::System(name.into(), e))?;

@@ -1,4 +1,4 @@
-//! The children that run, whom they serve, and what became of those that do not.
+//! The table of running children with the clients that they serve, and the collection of those that have ended.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,32 +11,32 @@ use crate::sys::clock::Deadline;
 use crate::sys::peer::Peer;
 use crate::sys::process::{self, End, Pid};
 
-/// A child.
+/// A running child.
 #[derive(Clone, Copy, Debug)]
 struct Child {
     peer: Peer,
     slot: usize,
     begun: Instant,
-    /// It was ended to make room.
+    /// It was killed to make room.
     evicted: bool,
 }
 
-/// The children of the master, by number.
+/// The children of the master, by pid.
 #[derive(Debug)]
 pub(super) struct Children {
     running: HashMap<Pid, Child>,
     sources: HashMap<Source, usize>,
-    /// Slots of the scoreboard that were given back.
+    /// Slots of the scoreboard that ended children have released.
     free: Vec<usize>,
     /// The first slot that was never used.
     fresh: usize,
     board: Scoreboard,
-    /// The child that serves no client.
+    /// The supervisor of the helper processes, which is a child as well.
     supervisor: Option<Supervisor>,
 }
 
 impl Children {
-    /// None so far; `most` at once are expected.
+    /// Returns an empty table with room for `most` children.
     pub(super) fn new(board: Scoreboard, most: usize, supervisor: Option<Supervisor>) -> Self {
         Self {
             running: HashMap::with_capacity(most),
@@ -48,12 +48,11 @@ impl Children {
         }
     }
 
-    /// The slot that the next child gets.
     pub(super) fn next_slot(&self) -> usize {
         self.free.last().copied().unwrap_or(self.fresh)
     }
 
-    /// Notes a new child, which has the next slot, and whom it serves.
+    /// Adds a new child that serves `peer` and has the next slot.
     pub(super) fn add(&mut self, pid: Pid, peer: Peer) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.fresh += 1;
@@ -71,24 +70,23 @@ impl Children {
         );
     }
 
-    /// How many run.
     pub(super) fn count(&self) -> usize {
         self.running.len()
     }
 
-    /// How many of them serve this source.
+    /// Returns how many of them serve this source.
     pub(super) fn of(&self, source: Source) -> usize {
         self.sources.get(&source).copied().unwrap_or(0)
     }
 
-    /// How many serve a client that has not completed a request.
+    /// Returns how many of them serve a client that has not completed a request.
     pub(super) fn unserved(&self) -> usize {
         let unserved = |child: &&Child| !is_served(self.board.slot(child.slot));
         self.running.values().filter(unserved).count()
     }
 
-    /// Ends those that wait for such a client for as long as `limit`: there is a crowd, and honest clients need
-    /// milliseconds. How many that were.
+    /// Kills the children that have waited for `limit` for a client to complete a request, and returns their number.
+    /// Honest clients need milliseconds.
     pub(super) fn evict(&mut self, limit: Duration) -> usize {
         let mut count = 0;
         for (pid, child) in &mut self.running {
@@ -102,8 +100,8 @@ impl Children {
         count
     }
 
-    /// Takes in all that have ended, logs those that did not end well, and notes what their clients have done. A
-    /// process that is not ours (one that was forked before this program was started) is passed over.
+    /// Reaps all children that have ended, logs abnormal ends, and penalizes the sources that caused them. Ignores a
+    /// process that was forked before this program was executed.
     pub(super) fn reap(&mut self, penalties: &mut Penalties, exempt: &[ipnet::IpNet]) {
         while let Some((pid, end)) = process::reap() {
             let Some(child) = self.running.remove(&pid) else {
@@ -148,13 +146,11 @@ impl Children {
         }
     }
 
-    /// Asks all to finish.
     pub(super) fn ask_to_end(&self) {
         self.running.keys().copied().for_each(process::ask_to_end);
     }
 
-    /// Ends all at once, and then the helpers: what the writer of the journal has to do may take until `deadline`, if it is
-    /// not to end `at_once` as well.
+    /// Kills all children, then ends the helpers. Unless `at_once`, the journal writer may finish until `deadline`.
     pub(super) fn kill(&mut self, deadline: Deadline, at_once: bool) {
         for &pid in self.running.keys() {
             process::kill(pid);

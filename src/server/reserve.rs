@@ -1,15 +1,14 @@
-//! What the master has only so much of: descriptors, and time to wait when the kernel refuses.
+//! How the master copes with a shortage of resources: spare descriptors, and pauses in accepting.
 
 use std::fs::File;
 use std::time::Duration;
 
 use crate::sys::clock::Deadline;
 
-/// How long the master stops accepting when the kernel has no descriptor, memory or process for it.
+/// How long the master stops accepting when the kernel is out of descriptors, memory or processes.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Some descriptors that are kept open for nothing, so that a child, which gives them back first, can
-/// open its files when the master has run out.
+/// Spare descriptors. A child closes them first and can then open its files even when the master has run out.
 #[derive(Debug)]
 pub(super) struct Reserve {
     _files: Vec<File>,
@@ -18,7 +17,7 @@ pub(super) struct Reserve {
 impl Reserve {
     const SIZE: usize = 5;
 
-    /// Takes the descriptors. Fewer where there are not that many.
+    /// Opens the descriptors, or fewer if that many are not available.
     pub(super) fn take() -> Self {
         let open = (0..Self::SIZE).map_while(|_| File::open("/dev/null").ok());
         Self {
@@ -32,12 +31,11 @@ impl Reserve {
 pub(super) struct Pause(Option<Deadline>);
 
 impl Pause {
-    /// Begins one.
     pub(super) fn begin(&mut self) {
         self.0 = Some(Deadline::after(PAUSE));
     }
 
-    /// What is left of it; `None` when there is none.
+    /// Returns the time that is left; `None` when the pause is over.
     pub(super) fn left(&mut self) -> Option<Duration> {
         let left = self.0.map(Deadline::left).filter(|left| !left.is_zero());
         if left.is_none() {

@@ -1,4 +1,4 @@
-//! What the daemon does now, and has done: counted in a file that other programs read without asking it.
+//! The scoreboard: counters and the state of each child, in a mapped file that other programs can read at any time.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,55 +8,46 @@ use crate::sys::clock::boot_millis;
 use crate::sys::dir::Dir;
 use crate::sys::title;
 
-/// The file in the run directory.
 pub(super) const FILE: &str = "scoreboard";
-/// As many children as can be configured, and those that are for the socket alone.
+/// The number of slots: the largest `max_children` that can be configured, and the reserve for the Unix socket.
 const SLOTS: usize = 32_000;
 
-/// What is counted since the daemon was started. The names are those that `droplinectl` prints.
+/// The counters since the start of the daemon. `droplinectl` prints their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counter {
-    /// Connections that were accepted.
+    /// Accepted connections.
     Connections,
-    /// Children that were forked.
     Forks,
     /// Connections refused: too many from one source.
     RefusedSource,
-    /// Connections refused: too many that have not asked for anything.
+    /// Connections refused: too many that have not completed a request.
     RefusedEarly,
-    /// Connections refused: the source is penalized.
     RefusedPenalty,
-    /// Times that accept or fork failed.
+    /// Failures of accept(2) and fork(2).
     Shortages,
-    /// Children that did not end well.
+    /// Children that ended abnormally.
     Crashes,
     /// Clients that took too long.
     Timeouts,
-    /// Clients that spoke no dialect.
+    /// Clients that sent garbage.
     Garbage,
-    /// Requests that were refused.
     Refused,
-    /// Requests that the daemon failed to do.
+    /// Requests that failed because of an error of the daemon.
     Failed,
     /// Connections of the line dialect.
     Line,
     /// Connections of the framed dialect.
     Framed,
-    /// Sessions.
     Sessions,
-    /// Messages that were stored.
     Stored,
-    /// Their bytes.
     StoredBytes,
-    /// Messages that were delivered.
     Delivered,
-    /// Times that the configuration was read again.
     Reloads,
-    /// Lines of the log that syslogd did not take.
+    /// Log lines that syslogd did not take.
     LostLines,
-    /// Times that all children were busy, and connections began to wait.
+    /// Times that `max_children` was reached and connections had to wait.
     Full,
-    /// Requests that were not done because a disk is full.
+    /// Requests that failed because a disk is full.
     DiskFull,
 }
 
@@ -84,23 +75,24 @@ const NAMES: [(Counter, &str); 21] = [
     (Counter::DiskFull, "disk_full"),
 ];
 
-/// The words that the master and its children share, by number: how many lost lines are not in the log yet.
+/// The index of a word shared by all processes: the number of lost lines that the log does not mention yet.
 const LOST: usize = 0;
-/// When the last complaint of a full disk was logged, by the clock that cannot be set, and how many were not since.
+/// Indexes of shared words: the time of the last warning of a full disk, in milliseconds since boot, and the number of
+/// warnings suppressed since.
 const COMPLAINED: usize = 1;
 const UNSAID: usize = 2;
-/// How often such a complaint is made at most, in milliseconds.
+/// The shortest interval between two such warnings, in milliseconds.
 const COMPLAIN_EVERY: u64 = 10_000;
 
-/// The scoreboard, for the master.
+/// The daemon's scoreboard.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scoreboard(Board);
 
 impl Scoreboard {
-    /// Makes it in the run directory.
+    /// Creates the file in the run directory and maps it.
     ///
     /// # Errors
-    /// Those of the system, as a sentence.
+    /// Those of the system, with the path and what to do.
     pub(super) fn create(run_dir: &Dir) -> io::Result<Self> {
         let names = NAMES.map(|(_, name)| name);
         let board = Board::create(run_dir, FILE, &names, SLOTS);
@@ -119,12 +111,11 @@ impl Scoreboard {
         })?))
     }
 
-    /// Counts.
     pub(super) fn count(self, what: Counter, n: u64) {
         self.0.add(what as usize, n);
     }
 
-    /// Where lines are counted that syslogd did not take, until the log tells of them; and those of all time.
+    /// Returns the counts of lines that syslogd did not take: those that the log does not mention yet, and all of them.
     pub(super) fn lost_lines(self) -> [&'static AtomicU64; 2] {
         [
             self.0.shared(LOST),
@@ -132,8 +123,7 @@ impl Scoreboard {
         ]
     }
 
-    /// Counts something that was not done for want of room on a disk, and says so in the log once in ten seconds,
-    /// whichever process it is that meets it.
+    /// Counts a request that failed because a disk is full. All processes together log one warning in ten seconds.
     pub(super) fn complain_of_disk(self, why: &dyn std::fmt::Display) {
         self.count(Counter::DiskFull, 1);
         let (last, unsaid) = (self.0.shared(COMPLAINED), self.0.shared(UNSAID));
@@ -148,17 +138,18 @@ impl Scoreboard {
             return;
         }
         match unsaid.swap(0, Ordering::Relaxed) {
-            0 => log::warn!("nothing new is taken: {why}"),
-            n => log::warn!("nothing new is taken: {why} (and {n} times since the last such line)"),
+            0 => log::warn!("refusing requests that need disk space: {why}"),
+            n => log::warn!(
+                "refusing requests that need disk space: {why} (and {n} times since the last such line)"
+            ),
         }
     }
 
-    /// The slot of a child.
     pub(super) fn slot(self, index: usize) -> Slot {
         self.0.slot(index)
     }
 
-    /// Where the child with this slot says what it does.
+    /// Returns the handle by which the child with this slot reports its state.
     pub(super) fn child(self, slot: usize) -> ChildStatus {
         ChildStatus {
             board: self,
@@ -166,7 +157,7 @@ impl Scoreboard {
         }
     }
 
-    /// One line with all counters, for the log.
+    /// Returns all counters on one line, for the log.
     pub(super) fn summary(self) -> String {
         let all = self.0.counters();
         let all: Vec<_> = all
@@ -180,15 +171,15 @@ impl Scoreboard {
 /// The phase of a child whose client has completed a request.
 const SERVED: u64 = 1;
 
-/// Whether the client of the child with this slot has completed a request.
+/// Returns whether the client of the child with this slot has completed a request.
 pub(super) fn is_served(slot: Slot) -> bool {
     slot.phase() == SERVED
 }
 
-/// How the title of a child begins.
+/// The prefix of a child's process title.
 const TITLE: &str = "droplined: ";
 
-/// The place of one child on the scoreboard.
+/// A child's handle to its slot and to the counters.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ChildStatus {
     board: Scoreboard,
@@ -196,25 +187,24 @@ pub(super) struct ChildStatus {
 }
 
 impl ChildStatus {
-    /// The calling child serves `peer` from now on.
+    /// Takes the slot for the calling child, which serves `peer`.
     pub(super) fn take(self, peer: &str) {
         self.slot.take(peer);
         title::set(&[TITLE, peer]);
     }
 
-    /// Says what is done, here and in the title that ps(1) shows.
+    /// Shows the current activity in the slot and in the process title.
     pub(super) fn doing(self, peer: &str, what: &str) {
         self.slot.doing(what);
         title::set(&[TITLE, peer, " ", what]);
     }
 
-    /// The client has completed a request, or has read the reply: from now on the child waits for the disk, and not for
-    /// the client.
+    /// Records that the client has completed a request, or has read the reply: from now on the child waits for the
+    /// disk, not for the client.
     pub(super) fn served(self) {
         self.slot.set_phase(SERVED);
     }
 
-    /// Counts.
     pub(super) fn count(self, what: Counter, n: u64) {
         self.board.count(what, n);
     }

@@ -1,24 +1,23 @@
-//! The signals that a master acts upon.
+//! The signals that the master handles.
 
 use std::io;
 
 use crate::sys::signal::{Inbox, SIGHUP, SIGINT, SIGTERM, SIGUSR1, Signal, Trap};
 
-/// The signals that a master acts upon.
+/// The signals that the master handles.
 #[derive(Debug)]
 pub(super) struct Signals {
-    /// What it is asked to do.
+    /// The requests of operators: SIGHUP, SIGINT, SIGTERM and SIGUSR1.
     pub(super) asked: Trap,
-    /// That children have ended.
+    /// SIGCHLD.
     pub(super) ends: Inbox,
 }
 
 impl Signals {
-    /// They are trapped from now on: to be called before other processes can know of the master, so that none of them
-    /// ends it.
+    /// Traps the signals. Must be called before the pid file is written, else a signal could end the master.
     ///
     /// # Errors
-    /// When they cannot be trapped.
+    /// When the signals cannot be trapped.
     pub(super) fn trapped() -> io::Result<Self> {
         Ok(Self {
             asked: Trap::set(&[SIGHUP, SIGINT, SIGTERM, SIGUSR1])?,
@@ -26,9 +25,9 @@ impl Signals {
         })
     }
 
-    /// Whether the daemon was asked to end since the last time this was asked.
+    /// Returns whether a signal has requested a shutdown since the last call.
     pub(super) fn asked_to_end(&self) -> bool {
-        // Both are asked, so that one of each does not count as a second one later.
+        // Read both flags: else a SIGINT and a SIGTERM together would later count as a second request.
         let int = self.asked.came(SIGINT);
         self.asked.came(SIGTERM) || int
     }

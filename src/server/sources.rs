@@ -1,4 +1,4 @@
-//! Where connections come from, counted: no source gets more than its share, and one that wastes time is penalized.
+//! Accounting by source. Each source has a limited share, and sources that time out or send garbage are throttled.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,20 +8,19 @@ use ipnet::IpNet;
 
 use crate::sys::peer::Peer;
 
-/// Something that can be held to account: an address, a network of 64 bits where addresses are cheap, or a user of
-/// this machine.
+/// The unit to which limits and penalties apply: an IPv4 address, an IPv6 network of 64 bits (because addresses in it
+/// are cheap), or a user of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Source {
-    /// An IPv4 address.
     V4(u32),
     /// The upper half of an IPv6 address.
     V6(u64),
-    /// A user's number.
+    /// A uid.
     User(u32),
 }
 
 impl Source {
-    /// The source of a connection from `peer`.
+    /// Returns the source of a connection from `peer`.
     pub(super) fn of(peer: Peer) -> Self {
         match peer {
             Peer::Local { uid, .. } => Self::User(uid),
@@ -36,18 +35,19 @@ impl Source {
     }
 }
 
-/// What earns a penalty, and for how long at first. It doubles with each further offence.
+/// A reason for a penalty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Offence {
-    /// It spoke no dialect.
+    /// The client sent garbage.
     Garbage,
-    /// It took too long.
+    /// The client took too long.
     Timeout,
-    /// Its child did not end well.
+    /// The child ended abnormally.
     Crash,
 }
 
 impl Offence {
+    /// Returns the first penalty for this offence. Each further offence doubles the penalty.
     fn weight(self) -> Duration {
         Duration::from_secs(match self {
             Self::Garbage => 1,
@@ -59,31 +59,31 @@ impl Offence {
 
 /// The longest penalty.
 const LONGEST: Duration = Duration::from_secs(600);
-/// How many sources are remembered. With more, the one that is free soonest is forgotten.
+/// The number of penalized sources that are kept. Beyond it, the source whose penalty ends first is dropped.
 const REMEMBERED: usize = 4_096;
 
 #[derive(Clone, Copy, Debug)]
 struct Penalty {
     until: Instant,
-    /// What the last offence has cost.
+    /// The length of the last penalty.
     span: Duration,
 }
 
 impl Penalty {
-    /// A source that keeps quiet for ten times its penalty starts anew.
+    /// Returns whether the source has committed no offence for ten times its penalty. It then starts anew.
     fn is_forgiven(&self, now: Instant) -> bool {
         now >= self.until + self.span * 10
     }
 }
 
-/// The sources that have to wait.
+/// The penalized sources.
 #[derive(Debug, Default)]
 pub(super) struct Penalties(HashMap<Source, Penalty>);
 
 impl Penalties {
-    /// Whether connections from `source` are refused now.
+    /// Returns whether connections from `source` are refused at `now`.
     pub(super) fn hit(&self, source: Source, now: Instant) -> bool {
-        // Mostly there are none, and nothing is hashed.
+        // The table is usually empty: skip the hash.
         !self.0.is_empty()
             && self
                 .0
@@ -91,7 +91,7 @@ impl Penalties {
                 .is_some_and(|penalty| penalty.until > now)
     }
 
-    /// Notes an offence; for how long the source has to wait.
+    /// Records an offence and returns the length of the penalty.
     pub(super) fn add(&mut self, source: Source, offence: Offence, now: Instant) -> Duration {
         let before = self
             .0
@@ -120,7 +120,7 @@ impl Penalties {
     }
 }
 
-/// Whether `peer` is never penalized: a user of this machine, or from one of these networks.
+/// Returns whether `peer` is never penalized: a user of this machine, or an address in one of `networks`.
 pub(super) fn is_exempt(peer: Peer, networks: &[IpNet]) -> bool {
     match peer {
         Peer::Local { .. } => true,
@@ -173,7 +173,7 @@ mod tests {
             penalties.add(Source::V4(n), Offence::Garbage, now);
         }
         assert_eq!(penalties.0.len(), REMEMBERED);
-        // The worst stay.
+        // The longest penalties stay.
         for _ in 0..5 {
             penalties.add(Source::V6(1), Offence::Crash, now);
         }

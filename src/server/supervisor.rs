@@ -1,7 +1,7 @@
-//! The supervisor: a process that starts the helper processes of the daemon, and starts them again when they end.
+//! The supervisor: a process that starts the helper processes of the daemon and restarts them when they exit.
 //!
-//! It is forked before the master lays its sandbox, as a helper may need what the master gives up. Its helpers end with
-//! it, and it ends with the master.
+//! It is forked before the master applies its sandbox, because a helper may need rights that the master gives up. The
+//! helpers die with the supervisor, and the supervisor dies with the master.
 
 use std::error::Error;
 use std::io::{self, Read as _, Write as _};
@@ -20,33 +20,30 @@ use crate::sys::signal::{Inbox, Signal};
 use crate::sys::stdio;
 use crate::sys::submission_queue::SubmissionQueue;
 
-/// The title of its process.
 const TITLE: &str = "droplined: supervisor";
-/// How long the master waits until the helpers are ready.
+/// How long the master waits for the helpers to start.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the helpers may take at least to finish when the daemon ends.
+/// The shortest time that the helpers get to finish when the daemon shuts down.
 const MIN_END_TIME: Duration = Duration::from_secs(5);
-/// A helper that has ended is started again after this time, twice as long each time up to the greater one.
+/// The shortest and the longest pause before a helper is restarted. The pause doubles each time.
 const RESTART_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
-/// A helper that has run for this long is started again after the shortest pause.
+/// A helper that has run for this long is restarted after the shortest pause.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 
-/// What a helper process does.
+/// The description of a helper process.
 pub(super) struct Task<'a> {
-    /// The name of the helper in the log.
+    /// The helper's name in the log.
     pub(super) name: &'static str,
-    /// The title of its process.
     pub(super) title: &'static str,
-    /// What the daemon does while the helper does not run, for the log.
+    /// The effect on the daemon while the helper does not run, for the log.
     pub(super) meanwhile: &'static str,
-    /// The descriptors that it needs.
+    /// The descriptors that it keeps open.
     pub(super) descriptors: Vec<RawFd>,
-    /// Its sandbox, if it is to have one.
     pub(super) sandbox: Option<Rules<'a>>,
-    /// The queue that it takes its work from: closed when the helper ends, and drained at the end of the daemon. A helper
-    /// without a queue is killed then.
+    /// The queue that it serves. The queue is closed when the helper exits and drained when the daemon shuts down. A
+    /// helper without a queue is killed at shutdown.
     pub(super) queue: Option<SubmissionQueue>,
-    /// What it does, until it is to end.
+    /// Its work. Returns when the helper is to exit.
     pub(super) work: Box<dyn Fn() -> Result<(), Box<dyn Error>> + 'a>,
 }
 
@@ -54,19 +51,19 @@ pub(super) struct Task<'a> {
 #[derive(Debug)]
 pub(super) struct Supervisor {
     pid: Pid,
-    /// The supervisor sees the end of this stream as the wish that it ends, and ends it when it does.
+    /// Shutting down this side asks the supervisor to end. End of file means that the supervisor has exited.
     link: UnixStream,
     queue: Option<SubmissionQueue>,
-    /// What the daemon does without the helpers, for the log.
+    /// The effect on the daemon without the helpers, for the log.
     meanwhile: String,
 }
 
 impl Supervisor {
     /// Forks the supervisor, which starts a helper for each task, and waits until they are ready. Must be called while
-    /// there is only one thread.
+    /// this process has one thread.
     ///
     /// # Errors
-    /// Those of `socketpair(2)` and `fork(2)`; when it does not get ready.
+    /// Those of `socketpair(2)` and `fork(2)`, and when the supervisor does not become ready.
     pub(super) fn start(tasks: &[Task<'_>]) -> io::Result<Self> {
         let (link, its) = UnixStream::pair()?;
         let mut keep = vec![its.as_raw_fd(), logging::descriptor()];
@@ -79,12 +76,12 @@ impl Supervisor {
         let pid = Helper::new().titled(TITLE).keeping(keep).fork(supervise)?;
         drop(its);
         let deadline = Deadline::after(START_TIMEOUT);
-        // It says one byte; the end of the stream is its end.
+        // The supervisor writes one byte when it is ready. End of file means that it has died.
         let says = poll::readable_by(link.as_fd(), deadline)?;
         if !says || (&link).read(&mut [0])? == 0 {
             process::kill(pid);
             process::wait(pid);
-            // A helper may have opened its queue just now.
+            // A helper may have opened its queue before it was killed.
             let queues = tasks.iter().filter_map(|task| task.queue);
             queues.for_each(SubmissionQueue::close);
             return Err(io::Error::other("it did not get ready"));
@@ -102,7 +99,7 @@ impl Supervisor {
         })
     }
 
-    /// Whether it was this process that has ended; then its helpers are gone as well.
+    /// Returns whether `pid` is the supervisor. If so, its helpers have died with it: closes their queue.
     pub(super) fn has_ended(&self, pid: Pid, end: End) -> bool {
         if self.pid != pid {
             return false;
@@ -117,22 +114,23 @@ impl Supervisor {
         true
     }
 
-    /// The child with this slot was killed, perhaps while it waited for a helper.
+    /// Clears the busy mark of the child with this slot, which may have died while it waited for a helper.
     pub(super) fn forget(&self, slot: usize) {
         if let Some(queue) = self.queue {
             queue.set_busy(slot, false);
         }
     }
 
-    /// Lets the helpers finish, when no child has work for them any more: until `deadline`, or for a few seconds at
-    /// least. Or ends them `at_once`; then what is in the journal is left for the next start.
+    /// Ends the supervisor and the helpers. Must be called when no child submits work any more. Unless `at_once`, the
+    /// helpers get until `deadline`, but at least [`MIN_END_TIME`], to finish. The next start replays the rest of the
+    /// journal.
     pub(super) fn end(self, deadline: Deadline, at_once: bool) {
         if !at_once {
             let deadline = deadline.max(Deadline::after(MIN_END_TIME));
             let asked = self.link.shutdown(Shutdown::Write);
             let ended = asked.and_then(|()| poll::readable_by(self.link.as_fd(), deadline));
             if !ended.unwrap_or(false) {
-                log::warn!("the journal is not emptied yet: the next start goes on with that");
+                log::warn!("the journal is not empty yet: the next start replays the rest");
             }
         }
         process::kill(self.pid);
@@ -140,16 +138,16 @@ impl Supervisor {
     }
 }
 
-/// A helper that is supervised.
+/// A supervised helper.
 struct Supervised<'t, 'a> {
     task: &'t Task<'a>,
     /// Its process, while it runs.
     pid: Option<Pid>,
-    /// When it is started again, while it does not run.
+    /// When to restart it, while it does not run.
     due: Deadline,
-    /// When it has run for long enough.
+    /// When it has run for [`STABLE_AFTER`].
     stable: Deadline,
-    /// How long the next pause is.
+    /// The next pause before a restart.
     pause: Duration,
 }
 
@@ -165,13 +163,12 @@ impl<'t, 'a> Supervised<'t, 'a> {
         }
     }
 
-    /// Starts the helper.
     fn start(&mut self) {
         let task = self.task;
         let mut keep = vec![logging::descriptor()];
         keep.extend(&task.descriptors);
         let work = || {
-            // The master says what the kernel lacks.
+            // The master logs which parts of the sandbox the kernel lacks.
             let laid = task.sandbox.map_or(Ok(Vec::new()), sandbox::lay);
             laid.map_err(Into::into)
                 .and_then(|_| (task.work)())
@@ -190,14 +187,14 @@ impl<'t, 'a> Supervised<'t, 'a> {
         }
     }
 
-    /// Starts the helper if its time has come.
+    /// Starts the helper when its pause is over.
     fn start_if_due(&mut self) {
         if self.pid.is_none() && self.due.passed() {
             self.start();
         }
     }
 
-    /// Notes that its process has ended.
+    /// Records that the process has exited, and schedules a restart unless the daemon shuts down (`is_last`).
     fn has_ended(&mut self, pid: Pid, end: End, is_last: bool) {
         self.pid = None;
         if let Some(queue) = self.task.queue {
@@ -208,9 +205,7 @@ impl<'t, 'a> Supervised<'t, 'a> {
         } = self.task;
         if is_last {
             if self.task.queue.is_some() && end != End::Status(0) {
-                log::warn!(
-                    "{name} (process {pid}) {end}: the next start goes on with what is left"
-                );
+                log::warn!("{name} (process {pid}) {end}: the next start continues with the rest");
             }
             return;
         }
@@ -223,7 +218,7 @@ impl<'t, 'a> Supervised<'t, 'a> {
         );
     }
 
-    /// Begins a pause, and makes the next one longer; how long it is.
+    /// Begins a pause and returns its length. Makes the next one longer.
     fn next_pause(&mut self) -> Duration {
         let pause = self.pause;
         self.due = Deadline::after(pause);
@@ -231,11 +226,11 @@ impl<'t, 'a> Supervised<'t, 'a> {
         pause
     }
 
-    /// Lets the helper end, when it has done what is left to do.
+    /// Asks the helper to finish the work in its queue and exit. A helper without a queue is killed.
     fn end(&mut self) {
         match (self.task.queue, self.pid) {
             (Some(queue), pid) => {
-                // The one before may have left something.
+                // The previous process may have left work behind.
                 if pid.is_none() {
                     self.start();
                 }
@@ -247,7 +242,7 @@ impl<'t, 'a> Supervised<'t, 'a> {
     }
 }
 
-/// What the supervisor does, until the master ends the stream.
+/// Runs the supervisor until the master shuts down the stream and all helpers have exited.
 fn supervise(link: &UnixStream, tasks: &[Task<'_>]) -> io::Result<()> {
     stdio::release_input_and_output()?;
     sandbox::no_new_privileges()?;

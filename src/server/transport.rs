@@ -1,9 +1,9 @@
-//! What a connection runs over: a plain socket, and later TLS beside it.
+//! The transport of a connection: a plain socket, later also TLS.
 //!
-//! A transport decides what an end and a delivery are worth. On a plain socket a client may end its request by falling
-//! silent or by ending its side, and what its kernel has acknowledged counts as delivered. Where ends are authenticated,
-//! [`read_onto`](Transport::read_onto) fails at an end that is not, silence ends no request, and
-//! [`fate`](Transport::fate) is [`Fate::Lost`] unless the client itself has confirmed its end after ours.
+//! A transport decides what ends a request and what counts as delivered. On a plain socket, silence or the end of the
+//! client's side may end a request, and bytes that its kernel has acknowledged are delivered. If ends of stream are
+//! authenticated, [`read_onto`](Transport::read_onto) fails at one that is not, silence ends no request, and
+//! [`fate`](Transport::fate) is [`Fate::Lost`] unless the client has confirmed its end after ours.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -13,35 +13,35 @@ use std::time::Duration;
 pub(super) use crate::sys::socket::Fate;
 use crate::sys::socket::{self, Stream};
 
-/// A way for bytes from and to one client. No call waits (`WouldBlock`: nothing can be done now), and each fails when the
-/// connection is broken.
+/// A byte stream from and to one client. No call blocks (it fails with `WouldBlock` instead), and each call fails when
+/// the connection is broken.
 pub(super) trait Transport: fmt::Debug {
-    /// What to wait for in poll(2).
+    /// Returns the descriptor for poll(2).
     fn fd(&self) -> BorrowedFd<'_>;
 
-    /// Appends what has come to `buffer`, at most `room` bytes, and returns how many: fewer than `room` when nothing more
-    /// has come yet, 0 when the client has ended its side.
+    /// Appends up to `room` bytes to `buffer` and returns their number: fewer than `room` when no more have arrived
+    /// yet, 0 when the client has ended its side.
     fn read_onto(&mut self, buffer: &mut Vec<u8>, room: usize) -> io::Result<usize>;
 
-    /// Sends some of `bytes`; how many. With `is_last`, [`end_writing`](Self::end_writing) follows at once, and both may
-    /// go in one packet.
+    /// Sends some of `bytes` and returns their number. With `is_last`, [`end_writing`](Self::end_writing) follows at
+    /// once, and both may share a packet.
     fn write(&mut self, bytes: &[u8], is_last: bool) -> io::Result<usize>;
 
-    /// Ends our side: the client sees the end of the stream behind all that was sent.
+    /// Ends our side: the client sees the end of the stream after all bytes that were sent.
     fn end_writing(&mut self) -> io::Result<()>;
 
-    /// What has become of all that was sent, after both sides have ended.
+    /// Returns the fate of all bytes that were sent, after both sides have ended.
     fn fate(&mut self) -> io::Result<Fate>;
 
-    /// Whether a client that falls silent may have ended its request by that.
+    /// Returns whether a client may end its request by sending nothing more.
     fn silence_ends_request(&self) -> bool;
 
-    /// Sends each write at once, and not together with the next, where that is a choice: for conversations.
+    /// Sends each write at once instead of collecting small ones, if the transport has that choice.
     fn send_at_once(&self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Breaks the connection when the client's kernel has not acknowledged anything for `limit`, where that can be seen.
+    /// Breaks the connection when the client's kernel acknowledges nothing for `limit`, if that can be detected.
     fn give_up_after(&self, _limit: Duration) -> io::Result<()> {
         Ok(())
     }

@@ -1,82 +1,74 @@
-//! Why a store did not do what it was asked.
+//! The error type of the store.
 
 use std::io;
 use std::path::Path;
 
 use crate::name::Name;
 
-/// Why a store did not do what it was asked, by what the caller can do about it. A place is where it happened, as text for
-/// a person: a path, or whatever an engine has.
+/// Why a store operation failed, by what the caller can do about it. A place is text for a person to read: a path, or
+/// what an engine has instead.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// Another reader has the mailbox. Try again soon.
+    /// Another reader holds the lease of the mailbox. A retry helps.
     #[error("another reader has the mailbox")]
     Busy,
-    /// The mailbox has as much as it may have. Try again when its owner has read.
+    /// The mailbox has reached its quota. A retry helps once its owner has read messages.
     #[error("the mailbox of {0} is full: {1}")]
     Quota(Name, &'static str),
-    /// The disk has failed to keep something of this mailbox; nothing more is written to it until an operator has checked
-    /// it.
+    /// A sync of this mailbox failed. It is read-only until an operator repairs it.
     #[error("{0} is read-only since the disk failed; see droplinectl check")]
     ReadOnly(String),
-    /// There is no room on the disk. Reading makes room.
+    /// The disk is full. Reading messages frees space.
     #[error(
-        "the disk that holds {0} is full, or has less free than min_free_bytes and min_free_inodes say"
+        "the disk that holds {0} is full, or has less free than min_free_bytes and min_free_inodes require"
     )]
     DiskFull(String),
-    /// What is stored is not what was written.
+    /// Stored data fails its checks.
     #[error("{place} is damaged at byte {offset}: {what}")]
     Damaged {
-        /// Where.
         place: String,
-        /// How far from the beginning of that, in bytes.
+        /// The offset in that place, in bytes.
         offset: u64,
-        /// What is wrong.
         what: &'static str,
     },
-    /// There is such a mailbox already.
-    #[error("{0} exists already, and is left as it is")]
+    /// The mailbox already exists.
+    #[error("{0} already exists and is left unchanged")]
     Exists(String),
-    /// The numbers of messages do not rise.
-    #[error("message {seq} cannot come after message {last}: numbers begin at 1 and rise")]
+    /// The sequence numbers of messages do not increase.
+    #[error("message {seq} cannot come after message {last}: numbers start at 1 and must increase")]
     Order {
-        /// The number of the message.
         seq: u64,
-        /// The number of the one before.
+        /// The number of the previous message.
         last: u64,
     },
-    /// The store cannot be used as it is, and trying again does not help.
+    /// The store cannot be used in its present state. A retry does not help.
     #[error("{place} cannot be used as a {engine}: {what}")]
     Unusable {
-        /// Where.
         place: String,
-        /// What it was to be used as.
+        /// The kind of store, such as "spool".
         engine: &'static str,
-        /// What is wrong with it, and what to do.
+        /// The fault, and what to do.
         what: String,
     },
-    /// Some of what was accepted cannot be had now.
-    #[error("messages that were accepted are in {place} alone: {why}")]
+    /// Some accepted messages cannot be read at present.
+    #[error("accepted messages are only in {place}: {why}")]
     Unavailable {
-        /// Where they are.
         place: String,
-        /// Why they cannot be had, and what to do.
+        /// Why they cannot be read, and what to do.
         why: &'static str,
     },
-    /// A call of the system failed.
+    /// A system call failed.
     #[error("cannot {action} {place}: {source}")]
     Failed {
-        /// What was tried.
+        /// What was attempted, such as "open".
         action: &'static str,
-        /// On what.
         place: String,
-        /// What the system said.
         source: io::Error,
     },
 }
 
 impl StoreError {
-    /// Adds to an error of the system what was tried, on what: for `map_err`.
+    /// Returns a function for `map_err` that adds the attempted action and its path to a system error.
     pub(super) fn system(
         action: &'static str,
         path: impl AsRef<Path>,
@@ -118,7 +110,7 @@ impl StoreError {
         }
     }
 
-    /// Whether the disk itself fails, so that neither waiting nor making room helps.
+    /// Returns whether the disk itself has failed, so that neither a retry nor free space helps.
     pub(super) fn is_of_the_disk(&self) -> bool {
         match self {
             Self::ReadOnly(_) => true,
@@ -128,13 +120,12 @@ impl StoreError {
     }
 }
 
-/// A path as a place.
 fn place(path: impl AsRef<Path>) -> String {
     path.as_ref().display().to_string()
 }
 
 impl Clone for StoreError {
-    /// For messages that fail together.
+    /// Copies the error for each message of a failed group. `io::Error` has no `Clone`.
     fn clone(&self) -> Self {
         match self {
             Self::Busy => Self::Busy,

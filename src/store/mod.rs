@@ -1,12 +1,12 @@
-//! Where messages are kept: the interface that an engine implements, and opening one.
+//! Message storage: the interface that an engine implements, and the functions that open a store.
 //!
-//! What every engine promises (`tests/store_contract/` holds each to it):
-//! 1. what [`Mail::deliver`] returns for is on the disk;
-//! 2. a message leaves the queue by [`Waiting::acknowledge`] and in no other way, and one that is
-//!    handed out again has the same number and id;
-//! 3. a mailbox is one sequence, in the order of its numbers; none is given twice, none is shown
-//!    before its message is on the disk;
-//! 4. a message is handed out whole or not at all.
+//! Every engine keeps these promises (`tests/store_contract/` checks each of them):
+//! 1. A message with a receipt from [`Mail::deliver`] is durable.
+//! 2. A message stays in the queue until [`Waiting::acknowledge`] or its expiry. A redelivered message has
+//!    the same sequence number and id.
+//! 3. A mailbox is one sequence, ordered by sequence number. No number is reused, and none is visible
+//!    before its message is durable.
+//! 4. A reader gets a whole message or none.
 #![forbid(unsafe_code)]
 
 mod error;
@@ -34,60 +34,58 @@ use crate::name::Name;
 use crate::sys::heap;
 use crate::sys::submission_queue::SubmissionQueue;
 
-/// A message on its way into a mailbox.
+/// A message to deliver.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Delivery<'a> {
-    /// Whose mailbox.
+    /// The recipient, whose mailbox gets the message.
     pub(crate) to: &'a Name,
-    /// The message.
     pub(crate) draft: Draft<'a>,
 }
 
-/// What became of a message that was delivered.
+/// The result of a successful delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Receipt {
-    /// Its number in the mailbox.
+    /// The sequence number of the message in the mailbox.
     pub(crate) seq: u64,
-    /// Whether it was there already.
+    /// Whether the mailbox already had the message.
     pub(crate) duplicate: bool,
 }
 
-/// Mailboxes: one for each name, made by the first message to it.
+/// Mailboxes, one for each name. The first message to a name creates its mailbox.
 pub(crate) trait Mail {
-    /// Appends messages to mailboxes, in the order given. When this returns, those that it has a receipt
-    /// for are on the disk. Messages that are delivered together share the wait for the disk.
+    /// Appends messages to mailboxes in the given order. Messages with a receipt are durable when this
+    /// returns. Messages that are delivered together share the wait for the disk.
     ///
     /// # Errors
-    /// A message without a receipt is not accepted. It may be in its mailbox all the same when the disk
-    /// failed.
+    /// A message without a receipt is not accepted, but may be in its mailbox after a disk error.
     fn deliver(&self, batch: &[Delivery<'_>]) -> Vec<Result<Receipt, StoreError>>;
 
-    /// As [`deliver`](Self::deliver), for one message.
+    /// Delivers one message, as [`deliver`](Self::deliver).
     ///
     /// # Errors
-    /// Then it is not accepted.
+    /// The message is not accepted.
     fn deliver_one(&self, delivery: Delivery<'_>) -> Result<Receipt, StoreError> {
         let mut outcomes = self.deliver(&[delivery]);
         // One message has one outcome.
         outcomes.pop().unwrap_or(Err(StoreError::Busy))
     }
 
-    /// Leases the mailbox of `of` to the caller and hands out what waits in it; `None` when there is no
-    /// such mailbox.
+    /// Leases the mailbox of `of` to the caller and returns a reader of its queue; `None` when there is
+    /// no such mailbox.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] while somebody else has the lease.
+    /// [`StoreError::Busy`] while another reader holds the lease.
     fn fetch(&self, of: &Name) -> Result<Option<Box<dyn Waiting + '_>>, StoreError>;
 
-    /// Shows what waits in the mailbox of `of` without a lease: nobody is kept from it, and none of it can be
-    /// acknowledged. `None` when there is no such mailbox.
+    /// Returns a reader of the queue of `of` that takes no lease, blocks no other reader and cannot
+    /// acknowledge; `None` when there is no such mailbox.
     ///
     /// # Errors
     /// When the mailbox cannot be read.
     fn peek(&self, of: &Name) -> Result<Option<Box<dyn Reading + '_>>, StoreError>;
 
-    /// Shows messages of the mailbox of `of` that were acknowledged and are still kept, with numbers lower
-    /// than `before`, newest first, until `each` returns `false`.
+    /// Calls `each` with the acknowledged messages that the mailbox of `of` still keeps and whose numbers
+    /// are below `before`, newest first, until `each` returns `false`.
     ///
     /// # Errors
     /// When the mailbox cannot be read.
@@ -98,156 +96,155 @@ pub(crate) trait Mail {
         each: &mut dyn FnMut(&Stored<'_>) -> bool,
     ) -> Result<(), StoreError>;
 
-    /// What is known of message `seq` in the mailbox of `of`; `None` when nothing is (any more).
+    /// Returns the trace of message `seq` in the mailbox of `of`; `None` when the mailbox does not have the message, or
+    /// no longer has it.
     ///
     /// # Errors
     /// When the mailbox cannot be read.
     fn trace(&self, of: &Name, seq: u64) -> Result<Option<Trace>, StoreError>;
 
-    /// A bell that rings when a message has come into the mailbox of `of`, from now on. One at a time.
+    /// Opens the bell of the mailbox of `of`. It rings for each message that arrives from now on.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] while somebody else has it.
+    /// [`StoreError::Busy`] while another process has this bell open.
     fn bell(&self, of: &Name) -> Result<Box<dyn Bell + '_>, StoreError>;
 }
 
-/// The messages that waited in a mailbox when it was opened.
+/// A reader of the messages that waited in a mailbox when the reader was opened.
 pub(crate) trait Reading {
-    /// The next one, in order.
+    /// Returns the next message in order.
     ///
     /// # Errors
     /// When the mailbox cannot be read.
     fn next(&mut self) -> Result<Option<Stored<'_>>, StoreError>;
 
-    /// How many messages wait. Of more than a mebibyte it is told from their numbers: those that have expired, or
-    /// were lost to damage, are counted as well then.
+    /// Returns the number of waiting messages. If they take more than 1 MiB, it is computed from sequence
+    /// numbers, and includes messages that have expired or are damaged.
     ///
     /// # Errors
     /// When the mailbox cannot be read.
     fn waiting(&self) -> Result<u64, StoreError>;
 }
 
-/// The same, leased. The lease ends when this is dropped.
+/// A reader that holds the lease of the mailbox until it is dropped.
 pub(crate) trait Waiting: Reading {
-    /// Takes all messages up to and including number `seq` out of the queue, for good. They must have
-    /// been handed out.
+    /// Removes all messages up to and including number `seq` from the queue, durably. The reader must have
+    /// returned them before.
     ///
     /// # Errors
-    /// Then they may be handed out again.
+    /// The messages may be delivered again.
     fn acknowledge(&mut self, seq: u64) -> Result<(), StoreError>;
 
-    /// Goes on with the messages that have come since, behind those that were handed out.
+    /// Appends the messages that have arrived since the reader was opened or last refreshed.
     ///
     /// # Errors
     /// When the mailbox cannot be read.
     fn refresh(&mut self) -> Result<(), StoreError>;
 }
 
-/// Tells of new messages, to somebody who waits in poll(2).
+/// A notification of new messages that works with poll(2).
 pub(crate) trait Bell {
-    /// Readable once it has rung.
+    /// Returns a descriptor that is readable once the bell has rung.
     fn fd(&self) -> BorrowedFd<'_>;
 
-    /// Makes it silent. To be done before one looks for messages.
+    /// Clears the bell. Must be called before looking for messages, or a message may be missed.
     fn silence(&self);
 }
 
-/// What is known of a message that was accepted.
+/// The delivery record of an accepted message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trace {
-    /// Who sent it.
     pub(crate) from: Name,
     /// When it was accepted, in milliseconds since 1970.
     pub(crate) at: u64,
-    /// When it is of no use any more, in milliseconds since 1970.
+    /// When it expires, in milliseconds since 1970.
     pub(crate) expires: Option<u64>,
-    /// Whether it waits.
+    /// Whether it waits or was acknowledged.
     pub(crate) state: State,
 }
 
-/// Everything that a client can ask for.
+/// All operations that clients can request.
 pub(crate) trait Store: Mail + Users + Presence {
-    /// Gives the calling process, which was forked from the one that opened the store, a number of its own: no two have
-    /// the same at the same time. An engine may serve processes with a number faster.
+    /// Gives the calling child process a number that no other live child has. An engine may use it to serve the child
+    /// faster.
     fn set_process_number(&self, number: usize);
 }
 
-/// A store, for the program that opens it.
+/// A store, as used by the program that opens it.
 pub(crate) trait Engine: Store + Care {
-    /// Sets other limits for all processes that are forked from now on.
+    /// Sets the limits for all processes forked from now on.
     fn set_limits(&mut self, limits: Limits);
 
-    /// Sizes what a process keeps open for a limit of so many descriptors.
+    /// Sizes the cache of open files for this descriptor limit.
     fn set_descriptor_limit(&mut self, descriptors: usize);
 
-    /// How many descriptors are of use to a process.
+    /// Returns the number of descriptors that a process can make use of.
     fn useful_descriptors(&self) -> usize;
 
-    /// The descriptors that a child needs. It closes all others.
+    /// Returns the descriptors that a child needs. A child closes all others.
     fn descriptors(&self) -> Vec<RawFd>;
 
-    /// Prepares the helper process of this engine, for all processes that are forked from now on; `None` for an engine
-    /// that needs none.
+    /// Prepares the helper process of this engine for all processes forked from now on; `None` when the engine needs
+    /// none.
     ///
     /// # Errors
-    /// Those of `mmap(2)`. Without the helper the children do its work themselves.
+    /// When `mmap(2)` fails. The children then do the helper's work themselves.
     fn prepare_helper(&mut self) -> io::Result<Option<StoreHelper>>;
 
-    /// Does what the helper process is for, until the queue is drained. For one process at a time.
+    /// Does the work of the helper process until the queue is drained. Only one process may run it at a time.
     ///
     /// # Errors
-    /// Those of the system. It can be started again.
+    /// System errors. The helper can be started again.
     fn run_helper(&self, queue: SubmissionQueue) -> Result<(), StoreError>;
 
-    /// Calls `report` for each request that fails for want of room on a disk.
+    /// Calls `report` for each request that fails because a disk is full.
     fn on_disk_full(&mut self, report: Box<dyn Fn(&StoreError) + Send + Sync>);
 }
 
-/// The process that an engine needs beside the children.
+/// The helper process of an engine.
 #[derive(Debug)]
 pub(crate) struct StoreHelper {
-    /// What the log calls it.
+    /// Its name in the log.
     pub(crate) name: &'static str,
-    /// The title of its process.
+    /// Its process title.
     pub(crate) title: &'static str,
-    /// What the children do while it does not run, for the log.
+    /// The effect on the children while it does not run, for the log.
     pub(crate) meanwhile: &'static str,
     /// The descriptors that it needs.
     pub(crate) descriptors: Vec<RawFd>,
-    /// Where the children submit work to it.
+    /// The queue through which the children submit work.
     pub(crate) queue: SubmissionQueue,
 }
 
-/// What a store is opened with.
+/// The parameters for opening a store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StoreConfig<'a> {
-    /// The directory of the messages.
     pub(crate) spool: &'a Path,
-    /// The directory of what may vanish at a reboot; `None` where no client is served.
+    /// The directory for files that need not survive a reboot; `None` when no client is served.
     pub(crate) run_dir: Option<&'a Path>,
-    /// How much a mailbox may hold.
+    /// The limits of each mailbox and of the disk.
     pub(crate) limits: Limits,
 }
 
-/// Opens the store for a daemon, or for a tool that works on it alone. It is made where there is none, and one of an
-/// older format is taken over.
+/// Opens the store for a daemon, or for a tool that uses it exclusively. Creates a missing store and upgrades one of an
+/// older format.
 ///
 /// # Errors
-/// When another process works on it; when it has another format, or belongs to another user; those of the system.
+/// When another process uses the store, its format is not supported, or it belongs to another user; system errors.
 pub(crate) fn open(settings: &StoreConfig<'_>) -> Result<Box<dyn Engine>, StoreError> {
     let mut spool = spool::Spool::open(settings.spool, settings.limits)?;
     if let Some(run_dir) = settings.run_dir {
         spool = spool.with_run_dir(run_dir)?;
     }
-    // Each child writes to it, and notes there which mailboxes it has open.
+    // Each child writes to the spool's cache of open mailboxes, so allocate it in memory that children copy anyway.
     Ok(heap::for_children(|| Box::new(spool)))
 }
 
-/// Opens the store to look at it, whether or not a daemon works on it. With it comes why some of what was accepted cannot
-/// be seen, if that is so.
+/// Opens the store for inspection, also while a daemon uses it. If some accepted messages are not visible, also returns
+/// the reason.
 ///
 /// # Errors
-/// When there is none, or it has another format, and those of the system.
+/// When there is no store, or its format is not supported; system errors.
 pub(crate) fn look_at(
     settings: &StoreConfig<'_>,
 ) -> Result<(Box<dyn Engine>, Option<StoreError>), StoreError> {

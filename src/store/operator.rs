@@ -1,118 +1,116 @@
-//! Mailboxes, as an operator looks at them and after them: the interface.
+//! The operator's interface to mailboxes: inspection and maintenance.
 
 use super::StoreError;
 use crate::message::Stored;
 use crate::name::Name;
 
-/// Looking at mailboxes, for an operator. Changes nothing that anybody sees, and disturbs nobody.
+/// Inspection of mailboxes. It changes nothing that clients can see, and does not interfere with them.
 pub(crate) trait Survey {
-    /// The names of all mailboxes, sorted.
+    /// Returns the names of all mailboxes, sorted.
     ///
     /// # Errors
     /// When they cannot be listed.
     fn mailboxes(&self) -> Result<Vec<Name>, StoreError>;
 
-    /// What waits in the mailbox of `of`; `None` when there is no such mailbox.
+    /// Returns a summary of the queue of `of`; `None` when there is no such mailbox.
     ///
     /// # Errors
-    /// When it is damaged or cannot be read.
+    /// When the mailbox is damaged or cannot be read.
     fn queue(&self, of: &Name) -> Result<Option<Queue>, StoreError>;
 
-    /// Shows all messages of the mailbox of `of` that are still there, in order, until `each` returns
-    /// `false`. Returns the number up to which they are acknowledged; `None` when there is no mailbox.
+    /// Calls `each` with all messages in the mailbox of `of`, in order, until it returns `false`. Returns
+    /// the number of the last acknowledged message; `None` when there is no such mailbox.
     ///
     /// # Errors
-    /// When it is damaged as a whole or cannot be read.
+    /// When the mailbox is damaged as a whole or cannot be read.
     fn messages(
         &self,
         of: &Name,
         each: &mut dyn FnMut(&Stored<'_>, State) -> bool,
     ) -> Result<Option<u64>, StoreError>;
 
-    /// Reads every byte of the mailbox of `of`; what is wrong with it.
+    /// Reads every byte of the mailbox of `of` and returns its faults.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the mailbox cannot be read.
     fn check(&self, of: &Name) -> Result<Vec<Finding>, StoreError>;
 
-    /// What is wrong with the store as a whole, its mailboxes not looked into.
+    /// Returns the faults of the store as a whole, without reading mailboxes.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the store cannot be read.
     fn check_layout(&self) -> Result<Vec<Finding>, StoreError>;
 }
 
-/// Looking after mailboxes, for an operator.
+/// Maintenance of mailboxes.
 pub(crate) trait Care: Survey {
-    /// Takes messages that have expired from the head of the queue of `of`, and forgets what is older or
-    /// more than is kept; how many expired.
+    /// Removes expired messages from the head of the queue of `of`, and history beyond the limits. Returns
+    /// the number of expired messages.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] while somebody reads the mailbox, and those of the system.
+    /// [`StoreError::Busy`] while a reader holds the lease; system errors.
     fn expire(&self, of: &Name) -> Result<u64, StoreError>;
 
-    /// Removes what unfinished work has left. Nobody else may work on the store.
+    /// Removes the temporary files of unfinished work. No other process may use the store.
     ///
     /// # Errors
-    /// Those of the system.
+    /// System errors.
     fn tidy(&self) -> Result<(), StoreError>;
 
-    /// Writes the mailbox of `of` anew with all that is valid in it; the rest goes to quarantine. Nobody else
-    /// may work on the store.
+    /// Rewrites the mailbox of `of` with its valid records; the rest goes to quarantine. No other process
+    /// may use the store.
     ///
     /// # Errors
-    /// Those of the system; then it is as it was.
+    /// System errors. The mailbox is then unchanged.
     fn repair(&self, of: &Name) -> Result<(), StoreError>;
 
-    /// Begins the mailbox of `of`, which must not exist, anew; its messages up to number `acked` are
-    /// acknowledged. Nobody else may work on the store.
+    /// Begins to restore the mailbox of `of`, whose messages up to number `acked` are acknowledged. No
+    /// other process may use the store.
     ///
     /// # Errors
-    /// When there is such a mailbox, and those of the system.
+    /// [`StoreError::Exists`] when the mailbox exists; system errors.
     fn restore(&self, of: &Name, acked: u64) -> Result<Box<dyn Restoring + '_>, StoreError>;
 }
 
-/// A mailbox that is being restored. Nothing of it is seen until it is finished.
+/// A mailbox that is being restored. It is not visible until it is finished.
 pub(crate) trait Restoring {
-    /// Adds a message. Their numbers must rise.
+    /// Adds a message. Sequence numbers must increase.
     ///
     /// # Errors
-    /// When they do not, and those of the system.
+    /// [`StoreError::Order`] when they do not; system errors.
     fn push(&mut self, message: &Stored<'_>) -> Result<(), StoreError>;
 
-    /// Puts the mailbox in its place, on the disk.
+    /// Moves the mailbox to its place, durably.
     ///
     /// # Errors
-    /// Those of the system.
+    /// System errors.
     fn finish(self: Box<Self>) -> Result<(), StoreError>;
 }
 
-/// Whether a message waits.
+/// The state of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It does.
+    /// It is in the queue.
     Waiting,
-    /// It was acknowledged, and is history.
+    /// It was acknowledged and is history.
     Read,
 }
 
-/// Something that is wrong.
+/// A fault that a check has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// Where, as text for a person: a path.
+    /// The place, for a person to read: a path.
     pub(crate) place: String,
-    /// How far from the beginning of that, in bytes.
+    /// The offset in that place, in bytes.
     pub(crate) offset: u64,
-    /// What.
     pub(crate) what: String,
 }
 
-/// What waits in a mailbox.
+/// A summary of the messages that wait in a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Queue {
-    /// How many messages.
     pub(crate) waiting: u64,
-    /// How many bytes they take on the disk.
+    /// Their size on the disk, in bytes.
     pub(crate) bytes: u64,
     /// When the first of them was accepted, in milliseconds since 1970.
     pub(crate) oldest: Option<u64>,

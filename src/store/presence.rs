@@ -1,4 +1,4 @@
-//! Who is online: the interface.
+//! The interface to presence leases: which users are online.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,13 +6,13 @@ use super::StoreError;
 use crate::message::Speaks;
 use crate::name::Name;
 
-/// Who is online, and where: leases that end by themselves, and with a reboot.
+/// Access to the leases. A lease ends when it expires, is given back, or the machine reboots.
 pub(crate) trait Presence {
-    /// Takes the lease of `name`, unless somebody has it whom `may_replace` does not let go; whether it was
-    /// taken. It is written whole before this returns, and not waited for: no disk needs to keep it.
+    /// Takes the lease of `name`, unless it is held and `may_replace` refuses to replace it. Returns whether
+    /// it was taken. The lease is not synced, as it need not survive a crash of the machine.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the lease cannot be written.
     fn take(
         &self,
         name: &Name,
@@ -20,39 +20,39 @@ pub(crate) trait Presence {
         may_replace: &dyn Fn(&Lease) -> bool,
     ) -> Result<bool, StoreError>;
 
-    /// The lease of `name`, if it has not ended.
+    /// Returns the current lease of `name`.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the lease cannot be read.
     fn lease(&self, name: &Name) -> Result<Option<Lease>, StoreError>;
 
-    /// Ends the lease of `name` if `whose` agrees; whether there was one that it agreed to.
+    /// Ends the lease of `name` if `whose` accepts it. Returns whether a lease was ended.
     ///
     /// # Errors
-    /// When it cannot be removed.
+    /// When the lease cannot be removed.
     fn give_back(&self, name: &Name, whose: &dyn Fn(&Lease) -> bool) -> Result<bool, StoreError>;
 
-    /// Those who have a lease, where they are known, sorted.
+    /// Returns all current leases that have an address, sorted by name.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When the leases cannot be read.
     fn online(&self) -> Result<Vec<(Name, Lease)>, StoreError>;
 }
 
-/// That somebody is online.
+/// A lease: the presence of a user at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lease {
-    /// Where instant messages go; `None` while somebody has reserved the name and not said that yet.
+    /// The address for instant messages; `None` while the name is only reserved.
     pub(crate) address: Option<SocketAddr>,
-    /// What is understood there.
+    /// The dialect of instant messages supported there.
     pub(crate) speaks: Speaks,
-    /// From where the lease was taken.
+    /// The address from which the lease was taken.
     pub(crate) by: IpAddr,
-    /// A random number, so that its taker knows it again.
+    /// A random number that identifies the lease across renewals.
     pub(crate) token: u64,
-    /// Since when, in milliseconds since 1970.
+    /// When the user came online, in milliseconds since 1970.
     pub(crate) since: u64,
-    /// When it ends, in milliseconds since this machine was started ([`boot_millis`]).
+    /// When it ends, in milliseconds since boot ([`boot_millis`]).
     ///
     /// [`boot_millis`]: crate::sys::clock::boot_millis
     pub(crate) until: u64,

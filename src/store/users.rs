@@ -1,60 +1,60 @@
-//! Names that are registered, and names that belong to logins: the interface.
+//! The interface to registered names and to names that belong to logins.
 
 use super::StoreError;
 use crate::name::Name;
 
-/// The directory of users: names that somebody has registered.
+/// The directory of registered names, and of names that belong to logins.
 pub(crate) trait Users {
-    /// Registers a name, at this time in milliseconds since 1970; `false` when it was registered already.
-    /// When this returns, it is on the disk.
+    /// Registers a name at time `at`, in milliseconds since 1970; returns `false` when it is already
+    /// registered. The registration is durable when this returns.
     ///
     /// # Errors
     /// When it cannot be written.
     fn register(&self, name: &Name, at: u64) -> Result<bool, StoreError>;
 
-    /// Since when a name is registered; `None` when it is not.
+    /// Returns when a name was registered, in milliseconds since 1970; `None` when it is not registered.
     ///
     /// # Errors
-    /// When it cannot be read, or is damaged.
+    /// When the registration is damaged or cannot be read.
     fn registered(&self, name: &Name) -> Result<Option<u64>, StoreError>;
 
-    /// Forgets a name; `false` when it was not registered. Its mailbox stays what it is.
+    /// Removes a registration; returns `false` when there was none. The mailbox is not changed.
     ///
     /// # Errors
-    /// When it cannot be removed.
+    /// When the registration cannot be removed.
     fn deregister(&self, name: &Name) -> Result<bool, StoreError>;
 
-    /// Notes, durably, that a name belongs to the login of this machine that has it.
+    /// Claims a name for the login of this machine with the same name, durably, at time `at`.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the claim cannot be written.
     fn claim(&self, name: &Name, at: u64) -> Result<(), StoreError>;
 
-    /// Whether a name belongs to a login of this machine.
+    /// Returns whether a name belongs to a login of this machine.
     ///
     /// # Errors
-    /// When that cannot be read.
+    /// When the claim cannot be read.
     fn claimed(&self, name: &Name) -> Result<bool, StoreError>;
 
-    /// All names that belong to logins, sorted, and since when.
+    /// Returns all names that belong to logins, sorted, with the times of their claims.
     ///
     /// # Errors
     /// When they cannot be read.
     fn claims(&self) -> Result<Vec<(Name, u64)>, StoreError>;
 
-    /// Ends that; `false` when it was not so.
+    /// Removes a claim; returns `false` when there was none.
     ///
     /// # Errors
-    /// When it cannot be removed.
+    /// When the claim cannot be removed.
     fn release(&self, name: &Name) -> Result<bool, StoreError>;
 
-    /// All registered names, sorted.
+    /// Returns all registered names, sorted.
     ///
     /// # Errors
     /// When they cannot be read.
     fn names(&self) -> Result<Vec<Name>, StoreError>;
 
-    /// All registered names, sorted, and since when they are.
+    /// Returns all registered names, sorted, with the times of their registration.
     ///
     /// # Errors
     /// When they cannot be read, or a record is damaged.
@@ -64,8 +64,7 @@ pub(crate) trait Users {
 /// A registered name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
-    /// The name.
     pub(crate) name: Name,
-    /// Since when, in milliseconds since 1970.
+    /// When it was registered, in milliseconds since 1970.
     pub(crate) registered: u64,
 }

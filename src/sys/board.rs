@@ -1,16 +1,16 @@
-//! A scoreboard: a file that processes map together, with counters and a slot for each of them.
+//! A scoreboard: a file of counters and per-process slots, which several processes map.
 //!
-//! Whoever looks at it asks nobody, and stops nobody. All of it is 64-bit words:
+//! Reading it needs no lock, and no cooperation of the writers. It consists of 64-bit words:
 //!
 //! ```text
-//! 0  magic                  8           counters, 5 words each: name, 32 bytes; value
-//! 1  number of counters     8 + 5 * n   slots, 24 words each:
-//! 2  number of slots                      0  odd while it is written
-//! 3  number of the process that made it   1  process number, or 0
-//! 4  when, ms since 1970                  2  since when, ms since 1970
-//! 5  three words that all share           3  phase
-//!                                         4  from where, 64 bytes
-//!                                        12  doing what, 96 bytes
+//! 0  magic                         8           counters, 5 words each: name, 32 bytes; value
+//! 1  number of counters            8 + 5 * n   slots, 24 words each:
+//! 2  number of slots                             0  sequence number, odd during a write
+//! 3  PID of the creator                          1  PID of the owner, or 0
+//! 4  creation time, ms since 1970                2  start time, ms since 1970
+//! 5  three shared words                          3  phase
+//!                                                4  peer, 64 bytes
+//!                                               12  activity, 96 bytes
 //! ```
 
 use std::fs::File;
@@ -28,7 +28,7 @@ use crate::sys::process::Pid;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"DlBoard1");
 const HEADER: usize = 8;
-/// Where the words are that all processes share.
+/// The header words for general use by all processes.
 const SHARED: std::ops::Range<usize> = 5..8;
 const NAME: usize = 4;
 const COUNTER: usize = NAME + 1;
@@ -36,7 +36,7 @@ const SLOT: usize = 24;
 const PEER: std::ops::Range<usize> = 4..12;
 const DOING: std::ops::Range<usize> = 12..24;
 
-/// A mapped scoreboard. It stays mapped for as long as the process lives.
+/// A mapped scoreboard. It is never unmapped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Board {
     words: &'static [AtomicU64],
@@ -45,11 +45,11 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    /// Makes the file `name` in `dir`, readable by all, with counters of these names (of at most 32 bytes), in the
-    /// place of an earlier one.
+    /// Creates the file `name` in `dir`, readable by all users, with counters of these names (at most 32 bytes each).
+    /// Atomically replaces an existing file.
     ///
     /// # Errors
-    /// Those of `open(2)`, `fallocate(2)`, `rename(2)` and `mmap(2)`: ENOSPC where there is no room for all of it.
+    /// Those of `open(2)`, `fallocate(2)`, `rename(2)` and `mmap(2)`: ENOSPC when the disk has no room for it.
     pub(crate) fn create(
         dir: &Dir,
         name: &str,
@@ -60,7 +60,7 @@ impl Board {
         let file = dir.file_or_new(&temporary)?;
         file::truncate(&file, 0)?;
         let len = HEADER + COUNTER * counters.len() + SLOT * slots;
-        // A page of a mapped file that there is no room for would end whoever touches it by SIGBUS.
+        // Without reserved disk blocks, a store to a mapped page could raise SIGBUS.
         if let Err(e) = file::reserve(&file, 8 * len as u64) {
             drop(file);
             let _ = dir.remove(&temporary);
@@ -91,12 +91,12 @@ impl Board {
         Ok(board)
     }
 
-    /// Maps a scoreboard to look at it.
+    /// Maps an existing scoreboard read-only.
     ///
     /// # Errors
-    /// Those of `mmap(2)`; `InvalidData` when it is none.
+    /// Those of `mmap(2)`; `InvalidData` when the file is not a scoreboard.
     pub(crate) fn look_at(file: &File) -> io::Result<Self> {
-        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "it is no scoreboard");
+        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "it is not a scoreboard");
         let bytes = file::facts(file)?.len;
         let len = usize::try_from(bytes / 8).map_err(|_| wrong())?;
         if len < HEADER {
@@ -121,32 +121,32 @@ impl Board {
         })
     }
 
-    /// The number of the process that made it.
+    /// Returns the PID of the creator.
     pub(crate) fn pid(self) -> u64 {
         self.words[3].load(Ordering::Relaxed)
     }
 
-    /// When it was made, in milliseconds since 1970.
+    /// Returns the creation time in milliseconds since 1970.
     pub(crate) fn since(self) -> u64 {
         self.words[4].load(Ordering::Relaxed)
     }
 
-    /// One of the words that all processes share, 0 at first, for what they agree upon.
+    /// Returns a word for general use by all processes, initially 0.
     pub(crate) fn shared(self, index: usize) -> &'static AtomicU64 {
         &self.words[SHARED][index]
     }
 
-    /// Adds to the counter with this number.
+    /// Adds `n` to the counter with this index.
     pub(crate) fn add(self, counter: usize, n: u64) {
         self.counter(counter).fetch_add(n, Ordering::Relaxed);
     }
 
-    /// The counter with this number.
+    /// Returns the counter with this index.
     pub(crate) fn counter(self, counter: usize) -> &'static AtomicU64 {
         &self.words[HEADER + COUNTER * counter + NAME]
     }
 
-    /// The names and values of all counters.
+    /// Returns the names and values of all counters.
     pub(crate) fn counters(self) -> Vec<(String, u64)> {
         let all = self.words[HEADER..]
             .chunks_exact(COUNTER)
@@ -155,37 +155,37 @@ impl Board {
             .collect()
     }
 
-    /// How many slots there are.
+    /// Returns the number of slots.
     pub(crate) fn slots(self) -> usize {
         self.slots
     }
 
-    /// A slot.
+    /// Returns the slot with this index.
     pub(crate) fn slot(self, index: usize) -> Slot {
         let at = HEADER + COUNTER * self.counters + SLOT * index;
         Slot(&self.words[at..at + SLOT])
     }
 }
 
-/// The place of one process. It alone writes there, or whoever knows that it has ended.
+/// The slot of one process. Only this process writes to it, or its parent after reaping it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot(&'static [AtomicU64]);
 
-/// What a slot says.
+/// The contents of a slot in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// The process.
+    /// The PID of the owner.
     pub(crate) pid: u64,
-    /// Since when, in milliseconds since 1970.
+    /// When the owner took the slot, in milliseconds since 1970.
     pub(crate) since: u64,
-    /// From where its client comes.
+    /// The address of the owner's client.
     pub(crate) peer: String,
-    /// What it does.
+    /// The activity of the owner.
     pub(crate) doing: String,
 }
 
 impl Slot {
-    /// The calling process takes the slot, to serve a client from `peer`.
+    /// Takes the slot for the calling process, which serves the client `peer`.
     pub(crate) fn take(self, peer: &str) {
         self.write(|words| {
             words[1].store(Pid::own().number(), Ordering::Relaxed);
@@ -195,22 +195,22 @@ impl Slot {
         });
     }
 
-    /// Says what it does.
+    /// Sets the activity of the owner.
     pub(crate) fn doing(self, what: &str) {
         self.write(|words| put(&words[DOING], what));
     }
 
-    /// Notes how far it is.
+    /// Sets the phase of the owner.
     pub(crate) fn set_phase(self, phase: u64) {
         self.0[3].store(phase, Ordering::Relaxed);
     }
 
-    /// How far it is.
+    /// Returns the phase of the owner.
     pub(crate) fn phase(self) -> u64 {
         self.0[3].load(Ordering::Relaxed)
     }
 
-    /// The process has ended: nobody has the slot, and what it has left half written is over.
+    /// Frees the slot of an owner that has ended, possibly in the middle of a write.
     pub(crate) fn clear(self) {
         self.0[1].store(0, Ordering::Relaxed);
         self.0[3].store(0, Ordering::Relaxed);
@@ -218,14 +218,14 @@ impl Slot {
     }
 
     fn write(self, what: impl FnOnce(&[AtomicU64])) {
-        // It is even. One instruction that writes at once, so that the page comes with one fault.
+        // The sequence number is even here. Begin with a read-modify-write: a load would cost a second page fault.
         let sequence = self.0[0].fetch_add(1, Ordering::Relaxed);
         fence(Ordering::Release);
         what(self.0);
         self.0[0].store(sequence.wrapping_add(2), Ordering::Release);
     }
 
-    /// What it says; `None` when nobody has it, or it changes all the time.
+    /// Returns the contents of the slot; `None` when it is free, or changes during each of 100 attempts.
     pub(crate) fn read(self) -> Option<Seen> {
         for _ in 0..100 {
             let before = self.0[0].load(Ordering::Acquire);
@@ -244,7 +244,7 @@ impl Slot {
     }
 }
 
-/// Writes as much of `text` as there is room for, with NULs behind it.
+/// Stores `text` in `words`, truncated or padded with NULs.
 fn put(words: &[AtomicU64], text: &str) {
     let mut bytes = text.as_bytes().chunks(8);
     for word in words {
@@ -266,13 +266,12 @@ fn text(words: &[AtomicU64]) -> String {
 
 fn map(file: &File, len: usize, access: ProtFlags) -> io::Result<&'static [AtomicU64]> {
     let bytes = NonZeroUsize::new(8 * len).ok_or(io::ErrorKind::InvalidInput)?;
-    // SAFETY: the kernel chooses a place where nothing is. The file is at least that long.
+    // SAFETY: the kernel chooses an unused range of addresses. The file is at least as long.
     let start =
         unsafe { nix::sys::mman::mmap(None, bytes, access, MapFlags::MAP_SHARED, file, 0) }?;
     let start: NonNull<AtomicU64> = start.cast();
-    // SAFETY: it is mapped for good and aligned to a page, and is read and written through atomics alone. Where it
-    // is mapped for reading only, nobody has a way to write: that is what `look_at` is for. (If somebody with the
-    // right to write the file made it shorter, reading would end this process by SIGBUS; only its maker has that.)
+    // SAFETY: the mapping is permanent, aligned to a page, and accessed through atomics only. The callers of `look_at`
+    // only read. (Access raises SIGBUS if the file is truncated, which only its owner may do.)
     Ok(unsafe { std::slice::from_raw_parts(start.as_ptr(), len) })
 }
 
@@ -281,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_one_process_writes_another_reads() {
+    fn shares_counters_and_slots_between_mappings() {
         let temp = tempfile::tempdir().expect("a directory");
         let dir = Dir::open(temp.path()).expect("a directory");
         let names = ["stored", "a_name_of_just_thirty_two_bytes__"];
@@ -305,13 +304,13 @@ mod tests {
         );
         board.slot(1).doing(&"x".repeat(500));
         assert_eq!(other.slot(1).read().expect("taken").doing.len(), 96);
-        assert_eq!(other.slot(2).read(), None, "nothing runs over");
+        assert_eq!(other.slot(2).read(), None, "no overflow into the next slot");
         board.slot(1).clear();
         assert_eq!(other.slot(1).read(), None);
     }
 
     #[test]
-    fn what_is_no_board_is_refused() {
+    fn refuses_a_file_that_is_not_a_scoreboard() {
         let temp = tempfile::tempdir().expect("a directory");
         let path = temp.path().join("board");
         for wrong in [vec![], vec![0; 64], vec![0xff; 4096], {

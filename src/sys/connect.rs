@@ -1,4 +1,4 @@
-//! Connections that this program makes itself, of either kind.
+//! Outgoing connections, TCP and Unix.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -11,18 +11,18 @@ use nix::sys::socket::MsgFlags;
 
 use super::socket::Stream;
 
-/// Connects to the socket at `path`.
+/// Connects to the Unix socket at `path`.
 ///
 /// # Errors
-/// Those of `connect(2)`: `NotFound`, or `ConnectionRefused` where nobody listens any more.
+/// Those of `connect(2)`: `NotFound` when there is no socket, `ConnectionRefused` when no process listens on it.
 pub(crate) fn to_path(path: &Path) -> io::Result<Stream> {
     UnixStream::connect(path).map(Stream::Unix)
 }
 
-/// Connects to `address`, which may take as long as `limit`. What is written is sent at once.
+/// Connects to `address` within `limit`. The stream sends each write at once (TCP_NODELAY).
 ///
 /// # Errors
-/// Those of `connect(2)`; `TimedOut`.
+/// Those of `connect(2)`; `TimedOut` after `limit`.
 pub(crate) fn to_address(address: &SocketAddr, limit: Duration) -> io::Result<Stream> {
     let stream = TcpStream::connect_timeout(address, limit)?;
     stream.set_nodelay(true)?;
@@ -30,10 +30,7 @@ pub(crate) fn to_address(address: &SocketAddr, limit: Duration) -> io::Result<St
 }
 
 impl Stream {
-    /// How long one read, and one write, may take.
-    ///
-    /// # Errors
-    /// Those of `setsockopt(2)`.
+    /// Sets the timeout of each read and each write (SO_RCVTIMEO, SO_SNDTIMEO).
     pub(crate) fn limit(&self, limit: Duration) -> io::Result<()> {
         let limit = Some(limit);
         match self {
@@ -46,16 +43,13 @@ impl Stream {
         }
     }
 
-    /// What a read would bring, which stays unread.
-    ///
-    /// # Errors
-    /// Those of `recv(2)`.
+    /// Copies received bytes into `buffer` without consuming them (MSG_PEEK), and returns their number.
     pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let fd = self.as_fd().as_raw_fd();
         Ok(nix::sys::socket::recv(fd, buffer, MsgFlags::MSG_PEEK)?)
     }
 
-    /// The address of ours that the other side sees: loopback for a process of this machine.
+    /// Returns the local address that the peer sees; loopback for a Unix socket.
     pub(crate) fn our_ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp(stream) => Some(stream.local_addr().ok()?.ip()),

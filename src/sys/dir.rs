@@ -1,5 +1,5 @@
-//! Directories, for programs that mean it: what is in them is opened relative to a handle, never through a symbolic
-//! link, closed on exec, readable by the owner alone.
+//! Directories as descriptors. Files are opened relative to one, never through a symbolic link, and with O_CLOEXEC. New
+//! files are accessible by their owner only.
 
 use std::fs::File;
 use std::io;
@@ -27,7 +27,7 @@ const DIRECTORY: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_CLOEXEC);
 
-/// A directory that is open, and the path under which it was opened (for error messages only).
+/// An open directory, and the path that it was opened by (for error messages only).
 #[derive(Debug)]
 pub(crate) struct Dir {
     fd: OwnedFd,
@@ -35,10 +35,7 @@ pub(crate) struct Dir {
 }
 
 impl Dir {
-    /// Opens the directory at `path`. The last component must not be a symbolic link.
-    ///
-    /// # Errors
-    /// Those of `open(2)`.
+    /// Opens the directory at `path` (open(2)). The last component must not be a symbolic link.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let fd = nix::fcntl::open(path, DIRECTORY, Mode::empty())?;
         Ok(Self {
@@ -47,10 +44,7 @@ impl Dir {
         })
     }
 
-    /// Opens the directory `name` in this one.
-    ///
-    /// # Errors
-    /// Those of `openat(2)`.
+    /// Opens the directory `name` in this one (openat(2)).
     pub(crate) fn sub(&self, name: &str) -> io::Result<Self> {
         let fd = nix::fcntl::openat(&self.fd, name, DIRECTORY, Mode::empty())?;
         Ok(Self {
@@ -59,19 +53,15 @@ impl Dir {
         })
     }
 
-    /// The same directory, opened once more: a description, and locks, of its own.
-    ///
-    /// # Errors
-    /// Those of `openat(2)`.
+    /// Opens the directory again, as a new open file description with its own locks.
     pub(crate) fn reopened(&self) -> io::Result<File> {
         Ok(nix::fcntl::openat(&self.fd, ".", DIRECTORY, Mode::empty())?.into())
     }
 
-    /// Makes the directory `name` in this one, for the owner alone (0700). One that is there already is
-    /// left as it is.
+    /// Makes the directory `name` in this one with mode 0700. Leaves an existing one as it is.
     ///
     /// # Errors
-    /// Those of `mkdirat(2)`, but for EEXIST.
+    /// Those of `mkdirat(2)`, except EEXIST.
     pub(crate) fn make_dir(&self, name: &str) -> io::Result<()> {
         match nix::sys::stat::mkdirat(&self.fd, name, Mode::S_IRWXU) {
             Ok(()) => {
@@ -84,10 +74,10 @@ impl Dir {
         }
     }
 
-    /// Opens the file `name`, for reading only where we may not write it; `None` when there is none.
+    /// Opens the file `name`, read-only where this process may not write it. Returns `None` when it does not exist.
     ///
     /// # Errors
-    /// Those of `openat(2)`, but for ENOENT.
+    /// Those of `openat(2)`, except ENOENT.
     pub(crate) fn file(&self, name: &str) -> io::Result<Option<File>> {
         let open = |access| nix::fcntl::openat(&self.fd, name, access, Mode::empty());
         match open(ACCESS) {
@@ -98,10 +88,7 @@ impl Dir {
         }
     }
 
-    /// Opens the file `name`, made empty and for the owner alone (0600) when there is none.
-    ///
-    /// # Errors
-    /// Those of `openat(2)`.
+    /// Opens the file `name` (openat(2)), or creates it empty with mode 0600.
     pub(crate) fn file_or_new(&self, name: &str) -> io::Result<File> {
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         #[cfg(test)]
@@ -117,11 +104,11 @@ impl Dir {
         Ok(file)
     }
 
-    /// Opens the FIFO `name`, made for the owner alone (0600) when there is none, so that it can be waited for:
-    /// it never blocks, and never ends.
+    /// Opens the FIFO `name` for polling, or creates it with mode 0600. It is open for reading and writing, so it
+    /// never reaches end of file; it does not block.
     ///
     /// # Errors
-    /// Those of `mkfifoat(3)`, but for EEXIST, and of `openat(2)`.
+    /// Those of `mkfifoat(3)`, except EEXIST, and of `openat(2)`.
     pub(crate) fn fifo_or_new(&self, name: &str) -> io::Result<File> {
         match nix::unistd::mkfifoat(&self.fd, name, Mode::S_IRUSR | Mode::S_IWUSR) {
             Ok(()) | Err(Errno::EEXIST) => {}
@@ -131,8 +118,8 @@ impl Dir {
         Ok(nix::fcntl::openat(&self.fd, name, access, Mode::empty())?.into())
     }
 
-    /// Writes a byte into the FIFO `name`, if somebody has it open. Best effort: one that is full has enough to
-    /// wake its reader.
+    /// Writes a byte into the FIFO `name` if a process has it open for reading. Best effort: the contents of a
+    /// full FIFO wake the reader as well.
     pub(crate) fn poke(&self, name: &str) {
         let access = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         if let Ok(fifo) = nix::fcntl::openat(&self.fd, name, access, Mode::empty()) {
@@ -140,20 +127,14 @@ impl Dir {
         }
     }
 
-    /// Gives the file `from` the name `to`, in place of a file that has it.
-    ///
-    /// # Errors
-    /// Those of `renameat(2)`.
+    /// Renames the file `from` to `to` (renameat(2)), replacing an existing file atomically.
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         #[cfg(test)]
         operation_log::record(|| operation_log::Op::Rename(self.path_of(from), self.path_of(to)));
         Ok(nix::fcntl::renameat(&self.fd, from, &self.fd, to)?)
     }
 
-    /// Removes the file `name`.
-    ///
-    /// # Errors
-    /// Those of `unlinkat(2)`.
+    /// Removes the file `name` (unlinkat(2)).
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         #[cfg(test)]
         operation_log::record(|| operation_log::Op::Remove(self.path_of(name)));
@@ -164,10 +145,7 @@ impl Dir {
         )?)
     }
 
-    /// The names of what is in it, in no order.
-    ///
-    /// # Errors
-    /// Those of `getdents(2)`.
+    /// Returns the names of all entries, in no particular order (getdents(2)).
     pub(crate) fn names(&self) -> io::Result<Vec<Vec<u8>>> {
         let mut dir = nix::dir::Dir::openat(&self.fd, ".", DIRECTORY, Mode::empty())?;
         let mut names = Vec::new();
@@ -180,10 +158,7 @@ impl Dir {
         Ok(names)
     }
 
-    /// Waits until the names in it are on the disk.
-    ///
-    /// # Errors
-    /// Those of `fsync(2)`.
+    /// Waits until the entries of the directory are durable (fsync(2)).
     pub(crate) fn sync(&self) -> io::Result<()> {
         nix::unistd::fsync(&self.fd)?;
         #[cfg(test)]
@@ -191,21 +166,19 @@ impl Dir {
         Ok(())
     }
 
-    /// Whether the directory belongs to us and nobody else may do anything in it, or why not.
-    ///
-    /// # Errors
-    /// Those of `fstat(2)`.
+    /// Checks that this user owns the directory, and that no other user has access to it. Returns the reason why not as
+    /// the inner error, and those of fstat(2) as the outer one.
     pub(crate) fn privacy(&self) -> io::Result<Result<(), String>> {
         let stat = nix::sys::stat::fstatat(&self.fd, "", AtFlags::AT_EMPTY_PATH)?;
         let owner = nix::unistd::geteuid().as_raw();
         Ok(if stat.st_uid != owner {
             Err(format!(
-                "it belongs to user number {}, not to the one that runs this program ({owner})",
+                "it belongs to uid {}, but this program runs as uid {owner}",
                 stat.st_uid
             ))
         } else if stat.st_mode & 0o077 != 0 {
             Err(format!(
-                "others may enter it (mode {:04o}); `chmod 0700` it",
+                "other users have access to it (mode {:04o}); `chmod 0700` it",
                 stat.st_mode & 0o7777
             ))
         } else {
@@ -213,34 +186,31 @@ impl Dir {
         })
     }
 
-    /// Whose it is, and its mode.
-    ///
-    /// # Errors
-    /// Those of `fstat(2)`.
+    /// Returns the user ID of the owner, and the mode (fstat(2)).
     pub(crate) fn owner_and_mode(&self) -> io::Result<(u32, u32)> {
         let stat = nix::sys::stat::fstatat(&self.fd, "", AtFlags::AT_EMPTY_PATH)?;
         Ok((stat.st_uid, stat.st_mode & 0o7777))
     }
 
-    /// The number of the user that this program runs as.
+    /// Returns the effective user ID of this process.
     pub(crate) fn own_user() -> u32 {
         nix::unistd::geteuid().as_raw()
     }
 
-    /// Closes it to everybody but its owner (0700).
+    /// Sets the mode of the directory to 0700.
     ///
     /// # Errors
-    /// Those of `fchmod(2)`: EPERM when it belongs to somebody else.
+    /// Those of `fchmod(2)`: EPERM when another user owns it.
     pub(crate) fn make_private(&self) -> io::Result<()> {
         Ok(nix::sys::stat::fchmod(&self.fd, Mode::S_IRWXU)?)
     }
 
-    /// Where it was opened.
+    /// Returns the path that it was opened by.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of `name` in it, for an error message.
+    /// Returns the path of `name` in it, for an error message.
     pub(crate) fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(std::ffi::OsStr::from_bytes(name.as_bytes()))
     }

@@ -1,4 +1,4 @@
-//! Files: what the store asks of them beyond the standard library.
+//! File operations that the standard library lacks, mostly for the store.
 
 use std::fs::File;
 use std::io;
@@ -16,21 +16,18 @@ use crate::sys::clock::Deadline;
 use crate::sys::operation_log;
 use crate::sys::poll::{self, Want};
 
-/// What the store needs to know of an open file.
+/// The metadata of an open file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
-    /// Its length in bytes.
+    /// The length in bytes.
     pub(crate) len: u64,
-    /// Whether it still has a name: a file that was replaced has none.
+    /// Whether the file still has a name. A file that was replaced has none.
     pub(crate) named: bool,
-    /// Whether its owner may write it.
+    /// Whether its mode lets the owner write it.
     pub(crate) writable: bool,
 }
 
-/// The facts about `file`.
-///
-/// # Errors
-/// Those of `fstat(2)`.
+/// Returns the metadata of `file` (fstat(2)).
 pub(crate) fn facts(file: &File) -> io::Result<Facts> {
     let meta = file.metadata()?;
     Ok(Facts {
@@ -40,10 +37,10 @@ pub(crate) fn facts(file: &File) -> io::Result<Facts> {
     })
 }
 
-/// Fills `buf` from `offset` on; returns how many bytes there were before the end of the file.
+/// Reads from `offset` until `buf` is full or the file ends. Returns the number of bytes read.
 ///
 /// # Errors
-/// Those of `pread(2)`, but for EINTR.
+/// Those of `pread(2)`, except EINTR.
 pub(crate) fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut have = 0;
     while have < buf.len() {
@@ -60,7 +57,7 @@ pub(crate) fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<us
 /// Writes all of `bytes` at `offset`. After an error any part of them may have been written.
 ///
 /// # Errors
-/// Those of `pwrite(2)`, but for EINTR.
+/// Those of `pwrite(2)`, except EINTR.
 pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     #[cfg(test)]
     operation_log::record(|| {
@@ -69,11 +66,12 @@ pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()>
     file.write_all_at(bytes, offset)
 }
 
-/// The text at `path`: of a file, or of a pipe that somebody writes to now and closes. At most `most` bytes are read,
-/// and a pipe whose writer is silent for `timeout` is an error.
+/// Reads a text of at most `most` bytes from `path`: a regular file, /dev/null, or a pipe whose writer closes it within
+/// `timeout`.
 ///
 /// # Errors
-/// Those of `open(2)` and `read(2)`, with a sentence for what is longer, is neither, or comes to no end.
+/// Those of `open(2)` and `read(2)`. When the text is too long or not UTF-8, `path` is of another type, or the pipe has
+/// no writer or does not end in time.
 pub(crate) fn read_small(path: &Path, most: usize, timeout: Duration) -> io::Result<String> {
     use std::io::Read as _;
     use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
@@ -87,19 +85,16 @@ pub(crate) fn read_small(path: &Path, most: usize, timeout: Duration) -> io::Res
     if !kind.is_file() && !kind.is_fifo() && path != Path::new("/dev/null") {
         return said(
             io::ErrorKind::InvalidInput,
-            "it is neither a file nor a pipe",
+            "it is neither a regular file nor a pipe",
         );
     }
     let deadline = Deadline::after(timeout);
     let (mut text, mut part) = (Vec::new(), [0; 8_192]);
     loop {
         match file.read(&mut part) {
-            // A named pipe that nobody has opened for writing ends at once.
+            // A FIFO without a writer is at end of file at once, because it was opened with O_NONBLOCK.
             Ok(0) if kind.is_fifo() && text.is_empty() => {
-                return said(
-                    io::ErrorKind::InvalidInput,
-                    "it is a pipe that nobody writes to",
-                );
+                return said(io::ErrorKind::InvalidInput, "it is a pipe without a writer");
             }
             Ok(0) => break,
             Ok(n) => text.extend_from_slice(&part[..n]),
@@ -110,7 +105,7 @@ pub(crate) fn read_small(path: &Path, most: usize, timeout: Duration) -> io::Res
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 return said(
                     io::ErrorKind::TimedOut,
-                    "it is a pipe that is written to too slowly",
+                    "it is a pipe, and its writer did not finish in time",
                 );
             }
             Err(e) => return Err(e),
@@ -123,42 +118,30 @@ pub(crate) fn read_small(path: &Path, most: usize, timeout: Duration) -> io::Res
     String::from_utf8(text).or_else(|_| said(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
-/// Takes the right to write it from everybody, its owner included.
-///
-/// # Errors
-/// Those of `fchmod(2)`.
+/// Sets the mode of `file` to 0400 (fchmod(2)): only the owner may read it, and no user may write it.
 pub(crate) fn make_read_only(file: &File) -> io::Result<()> {
     Ok(nix::sys::stat::fchmod(file, Mode::S_IRUSR)?)
 }
 
-/// Gives its owner the right to write it.
-///
-/// # Errors
-/// Those of `fchmod(2)`.
+/// Sets the mode of `file` to 0600 (fchmod(2)): only the owner may read and write it.
 pub(crate) fn make_writable(file: &File) -> io::Result<()> {
     Ok(nix::sys::stat::fchmod(file, Mode::S_IRUSR | Mode::S_IWUSR)?)
 }
 
-/// Lets everybody read it, and only its owner write it (0644).
-///
-/// # Errors
-/// Those of `fchmod(2)`.
+/// Sets the mode of `file` to 0644 (fchmod(2)): all users may read it, and only the owner may write it.
 pub(crate) fn let_all_read(file: &File) -> io::Result<()> {
     let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
     Ok(nix::sys::stat::fchmod(file, mode)?)
 }
 
-/// Begins to write to the disk what has been written to `file`, and does not wait. Only a hint: with
-/// several files to sync, all are on their way before the first is waited for.
+/// Starts writing the dirty pages of `file` to the disk, without waiting. This is only a hint. It lets the writes of
+/// several files overlap before the first [`sync`].
 pub(crate) fn begin_sync(file: &File) {
-    // SAFETY: sync_file_range(2) takes a descriptor and integers, and touches no memory of ours.
+    // SAFETY: sync_file_range(2) takes a descriptor and integers.
     unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
-/// Makes the kernel read `file` from the disk again.
-///
-/// # Errors
-/// Those of `posix_fadvise(2)`.
+/// Drops the cached pages of `file` (posix_fadvise(2)), so that the next read comes from the disk.
 pub(crate) fn forget_cached(file: &File) -> io::Result<()> {
     Ok(nix::fcntl::posix_fadvise(
         file,
@@ -168,11 +151,11 @@ pub(crate) fn forget_cached(file: &File) -> io::Result<()> {
     )?)
 }
 
-/// Gives the bytes from `from` to `to` of `file` back to the file system; they read as zeros then. Returns
-/// whether the file system can do that.
+/// Deallocates the bytes from `from` to `to` of `file`, which then read as zeros. Returns `false` if the file system
+/// does not support this.
 ///
 /// # Errors
-/// Those of `fallocate(2)`, but for EOPNOTSUPP.
+/// Those of `fallocate(2)`, except EOPNOTSUPP.
 pub(crate) fn punch(file: &File, from: u64, to: u64) -> io::Result<bool> {
     let mode = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
     let (Ok(offset), Ok(len)) = (i64::try_from(from), i64::try_from(to.saturating_sub(from)))
@@ -188,23 +171,20 @@ pub(crate) fn punch(file: &File, from: u64, to: u64) -> io::Result<bool> {
     }
 }
 
-/// What is free in the file system that `file` is in.
+/// The free and total space of a file system.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Free {
-    /// Bytes that we may still use; the most there can be where the file system does not count.
+    /// Bytes available to unprivileged users; `u64::MAX` where the file system does not report its size.
     pub(crate) bytes: u64,
-    /// Files that we may still make; `None` where the file system has no limit of its own.
+    /// Inodes available to unprivileged users; `None` where the file system does not limit them.
     pub(crate) inodes: Option<u64>,
-    /// Bytes that the file system has in all.
+    /// The total number of bytes.
     pub(crate) all_bytes: u64,
-    /// Files that it has in all.
+    /// The total number of inodes.
     pub(crate) all_inodes: u64,
 }
 
-/// What is free around `file`.
-///
-/// # Errors
-/// Those of `fstatvfs(3)`.
+/// Returns the free and total space of the file system that contains `file` (fstatvfs(3)).
 pub(crate) fn free(file: impl AsFd) -> io::Result<Free> {
     let stat = nix::sys::statvfs::fstatvfs(file)?;
     let bytes = stat.blocks_available().saturating_mul(stat.fragment_size());
@@ -216,30 +196,24 @@ pub(crate) fn free(file: impl AsFd) -> io::Result<Free> {
     })
 }
 
-/// Whether the file system that `file` is in is mounted read-only.
-///
-/// # Errors
-/// Those of `fstatvfs(3)`.
+/// Returns whether the file system that contains `file` is mounted read-only (fstatvfs(3)).
 pub(crate) fn is_read_only(file: impl AsFd) -> io::Result<bool> {
     let stat = nix::sys::statvfs::fstatvfs(file)?;
     Ok(stat.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY))
 }
 
-/// Cuts `file` to `len` bytes.
-///
-/// # Errors
-/// Those of `ftruncate(2)`.
+/// Truncates `file` to `len` bytes (ftruncate(2)).
 pub(crate) fn truncate(file: &File, len: u64) -> io::Result<()> {
     #[cfg(test)]
     operation_log::record(|| operation_log::Op::Truncate(operation_log::number(file), len));
     file.set_len(len)
 }
 
-/// Makes `file` `len` bytes long, all of which the disk has room for from now on: whoever writes to a mapping of it finds
-/// it there.
+/// Extends the empty `file` to `len` bytes and allocates all of its blocks, so that a store to a mapping of it cannot
+/// run out of disk space.
 ///
 /// # Errors
-/// Those of `fallocate(2)`: ENOSPC when there is no room. Where the file system cannot do that, those of `pwrite(2)`.
+/// Those of `fallocate(2)`: ENOSPC when there is no room. Where it is not supported, those of `pwrite(2)`.
 pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
     let bytes = i64::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
     loop {
@@ -258,11 +232,11 @@ pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until the contents and the length of `file` are on the disk (fdatasync).
+/// Waits until the contents and the length of `file` are durable (fdatasync).
 ///
 /// # Errors
-/// Those of `fdatasync(2)`. An error is final: what the kernel could not write it may have forgotten,
-/// and a second call may succeed without having written it.
+/// Those of `fdatasync(2)`. An error is final: the kernel may have dropped the pages that it could not write,
+/// and a second call may then succeed without having written them.
 pub(crate) fn sync(file: &File) -> io::Result<()> {
     file.sync_data()?;
     #[cfg(test)]
@@ -270,12 +244,12 @@ pub(crate) fn sync(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// A second, non-blocking description of the pipe or terminal that is standard error, so that whoever
-/// does not read it cannot stop us. (Setting O_NONBLOCK on it would set it for everybody who shares it.)
+/// Opens the pipe or terminal on standard error again, non-blocking, so that a stalled reader cannot block this
+/// process. Setting O_NONBLOCK on standard error would affect all processes that share it.
 ///
 /// # Errors
-/// Those of `open(2)`: ENXIO for a socket, EACCES for somebody else's terminal. `Unsupported` for a plain file, which
-/// never blocks, and whose position is shared with whoever else writes there.
+/// Those of `open(2)`: ENXIO for a socket, EACCES for a terminal of another user. `Unsupported` for a regular file: it
+/// never blocks, and other writers share the position of the original description.
 pub(crate) fn standard_error_without_blocking() -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     if std::fs::metadata("/proc/self/fd/2")?.is_file() {
@@ -288,16 +262,16 @@ pub(crate) fn standard_error_without_blocking() -> io::Result<File> {
         .open("/proc/self/fd/2")
 }
 
-/// A descriptor that whoever started this program has left open for it, by its number.
+/// Returns a duplicate of the descriptor `number`, which this process inherited from its parent.
 ///
 /// # Errors
-/// EBADF when there is none.
+/// EBADF when it is not open.
 pub(crate) fn inherited(number: i32) -> io::Result<File> {
-    // SAFETY: F_DUPFD_CLOEXEC touches no memory, and the descriptor that it makes is nobody else's.
+    // SAFETY: F_DUPFD_CLOEXEC touches no memory.
     let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
     if copy < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: as above; the number itself stays open, as standard output and error must.
+    // SAFETY: the duplicate has no other owner. The original stays open, as standard output and error must.
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(copy) }))
 }

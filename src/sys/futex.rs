@@ -1,15 +1,15 @@
-//! Waiting at a word of shared memory until another process wakes the waiter (futex(2)).
+//! Waiting on a word of shared memory until another process wakes the waiter (futex(2)).
 
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
-/// A point in monotonic time, as futex(2) takes it.
+/// A point in monotonic time, in the format of futex(2).
 pub(super) struct WakeTime(libc::timespec);
 
 impl WakeTime {
-    /// The time `span` from now.
+    /// Returns the time `span` from now.
     pub(super) fn after(span: Duration) -> Self {
         let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
         let end = Duration::from(now.unwrap_or(nix::sys::time::TimeSpec::new(0, 0))) + span;
@@ -17,11 +17,11 @@ impl WakeTime {
     }
 }
 
-/// Waits while `word` is `value`, until one of `bits` is woken, or a signal comes; `false` after `until`, or when the
-/// kernel cannot wait.
+/// Waits while `word` equals `value`, until a [`wake`] with one of `bits` or a signal. Returns `false` when `until` has
+/// passed or the call fails.
 pub(super) fn wait(word: &AtomicU32, value: u32, bits: u32, until: Option<&WakeTime>) -> bool {
     let until = until.map_or(std::ptr::null(), |until| &raw const until.0);
-    // SAFETY: the word is mapped for good, and the time lives as long as the call; it touches no other memory.
+    // SAFETY: the word is never unmapped, and the time outlives the call. The kernel accesses no other memory.
     let waited = unsafe {
         libc::syscall(
             libc::SYS_futex,
@@ -36,9 +36,9 @@ pub(super) fn wait(word: &AtomicU32, value: u32, bits: u32, until: Option<&WakeT
     waited == 0 || matches!(Errno::last(), Errno::EAGAIN | Errno::EINTR)
 }
 
-/// Wakes all that wait at `word` with one of `bits`.
+/// Wakes all processes that wait on `word` with one of `bits`.
 pub(super) fn wake(word: &AtomicU32, bits: u32) {
-    // SAFETY: the word is mapped for good, and waking touches no memory.
+    // SAFETY: waking uses only the address of the word.
     unsafe {
         libc::syscall(
             libc::SYS_futex,

@@ -1,48 +1,45 @@
-//! The allocator of the daemon, which forks: the system's, with a small piece of memory of its own in front of it.
+//! The allocator of the daemon: bump allocators for the master and a child, backed by the system allocator.
 //!
-//! After a fork, each page that one of the two processes writes to is copied. The system's allocator spreads what
-//! it hands out, and what it notes about that, over all pages that were ever in use: a child that allocates some
-//! twenty small things makes the kernel copy as many pages, and so does its master with each fork. Here small
-//! things lie side by side, in one piece for the master and one for the child. What each child writes to in any case (the
-//! title, the locks of the log, what the spool notes) lies in the first page of the child's, too.
+//! After a fork, each page that either process writes to is copied. The system allocator spreads small allocations over
+//! all pages ever in use, so each fork copies some twenty pages for the child and as many for the master. Here small
+//! allocations are contiguous. The first page of the child's piece also holds what each child writes to anyway: the
+//! title, the log's locks and the spool's notes.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// How much there is for the master, and how much for a child. What does not fit goes to the system's allocator.
+/// The capacity of a piece, in bytes. When it is full, the system allocator is used.
 const ROOM: usize = 64 * 1024 - ALIGNED;
-/// What is larger than that goes there as well.
+/// The size of the largest allocation in a piece, in bytes.
 const SMALL: usize = 4 * 1024;
-/// What needs to be aligned more strictly, too. (Hash tables need that much.)
+/// The strictest alignment in a piece, in bytes. Hash tables need it.
 const ALIGNED: usize = 16;
 
-/// And all is aligned like this: structures of the kernel lie in vectors of bytes, as they may with malloc(3).
+/// The minimum alignment in bytes. Byte vectors hold kernel structures, which relies on the alignment of malloc(3).
 const LEAST: usize = align_of::<usize>();
 
-/// The allocator, for `#[global_allocator]`. It is the system's until a piece is used.
+/// The allocator for `#[global_allocator]`. It uses the system allocator until a piece is in use.
 #[derive(Debug)]
 pub struct Heap;
 
-/// A piece of memory that is handed out from its beginning to its end. Only what was handed out last is taken
-/// back: it is for processes that live shortly, or allocate little.
+/// A bump allocator that reclaims only the latest allocation, for processes that are short-lived or allocate little.
 #[repr(C, align(4096))]
 struct Piece {
-    /// How much of it is in use. In the page that is handed out first.
+    /// The number of bytes in use. It shares a page with the first allocations.
     used: AtomicUsize,
-    /// Whether it is what the calling process allocates from.
+    /// Whether the calling process allocates from this piece.
     serves: AtomicBool,
     memory: UnsafeCell<Memory>,
 }
 
-/// Aligned as strictly as anything that lies in it.
+/// The memory of a piece, with the strictest alignment of its allocations.
 #[repr(align(16))]
-struct Memory(#[expect(dead_code, reason = "it is handed out by its address")] [u8; ROOM]);
+struct Memory(#[expect(dead_code, reason = "it is accessed by address")] [u8; ROOM]);
 
 const _: () = assert!(align_of::<Memory>() == ALIGNED && size_of::<Piece>() == 64 * 1024);
 
-// SAFETY: `used` and `serves` are changed by atomic operations alone, and whoever has moved it from one value to a greater one is
-// the only owner of the bytes in between.
+// SAFETY: `used` and `serves` are atomic. The thread that raises `used` is the only owner of the bytes that this adds.
 unsafe impl Sync for Piece {}
 
 impl Piece {
@@ -58,7 +55,7 @@ impl Piece {
         self.memory.get().cast()
     }
 
-    /// Where `pointer` is in it, if it is.
+    /// Returns the offset of `pointer` in this piece, if it points into it.
     fn offset_of(&self, pointer: *mut u8) -> Option<usize> {
         let offset = pointer.addr().checked_sub(self.start().addr())?;
         (offset < ROOM).then_some(offset)
@@ -74,12 +71,11 @@ impl Piece {
         if to > ROOM || !self.move_end(used, to) {
             return None;
         }
-        // SAFETY: `from` is within the piece, whose memory begins with the strictest alignment that there is.
+        // SAFETY: `from` is within the memory, whose start has the strictest alignment.
         Some(unsafe { self.start().add(from) })
     }
 
-    /// Changes how much is in use, if that is still as it was. (Another thread can have changed it; then whoever
-    /// asks gets nothing from here.)
+    /// Changes `used` from `before` to `after`. Returns `false` if another thread has changed it.
     fn move_end(&self, before: usize, after: usize) -> bool {
         self.used
             .compare_exchange(before, after, Ordering::Relaxed, Ordering::Relaxed)
@@ -90,26 +86,26 @@ impl Piece {
 static MASTERS: Piece = Piece::new();
 static CHILDS: Piece = Piece::new();
 
-/// The piece that the calling process allocates from, if it has one.
+/// Returns the piece that the calling process allocates from, if any.
 fn piece() -> Option<&'static Piece> {
     [&CHILDS, &MASTERS]
         .into_iter()
         .find(|piece| piece.serves.load(Ordering::Relaxed))
 }
 
-/// The piece that `pointer` is from, and where it is there.
+/// Returns the piece that contains `pointer`, and its offset there.
 fn piece_of(pointer: *mut u8) -> Option<(&'static Piece, usize)> {
     [&MASTERS, &CHILDS]
         .into_iter()
         .find_map(|piece| Some((piece, piece.offset_of(pointer)?)))
 }
 
-/// From now on small things lie in the master's piece.
+/// Makes the calling process allocate from the master's piece.
 pub(crate) fn use_masters() {
     MASTERS.serves.store(true, Ordering::Relaxed);
 }
 
-/// Small things that this allocates lie in the page that each child writes to anyway. To be called in the master.
+/// Makes `allocate` allocate from the child's piece: for data that each child writes to. Must be called in the master.
 pub(crate) fn for_children<T>(allocate: impl FnOnce() -> T) -> T {
     CHILDS.serves.store(true, Ordering::Relaxed);
     let done = allocate();
@@ -117,18 +113,18 @@ pub(crate) fn for_children<T>(allocate: impl FnOnce() -> T) -> T {
     done
 }
 
-/// From now on small things lie in the child's piece. To be called once, in a child.
+/// Makes the calling process allocate from the child's piece. Must be called once, in a child.
 pub(crate) fn use_childs() {
     CHILDS.serves.store(true, Ordering::Relaxed);
 }
 
-// SAFETY: what is handed out is either the system allocator's, and goes back there, or bytes of a piece that
-// belong to nobody else and are not handed out again before they came back.
+// SAFETY: an allocation is either made and freed by the system allocator, or consists of bytes of a piece that have no
+// other owner and are not reused before they are freed.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match piece().and_then(|piece| piece.take(layout)) {
             Some(pointer) => pointer,
-            // SAFETY: as the caller promises.
+            // SAFETY: the caller keeps the contract of `alloc`.
             None => unsafe { System.alloc(layout) },
         }
     }
@@ -138,19 +134,19 @@ unsafe impl GlobalAlloc for Heap {
             Some((piece, offset)) if std::ptr::eq(piece, &raw const CHILDS) => {
                 piece.move_end(offset + layout.size(), offset);
             }
-            // A child leaves what was its master's as it is.
+            // A child does not free memory of the master: that would copy a page, and the child would not reuse it.
             Some((piece, offset)) if !CHILDS.serves.load(Ordering::Relaxed) => {
                 piece.move_end(offset + layout.size(), offset);
             }
             Some(_) => {}
-            // SAFETY: it is not from a piece, so it is from the system's allocator.
+            // SAFETY: memory outside of the pieces comes from the system allocator.
             None => unsafe { System.dealloc(pointer, layout) },
         }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let Some((piece, offset)) = piece_of(pointer) else {
-            // SAFETY: it is not from a piece, so it is from the system's allocator.
+            // SAFETY: memory outside of the pieces comes from the system allocator.
             return unsafe { System.realloc(pointer, layout, size) };
         };
         let (end, new_end) = (offset + layout.size(), offset + size);
@@ -162,9 +158,9 @@ unsafe impl GlobalAlloc for Heap {
         // SAFETY: the caller promises that `size` is not zero.
         let new = unsafe { self.alloc(new_layout) };
         if !new.is_null() {
-            // SAFETY: both are valid for as many bytes, and do not overlap.
+            // SAFETY: both are valid for that many bytes, and do not overlap.
             unsafe { std::ptr::copy_nonoverlapping(pointer, new, layout.size().min(size)) };
-            // SAFETY: it was handed out by this allocator, with this layout.
+            // SAFETY: this allocator has allocated it with this layout.
             unsafe { self.dealloc(pointer, layout) };
         }
         new
@@ -175,17 +171,17 @@ unsafe impl GlobalAlloc for Heap {
 mod tests {
     use super::*;
 
-    /// What was handed out: where, how much, and with which byte it was filled.
+    /// An allocation: its address, its layout, and the byte that it is filled with.
     type Taken = (*mut u8, Layout, u8);
 
     fn is_filled(&(pointer, layout, byte): &Taken) -> bool {
-        // SAFETY: it was handed out with this layout, filled, and not given back yet.
+        // SAFETY: it was allocated with this layout, filled, and not freed yet.
         let bytes = unsafe { std::slice::from_raw_parts(pointer, layout.size()) };
         bytes.iter().all(|found| *found == byte)
     }
 
     #[test]
-    fn what_is_handed_out_belongs_to_one_owner() {
+    fn live_allocations_do_not_overlap() {
         use_childs();
         let mut taken: Vec<Taken> = Vec::new();
         let mut state = 1_u32;
@@ -205,12 +201,12 @@ mod tests {
                         || piece_of(pointer).is_none()
                 );
                 from_piece += u32::from(piece_of(pointer).is_some());
-                // SAFETY: it was just handed out.
+                // SAFETY: it was just allocated with this size.
                 unsafe { pointer.write_bytes(byte, size) };
                 taken.push((pointer, layout, byte));
                 continue;
             }
-            // Mostly the last, as programs do.
+            // Mostly free or resize the latest allocation, as programs do.
             let index = if which % 3 > 0 {
                 taken.len() - 1
             } else {
@@ -219,16 +215,16 @@ mod tests {
             let (pointer, layout, byte) = taken.swap_remove(index);
             assert!(is_filled(&(pointer, layout, byte)), "step {step}");
             if what == 2 {
-                // SAFETY: it was handed out with this layout, and is forgotten now.
+                // SAFETY: it was allocated with this layout, and is not used again.
                 unsafe { Heap.dealloc(pointer, layout) };
                 continue;
             }
-            // SAFETY: the same; the new size is not zero.
+            // SAFETY: as above; the new size is not zero.
             let pointer = unsafe { Heap.realloc(pointer, layout, size) };
             let new = Layout::from_size_align(size, layout.align()).expect("a layout");
             let kept = Layout::from_size_align(size.min(layout.size()), 1).expect("a layout");
             assert!(is_filled(&(pointer, kept, byte)), "step {step}");
-            // SAFETY: it was just handed out.
+            // SAFETY: it was just resized to this size.
             unsafe { pointer.write_bytes(byte, size) };
             taken.push((pointer, new, byte));
         }
@@ -238,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_handed_out_last_is_taken_back() {
+    fn reuses_the_latest_allocation_after_it_is_freed() {
         let piece = Piece::new();
         let layout = Layout::from_size_align(100, 8).expect("a layout");
         let first = piece.take(layout).expect("room");

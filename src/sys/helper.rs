@@ -1,4 +1,4 @@
-//! Helper processes: forked from this program for work beside the process that forks them.
+//! Helper processes, forked from this program to do work concurrently with their parent.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -8,7 +8,7 @@ use super::process::{self, Fork, Pid};
 use super::signal::Blocked;
 use super::title;
 
-/// How a helper process is set up before its work begins. All signals stay blocked in it.
+/// The setup of a helper process. All signals stay blocked in it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Helper<'a> {
     title: Option<&'a str>,
@@ -17,24 +17,24 @@ pub(crate) struct Helper<'a> {
 }
 
 impl<'a> Helper<'a> {
-    /// A helper that ps(1) shows like its parent, that keeps all descriptors, and that is killed when its parent ends.
+    /// Returns a helper that keeps the title and all descriptors of its parent, and is killed when its parent ends.
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// The title that ps(1) shows, where titles were prepared.
+    /// Sets the title that ps(1) shows, if titles were prepared.
     pub(crate) fn titled(self, title: &'a str) -> Self {
         let title = Some(title);
         Self { title, ..self }
     }
 
-    /// Closes all descriptors above standard error but these.
+    /// Makes the helper close all descriptors above standard error, except these.
     pub(crate) fn keeping(self, descriptors: impl Into<Vec<RawFd>>) -> Self {
         let keep = Some(descriptors.into());
         Self { keep, ..self }
     }
 
-    /// Lets the helper run on when its parent ends.
+    /// Lets the helper continue after its parent has ended.
     pub(crate) fn outliving_its_parent(self) -> Self {
         let outlives_parent = true;
         Self {
@@ -43,20 +43,18 @@ impl<'a> Helper<'a> {
         }
     }
 
-    /// Forks the helper; its number. It does `work` and ends with status 0 when that returns `true`, else, and after a
-    /// panic, with status 1; no destructor of its parent runs. Must be called while there is only one thread.
-    ///
-    /// # Errors
-    /// Those of `fork(2)`.
+    /// Forks the helper and returns its PID. The helper exits with status 0 if `work` returns `true`, and with status 1
+    /// if it returns `false` or panics. No destructors of the parent run in it. Must be called while there is only one
+    /// thread.
     pub(crate) fn fork(self, work: impl FnOnce() -> bool) -> io::Result<Pid> {
         let parent = Pid::own();
-        // A handler of the parent's must not run in the helper.
+        // A signal handler of the parent must not run in the helper.
         let blocked = Blocked::all()?;
         match process::fork()? {
             Fork::Parent(pid) => Ok(pid),
             Fork::Child => {
                 blocked.for_good();
-                // The hook of the program reports a panic.
+                // The panic hook of the program reports a panic.
                 let worked = panic::catch_unwind(AssertUnwindSafe(|| {
                     if !self.outlives_parent && !process::end_with(parent) {
                         return false;
@@ -89,7 +87,7 @@ mod tests {
 
     const INSIDE: &str = "DROPLINE_TEST_HELPER";
 
-    /// The other half of the test below, in a process of its own, which has no threads.
+    /// The part of the test below that runs in its own process, which has no other threads.
     #[test]
     fn inside() {
         if std::env::var_os(INSIDE).is_none() {
@@ -119,7 +117,7 @@ mod tests {
         assert_eq!(ended(set_up), End::Status(0));
         let mask = SigSet::thread_get_mask().expect("known");
         assert!(!mask.contains(Signal::SIGTERM), "the parent's is as it was");
-        // The first ends at once; of its own helpers one ends with it, and one runs on.
+        // The first helper ends at once. It has two helpers itself: one is killed with it, and one outlives it.
         let waits = || {
             std::thread::sleep(Duration::from_secs(60));
             say(&writer, "not killed,")
@@ -143,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_begins_with_what_it_is_to_have_and_ends_with_its_parent() {
+    fn a_helper_is_set_up_as_requested_and_is_killed_with_its_parent() {
         let inside = Command::new(std::env::current_exe().expect("a program"))
             .args(["--exact", "sys::helper::tests::inside"])
             .args(["--nocapture", "--test-threads=1"])

@@ -1,8 +1,8 @@
-//! Advisory locks: flock(2) on whole files, and never fcntl(2).
+//! Advisory locks on whole files with flock(2), never with fcntl(2).
 //!
-//! A flock belongs to the open file description. It goes away with the last descriptor of it, however
-//! its holder ended, so nothing stale is ever left to clean up. A descriptor that was inherited across
-//! fork(2) shares the lock of its parent: whoever wants a lock of its own opens the file after the fork.
+//! A flock belongs to the open file description. The kernel releases it with the last descriptor, however the
+//! holder ended, so stale locks cannot occur. A descriptor inherited across fork(2) shares the lock of the
+//! parent: a child that needs its own lock must open the file after the fork.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -13,25 +13,19 @@ use crate::sys::dir::Dir;
 use crate::sys::file;
 use crate::sys::process::Pid;
 
-/// A file whose exclusive lock this process holds, until it is dropped (and closed with that).
+/// An open file whose exclusive lock this process holds. Dropping it closes the file, which releases the lock.
 #[derive(Debug)]
 pub(crate) struct Locked(File);
 
 impl Locked {
-    /// Waits for the exclusive lock of `file`.
-    ///
-    /// # Errors
-    /// Those of `flock(2)`; a signal does not end the wait.
+    /// Waits for the exclusive lock of `file` (flock(2)). A signal does not end the wait.
     pub(crate) fn wait(file: File) -> io::Result<Self> {
-        // HeldLock until the file is closed, and not until this function returns.
+        // The lock must outlive this function: closing the file releases it.
         std::mem::forget(HeldLock::wait(&file)?);
         Ok(Self(file))
     }
 
-    /// Takes the exclusive lock of `file`, or gives the file back when somebody else has it.
-    ///
-    /// # Errors
-    /// Those of `flock(2)`.
+    /// Takes the exclusive lock of `file` without waiting (flock(2)). Returns the file if the lock is already held.
     pub(crate) fn attempt(file: File) -> io::Result<Result<Self, File>> {
         match file.try_lock() {
             Ok(()) => Ok(Ok(Self(file))),
@@ -40,10 +34,7 @@ impl Locked {
         }
     }
 
-    /// As [`attempt`](Self::attempt), again and again until `limit` is over: flock(2) knows no time-out.
-    ///
-    /// # Errors
-    /// Those of `flock(2)`.
+    /// Like [`attempt`](Self::attempt), but retries until `limit` has passed: flock(2) has no timeout.
     pub(crate) fn within(mut file: File, limit: Duration) -> io::Result<Result<Self, File>> {
         let deadline = Deadline::after(limit);
         let mut pause = Duration::from_micros(200);
@@ -58,21 +49,18 @@ impl Locked {
         }
     }
 
-    /// The locked file.
+    /// Returns the locked file.
     pub(crate) fn file(&self) -> &File {
         &self.0
     }
 }
 
-/// The exclusive lock of a file that stays open, until this is dropped.
+/// The exclusive lock of a borrowed file. Dropping it releases the lock; the file stays open.
 #[derive(Debug)]
 pub(crate) struct HeldLock<'f>(&'f File);
 
 impl<'f> HeldLock<'f> {
-    /// Waits for the exclusive lock of `file`.
-    ///
-    /// # Errors
-    /// Those of `flock(2)`; a signal does not end the wait.
+    /// Waits for the exclusive lock of `file` (flock(2)). A signal does not end the wait.
     pub(crate) fn wait(file: &'f File) -> io::Result<Self> {
         loop {
             match file.lock() {
@@ -86,44 +74,41 @@ impl<'f> HeldLock<'f> {
 
 impl Drop for HeldLock<'_> {
     fn drop(&mut self) {
-        // It fails only for a descriptor that is none, and closing the file unlocks it all the same.
+        // This fails only for an invalid descriptor, and closing the file releases the lock as well.
         let _ = self.0.unlock();
     }
 }
 
-/// How long the children of a killed process may take to be gone.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long to wait for the children of a killed owner to exit.
+const ORPHAN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A file that is locked by the one process that something belongs to, and holds its number.
+/// A file that is locked by the owner of a resource and contains the owner's PID.
 #[derive(Debug)]
 pub(crate) struct OwnerFile {
     _locked: Locked,
 }
 
-/// Whether an [`OwnerFile`] could be had.
+/// The result of claiming an [`OwnerFile`].
 #[derive(Debug)]
 pub(crate) enum Claim {
-    /// It is ours until it is dropped, or the process ends.
+    /// This process owns the file until it drops this value or ends.
     Ours(OwnerFile),
-    /// Another process has it: its number, as that process wrote it.
+    /// Another process owns the file. The text is the PID that it wrote.
     Theirs(String),
 }
 
 impl OwnerFile {
-    /// Claims the file `name` in `dir` for this process, and writes its number into it. Waits a second for
-    /// the children of an owner that was killed: they hold its lock until they are gone, too.
-    ///
-    /// # Errors
-    /// Those of the system.
+    /// Claims the file `name` in `dir` for this process, and writes its PID into it. Waits up to a second for
+    /// the children of a killed owner, which share its lock until they exit.
     pub(crate) fn claim(dir: &Dir, name: &str) -> io::Result<Claim> {
         loop {
             let file = dir.file_or_new(name)?;
-            match Locked::within(file, LAST_WORDS)? {
-                // Its last owner has removed it between our opening and locking it.
+            match Locked::within(file, ORPHAN_TIMEOUT)? {
+                // The last owner removed the file after it was opened here and before it was locked. Retry.
                 Ok(locked) if !file::facts(locked.file())?.named => {}
                 Ok(locked) => {
                     write_own_number(locked.file()).inspect_err(|_| {
-                        // One without a number tells nobody anything.
+                        // A file without a PID does not identify its owner.
                         let _ = dir.remove(name);
                     })?;
                     return Ok(Claim::Ours(Self { _locked: locked }));
@@ -133,13 +118,9 @@ impl OwnerFile {
         }
     }
 
-    /// As [`claim`](Self::claim), but what is locked is the directory, and the file `name` in it says only
-    /// by whom.
-    ///
-    /// # Errors
-    /// Those of the system.
+    /// Like [`claim`](Self::claim), but locks the directory. The file `name` in it only contains the owner's PID.
     pub(crate) fn claim_dir(dir: &Dir, name: &str) -> io::Result<Claim> {
-        let claimed = Locked::within(dir.reopened()?, LAST_WORDS)?;
+        let claimed = Locked::within(dir.reopened()?, ORPHAN_TIMEOUT)?;
         let file = dir.file_or_new(name)?;
         match claimed {
             Ok(locked) => {

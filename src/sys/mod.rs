@@ -1,7 +1,7 @@
-//! What we ask of the kernel, and the only unsafe code of the house.
+//! The interface to the kernel, with all of the program's unsafe code.
 //!
-//! Everything above speaks to the kernel through these modules or through the standard library. They
-//! know nothing of mailboxes and messages.
+//! Other modules make system calls through these modules or the standard library only. Nothing here depends on
+//! mailboxes or messages.
 #![expect(
     unsafe_code,
     reason = "the one place where system calls without a safe wrapper are made"
@@ -31,8 +31,7 @@ pub(crate) mod submission_queue;
 pub(crate) mod terminal;
 pub(crate) mod title;
 
-// What unwinds a panic is part of the program: as a library of its own (libgcc_s) it would be five more mappings to
-// copy with each fork.
+// Link the unwinder statically. The shared library (libgcc_s) would add five mappings that each fork copies.
 #[cfg(target_env = "gnu")]
 #[link(name = "gcc_eh", kind = "static", modifiers = "-bundle")]
 unsafe extern "C" {}

@@ -1,11 +1,11 @@
-//! The operations on files that a thread performs, recorded for tests that simulate a crash.
+//! A log of the file operations of a thread, for tests that simulate a crash.
 
 use std::cell::RefCell;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// Something that is done, in the order of time. Files go by their inode number, which no name changes.
+/// A recorded operation. Files are identified by inode number, which a rename does not change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     MakeDir(PathBuf),
@@ -17,7 +17,7 @@ pub(crate) enum Op {
     Rename(PathBuf, PathBuf),
     Remove(PathBuf),
     SyncDir(PathBuf),
-    /// Something that the test notes by itself: an index into its own list.
+    /// A mark that the test sets: an index into a list of the test.
     Note(usize),
 }
 
@@ -25,17 +25,17 @@ thread_local! {
     static LOG: RefCell<Option<Vec<Op>>> = const { RefCell::new(None) };
 }
 
-/// Records what this thread does from now on.
+/// Starts the recording of this thread.
 pub(crate) fn start() {
     LOG.set(Some(Vec::new()));
 }
 
-/// Ends the recording.
+/// Ends the recording, and returns the operations in their order.
 pub(crate) fn take() -> Vec<Op> {
     LOG.take().unwrap_or_default()
 }
 
-/// Adds to the recording, if there is one.
+/// Appends an operation to the recording, if there is one.
 pub(crate) fn record(op: impl FnOnce() -> Op) {
     LOG.with_borrow_mut(|log| {
         if let Some(log) = log {
@@ -44,7 +44,7 @@ pub(crate) fn record(op: impl FnOnce() -> Op) {
     });
 }
 
-/// The inode number of a file.
+/// Returns the inode number of `file`.
 pub(crate) fn number(file: &File) -> u64 {
     file.metadata().map_or(0, |meta| meta.ino())
 }

@@ -1,26 +1,26 @@
-//! Where a connection comes from.
+//! The peer of an accepted connection.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use arrayvec::ArrayString;
 
-/// Where a connection comes from.
+/// The peer of an accepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
-    /// This address.
+    /// A TCP client at this address.
     Inet(SocketAddr),
-    /// A process of this machine, which ran for this user when it connected: the kernel says so.
+    /// A process of this machine, with the credentials that the kernel recorded when it connected.
     Local {
-        /// The user's number.
+        /// Its user ID.
         uid: u32,
-        /// The process's number.
+        /// Its PID.
         pid: i32,
     },
 }
 
 impl Peer {
-    /// The address that stands for it: loopback for a process of this machine.
+    /// Returns the address of the peer; loopback with port 0 for a process of this machine.
     pub(crate) fn address(self) -> SocketAddr {
         match self {
             Self::Inet(address) => address,
@@ -39,14 +39,14 @@ impl fmt::Display for Peer {
     }
 }
 
-/// An address and a port as everybody writes them. Each child says where its client comes from, and the formatting of
-/// the standard library, which asks how wide it shall be, took it some 1,500 instructions.
+/// Formats an address and a port. Each child formats the address of its client. The standard library, which supports
+/// width and padding, takes some 1,500 instructions for that.
 fn v4_text(address: SocketAddrV4) -> ArrayString<{ "255.255.255.255:65535".len() }> {
     let mut text = ArrayString::new();
     let mut decimal = itoa::Buffer::new();
     let [a, b, c, d] = address.ip().octets().map(u16::from);
     for (number, mark) in [(a, "."), (b, "."), (c, "."), (d, ":"), (address.port(), "")] {
-        // There is room for the longest.
+        // This cannot panic: the capacity is that of the longest address.
         text.push_str(decimal.format(number));
         text.push_str(mark);
     }

@@ -1,4 +1,4 @@
-//! Waiting for descriptors, in the kernel and nowhere else.
+//! Waiting for descriptors to become ready, with ppoll(2).
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
@@ -10,31 +10,31 @@ use nix::sys::time::TimeSpec;
 
 use super::clock::Deadline;
 
-/// What to wait for on one descriptor.
+/// The event to wait for on a descriptor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Want {
-    /// Data, a connection, or the end of the stream.
+    /// Data, a connection, or end of stream.
     Read,
     /// Room to write.
     Write,
 }
 
-/// Which of the descriptors handed to [`wait`] are ready.
+/// The descriptors passed to [`wait`] that are ready, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ready(u64);
 
 impl Ready {
-    /// Whether the descriptor at `index` of the list is ready.
+    /// Returns whether the descriptor at `index` of the list is ready.
     pub(crate) fn has(self, index: usize) -> bool {
         self.0 & (1 << index) != 0
     }
 }
 
-/// Waits until one of `fds` (at most 64) is ready, a signal arrives or `limit` is over. Errors and
-/// hang-ups make a descriptor ready, too.
+/// Waits until one of `fds` (at most 64) is ready, a signal arrives, or `limit` expires. Errors and hang-ups make a
+/// descriptor ready, too.
 ///
 /// # Errors
-/// Those of `ppoll(2)`, but for EINTR.
+/// Those of `ppoll(2)`, except EINTR.
 pub(crate) fn wait(fds: &[(BorrowedFd<'_>, Want)], limit: Option<Duration>) -> io::Result<Ready> {
     debug_assert!(fds.len() <= 64, "one bit a descriptor");
     let mut entries: Vec<PollFd<'_>> = fds
@@ -60,11 +60,11 @@ pub(crate) fn wait(fds: &[(BorrowedFd<'_>, Want)], limit: Option<Duration>) -> i
     }
 }
 
-/// Waits until there is something to read from `fd`, or its end, whatever signals come; `false` when there is not by
-/// `deadline`.
+/// Waits until `fd` has data or is at end of stream. Returns `false` if it is not by `deadline`. Signals do not end the
+/// wait.
 ///
 /// # Errors
-/// Those of `ppoll(2)`, but for EINTR.
+/// Those of `ppoll(2)`, except EINTR.
 pub(crate) fn readable_by(fd: BorrowedFd<'_>, deadline: Deadline) -> io::Result<bool> {
     loop {
         if wait(&[(fd, Want::Read)], Some(deadline.left()))?.has(0) {
@@ -76,14 +76,14 @@ pub(crate) fn readable_by(fd: BorrowedFd<'_>, deadline: Deadline) -> io::Result<
     }
 }
 
-/// Whether the other end of this socket is closed, or says no more. Nothing is read.
+/// Returns whether the peer has closed this socket or shut down its writing side. Reads no data.
 pub(crate) fn is_over(socket: BorrowedFd<'_>) -> bool {
     let mut entry = libc::pollfd {
         fd: socket.as_raw_fd(),
         events: libc::POLLRDHUP,
         revents: 0,
     };
-    // SAFETY: the pointer is to one live entry, and the call does not wait.
+    // SAFETY: the pointer is to one live entry.
     let ready = unsafe { libc::poll(&raw mut entry, 1, 0) };
     ready > 0
 }

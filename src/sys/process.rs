@@ -1,4 +1,4 @@
-//! Processes: fork, end, reap, and the tie between a master and its children.
+//! Processes: fork, exit, reaping, resource limits, and killing children when their parent ends.
 
 use std::fmt;
 use std::io;
@@ -11,22 +11,22 @@ use nix::sys::signal::Signal;
 
 use super::poll::{self, Want};
 
-/// The number of a process.
+/// A process ID (PID).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Pid(libc::pid_t);
 
 impl Pid {
-    /// The calling process, asked of the kernel each time, so that it is right after a fork.
+    /// Returns the PID of the calling process. It is not cached, so it is correct after a fork.
     pub(crate) fn own() -> Self {
         Self(nix::unistd::getpid().as_raw())
     }
 
-    /// The number itself.
+    /// Returns the PID as a number.
     pub(crate) fn number(self) -> u64 {
         u64::try_from(self.0).unwrap_or_default()
     }
 
-    /// The parent of the calling process.
+    /// Returns the PID of the parent of the calling process.
     pub(crate) fn parent() -> Self {
         Self(nix::unistd::getppid().as_raw())
     }
@@ -38,21 +38,21 @@ impl fmt::Display for Pid {
     }
 }
 
-/// What [`fork`] returns in each of the two processes.
+/// The result of [`fork`] in each of the two processes.
 #[derive(Debug)]
 pub(crate) enum Fork {
-    /// In the process that called it: the number of the child.
+    /// This process is the parent; the PID is the child's.
     Parent(Pid),
-    /// In the child.
+    /// This process is the child.
     Child,
 }
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// By itself, with this exit status.
+    /// It exited with this status.
     Status(i32),
-    /// By this signal. A plain number: real-time signals have no name.
+    /// This signal killed it. A plain number, because real-time signals have no name.
     Signal(i32),
 }
 
@@ -69,20 +69,20 @@ impl fmt::Display for End {
 }
 
 unsafe extern "C" {
-    /// `fork()` without the handlers that libraries may have registered for it, of POSIX.1-2024 (glibc 2.34, musl
-    /// 1.2.3): each of them writes to pages that are then copied.
+    /// `fork()` without the handlers of pthread_atfork(3), which write to memory and so cause pages to be copied.
+    /// Standardized in POSIX.1-2024 (glibc 2.34, musl 1.2.3).
     fn _Fork() -> libc::pid_t;
 }
 
 /// Forks the calling process, which must have only one thread (see [`threads`]).
 ///
-/// Handlers of `pthread_atfork(3)` do not run: no library of ours registers any.
+/// Handlers of `pthread_atfork(3)` do not run: no library in use registers any.
 ///
 /// # Errors
-/// Those of `fork(2)`: no process, no memory.
+/// Those of `fork(2)`: EAGAIN at a limit on processes, ENOMEM.
 pub(crate) fn fork() -> io::Result<Fork> {
     // SAFETY: there is only one thread, so no lock can be held by a thread that the child lacks, and
-    // the child may do whatever its parent might have done.
+    // the child may do everything that its parent may do.
     match unsafe { _Fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Fork::Child),
@@ -90,13 +90,13 @@ pub(crate) fn fork() -> io::Result<Fork> {
     }
 }
 
-/// Gives back memory that this process has needed to start, and needs no more: the depths of its stack, and what is free
-/// in the heap. Each fork notes all pages in use for the child once more, and the child's end takes them back.
+/// Releases memory that only startup needed: the unused part of the stack, and the free part of the heap. Each fork
+/// copies the page table entries of all pages in use, and the exit of the child frees them again.
 ///
-/// Must be called while there is only one thread. Where it cannot be done, they stay.
+/// Must be called while there is only one thread. Best effort.
 #[inline(never)]
 pub(crate) fn give_back_memory() {
-    /// Below where the stack ends now, for what is called from here: at least so much, and two pages.
+    /// The stack to keep below this frame for calls from here, in bytes; at least two pages are kept.
     const MARGIN: usize = 16 * 1024;
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
     let Some(page) = page
@@ -106,7 +106,7 @@ pub(crate) fn give_back_memory() {
     else {
         return;
     };
-    // A function of its own, whose frame is small: all that is in use lies above it.
+    // This function is not inlined and its frame is small, so all of the stack in use is above the margin.
     let here = 0_u8;
     let end = ((&raw const here).addr() - MARGIN.max(2 * page)) / page * page;
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
@@ -116,8 +116,8 @@ pub(crate) fn give_back_memory() {
     let start = stack.and_then(|(start, _)| usize::from_str_radix(start, 16).ok());
     drop(maps);
     if let Some(start) = start.filter(|start| *start < end) {
-        // SAFETY: from where the kernel says that the stack of this only thread begins to well below this frame, there
-        // is nothing that anybody will read again. What grows into it later finds zeros.
+        // SAFETY: the range is part of the stack of the only thread, and ends well below this frame: no data in it is
+        // live. When the stack grows into it again, the pages read as zeros.
         unsafe {
             libc::madvise(
                 std::ptr::without_provenance_mut(start),
@@ -127,26 +127,22 @@ pub(crate) fn give_back_memory() {
         };
     }
     #[cfg(target_env = "gnu")]
-    // SAFETY: it changes nothing that is in use.
+    // SAFETY: malloc_trim(3) releases only free memory.
     unsafe {
         libc::malloc_trim(0);
     }
 }
 
-/// Puts the calling process into a group of its own: what is typed at the terminal (Ctrl-C, Ctrl-Z) does not
-/// signal it any more.
-///
-/// # Errors
-/// Those of `setpgid(2)`: none that is known for a new child.
+/// Moves the calling process to a new process group, so that Ctrl-C and Ctrl-Z at the terminal do not signal it.
 pub(crate) fn leave_group() -> io::Result<()> {
     let own = nix::unistd::Pid::from_raw(0);
     Ok(nix::unistd::setpgid(own, own)?)
 }
 
-/// Closes all descriptors of the calling process above standard error, but those in `keep`.
+/// Closes all descriptors of the calling process above standard error, except those in `keep`.
 ///
-/// Whatever else owns one of them must not be used, or dropped, any more: this is for a child, which takes
-/// over a few things of its parent and leaves by [`exit_now`].
+/// Values that own a closed descriptor must not be used or dropped afterwards. This is for a child that keeps
+/// a few descriptors of its parent and ends with [`exit_now`].
 pub(crate) fn close_all_but(keep: &mut [RawFd]) {
     keep.sort_unstable();
     let mut first = libc::STDERR_FILENO + 1;
@@ -160,11 +156,11 @@ pub(crate) fn close_all_but(keep: &mut [RawFd]) {
 }
 
 fn close_range(first: RawFd, last: RawFd) {
-    // SAFETY: it touches no memory; that nobody uses these descriptors is the caller's promise.
+    // SAFETY: the call touches no memory. The caller promises that these descriptors are no longer used.
     if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 || first > last {
         return;
     }
-    // A kernel before 5.9, or a sandbox around us that does not know it.
+    // The kernel is older than 5.9, or a surrounding sandbox denies close_range(2).
     let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")
         .into_iter()
         .flatten()
@@ -176,27 +172,23 @@ fn close_range(first: RawFd, last: RawFd) {
     }
 }
 
-/// How many threads the calling process has.
-///
-/// # Errors
-/// When /proc is not mounted or cannot be read.
+/// Returns the number of threads of the calling process, from /proc.
 pub(crate) fn threads() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
-/// Ends the calling process at once: no destructor runs, nothing buffered is written.
+/// Ends the calling process at once, without running destructors or flushing buffers.
 pub(crate) fn exit_now(status: i32) -> ! {
-    // SAFETY: _exit touches no memory of ours.
+    // SAFETY: _exit(2) touches no memory.
     unsafe { libc::_exit(status) }
 }
 
-/// The next child that has ended, without waiting for one; `None` when there is none.
+/// Reaps the next child that has ended, without waiting; returns `None` when there is none.
 ///
-/// Not by nix: its `waitpid` fails for a child that a real-time signal killed, when that child is gone
-/// already.
+/// `waitpid` of nix cannot be used: it fails after it has reaped a child that was killed by a real-time signal.
 pub(crate) fn reap() -> Option<(Pid, End)> {
     let mut status = 0;
-    // SAFETY: the pointer is to a live integer; WNOHANG makes the call return at once.
+    // SAFETY: the pointer is to a live integer.
     let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
     if pid <= 0 {
         return None;
@@ -211,62 +203,59 @@ pub(crate) fn reap() -> Option<(Pid, End)> {
 
 /// Waits until the child `pid` has ended.
 pub(crate) fn wait(pid: Pid) {
-    // SAFETY: no status is asked for, so nothing is written.
+    // SAFETY: a null pointer is allowed: no status is stored.
     while unsafe { libc::waitpid(pid.0, std::ptr::null_mut(), 0) } < 0
         && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
     {}
 }
 
-/// Asks a child to finish what it has begun (SIGTERM). One that is gone already is no error.
+/// Asks a child to finish its work and exit (SIGTERM). A child that has already ended is not an error.
 pub(crate) fn ask_to_end(pid: Pid) {
-    // SAFETY: kill(2) touches no memory; a child that was not reaped keeps its number.
+    // SAFETY: kill(2) touches no memory. The PID of a child is not reused before the child is reaped.
     unsafe { libc::kill(pid.0, libc::SIGTERM) };
 }
 
-/// Ends a child at once (SIGKILL). One that is gone already is no error.
+/// Kills a child (SIGKILL). A child that has already ended is not an error.
 pub(crate) fn kill(pid: Pid) {
     // SAFETY: as for `ask_to_end`.
     unsafe { libc::kill(pid.0, libc::SIGKILL) };
 }
 
-/// How many descriptors the calling process may let itself have.
-///
-/// # Errors
-/// Those of `getrlimit(2)`.
+/// Returns the hard limit on the descriptors of the calling process (getrlimit(2)).
 pub(crate) fn most_descriptors() -> io::Result<usize> {
     use nix::sys::resource::{Resource, getrlimit};
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(usize::try_from(hard).unwrap_or(usize::MAX))
 }
 
-/// A process, by a descriptor that stays the same process's (pidfd_open(2)).
+/// A descriptor that refers to a process (pidfd_open(2)). Unlike a PID, it never refers to another process later.
 #[derive(Debug)]
 pub(crate) struct PidFd(OwnedFd);
 
 impl PidFd {
-    /// The process that has this number now.
+    /// Opens the process that has this PID now.
     ///
     /// # Errors
     /// Those of `pidfd_open(2)`: ESRCH when there is none; ENOSYS before Linux 5.3.
     pub(crate) fn of(number: u32) -> io::Result<Self> {
-        // SAFETY: it touches no memory; what it returns is a new descriptor, or -1.
+        // SAFETY: the call touches no memory. It returns a new descriptor or -1.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, number, 0) };
         let fd = RawFd::try_from(fd).unwrap_or(-1);
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptor is open, and nobody else has it.
+        // SAFETY: the descriptor is open and has no other owner.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the process.
     ///
     /// # Errors
-    /// Those of `pidfd_send_signal(2)`: ESRCH when it is gone.
+    /// Those of `pidfd_send_signal(2)`: ESRCH when the process no longer exists.
     pub(crate) fn signal(&self, signal: i32) -> io::Result<()> {
         use std::os::fd::AsRawFd as _;
         let none = std::ptr::null_mut::<libc::siginfo_t>();
-        // SAFETY: a null pointer for what more there is to say about the signal is allowed.
+        // SAFETY: the pointer to the signal information may be null.
         let done = unsafe {
             libc::syscall(
                 libc::SYS_pidfd_send_signal,
@@ -282,23 +271,20 @@ impl PidFd {
         Ok(())
     }
 
-    /// What to poll for: readable when it has ended.
+    /// Returns the descriptor to poll. It is readable when the process has ended.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 
-    /// Waits until it has ended; `false` when it has not after this time.
+    /// Waits up to `time` for the process to end, and returns whether it has. A signal ends the wait early.
     pub(crate) fn ends_within(&self, time: Duration) -> bool {
         let ended = poll::wait(&[(self.0.as_fd(), Want::Read)], Some(time));
         ended.is_ok_and(|ready| ready.has(0))
     }
 }
 
-/// Limits what the calling process, and those that it forks, may use: `memory` bytes of address space, and
-/// `descriptors`; it leaves no core file, and can fork no more (which does not hold for root).
-///
-/// # Errors
-/// Those of `setrlimit(2)`.
+/// Limits the calling process and its future children to `memory` bytes of address space and `descriptors` open
+/// descriptors (setrlimit(2)). Disables core files, and further forks unless the process runs as root.
 pub(crate) fn limit(memory: u64, descriptors: u64) -> io::Result<()> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let limits = [
@@ -309,7 +295,7 @@ pub(crate) fn limit(memory: u64, descriptors: u64) -> io::Result<()> {
     ];
     for (resource, most) in limits {
         if setrlimit(resource, most, most).is_err() {
-            // What is lower already stays so.
+            // The hard limit is already lower. Keep it.
             let (_, hard) = getrlimit(resource)?;
             setrlimit(resource, most.min(hard), most.min(hard))?;
         }
@@ -317,23 +303,22 @@ pub(crate) fn limit(memory: u64, descriptors: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Ties the program that `command` starts to the calling thread: when this ends, it is killed.
+/// Makes the kernel kill the program started by `command` as soon as the calling thread ends.
 pub(crate) fn end_with_us(command: &mut Command) {
     let us = Pid::own();
     let tie = move || match end_with(us) {
         true => Ok(()),
         false => Err(io::Error::from_raw_os_error(libc::ESRCH)),
     };
-    // SAFETY: it runs between fork and exec, and makes two system calls that are allowed there; it touches no memory
-    // but its own stack.
+    // SAFETY: the closure runs between fork and exec. It makes two system calls and uses no memory but its own stack.
     unsafe { command.pre_exec(tie) };
 }
 
-/// Ties the calling child to its parent: when `parent` ends, in whatever way, this process is killed.
+/// Makes the kernel kill the calling child when its `parent` ends in any way.
 ///
-/// Returns whether the parent still lives: it may have ended before the call.
+/// Returns whether the parent is still alive: it may have ended before the call.
 pub(crate) fn end_with(parent: Pid) -> bool {
-    // SAFETY: this option takes an integer and touches no memory.
+    // SAFETY: this option takes an integer.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     Pid::parent() == parent
 }

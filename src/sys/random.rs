@@ -1,16 +1,16 @@
-//! Random numbers, from the kernel and from nowhere else.
+//! Random numbers from the kernel only (getrandom(2)).
 
 use std::io;
 
-/// Fills `bytes` with random numbers: a forked child never gets its parent's.
+/// Fills `bytes` with random numbers. A child never repeats those of its parent.
 ///
-/// It waits for the kernel to have some, which it has from early in the start of the machine on.
+/// Blocks until the kernel has seeded its generator, early in the boot.
 ///
 /// # Errors
-/// Those of `getrandom(2)`, but for EINTR: ENOSYS before Linux 3.17, EPERM where a sandbox forbids the call.
+/// Those of `getrandom(2)`, except EINTR: ENOSYS before Linux 3.17, EPERM where a sandbox forbids the call.
 pub(crate) fn fill(mut bytes: &mut [u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        // SAFETY: the pointer is to as many bytes as we say, which are ours to write.
+        // SAFETY: the pointer and the length are those of a writable slice.
         let n = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
         let Ok(n) = usize::try_from(n) else {
             match io::Error::last_os_error() {
@@ -28,8 +28,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_of_it_is_filled() {
-        // More than the kernel gives with one call when a signal comes (256).
+    fn fills_the_whole_buffer() {
+        // A signal can interrupt the call after 256 bytes, so larger buffers may need several calls.
         for len in [0, 1, 16, 300, 70_000] {
             let (mut one, mut other) = (vec![0; len], vec![0; len]);
             fill(&mut one).expect("random numbers");

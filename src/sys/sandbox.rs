@@ -1,4 +1,4 @@
-//! What this process and its children give up for good: rights that they never need.
+//! The sandbox: this process and its children permanently drop rights that they never need.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +10,7 @@ use landlock::{
 };
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
-/// Something that the kernel does not give up for us.
+/// A part of the sandbox that the kernel does not support, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {why}")]
 pub(crate) struct Lacking {
@@ -18,8 +18,8 @@ pub(crate) struct Lacking {
     why: String,
 }
 
-/// System calls that neither the daemon nor a library that it uses needs once it serves: to start programs, to look
-/// into others, to change the machine, and those whose bugs have helped to break out before.
+/// System calls that neither the daemon nor its libraries need while it serves: they start programs, inspect other
+/// processes, administer the machine, or have had bugs that sandbox escapes used.
 const FORBIDDEN: &[libc::c_long] = &[
     libc::SYS_execve,
     libc::SYS_execveat,
@@ -67,25 +67,25 @@ const FORBIDDEN: &[libc::c_long] = &[
     libc::SYS_name_to_handle_at,
 ];
 
-/// What a process can still do inside its sandbox. Paths that do not exist are passed over.
+/// The rights of a process inside the sandbox. Paths that do not exist are ignored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules<'a> {
-    /// Files and directories that it can write to, and read.
+    /// Files and directories to read and write.
     pub(crate) writable: &'a [&'a Path],
-    /// Files and directories that it can read, and run programs from.
+    /// Files and directories to read and to run programs from.
     pub(crate) readable: &'a [&'a Path],
-    /// Whether it can start programs.
+    /// Whether the process may start programs.
     pub(crate) programs: bool,
 }
 
-/// Lays the sandbox on this process and all that it forks from now on: no new privileges (prctl(2)); access to files by
-/// the rules (landlock(7)); and some system calls fail with EPERM (seccomp(2)). Returns what the kernel lacks; the rest
-/// is in force. A process in a sandbox can lay another one, which can only take more away.
+/// Applies a sandbox to this process and its future children: they gain no privileges through execve(2) (prctl(2)),
+/// access files by the rules only (landlock(7)), and get EPERM from some system calls (seccomp(2)). Returns the parts
+/// that the kernel does not support; the others are in force. A further sandbox can only remove rights.
 ///
 /// # Errors
-/// EMFILE when this process can open too few files to lay it.
+/// EMFILE when this process cannot open two more descriptors.
 pub(crate) fn lay(rules: Rules<'_>) -> io::Result<Vec<Lacking>> {
-    // The descriptors of the rules and of a path: a path that cannot be opened would be passed over.
+    // Landlock needs descriptors for the ruleset and for a path. Check first, as it ignores a path that does not open.
     drop(io::pipe()?);
     let mut lacking = Vec::new();
     let mut note = |what, done: Result<(), String>| {
@@ -102,10 +102,8 @@ pub(crate) fn lay(rules: Rules<'_>) -> io::Result<Vec<Lacking>> {
     Ok(lacking)
 }
 
-/// Lets this process, and all that it starts, gain no rights by what they start (prctl(2), PR_SET_NO_NEW_PRIVS).
-///
-/// # Errors
-/// Those of `prctl(2)`: none since Linux 3.5.
+/// Prevents this process and its children from gaining privileges through execve(2) (PR_SET_NO_NEW_PRIVS,
+/// since Linux 3.5).
 pub(crate) fn no_new_privileges() -> io::Result<()> {
     Ok(nix::sys::prctl::set_no_new_privs()?)
 }
@@ -123,9 +121,9 @@ fn landlock(writable: &[&Path], readable: &[&Path]) -> Result<(), String> {
     };
     let status = lay().map_err(|e: landlock::RulesetError| e.to_string())?;
     match status.ruleset {
-        // An older kernel knows fewer kinds of access (truncating by path, for one), and enforces the rest.
+        // An older kernel supports fewer kinds of access (no truncation by path, for example), and enforces the rest.
         RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
-        RulesetStatus::NotEnforced => Err("this kernel has none, or it is switched off".into()),
+        RulesetStatus::NotEnforced => Err("not supported by this kernel, or disabled".into()),
     }
 }
 
@@ -155,7 +153,7 @@ mod tests {
 
     const INSIDE: &str = "DROPLINE_TEST_SANDBOX";
 
-    /// The other half of the test below, in a process of its own: what is laid cannot be taken off.
+    /// The part of the test below that runs in its own process, because a sandbox cannot be removed.
     #[test]
     fn inside() {
         let Some(dir) = std::env::var_os(INSIDE) else {
@@ -187,7 +185,7 @@ mod tests {
             "start a program",
         );
         let forbidden = |call| {
-            // SAFETY: each of these is refused before it looks at its arguments, which are no addresses.
+            // SAFETY: the filter rejects each call before the kernel reads its arguments, none of which is an address.
             let done = unsafe { libc::syscall(call, 0, 0, 0, 0, 0) };
             let error = std::io::Error::last_os_error();
             assert_eq!(
@@ -204,12 +202,12 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_inside_cannot_do_what_is_forbidden() {
+    fn the_sandbox_denies_forbidden_calls_and_paths() {
         let dir = tempfile::tempdir().expect("a directory");
         for name in ["spool", "other"] {
             fs::create_dir(dir.path().join(name)).expect("made");
         }
-        // The control: outside of it, all of that can be done.
+        // The control: without the sandbox, all of this succeeds.
         fs::write(dir.path().join("other/g"), "yes").expect("written");
         assert!(Command::new("/bin/true").status().expect("run").success());
         let inside = Command::new(std::env::current_exe().expect("a program"))

@@ -1,7 +1,7 @@
-//! Signals, as something that poll(2) can wait for.
+//! Signals as events that poll(2) can wait for.
 //!
-//! signal-hook's handler sets a flag a signal and writes a byte into a pipe; the handlers have
-//! SA_RESTART, so whoever wants to notice a signal waits for the pipe as well.
+//! The handler of signal-hook sets a flag for each signal and writes a byte into a pipe. It is installed with
+//! SA_RESTART and does not interrupt blocking calls, so a caller that must notice a signal polls the pipe as well.
 
 use std::cell::OnceCell;
 use std::io::{self, Read};
@@ -19,15 +19,12 @@ use signal_hook::SigId;
 
 pub(crate) use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH};
 
-/// All signals blocked, until this is dropped; then the mask is what it was.
+/// A guard that blocks all signals. Dropping it restores the previous mask.
 #[derive(Debug)]
 pub(crate) struct Blocked(SigSet);
 
 impl Blocked {
-    /// Blocks all signals that can be blocked.
-    ///
-    /// # Errors
-    /// Those of `pthread_sigmask(3)`: none that is known for this call.
+    /// Blocks all signals that can be blocked. No error of pthread_sigmask(3) is known for this call.
     pub(crate) fn all() -> io::Result<Self> {
         let mut before = SigSet::empty();
         pthread_sigmask(
@@ -41,61 +38,58 @@ impl Blocked {
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        // It cannot fail: both arguments are valid by their types, and there is nobody to tell.
+        // This cannot fail: both arguments are valid by their types.
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.0), None);
     }
 }
 
 impl Blocked {
-    /// Leaves all signals blocked for good. Those that are waited for come through an [`Inbox`].
+    /// Leaves all signals blocked permanently. Expected signals are read from an [`Inbox`].
     pub(crate) fn for_good(self) {
         std::mem::forget(self);
     }
 }
 
-/// Lets this process hear of the ends of its children, also where whoever started it had them ignored: then the kernel
-/// takes them in by itself, and nobody knows how they ended.
+/// Resets SIGCHLD to its default action. In a process that was started with SIGCHLD ignored, the kernel would reap the
+/// children, and their exit status would be lost.
 pub(crate) fn hear_of_children() {
     let usual = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // SAFETY: what the system does by itself is no code of ours. It cannot fail: the signal can be changed.
+    // SAFETY: the default action runs no code of this process. The call cannot fail: SIGCHLD can be changed.
     let _ = unsafe { nix::sys::signal::sigaction(Signal::SIGCHLD, &usual) };
 }
 
-/// Lets all signals through to the program that `command` starts: what is blocked here would stay blocked there.
+/// Unblocks all signals in the program that `command` starts, which would inherit the signal mask.
 pub(crate) fn let_all_through(command: &mut Command) {
     let unblock = || Ok(SigSet::empty().thread_set_mask()?);
-    // SAFETY: it runs between fork and exec, and makes one system call that is allowed there; it touches no memory
-    // but its own stack.
+    // SAFETY: the closure runs between fork and exec. It makes one async-signal-safe call and touches no memory but its
+    // own stack.
     unsafe { command.pre_exec(unblock) };
 }
 
-/// A signal that comes to nobody: it is waited for, and handed on when the time has come.
+/// A blocked signal. The caller waits for it, and decides when its handlers run.
 #[derive(Debug)]
 pub(crate) struct Held(SigSet);
 
 impl Held {
-    /// Blocks the signal of this number, in the calling thread and those that it starts.
+    /// Blocks the signal with this number in the calling thread and in the threads that it starts.
     ///
     /// # Errors
-    /// EINVAL for what is no signal.
+    /// EINVAL when there is no such signal.
     pub(crate) fn new(signal: i32) -> io::Result<Self> {
         let set = SigSet::from(Signal::try_from(signal)?);
         set.thread_block()?;
         Ok(Self(set))
     }
 
-    /// Waits for the signal, and takes it.
-    ///
-    /// # Errors
-    /// Those of `sigwait(3)`: none that is known for such a signal.
+    /// Waits for the signal, and removes it from the pending signals (sigwait(3)).
     pub(crate) fn wait(&self) -> io::Result<()> {
         self.0.wait()?;
         Ok(())
     }
 
-    /// Hands one on to its handlers, which run in the calling thread before this returns.
+    /// Raises the signal. Its handlers run in the calling thread before this returns.
     pub(crate) fn deliver(&self) {
-        // None of these calls fails for a signal that there is.
+        // None of these calls fails for a valid signal.
         let _ = self.0.thread_unblock();
         for signal in &self.0 {
             let _ = nix::sys::signal::raise(signal);
@@ -104,12 +98,11 @@ impl Held {
     }
 }
 
-/// Signals that stay blocked and are read from a descriptor (signalfd(2)): what a child has in place of
-/// handlers, which cost more system calls than the request that it serves; and its master for the ends of children, which
-/// come with each request: to run a handler the kernel writes some 3 KiB onto the stack.
+/// Signals that stay blocked and are read from a descriptor (signalfd(2)).
 ///
-/// The descriptor is made when it is asked for: signals that have come before wait, as they are blocked, and most
-/// children never look.
+/// A child uses this because installing handlers takes more system calls than serving a request. The master uses it for
+/// SIGCHLD, which arrives with each request: to run a handler, the kernel writes some 3 KiB onto the stack. The
+/// descriptor is created on first use, which most children never reach. Until then signals stay pending.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     signals: SigSet,
@@ -117,7 +110,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Signals of these kinds, which must be blocked, are read here from now on.
+    /// Creates an inbox for `signals`, which must be blocked already.
     pub(crate) fn of(signals: &[Signal]) -> Self {
         Self {
             signals: signals.iter().copied().collect(),
@@ -125,10 +118,7 @@ impl Inbox {
         }
     }
 
-    /// Signals of this kind, which have no handler and are not ignored, are blocked from now on, and read here.
-    ///
-    /// # Errors
-    /// Those of `signalfd(2)`.
+    /// Blocks `signal`, which must have no handler and must not be ignored, and creates an inbox for it.
     pub(crate) fn taking(signal: Signal) -> io::Result<Self> {
         SigSet::from(signal).thread_block()?;
         let inbox = Self::of(&[signal]);
@@ -136,10 +126,7 @@ impl Inbox {
         Ok(inbox)
     }
 
-    /// What to poll for: readable when a signal has come.
-    ///
-    /// # Errors
-    /// Those of `signalfd(2)`.
+    /// Returns the descriptor to poll. It is readable when a signal has arrived.
     pub(crate) fn fd(&self) -> io::Result<BorrowedFd<'_>> {
         if let Some(descriptor) = self.descriptor.get() {
             return Ok(descriptor.as_fd());
@@ -149,7 +136,7 @@ impl Inbox {
         Ok(self.descriptor.get_or_init(|| descriptor).as_fd())
     }
 
-    /// Whether one has come since the last time this was asked, or since [`fd`](Self::fd) was called first.
+    /// Returns whether a signal has arrived since the last call. Returns `false` until [`fd`](Self::fd) is called.
     pub(crate) fn came(&self) -> bool {
         let mut came = false;
         while let Some(Ok(Some(_))) = self.descriptor.get().map(SignalFd::read_signal) {
@@ -159,7 +146,7 @@ impl Inbox {
     }
 }
 
-/// A set of trapped signals and the pipe that tells of them.
+/// A set of trapped signals, and the pipe that reports them.
 #[derive(Debug)]
 pub(crate) struct Trap {
     pipe: UnixStream,
@@ -171,7 +158,7 @@ impl Trap {
     /// Traps `signals` from now on.
     ///
     /// # Errors
-    /// When no pipe can be had, or a signal cannot be trapped.
+    /// When the pipe cannot be created, or a signal cannot be trapped.
     pub(crate) fn set(signals: &[i32]) -> io::Result<Self> {
         let (pipe, write_end) = UnixStream::pair()?;
         pipe.set_nonblocking(true)?;
@@ -183,7 +170,7 @@ impl Trap {
         };
         for &signal in signals {
             let flag = Arc::new(AtomicBool::new(false));
-            // The flag first: actions run in the order of their registration, so the flag is set
+            // Register the flag first: actions run in the order of their registration, so the flag is set
             // before the byte is in the pipe.
             trap.ids
                 .push(signal_hook::flag::register(signal, Arc::clone(&flag))?);
@@ -196,18 +183,18 @@ impl Trap {
         Ok(trap)
     }
 
-    /// What to poll for: readable when a signal has come.
+    /// Returns the descriptor to poll. It is readable when a signal has arrived.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
     }
 
-    /// Empties the pipe. To be called before the flags are looked at, so that no signal is missed.
+    /// Empties the pipe. Must be called before the flags are checked, so that no signal is missed.
     pub(crate) fn drain(&self) {
         let mut bytes = [0; 64];
         while matches!((&self.pipe).read(&mut bytes), Ok(n) if n == bytes.len()) {}
     }
 
-    /// Whether `signal` has come since the last time this was asked.
+    /// Returns whether `signal` has arrived since the last call.
     pub(crate) fn came(&self, signal: i32) -> bool {
         self.flags
             .iter()
@@ -216,7 +203,7 @@ impl Trap {
 }
 
 impl Drop for Trap {
-    /// The handler stays installed and does nothing: signal-hook installs it once a process.
+    /// Removes the actions. The handler stays installed: signal-hook installs it once per process.
     fn drop(&mut self) {
         for id in self.ids.drain(..) {
             signal_hook::low_level::unregister(id);

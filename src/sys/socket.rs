@@ -1,4 +1,4 @@
-//! Sockets, TCP and Unix: listening, accepting, and finding out what has become of what was written.
+//! TCP and Unix sockets: listening, accepting, and the delivery status of written data.
 
 use std::io::{self, Read, Write};
 use std::mem;
@@ -17,17 +17,17 @@ use nix::sys::socket::{
 
 use super::peer::Peer;
 
-/// How many connections the kernel keeps for us until they are accepted.
+/// The maximum number of connections that the kernel queues until they are accepted.
 const BACKLOG: i32 = 4096;
-/// For how many seconds the kernel holds back a connection whose client has not said anything.
+/// How long the kernel holds back a connection whose client has sent nothing, in seconds.
 const DEFER_SECONDS: libc::c_int = 5;
 
-/// Something that is listened on.
+/// A socket for incoming connections.
 #[derive(Debug)]
 pub(crate) enum Listener {
-    /// A port.
+    /// A TCP socket.
     Tcp(TcpListener),
-    /// A socket in the file system.
+    /// A Unix socket.
     Unix(UnixListener),
 }
 
@@ -40,20 +40,17 @@ impl AsFd for Listener {
     }
 }
 
-/// A connection, of either kind.
+/// A connection.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    /// From a network, or from this machine.
+    /// A TCP connection.
     Tcp(TcpStream),
-    /// From this machine.
+    /// A connection of a Unix socket.
     Unix(UnixStream),
 }
 
 impl Stream {
-    /// Ends our side.
-    ///
-    /// # Errors
-    /// Those of `shutdown(2)`.
+    /// Shuts down the writing side (shutdown(2)).
     pub(crate) fn end_writing(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
@@ -61,10 +58,8 @@ impl Stream {
         }
     }
 
-    /// Writes what the end of our side follows at once, and leaves with it, in one packet; how much was taken.
-    ///
-    /// # Errors
-    /// Those of `send(2)`.
+    /// Writes the last bytes before [`end_writing`](Self::end_writing): they leave in one packet with the end of the
+    /// stream (send(2), MSG_MORE). Returns the number of bytes written.
     pub(crate) fn write_last(&self, bytes: &[u8]) -> io::Result<usize> {
         let flags = MsgFlags::from_bits_retain(libc::MSG_MORE) | MsgFlags::MSG_NOSIGNAL;
         Ok(nix::sys::socket::send(
@@ -74,19 +69,16 @@ impl Stream {
         )?)
     }
 
-    /// Appends what has come to `buffer`, at most `room` bytes; how many that were. Memory that nothing is read to is
-    /// not touched.
-    ///
-    /// # Errors
-    /// Those of `recv(2)`.
+    /// Appends at most `room` received bytes to `buffer` (recv(2)), and returns their number. Does not touch memory
+    /// beyond them.
     pub(crate) fn read_onto(&self, buffer: &mut Vec<u8>, room: usize) -> io::Result<usize> {
         buffer.reserve(room);
         let spare = buffer.spare_capacity_mut();
         let room = room.min(spare.len());
-        // SAFETY: the pointer is to `room` bytes that are ours to write.
+        // SAFETY: the pointer is to `room` writable bytes.
         let n = unsafe { libc::recv(self.as_fd().as_raw_fd(), spare.as_mut_ptr().cast(), room, 0) };
         let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
-        // SAFETY: so many of them were written.
+        // SAFETY: recv(2) has initialized `n` of them.
         unsafe { buffer.set_len(buffer.len() + n) };
         Ok(n)
     }
@@ -123,11 +115,11 @@ impl AsFd for Stream {
     }
 }
 
-/// Binds a socket to `path`, which every user of this machine may connect to once it listens. What an earlier process
-/// has left there is removed: the caller makes sure that no other uses it.
+/// Binds a Unix socket to `path`. All users of this machine may connect to it once it listens. Removes a file that an
+/// earlier process left at `path`: the caller must make sure that no process uses it.
 ///
 /// # Errors
-/// Those of `unlink(2)`, `bind(2)` (a path of more than 107 bytes is `InvalidInput`) and `chmod(2)`.
+/// Those of `unlink(2)`, `bind(2)` and `chmod(2)`. `InvalidInput` for a path of more than 107 bytes.
 pub(crate) fn bind_at(path: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
@@ -142,20 +134,20 @@ pub(crate) fn bind_at(path: &Path) -> io::Result<UnixListener> {
     Ok(UnixListener::from(fd))
 }
 
-/// The sockets that whoever started this process has handed over (sd_listen_fds(3)), ready to be accepted from.
+/// Returns the listening sockets that the service manager passed to this process (sd_listen_fds(3)), non-blocking.
 ///
 /// # Errors
-/// When the variables are not as they should be, or one is no listening stream socket.
+/// When the environment variables are invalid, or a descriptor is not a listening stream socket.
 pub(crate) fn inherited_listeners() -> io::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     for fd in sd_notify::listen_fds()? {
-        // SAFETY: whoever started us has left this descriptor for us, says the protocol, and we take each once.
+        // SAFETY: by the protocol, this process owns the descriptor. Each is taken once.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         let listens = nix::sys::socket::getsockopt(&fd, sockopt::AcceptConn)?;
         let kind = nix::sys::socket::getsockopt(&fd, sockopt::SockType)?;
         if !listens || kind != SockType::Stream {
             let what =
-                "a descriptor is no listening stream socket (Accept=yes is not for this daemon)";
+                "a descriptor is not a listening stream socket (Accept=yes is not supported)";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         let address: SockaddrStorage = nix::sys::socket::getsockname(fd.as_raw_fd())?;
@@ -174,13 +166,10 @@ pub(crate) fn inherited_listeners() -> io::Result<Vec<Listener>> {
     Ok(listeners)
 }
 
-/// Binds a socket to `address`. `[::]` takes IPv4 connections as well.
+/// Binds a TCP socket to `address`. `[::]` accepts IPv4 connections as well.
 ///
-/// Clients that say nothing are held back by the kernel for some seconds (TCP_DEFER_ACCEPT, see
-/// tcp(7)): most of them never cost a process.
-///
-/// # Errors
-/// Those of `socket(2)` and `bind(2)`.
+/// The kernel holds back clients that send nothing for some seconds (TCP_DEFER_ACCEPT, see tcp(7)):
+/// most of them never cost a process.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::Inet,
@@ -198,10 +187,10 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(TcpListener::from(fd))
 }
 
-/// Listens on a bound socket, without blocking in [`accept`]. Before that, the kernel refuses connections to it.
+/// Listens on a bound socket. Until then the kernel refuses connections to it.
 ///
 /// # Errors
-/// Those of `listen(2)`: `AddrInUse` when another socket that is bound to the same port listens already.
+/// Those of `listen(2)`: `AddrInUse` when another socket bound to the same port already listens.
 pub(crate) fn listen(listener: &Listener) -> io::Result<()> {
     Ok(nix::sys::socket::listen(
         &listener.as_fd(),
@@ -209,8 +198,8 @@ pub(crate) fn listen(listener: &Listener) -> io::Result<()> {
     )?)
 }
 
-/// The next waiting connection, non-blocking, and where it comes from. An IPv4 address that came in
-/// on an IPv6 socket is given as what it is.
+/// Accepts the next waiting connection, and makes it non-blocking. The address of an IPv4 client of an IPv6
+/// socket is returned as an IPv4 address.
 ///
 /// # Errors
 /// Those of `accept(2)`; `WouldBlock` when none is waiting.
@@ -230,7 +219,7 @@ pub(crate) fn accept(listener: &Listener) -> io::Result<(Stream, Peer)> {
 }
 
 fn accept_from(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, libc::sockaddr_storage)> {
-    // SAFETY: a socket address of any family is valid when all its bytes are zero.
+    // SAFETY: all fields are integers, for which zero is valid.
     let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
     let mut len = size_of_u32::<libc::sockaddr_storage>();
     // SAFETY: the pointers are to live values, and `len` is the size of the first.
@@ -245,14 +234,14 @@ fn accept_from(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, libc::sockaddr_
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just given us this descriptor, and nobody else knows of it.
+    // SAFETY: accept4(2) has just created this descriptor. It has no other owner.
     Ok((unsafe { OwnedFd::from_raw_fd(fd) }, storage))
 }
 
 fn address_of(storage: &libc::sockaddr_storage) -> SocketAddr {
     let (ip, port) = match i32::from(storage.ss_family) {
         libc::AF_INET => {
-            // SAFETY: the family says that this is what the kernel wrote.
+            // SAFETY: the family identifies the structure that the kernel wrote.
             let v4 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in>() };
             let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
             (IpAddr::V4(ip), v4.sin_port)
@@ -268,22 +257,19 @@ fn address_of(storage: &libc::sockaddr_storage) -> SocketAddr {
     SocketAddr::new(ip, u16::from_be(port))
 }
 
-/// What is known of the bytes, and of the end, that were written to a connection.
+/// The delivery status of the data, and of the end of stream, written to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// The other kernel has acknowledged all of it, our end of the stream included, and has ended its
-    /// own side: nothing more will happen. On this machine, the other process has read all of it.
+    /// TCP: the peer's kernel has acknowledged all data and our FIN, and has sent its own FIN. Unix: the peer
+    /// has read all data. The status is final.
     Acknowledged,
     /// Not yet known.
     Pending,
-    /// The connection was reset, or timed out.
+    /// The connection was reset or timed out.
     Lost,
 }
 
-/// What has become of everything written to `stream`, whose writing side was shut down.
-///
-/// # Errors
-/// When the kernel cannot tell.
+/// Returns the delivery status of `stream`, whose writing side was shut down.
 pub(crate) fn fate(stream: &Stream) -> io::Result<Fate> {
     let error = match stream {
         Stream::Tcp(stream) => stream.take_error(),
@@ -293,7 +279,7 @@ pub(crate) fn fate(stream: &Stream) -> io::Result<Fate> {
         return Ok(Fate::Lost);
     }
     let mut unacknowledged: libc::c_int = 0;
-    // SAFETY: this request writes one int to the pointer (tcp(7), SIOCOUTQ, which is TIOCOUTQ).
+    // SAFETY: the request writes one int to the pointer (SIOCOUTQ of tcp(7), which equals TIOCOUTQ).
     let done = unsafe {
         libc::ioctl(
             stream.as_fd().as_raw_fd(),
@@ -306,7 +292,7 @@ pub(crate) fn fate(stream: &Stream) -> io::Result<Fate> {
     }
     let is_over = match stream {
         Stream::Tcp(stream) => state(stream)? == TCP_CLOSE,
-        // What is not in the socket any more was read.
+        // Bytes leave the queue of a Unix socket when the peer reads them.
         Stream::Unix(_) => true,
     };
     if unacknowledged == 0 && is_over {
@@ -315,7 +301,7 @@ pub(crate) fn fate(stream: &Stream) -> io::Result<Fate> {
     Ok(Fate::Pending)
 }
 
-/// The kernel's number for a connection that has ended (`TCP_CLOSE` in its `tcp_states.h`).
+/// The state of a connection that has ended (`TCP_CLOSE` in the kernel's `tcp_states.h`).
 const TCP_CLOSE: u8 = 7;
 
 fn state(stream: &TcpStream) -> io::Result<u8> {
@@ -338,10 +324,7 @@ fn state(stream: &TcpStream) -> io::Result<u8> {
     Ok(info.tcpi_state)
 }
 
-/// Sends each write at once, and not together with the next (TCP_NODELAY): for conversations.
-///
-/// # Errors
-/// Those of `setsockopt(2)`.
+/// Makes the kernel send each write at once instead of together with the next (TCP_NODELAY). For request-reply traffic.
 pub(crate) fn send_at_once(stream: &Stream) -> io::Result<()> {
     match stream {
         Stream::Tcp(stream) => stream.set_nodelay(true),
@@ -349,14 +332,11 @@ pub(crate) fn send_at_once(stream: &Stream) -> io::Result<()> {
     }
 }
 
-/// Gives up `stream` when the other kernel has not acknowledged something for as long as `limit` (TCP_USER_TIMEOUT
-/// of tcp(7)): whoever vanished without a word is not waited for.
-///
-/// # Errors
-/// Those of `setsockopt(2)`.
+/// Makes the kernel time `stream` out when the peer has not acknowledged sent data for `limit` (TCP_USER_TIMEOUT of
+/// tcp(7)): it detects a peer that has vanished.
 pub(crate) fn give_up_after(stream: &Stream, limit: Duration) -> io::Result<()> {
     let Stream::Tcp(stream) = stream else {
-        // The end of a process of this machine is seen at once.
+        // The kernel reports the end of a local peer at once.
         return Ok(());
     };
     let millis = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);

@@ -1,8 +1,7 @@
-//! Whether somebody has started us without a standard input or output.
+//! Standard input, output and error: detects whether they are closed, and redirects them.
 //!
-//! Before `main`, the runtime opens /dev/null in the place of standard descriptors that are closed. What is
-//! printed there is lost, and what is read there is empty; nobody has asked for that, and who wants it says so with
-//! `>/dev/null`. So it is looked at before the runtime is.
+//! Before `main`, the Rust runtime opens /dev/null in place of closed standard descriptors. Output would then be lost
+//! without an error, as if the user had asked for `>/dev/null`. The check therefore runs before the runtime starts.
 
 use std::fs::File;
 use std::io;
@@ -18,27 +17,24 @@ extern "C" fn look() {
     OUTPUT_IS_CLOSED.store(is_closed(libc::STDOUT_FILENO), Ordering::Relaxed);
 }
 
-// SAFETY: the loader calls what this section lists before `main`. `look` needs nothing that is not there by
-// then: system calls and atomics.
+// SAFETY: the loader calls the functions in this section before `main`. `look` does not need the runtime: it uses only
+// system calls and atomics.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static LOOK: extern "C" fn() = look;
 
-/// Whether standard input was closed when this program was started.
+/// Returns whether standard input was closed when this program was started.
 pub(crate) fn input_is_closed() -> bool {
     INPUT_IS_CLOSED.load(Ordering::Relaxed)
 }
 
-/// Whether standard output was closed when this program was started.
+/// Returns whether standard output was closed when this program was started.
 pub(crate) fn output_is_closed() -> bool {
     OUTPUT_IS_CLOSED.load(Ordering::Relaxed)
 }
 
-/// Writes all of `bytes` to standard error. It takes no lock, as the standard library does: what is written to after a
-/// fork is copied.
-///
-/// # Errors
-/// Those of `write(2)`.
+/// Writes all of `bytes` to standard error with write(2). Unlike the standard library it takes no lock: after a fork,
+/// writing to the lock would copy a page.
 pub(crate) fn write_to_standard_error(mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match nix::unistd::write(io::stderr(), bytes) {
@@ -50,11 +46,8 @@ pub(crate) fn write_to_standard_error(mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts /dev/null in the place of standard input and output: for a child that neither reads nor prints, and is not to
-/// keep what its parent was given open.
-///
-/// # Errors
-/// Those of `open(2)` and `dup2(2)`.
+/// Redirects standard input and output to /dev/null with dup2(2), and returns that file. For a child that uses neither
+/// and must not keep its parent's files open.
 pub(crate) fn release_input_and_output() -> io::Result<File> {
     let nowhere = File::options().read(true).write(true).open("/dev/null")?;
     nix::unistd::dup2_stdin(&nowhere)?;
@@ -62,10 +55,7 @@ pub(crate) fn release_input_and_output() -> io::Result<File> {
     Ok(nowhere)
 }
 
-/// The same, and for standard error: for a child that has nothing to do with the terminal of its parent.
-///
-/// # Errors
-/// Those of `open(2)` and `dup2(2)`.
+/// Redirects standard input, output and error to /dev/null. For a child that must not use its parent's terminal.
 pub(crate) fn let_go() -> io::Result<()> {
     nix::unistd::dup2_stderr(&release_input_and_output()?)?;
     Ok(())

@@ -1,9 +1,9 @@
-//! A submission queue in memory that processes share: many producers, each with a slot of its own, and one consumer.
+//! A submission queue in shared memory, for many producer processes and one consumer.
 //!
-//! A producer submits bytes in its slot and waits (futex(2)) until they are completed. The consumer takes all
-//! submissions that have gathered, deals with them at once, and completes them. When the consumer dies, its supervisor
+//! Each producer has a slot. It submits bytes there and waits (futex(2)) until they are completed. The consumer takes
+//! all pending submissions, processes them as one batch, and completes them. When the consumer dies, its supervisor
 //! closes the queue, which completes all submissions as [`Completion::Unknown`], and the next consumer opens it again.
-//! When a producer dies, its slot is the next producer's.
+//! When a producer dies, another one gets its slot.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -21,21 +21,22 @@ pub(crate) const SLOTS: usize = 2_048;
 /// The capacity of a slot, in bytes.
 pub(crate) const SLOT_BYTES: usize = 8 * WORDS;
 const WORDS: usize = 126;
-/// The number of words that the users of the queue share for other purposes.
+/// The number of words in the mapping that the queue does not use itself.
 const SHARED_WORDS: usize = 6;
-/// The number of slots that share a futex word: a futex tells 32 waiters apart, by the bits of a mask.
+/// The number of slots that share a futex word: the bit mask of a futex distinguishes 32 waiters.
 const SLOTS_PER_FUTEX: usize = 32;
 
-/// The states of the queue. It begins as `NEW`; only `OPEN` takes submissions.
+/// The states of the queue. It starts as `NEW`, and takes submissions only while `OPEN`.
 const NEW: u32 = 0;
 const OPEN: u32 = 1;
 const PAUSED: u32 = 2;
 const DRAINING: u32 = 3;
 const CLOSED: u32 = 4;
-/// A producer wakes the consumer once more after this time: the one that had to wake it may have been killed.
+/// How long a producer waits before it wakes the consumer again: a producer may have been killed after it cleared
+/// `asleep` and before it called futex(2).
 const WAKE_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// A handle to the queue. The memory stays for as long as one of the processes lives.
+/// A handle to the queue. The memory is never unmapped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SubmissionQueue {
     shared: &'static Shared,
@@ -48,25 +49,25 @@ struct Shared {
     state: AtomicU32,
     /// 1 while the consumer sleeps.
     asleep: AtomicU32,
-    /// No slot from this one on was ever used: its memory is not allocated.
+    /// The number of slots up to the highest one ever used. The memory of the others is not allocated.
     used: AtomicUsize,
-    /// A bit for each slot: it holds a submission that was not taken yet.
+    /// A bit for each slot: set while it holds a submission that was not taken yet.
     submitted: [AtomicU64; SLOTS / 64],
-    /// A bit for each slot: its producer is busy.
+    /// A bit for each slot: set while its producer is busy.
     busy: [AtomicU64; SLOTS / 64],
     words: [AtomicU64; SHARED_WORDS],
-    /// Futex words: each counts the completions of its slots.
+    /// Futex words. Each changes when submissions in its slots are completed.
     completions: [AtomicU32; SLOTS / SLOTS_PER_FUTEX],
 }
 
-/// The slot of one producer: a kibibyte.
+/// The slot of one producer (1 KiB).
 #[repr(C)]
 #[derive(Debug)]
 struct QueueSlot {
-    /// The numbers of the last submission, and of the last one that was completed.
+    /// The numbers of the last submission and of the last completed one.
     last: AtomicU32,
     completed: AtomicU32,
-    /// 1 when that one was completed as done.
+    /// 1 if the submission `completed` was completed as [`Completion::Done`].
     done: AtomicU32,
     len: AtomicU32,
     words: [AtomicU64; WORDS],
@@ -79,33 +80,30 @@ pub(crate) struct TakenEntry {
     number: u32,
 }
 
-/// What became of a submission.
+/// The outcome of a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Completion {
-    /// The consumer has dealt with it.
+    /// The consumer has processed it.
     Done,
-    /// The consumer has failed, or has died: it may have dealt with it, or not.
+    /// The consumer has failed or died. It may or may not have processed the submission.
     Unknown,
     /// The consumer did not complete it in time.
     TimedOut,
 }
 
 impl SubmissionQueue {
-    /// Makes a queue for this process and those that it forks. It takes no submissions until it is opened.
-    ///
-    /// # Errors
-    /// Those of `mmap(2)`.
+    /// Maps a queue for this process and its children (mmap(2)). It takes no submissions until it is opened.
     pub(crate) fn new() -> io::Result<Self> {
         const LEN: usize = size_of::<Shared>() + SLOTS * size_of::<QueueSlot>();
         let bytes = NonZeroUsize::new(LEN).ok_or(io::ErrorKind::InvalidInput)?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // The kernel allocates a page when it is first used.
+        // The kernel allocates each page on first use.
         let flags = MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE;
-        // SAFETY: the kernel chooses a place where nothing is.
+        // SAFETY: the kernel chooses an unused range of addresses.
         let start = unsafe { nix::sys::mman::mmap_anonymous(None, bytes, access, flags) }?;
         let shared: NonNull<Shared> = start.cast();
-        // SAFETY: it is mapped for good, zeros are valid in both, it is aligned to a page and the slots to 8 bytes
-        // behind it, and all of it is read and written through atomics alone.
+        // SAFETY: the mapping is permanent and aligned to a page, and the slots behind `Shared` to 8 bytes. Zeros are
+        // valid for both types. All access is through atomics.
         Ok(unsafe {
             let first: NonNull<QueueSlot> = shared.add(1).cast();
             Self {
@@ -115,12 +113,12 @@ impl SubmissionQueue {
         })
     }
 
-    /// Words for any other purpose of the processes that share the queue, 0 at first.
+    /// Returns the shared words that the queue does not use itself, initially 0.
     pub(crate) fn words(self) -> &'static [AtomicU64; SHARED_WORDS] {
         &self.shared.words
     }
 
-    /// Whether the queue takes submissions.
+    /// Returns whether the queue takes submissions.
     pub(crate) fn is_open(self) -> bool {
         self.is(OPEN)
     }
@@ -129,13 +127,13 @@ impl SubmissionQueue {
         self.shared.state.load(SeqCst) == state
     }
 
-    /// The number of producers that are busy.
+    /// Returns the number of busy producers.
     pub(crate) fn busy(self) -> u32 {
         let ones = |word: &AtomicU64| word.load(Relaxed).count_ones();
         self.shared.busy.iter().map(ones).sum()
     }
 
-    /// Notes whether the producer of this slot is busy.
+    /// Sets whether the producer of this slot is busy. Ignores a slot that does not exist.
     pub(crate) fn set_busy(self, slot: usize, busy: bool) {
         let Some(word) = self.shared.busy.get(slot / 64) else {
             return;
@@ -148,8 +146,8 @@ impl SubmissionQueue {
         }
     }
 
-    /// Submits the `parts`, one behind the other, in the slot of this process; the number to [`wait`](Self::wait) with.
-    /// `None` when they are more than [`SLOT_BYTES`], there is no such slot, or the queue is not open.
+    /// Submits the concatenated `parts` in the slot of this process. Returns the number to [`wait`](Self::wait) for;
+    /// `None` when the parts exceed [`SLOT_BYTES`], the slot does not exist, or the queue is not open.
     pub(crate) fn submit(self, slot: usize, parts: &[&[u8]]) -> Option<u32> {
         let here = self.slots.get(slot)?;
         let len: usize = parts.iter().map(|part| part.len()).sum();
@@ -160,7 +158,8 @@ impl SubmissionQueue {
             self.shared.used.fetch_max(slot + 1, SeqCst);
         }
         here.put(parts, len);
-        // A number that no earlier producer of this slot waits for, or was answered with.
+        // The number must differ from those of the last submission and the last completion. Both may belong to an
+        // earlier producer, whose submission the consumer may still complete.
         let (last, completed) = (here.last.load(SeqCst), here.completed.load(SeqCst));
         let number = last.wrapping_add(1);
         let number = if number == completed {
@@ -174,7 +173,7 @@ impl SubmissionQueue {
         Some(number)
     }
 
-    /// Waits until the submission with this number is completed, for at most `limit`.
+    /// Waits up to `limit` until the submission with this number is completed.
     pub(crate) fn wait(self, slot: usize, number: u32, limit: Duration) -> Completion {
         let Some(here) = self.slots.get(slot) else {
             return Completion::Unknown;
@@ -209,7 +208,7 @@ impl SubmissionQueue {
         }
     }
 
-    /// Wakes the consumer, if it sleeps.
+    /// Wakes the consumer if it sleeps.
     fn wake(self) {
         let asleep = &self.shared.asleep;
         if asleep.load(SeqCst) == 1 && asleep.swap(0, SeqCst) == 1 {
@@ -217,19 +216,19 @@ impl SubmissionQueue {
         }
     }
 
-    /// Wakes the consumer also where a process has noted that it is awake, and was killed before it woke it.
+    /// Wakes the consumer even if `asleep` is 0: a process may have cleared it and been killed before the wake-up.
     fn wake_always(self) {
         self.shared.asleep.store(0, SeqCst);
         futex::wake(&self.shared.asleep, u32::MAX);
     }
 
-    /// For the consumer: takes submissions from now on, unless it was asked to drain the queue.
+    /// For the consumer: opens the queue for submissions, unless it is draining.
     pub(crate) fn open(self) {
         let _ = self.change(NEW, OPEN) || self.change(CLOSED, OPEN);
         futex::wake(&self.shared.state, u32::MAX);
     }
 
-    /// Waits until the queue has been opened or closed for the first time, for at most `limit`; whether it is open.
+    /// Waits up to `limit` until the queue is opened or closed for the first time. Returns whether it is open.
     pub(crate) fn opens_within(self, limit: Duration) -> bool {
         let state = &self.shared.state;
         let until = WakeTime::after(limit);
@@ -237,12 +236,12 @@ impl SubmissionQueue {
         self.is_open()
     }
 
-    /// For the consumer, or the process that knows that it has died: takes no submissions any more, and completes all
-    /// that there are as [`Completion::Unknown`].
+    /// For the consumer, or its supervisor after it has died: closes the queue for submissions, and completes all
+    /// pending ones as [`Completion::Unknown`].
     pub(crate) fn close(self) {
         self.shared.state.store(CLOSED, SeqCst);
         futex::wake(&self.shared.state, u32::MAX);
-        // A producer may look at the state only when the next consumer has opened the queue.
+        // Complete each slot: the next consumer may reopen the queue before a waiting producer checks the state.
         for slot in self.slots.iter().take(self.shared.used.load(SeqCst)) {
             let last = slot.last.load(SeqCst);
             if last != slot.completed.load(SeqCst) {
@@ -256,19 +255,20 @@ impl SubmissionQueue {
         self.wake_always();
     }
 
-    /// For the consumer, or a producer that has waited for too long: takes no submissions until it resumes.
+    /// For the consumer, or a producer whose wait timed out: makes the queue refuse submissions until
+    /// [`resume`](Self::resume).
     pub(crate) fn pause(self) {
         self.change(OPEN, PAUSED);
-        // So that the consumer sees it.
+        // A sleeping consumer must see the new state.
         self.wake_always();
     }
 
-    /// For the consumer: takes submissions again, if the queue was paused.
+    /// For the consumer: takes submissions again if the queue was paused.
     pub(crate) fn resume(self) {
         self.change(PAUSED, OPEN);
     }
 
-    /// Whether the queue is paused.
+    /// Returns whether the queue is paused.
     pub(crate) fn is_paused(self) -> bool {
         self.is(PAUSED)
     }
@@ -278,19 +278,19 @@ impl SubmissionQueue {
         changed.is_ok()
     }
 
-    /// Asks the consumer to deal with the submissions that there are, and to end. The queue takes no more.
+    /// Asks the consumer to process the pending submissions and exit. The queue takes no more.
     pub(crate) fn drain(self) {
         self.shared.state.store(DRAINING, SeqCst);
         self.wake_always();
     }
 
-    /// Whether the consumer was asked to end.
+    /// Returns whether the consumer was asked to exit.
     pub(crate) fn is_draining(self) -> bool {
         self.is(DRAINING)
     }
 
-    /// For the consumer: takes all submissions, in `taken`, and hands each to `each`. A producer that was killed may
-    /// leave a part of one.
+    /// For the consumer: takes all submissions into `taken`, and calls `each` with the bytes of each. The submission of
+    /// a killed producer may be incomplete.
     pub(crate) fn take_all(self, taken: &mut Vec<TakenEntry>, mut each: impl FnMut(&[u8])) {
         let mut bytes = [0; SLOT_BYTES];
         for (index, word) in self.shared.submitted.iter().enumerate() {
@@ -311,7 +311,7 @@ impl SubmissionQueue {
         }
     }
 
-    /// For the consumer: completes all of these.
+    /// For the consumer: completes the submissions in `taken`.
     pub(crate) fn complete(self, taken: &[TakenEntry], completion: Completion) {
         let mut waiting = [0_u32; SLOTS / SLOTS_PER_FUTEX];
         for one in taken {
@@ -326,8 +326,8 @@ impl SubmissionQueue {
         }
     }
 
-    /// For the consumer: sleeps until there is a submission, it is woken, or `limit` is over; whether it was that. Without
-    /// a limit it does not sleep while the queue is paused.
+    /// For the consumer: sleeps until there is a submission, another process wakes it, or `limit` expires. Returns
+    /// whether `limit` expired. Without a limit it does not sleep while the queue is paused.
     pub(crate) fn sleep(self, limit: Option<Duration>) -> bool {
         let until = limit.map(WakeTime::after);
         let asleep = &self.shared.asleep;
@@ -336,7 +336,7 @@ impl SubmissionQueue {
         let any = submitted.iter().any(|word| word.load(SeqCst) != 0);
         let awake = any || self.is_draining() || (limit.is_none() && self.is_paused());
         let late = !awake && !futex::wait(asleep, 1, u32::MAX, until.as_ref());
-        // A process that has woken it has noted that.
+        // A process that woke the consumer has cleared `asleep`.
         asleep.swap(0, SeqCst) == 1 && late
     }
 }

@@ -1,23 +1,23 @@
-//! The terminal's mode, so that it can be given back as it was found.
+//! The mode of the terminal, to save and restore it, and its size.
 
 use std::io;
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use nix::unistd::{Pid, tcgetpgrp};
 
-/// How the terminal that is standard input was set at some time.
+/// A saved mode of the terminal on standard input.
 #[derive(Clone, Debug)]
 pub(crate) struct Mode {
     settings: Termios,
-    /// Whose terminal it was.
+    /// The foreground process group at that time.
     owner: Option<Pid>,
 }
 
 impl Mode {
-    /// The mode that it is in now.
+    /// Returns the current mode.
     ///
     /// # Errors
-    /// Those of `tcgetattr(3)`: ENOTTY.
+    /// Those of `tcgetattr(3)`: ENOTTY when standard input is not a terminal.
     pub(crate) fn of_input() -> io::Result<Self> {
         Ok(Self {
             settings: tcgetattr(io::stdin())?,
@@ -25,19 +25,18 @@ impl Mode {
         })
     }
 
-    /// Whether keys go to a program as they are, and not even Ctrl-C is a signal. Shells leave it one.
+    /// Returns whether a program has disabled line buffering, echo and the signals of keys. A shell keeps the signals.
     pub(crate) fn is_of_an_editor(&self) -> bool {
         let cooked = LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
         !self.settings.local_flags.intersects(cooked)
     }
 
-    /// Whether the terminal belongs to the same group of processes as it did at the time of this mode: no shell has
-    /// taken it back.
+    /// Returns whether the foreground process group is still that of this mode: no shell has taken the terminal back.
     pub(crate) fn has_its_owner(&self) -> bool {
         tcgetpgrp(io::stdin()).ok() == self.owner
     }
 
-    /// Sets the terminal as it was.
+    /// Restores this mode.
     ///
     /// # Errors
     /// Those of `tcsetattr(3)`: EIO when the terminal is gone.
@@ -46,16 +45,16 @@ impl Mode {
     }
 }
 
-/// How large a terminal is, in characters.
+/// The size of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size {
-    /// How many lines it has.
+    /// The number of lines.
     pub(crate) rows: usize,
-    /// How many characters a line has.
+    /// The number of characters per line.
     pub(crate) columns: usize,
 }
 
-/// The size of the terminal that is standard output now; 24 lines of 80 characters where it does not say.
+/// Returns the current size of the terminal on standard output; 24 lines of 80 characters if it is unknown.
 pub(crate) fn size() -> Size {
     let mut size = libc::winsize {
         ws_row: 0,
@@ -63,7 +62,7 @@ pub(crate) fn size() -> Size {
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
-    // SAFETY: this request writes one such structure to the pointer (ioctl_tty(2)).
+    // SAFETY: the request writes one such structure to the pointer (ioctl_tty(2)).
     let done = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
     let or = |said: u16, usual| {
         if done == 0 && said > 0 {

@@ -1,9 +1,8 @@
-//! The title of a process: what ps(1) shows in place of its command line.
+//! The title of a process, which ps(1) shows in place of its command line.
 //!
-//! The kernel shows the bytes from `arg_start` to `arg_end` of the process (proc(5), /proc/PID/cmdline). Once, in the
-//! master, they are moved to memory of our own with prctl(PR_SET_MM_MAP), which costs nothing later: a child writes its
-//! title there, into a page that it writes to anyway, and nothing that was on the command line is overwritten. Where
-//! the kernel does not allow that, titles stay what they are.
+//! The kernel reports the bytes from `arg_start` to `arg_end` as the command line (proc(5), /proc/PID/cmdline). The
+//! master moves this range to a buffer once, with prctl(PR_SET_MM_MAP). The buffer is in a page that each child writes
+//! to anyway, and the original arguments stay intact. Where the kernel refuses the call, titles do not change.
 
 use std::io;
 use std::ptr::NonNull;
@@ -11,10 +10,10 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::heap;
 
-/// How long a title can be, with a NUL at its end.
+/// The size of the title buffer in bytes, with the terminating NUL.
 const ROOM: usize = 256;
 
-/// Where titles are written to; null while that is nowhere.
+/// The title buffer; null unless [`prepare`] has succeeded.
 static PLACE: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 
 /// `struct prctl_mm_map` of linux/prctl.h.
@@ -36,22 +35,22 @@ struct MmMap {
     exe_fd: u32,
 }
 
-/// Prepares titles for this process and its children. To be called once, before the first fork.
+/// Prepares titles for this process and its children. Must be called once, before the first fork.
 ///
 /// # Errors
-/// When /proc cannot be read, or the kernel was built without it.
+/// When /proc cannot be read, or the kernel does not support PR_SET_MM_MAP.
 pub(crate) fn prepare() -> io::Result<()> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let wrong = || {
         io::Error::new(
             io::ErrorKind::InvalidData,
-            "/proc/self/stat is not as expected",
+            "/proc/self/stat has an unexpected format",
         )
     };
-    // The second field is the program's name in parentheses, and may hold anything.
+    // The second field is the program's name in parentheses, which may contain any character.
     let rest = stat.rsplit_once(") ").ok_or_else(wrong)?.1;
     let fields: Vec<&str> = rest.split(' ').collect();
-    // The numbers of proc(5), of which the first two are gone.
+    // Fields are numbered as in proc(5). `fields` begins with the third.
     let field = |number: usize| -> io::Result<u64> {
         let text = fields.get(number - 3).ok_or_else(wrong)?;
         text.trim().parse().map_err(|_| wrong())
@@ -60,7 +59,7 @@ pub(crate) fn prepare() -> io::Result<()> {
     let cmdline = std::fs::read("/proc/self/cmdline")?;
     let len = cmdline.len().min(ROOM - 1);
     place[..len].copy_from_slice(&cmdline[..len]);
-    // SAFETY: sbrk(0) changes nothing.
+    // SAFETY: sbrk(0) only returns the current break.
     let brk = unsafe { libc::sbrk(0) } as u64;
     let start = place.as_ptr().addr() as u64;
     let map = MmMap {
@@ -79,7 +78,7 @@ pub(crate) fn prepare() -> io::Result<()> {
         auxv_size: 0,
         exe_fd: u32::MAX,
     };
-    // SAFETY: the structure is as long as we say, and the kernel checks that its addresses are ours.
+    // SAFETY: the size is that of the structure, and the kernel validates the addresses in it.
     let done = unsafe {
         libc::prctl(
             libc::PR_SET_MM,
@@ -96,13 +95,14 @@ pub(crate) fn prepare() -> io::Result<()> {
     Ok(())
 }
 
-/// Sets the title of the calling process to these `parts`, if [`prepare`] was done. What is too long is cut.
+/// Sets the title of the calling process to the concatenated `parts`, truncated to the size of the buffer. Does nothing
+/// unless [`prepare`] has succeeded.
 pub(crate) fn set(parts: &[&str]) {
     let Some(place) = NonNull::new(PLACE.load(Ordering::Relaxed)) else {
         return;
     };
-    // SAFETY: it points to so many bytes that live as long as the process, and that nobody else looks at: there is
-    // no other thread, and `prepare` has let go of them.
+    // SAFETY: the pointer is to a leaked array of this size. No other reference exists: `prepare` keeps none, and the
+    // process has only one thread.
     let place = unsafe { place.cast::<[u8; ROOM]>().as_mut() };
     let mut len = 0;
     for part in parts {

@@ -1,33 +1,33 @@
-//! The kinds of errors that a server tells its clients, whichever dialect says them.
+//! The kinds of errors that a server reports to clients, common to all dialects.
 
 use std::fmt;
 
-/// The kind of an error. The sentence beside it is for a person.
+/// The kind of an error. The sentence sent with it is for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
-    /// It is no request, or not at this point.
+    /// Not a request, or not allowed at this point.
     Syntax,
-    /// A field is not a name.
+    /// A field is not a valid name.
     Name,
     /// The name is not registered.
     UnknownUser,
-    /// The message is longer than the server takes.
+    /// The message exceeds the server's limit.
     TooLong,
     /// The mailbox is full.
     Quota,
     /// The server's disk is full.
     DiskFull,
-    /// Another client has it for now.
+    /// Another client uses the mailbox or the name.
     Busy,
-    /// The client may not do this.
+    /// The client is not allowed to do this.
     Denied,
     /// The server has too many connections.
     TooMany,
-    /// The request did not come in time.
+    /// The request did not arrive in time.
     Timeout,
-    /// The server ends.
+    /// The server is shutting down.
     Shutdown,
-    /// The server has failed.
+    /// The server failed.
     Internal,
 }
 
@@ -48,24 +48,24 @@ const CODES: [(Code, &str, bool); 12] = [
 ];
 
 impl Code {
-    /// What an error of a server means that is not ours, or is of another version, and whose code or sentence is not
-    /// known here: it may pass. The client keeps the message and shows the sentence.
+    /// Stands for a code or refusal from another implementation or version that this one does not recognize. It counts
+    /// as temporary: the client keeps the message and shows the sentence.
     pub(crate) const UNKNOWN: Self = Self::Internal;
 
-    /// The code that this word names; [`UNKNOWN`](Self::UNKNOWN) for any other word.
+    /// Returns the code for `word`, or [`UNKNOWN`](Self::UNKNOWN) for any other word.
     pub(crate) fn from_word(word: &str) -> Self {
         let found = CODES.iter().find(|(_, known, _)| *known == word);
         found.map_or(Self::UNKNOWN, |(code, _, _)| *code)
     }
 
-    /// Whether the same request may succeed later: the client keeps the message and sends it again.
+    /// Returns whether the same request may succeed later. The client then keeps the message and sends it again.
     pub(crate) fn later_helps(self) -> bool {
         CODES.iter().any(|(code, _, helps)| *code == self && *helps)
     }
 }
 
 impl fmt::Display for Code {
-    /// Its word in the session dialect.
+    /// Writes the code's word in the session dialect.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let found = CODES.iter().find(|(code, _, _)| code == self);
         f.write_str(found.map_or("internal", |(_, word, _)| word))

@@ -1,45 +1,45 @@
-//! Instant messages: datagrams from one client to another, and the acknowledgements that come back.
+//! Instant messages: datagrams between clients, and their acknowledgements.
 //!
-//! There are two forms. Ours begins with a NUL, which no text does; all its numbers are big-endian, and its
-//! lengths add up to the datagram exactly:
+//! There are two forms. Our form begins with a NUL, with which the text form never begins. Its numbers are big-endian,
+//! and its lengths must add up to the length of the datagram:
 //!
 //! ```text
-//! 00 44 4C 31 | type (1 message, 2 ack) | id (16 bytes) | what the type has
+//! 00 44 4C 31 | type (1 message, 2 ack) | id (16 bytes) | content by type
 //! message: time u64 (ms since 1970) | u8 + sender | u8 + recipient | u16 + body
 //! ack:     nothing
 //! ```
 //!
-//! The recipient is in it because ports change hands: the next user of a port must drop what was meant for
-//! the last one, and must not acknowledge it, or the message would be lost.
+//! A message names its recipient because ports are reused. A client must drop a message for the previous user of its
+//! port without acknowledging it; otherwise the message would be lost.
 //!
-//! The text form is that of an older client, which knows neither ids nor acknowledgements:
-//! `SENDER (Instat Msg)>`, a newline, the text, a newline and a NUL. (The misspelling is its own.)
+//! The text form comes from an older client and has neither ids nor acknowledgements: `SENDER (Instat Msg)>`, a
+//! newline, the text, a newline and a NUL. The misspelling is part of the protocol.
 
 use super::framed::{INSTANT_MARK, MESSAGE_MARK};
 use crate::message::MessageId;
 use crate::name::{Name, NameError};
 
-/// The most bytes of a datagram of our form: it is never fragmented on the way.
+/// The longest datagram of our form, in bytes. Networks do not fragment datagrams of this size.
 pub(crate) const MOST_BYTES: usize = 1_200;
-/// The most bytes of a datagram of the text form, with its NUL.
+/// The longest datagram of the text form, in bytes, NUL included.
 pub(crate) const MOST_TEXT_BYTES: usize = 1_023;
 
 const MAGIC: [u8; 4] = [0x00, 0x44, 0x4c, 0x31];
 const MESSAGE: u8 = 1;
 const ACK: u8 = 2;
 
-/// What a datagram says.
+/// A decoded datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Datagram<'a> {
-    /// A message of our form, which wants an acknowledgement.
+    /// A message of our form. Its sender expects an acknowledgement.
     Message(Letter<'a>),
-    /// The message with this id is safe with its recipient.
+    /// The recipient has stored the message with this id.
     Ack(MessageId),
     /// A message of the text form.
     Text {
-        /// Who sent it. A claim.
+        /// The sender, unverified.
         from: Name,
-        /// What it says; never empty.
+        /// Never empty.
         body: &'a [u8],
     },
 }
@@ -47,59 +47,49 @@ pub(crate) enum Datagram<'a> {
 /// An instant message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Letter<'a> {
-    /// Its id, the same each time it is sent, whichever way it takes.
+    /// The same in every copy of the message, however it is sent.
     pub(crate) id: MessageId,
-    /// When it was written, in milliseconds since 1970, by its sender's clock.
+    /// The time of writing by the sender's clock, in milliseconds since 1970.
     pub(crate) at: u64,
-    /// Who sent it. A claim.
+    /// The sender, unverified.
     pub(crate) from: Name,
-    /// Who it is for.
     pub(crate) to: Name,
-    /// What it says; never empty.
+    /// Never empty.
     pub(crate) body: &'a [u8],
 }
 
-/// Why a datagram is none of ours.
+/// Why a received datagram is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
-    /// More bytes than its form may have.
     #[error("it is too long")]
     TooLong,
-    /// Neither our magic nor the header of the text form.
-    #[error("it is neither of our form nor of the text form")]
+    #[error("it has neither our form nor the text form")]
     Form,
-    /// A type that we do not know.
     #[error("its type is {0}")]
     Type(u8),
-    /// Its lengths do not add up to its end.
     #[error("its lengths are wrong")]
     Lengths,
-    /// A name in it is none.
-    #[error("a name in it is none: {0}")]
+    #[error("a name in it is invalid: {0}")]
     Name(#[from] NameError),
-    /// It says nothing.
-    #[error("it says nothing")]
+    #[error("its message is empty")]
     Empty,
 }
 
-/// Why a message cannot go as a datagram of some form.
+/// Why a message cannot be sent as a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unfit {
-    /// There is nothing to send.
     #[error("the message is empty")]
     Empty,
-    /// It is longer than one datagram may be.
     #[error("the message is too long for one datagram")]
     TooLong,
-    /// The text form ends at a NUL.
     #[error("the message has a NUL, at which the text form ends")]
     Nul,
 }
 
-/// What these bytes, a whole datagram, say.
+/// Decodes a whole datagram.
 ///
 /// # Errors
-/// Why it is to be dropped.
+/// The reason to drop it.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Datagram<'_>, Malformed> {
     if bytes.first() != Some(&0) {
         return decode_text(bytes);
@@ -169,10 +159,10 @@ fn array<'a, const N: usize>(rest: &mut &'a [u8]) -> Result<&'a [u8; N], Malform
     Ok(taken)
 }
 
-/// A message as a datagram of our form.
+/// Encodes a message in our form.
 ///
 /// # Errors
-/// When it is empty, or does not fit; then it has to go through the server.
+/// When the message is empty or too long. A message that is too long must go through the server.
 pub(crate) fn encode(message: &Letter<'_>) -> Result<Vec<u8>, Unfit> {
     if message.body.is_empty() {
         return Err(Unfit::Empty);
@@ -193,7 +183,7 @@ pub(crate) fn encode(message: &Letter<'_>) -> Result<Vec<u8>, Unfit> {
     Ok(bytes)
 }
 
-/// The acknowledgement of a message, as a datagram of our form.
+/// Encodes the acknowledgement of a message.
 pub(crate) fn encode_ack(id: MessageId) -> Vec<u8> {
     head(ACK, id)
 }
@@ -205,11 +195,10 @@ fn head(kind: u8, id: MessageId) -> Vec<u8> {
     bytes
 }
 
-/// A message as a datagram of the text form. A line of it that its reader could take for the beginning of
-/// another message is indented by a tab.
+/// Encodes a message in the text form. A tab precedes each body line that a reader could take for a header.
 ///
 /// # Errors
-/// When it is empty, has a NUL, or does not fit; then it has to go through the server.
+/// When the message is empty, too long or contains a NUL. In the last two cases it must go through the server.
 pub(crate) fn encode_text(from: &Name, body: &[u8]) -> Result<Vec<u8>, Unfit> {
     if body.is_empty() {
         return Err(Unfit::Empty);
@@ -235,7 +224,7 @@ pub(crate) fn encode_text(from: &Name, body: &[u8]) -> Result<Vec<u8>, Unfit> {
     Ok(bytes)
 }
 
-/// Whether a reader of the text form could take this line for a header.
+/// Returns whether a reader of the text form could take `line` for a header.
 fn looks_like_header(line: &[u8]) -> bool {
     let line = line.trim_ascii_end();
     !line.starts_with(b"\t") && (line.ends_with(INSTANT_MARK) || line.ends_with(MESSAGE_MARK))
@@ -298,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_a_text_is_no_header() {
+    fn body_lines_are_not_taken_for_headers() {
         let bytes =
             encode_text(&n("al"), b"x\nbob (Instat Msg)>\n\tc (Instat Msg)>").expect("fits");
         assert_eq!(
@@ -310,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_and_nothing_is_cut() {
+    fn oversized_messages_are_refused_and_not_truncated() {
         let room = MOST_BYTES - encode(&message("al", "bob", b"x")).expect("fits").len() + 1;
         let body = vec![b'x'; room + 1];
         assert!(encode(&message("al", "bob", &body[..room])).is_ok());
@@ -352,7 +341,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded_again(
+        fn our_form_is_decoded_as_it_was_encoded(
             from in NAME, to in NAME, at in any::<u64>(), id in any::<[u8; 16]>(),
             body in prop::collection::vec(any::<u8>(), 1..1000),
         ) {
@@ -370,7 +359,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_encoded_as_text_is_decoded_again(
+        fn the_text_form_is_decoded_as_it_was_encoded(
             from in NAME, body in prop::collection::vec(1..=255u8, 1..900),
         ) {
             let bytes = encode_text(&n(&from), &body).expect("fits");

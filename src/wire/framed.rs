@@ -1,50 +1,50 @@
-//! The framed dialect: that of an older chat program, whose clients still work, kept byte for byte.
+//! The framed dialect: the protocol of an older chat program whose clients must keep working, preserved byte for byte.
 //!
-//! A frame is 4 bytes of length and then that many bytes, the last of them NUL. A little-endian client stores
-//! `htons(n)` in a 32-bit integer and so sends `hi lo 00 00`, a big-endian one `00 00 hi lo`. Each is answered
-//! in its own form.
+//! A frame is a length of 4 bytes and then that many bytes, the last of which is NUL. A little-endian client stores
+//! `htons(n)` in a 32-bit integer and so sends `hi lo 00 00`; a big-endian client sends `00 00 hi lo`. The server
+//! replies in the client's form.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::visible;
 use crate::name::Name;
 
-/// The most bytes that a frame carries, without its NUL.
+/// The longest text that a frame carries, in bytes, without its NUL.
 pub(crate) const MAX_TEXT: usize = u16::MAX as usize - 1;
 const LENGTH: usize = 4;
 
-/// A name is free, or an address was noted.
+/// Success: the name is free, or the address was recorded.
 pub(crate) const DONE: &[u8] = b"400";
 /// The name is online.
 pub(crate) const IS_ONLINE: &[u8] = b"401";
-/// The name is known, and offline.
+/// The name is registered and offline.
 pub(crate) const IS_KNOWN: &[u8] = b"402";
 /// The recipient is not registered.
 pub(crate) const NOT_REGISTERED: &[u8] = b"403";
-/// The recipient is online: a frame with the address follows.
+/// The recipient is online. A frame with its address follows.
 pub(crate) const SEND_TO: &[u8] = b"404";
-/// The recipient is offline: the server keeps the message.
+/// The recipient is offline. The server stores the message.
 pub(crate) const SEND_HERE: &[u8] = b"405";
-/// Messages wait: a frame with them follows.
+/// Messages are waiting. A frame with them follows.
 pub(crate) const MESSAGES: &[u8] = b"406";
-/// Nothing waits.
+/// No message is waiting.
 pub(crate) const NO_MESSAGES: &[u8] = b"407";
 
-/// Begins the list of clients.
+/// Begins the reply to `!who`.
 pub(crate) const LIST: &[u8] = b"Client Status List:\n";
-/// Comes in its place when no name is registered.
-pub(crate) const NOBODY: &[u8] = b"There is no registered client\n";
+/// Replaces that reply when no name is registered.
+pub(crate) const NO_CLIENTS: &[u8] = b"There is no registered client\n";
 
-/// Ends a line of the list that is about an online client, or an offline one.
+/// End the line of an online or offline name in that reply.
 const ONLINE: &str = " (online)";
 const OFFLINE: &str = " (offline)";
 
-/// Ends the first line of a message that was left at the server, behind the sender.
+/// Ends the header line of a stored message, after the sender.
 pub(super) const MESSAGE_MARK: &[u8] = b" (msg offline)>";
-/// The same of an instant message. The misspelling is the protocol's own.
+/// Ends the header line of an instant message. The misspelling is part of the protocol.
 pub(super) const INSTANT_MARK: &[u8] = b" (Instat Msg)>";
 
-/// How a client writes the length of a frame.
+/// How a client encodes the length of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     /// `hi lo 00 00`.
@@ -53,18 +53,18 @@ pub(crate) enum Order {
     Big,
 }
 
-/// What the bytes that came begin with.
+/// The result of decoding the start of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
-    /// A part of a frame.
+    /// The frame has not arrived completely.
     Incomplete,
-    /// A frame: what it carries, without its NUL; how many bytes it has; and how its length was written.
+    /// A frame: its text without the NUL, its length in bytes including the header, and how its length was encoded.
     Whole(&'a [u8], usize, Order),
-    /// No frame.
+    /// Not a frame, for this reason.
     Malformed(&'static str),
 }
 
-/// How many bytes follow this length, the NUL included, and how it was written; `None` for no length.
+/// Returns how many bytes follow this length field, NUL included, and its encoding. `None` if the field is invalid.
 pub(crate) fn decode_length(length: [u8; LENGTH]) -> Option<(usize, Order)> {
     let (bytes, order) = match length {
         [hi, lo, 0, 0] => ([hi, lo], Order::Little),
@@ -74,7 +74,7 @@ pub(crate) fn decode_length(length: [u8; LENGTH]) -> Option<(usize, Order)> {
     Some((u16::from_be_bytes(bytes).into(), order))
 }
 
-/// What `received` begins with. All frames of one client are in one `order`; `None` before its first one.
+/// Decodes the frame that `received` begins with. All frames of a client have one `order`: `None` before the first.
 pub(crate) fn decode_frame(received: &[u8], order: Option<Order>) -> Frame<'_> {
     let Some((length, rest)) = received.split_first_chunk() else {
         return Frame::Incomplete;
@@ -97,8 +97,7 @@ pub(crate) fn decode_frame(received: &[u8], order: Option<Order>) -> Frame<'_> {
     }
 }
 
-/// Appends a frame that carries `text`, of at most [`MAX_TEXT`] bytes; what is more is a mistake of the
-/// caller's, and nothing is appended.
+/// Appends a frame with `text`, of at most [`MAX_TEXT`] bytes. Appends nothing if the caller passes a longer text.
 pub(crate) fn encode_frame(out: &mut Vec<u8>, text: &[u8], order: Order) {
     let Ok(len) = u16::try_from(text.len() + 1) else {
         return;
@@ -112,23 +111,23 @@ pub(crate) fn encode_frame(out: &mut Vec<u8>, text: &[u8], order: Order) {
     out.push(0);
 }
 
-/// What a client asks for, in its first frame. All but [`Who`](Self::Who) have a name in the second.
+/// A request, in the first frame. All but [`Who`](Self::Who) have a name in the second frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// To be known, and online.
+    /// Register the name and go online.
     Register,
-    /// Who is known, and online.
+    /// List the registered names and their state.
     Who,
-    /// To be offline.
+    /// Go offline.
     Quit,
-    /// To be forgotten.
+    /// Remove the registration of the name.
     Deregister,
-    /// Where a name is online, or to keep a message for it.
+    /// Report the address of the name if it is online; otherwise store a message for it.
     Send,
 }
 
 impl Command {
-    /// The command with this text; `None` when there is none.
+    /// Parses the text of a command. Returns `None` if there is no such command.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         Some(match text {
             b"!register" => Self::Register,
@@ -140,7 +139,7 @@ impl Command {
         })
     }
 
-    /// Its text.
+    /// Returns the text of the command.
     pub(crate) fn text(self) -> &'static [u8] {
         match self {
             Self::Register => b"!register",
@@ -152,21 +151,21 @@ impl Command {
     }
 }
 
-/// What a name must be to be registered in this dialect, for people.
+/// Describes the names that can be registered in this dialect, for error messages.
 pub(crate) const REGISTRABLE: &str = "3 to 15 bytes out of A-Z a-z 0-9 _ -";
 
-/// Whether a name can be registered in this dialect: it is [`REGISTRABLE`].
+/// Returns whether a name can be registered in this dialect, see [`REGISTRABLE`].
 pub(crate) fn is_registrable(name: &Name) -> bool {
     let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     (3..=15).contains(&name.as_bytes().len()) && name.as_bytes().iter().all(is_allowed)
 }
 
-/// The list of clients, as far as it goes into one frame.
+/// Encodes the reply to `!who`, truncated to the size of a frame.
 pub(crate) fn encode_list(names: &[Name], is_online: impl Fn(&Name) -> bool) -> Vec<u8> {
     if names.is_empty() {
-        return NOBODY.to_vec();
+        return NO_CLIENTS.to_vec();
     }
-    /// Room for the line about those who did not fit.
+    /// Reserves space for the line that counts the omitted names, in bytes.
     const ROOM: usize = 64;
     let mut text = LIST.to_vec();
     for (index, name) in names.iter().enumerate() {
@@ -182,7 +181,7 @@ pub(crate) fn encode_list(names: &[Name], is_online: impl Fn(&Name) -> bool) -> 
     text
 }
 
-/// The name that a line of the list is about, and whether it is online; `None` for a line that is about no name.
+/// Decodes a line of that reply: the name, and whether it is online. Returns `None` for any other line.
 pub(crate) fn decode_listed(line: &[u8]) -> Option<(Name, bool)> {
     let (name, is_online) = match line.strip_suffix(ONLINE.as_bytes()) {
         Some(name) => (name, true),
@@ -191,19 +190,19 @@ pub(crate) fn decode_listed(line: &[u8]) -> Option<(Name, bool)> {
     Some((Name::new(name).ok()?, is_online))
 }
 
-/// The address in a frame `IP PORT`.
+/// Decodes the text of an address frame, `IP PORT`.
 pub(crate) fn decode_address(text: &[u8]) -> Option<SocketAddr> {
     let (ip, port) = std::str::from_utf8(text).ok()?.trim_end().split_once(' ')?;
     let port: u16 = port.parse().ok().filter(|port| *port > 0)?;
     Some(SocketAddr::new(ip.parse::<IpAddr>().ok()?, port))
 }
 
-/// The text of a frame `IP PORT`.
+/// Encodes the text of an address frame, `IP PORT`.
 pub(crate) fn encode_address(address: SocketAddr) -> Vec<u8> {
     format!("{} {}", address.ip(), address.port()).into_bytes()
 }
 
-/// A message for the server to keep, as its sender's client writes it.
+/// Appends a message for the server to store, as the sender's client encodes it.
 pub(crate) fn encode_message(out: &mut Vec<u8>, from: &Name, body: &[u8]) {
     out.extend_from_slice(from.as_bytes());
     out.extend_from_slice(MESSAGE_MARK);
@@ -212,7 +211,7 @@ pub(crate) fn encode_message(out: &mut Vec<u8>, from: &Name, body: &[u8]) {
     out.push(b'\n');
 }
 
-/// The sender and the body of a message in this dialect, or all of it when it has no well-formed header.
+/// Decodes a message into its sender and body. Without a valid header, all of the text is the body.
 pub(crate) fn decode_message(text: &[u8]) -> (Option<Name>, &[u8]) {
     let (head, rest) = match memchr::memchr(b'\n', text) {
         Some(end) => (&text[..end], &text[end + 1..]),
@@ -225,7 +224,7 @@ pub(crate) fn decode_message(text: &[u8]) -> (Option<Name>, &[u8]) {
     (from, body.strip_suffix(b"\n").unwrap_or(body))
 }
 
-/// Whose message begins with this line, if it is the head of one.
+/// Returns the sender if `line` is the header of a message.
 fn sender(line: &[u8]) -> Option<Name> {
     let name = line
         .strip_suffix(MESSAGE_MARK)
@@ -233,8 +232,8 @@ fn sender(line: &[u8]) -> Option<Name> {
     Name::new(name).ok()
 }
 
-/// Appends a message as it is handed out. Control characters are made visible; a line of the body that looks
-/// like the head of another message is indented by a tab, and so forges none.
+/// Appends a stored message for its reader. Control characters are escaped. A tab precedes each body line that looks
+/// like a header, so that a body cannot forge a message.
 pub(crate) fn encode_delivery(out: &mut Vec<u8>, from: &Name, body: &[u8]) {
     out.extend_from_slice(from.as_bytes());
     out.extend_from_slice(MESSAGE_MARK);
@@ -248,16 +247,16 @@ pub(crate) fn encode_delivery(out: &mut Vec<u8>, from: &Name, body: &[u8]) {
     out.push(b'\n');
 }
 
-/// A piece of a queue, as the client reads it.
+/// A line of the stored messages, as the client reads it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Delivered<'a> {
-    /// A message of this sender begins.
+    /// The header of a message from this sender.
     From(Name),
-    /// A line of it.
+    /// A line of a body.
     Line(&'a [u8]),
 }
 
-/// What a line of a queue (without its newline) is.
+/// Decodes a line, without its newline, of the stored messages.
 pub(crate) fn decode_delivered(line: &[u8]) -> Delivered<'_> {
     match sender(line) {
         Some(from) => Delivered::From(from),

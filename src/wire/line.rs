@@ -1,8 +1,8 @@
 //! The line dialect: one request, one reply, close.
 //!
-//! It is the protocol of an older program whose clients still work, kept byte for byte, the misspelling
-//! included. A request is `store;RECIPIENT;SENDER;MESSAGE` or `fetch;RECIPIENT`, up to a newline, the end
-//! of the stream, or a silence.
+//! This is the protocol of an older program whose clients must keep working, preserved byte for byte, including the
+//! misspelling. A request is `store;RECIPIENT;SENDER;MESSAGE` or `fetch;RECIPIENT`. It ends at a newline, at the end of
+//! the stream, or when the client falls silent.
 
 mod refusal;
 
@@ -12,48 +12,46 @@ pub(crate) use self::refusal::{DECLINED, Declined, Refusal, decode_refusal};
 use super::visible;
 use crate::name::{Name, NameError};
 
-/// Says that a message is on the disk.
+/// Reply to a store: the message is on the disk.
 pub(crate) const ACCEPTED: &[u8] = b"Message accepted and stored:\n";
-/// Comes before the messages of a mailbox.
+/// Begins the reply to a fetch.
 pub(crate) const RETRIEVING: &[u8] = b"Retrieving messages...\n";
-/// Comes after them, without a newline.
+/// Ends the reply to a fetch, after the messages. Has no newline.
 pub(crate) const NO_MORE: &[u8] = b"NO MORE MESSAGES";
-/// Comes in their place when there is no such mailbox, without a newline.
+/// Ends the reply to a fetch of a mailbox that does not exist. Has no newline.
 pub(crate) const NO_SUCH_NAME: &[u8] = b"There is no such name";
-/// Says that the server has failed, and not the client, without a newline.
+/// Reply to any request when the server itself has failed. Has no newline.
 pub(crate) const INTERNAL_ERROR: &[u8] = b"Internal error";
 
-/// What a request may have beside its message, in bytes: the verb, two names, three semicolons and the
-/// end of the line, with some room, so that a name that is too long is told as such.
+/// Limits the part of a request that is not the message, in bytes: verb, two names, three semicolons and line end. It
+/// leaves spare room so that an overlong name is reported as such.
 pub(crate) const MOST_OVERHEAD: usize = 256;
 
-/// What a client asks for.
+/// A request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum LineRequest<'a> {
-    /// Keep a message.
+    /// Store a message.
     Store {
-        /// Whose mailbox it goes to.
         to: Name,
-        /// Who says that it is theirs.
+        /// The sender, as the client claims.
         from: Name,
-        /// The message.
         body: &'a [u8],
     },
-    /// Hand out what waits.
+    /// Fetch the waiting messages.
     Fetch {
-        /// Whose mailbox.
+        /// The owner of the mailbox.
         of: Name,
     },
 }
 
-/// The first request in `received`, without the newline (and a carriage return) at its end; `None`
-/// while there is no newline. Also returns where what follows it begins.
+/// Returns the first request in `received`, without its newline and a carriage return before it, and the offset of
+/// the byte that follows it. Returns `None` if there is no newline yet.
 pub(crate) fn first_line(received: &[u8]) -> Option<(&[u8], usize)> {
     let end = memchr::memchr(b'\n', received)?;
     Some((without_return(&received[..end]), end + 1))
 }
 
-/// A request that ended without a newline.
+/// Returns a request that ended without a newline, without a carriage return at its end.
 pub(crate) fn last_line(received: &[u8]) -> &[u8] {
     without_return(received)
 }
@@ -62,10 +60,10 @@ fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// The request that this line (without its newline) is.
+/// Parses a request, given without its newline.
 ///
 /// # Errors
-/// What the client is to be told. The first thing wrong is told, from the left.
+/// The refusal for the client. If several fields are wrong, the leftmost counts.
 pub(crate) fn parse(line: &[u8], max_body: usize) -> Result<LineRequest<'_>, Declined> {
     if line.iter().all(|&b| b == b';') {
         return Err(Refusal::NoVerb.into());
@@ -95,7 +93,7 @@ pub(crate) fn parse(line: &[u8], max_body: usize) -> Result<LineRequest<'_>, Dec
     }
 }
 
-/// What stands before the first semicolon, and what behind it, if there is one.
+/// Splits `line` at its first semicolon. Without one, the second part is `None`.
 fn field(line: &[u8]) -> (&[u8], Option<&[u8]>) {
     match memchr::memchr(b';', line) {
         Some(at) => (&line[..at], Some(&line[at + 1..])),
@@ -110,8 +108,8 @@ fn name(bytes: &[u8], absent: Refusal, wrong: Refusal) -> Result<Name, Declined>
     })
 }
 
-/// Appends a message of a mailbox to a reply: one line, further lines of the body indented by one tab,
-/// so that one message can be told from the next, and control characters made visible.
+/// Appends a message to the reply to a fetch. A tab precedes each further line of the body, so that it cannot be
+/// taken for another message; control characters are escaped.
 pub(crate) fn encode_message(reply: &mut Vec<u8>, to: &Name, from: &Name, body: &[u8]) {
     reply.extend_from_slice(to.as_bytes());
     reply.push(b';');
@@ -121,10 +119,9 @@ pub(crate) fn encode_message(reply: &mut Vec<u8>, to: &Name, from: &Name, body: 
     reply.push(b'\n');
 }
 
-/// Why a message cannot be sent in this dialect.
+/// Why this dialect cannot carry a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unsayable {
-    /// There is nothing to send.
     #[error("the message is empty")]
     Empty,
     /// A newline would end the request.
@@ -135,10 +132,10 @@ pub(crate) enum Unsayable {
     Return,
 }
 
-/// A client's request to store a message.
+/// Encodes a request to store a message.
 ///
 /// # Errors
-/// When the dialect cannot carry the message as it is.
+/// When the dialect cannot carry the body unchanged.
 pub(crate) fn encode_store(to: &Name, from: &Name, body: &[u8]) -> Result<Vec<u8>, Unsayable> {
     if body.is_empty() {
         return Err(Unsayable::Empty);
@@ -155,30 +152,29 @@ pub(crate) fn encode_store(to: &Name, from: &Name, body: &[u8]) -> Result<Vec<u8
     Ok(request)
 }
 
-/// A client's request for what waits.
+/// Encodes a request to fetch the waiting messages.
 pub(crate) fn encode_fetch(of: &Name) -> Vec<u8> {
     let mut request = [b"fetch", of.as_bytes()].join(&b';');
     request.push(b'\n');
     request
 }
 
-/// A line (without its newline) of the reply to a fetch, as the client reads it.
+/// A line of the reply to a fetch, as the client reads it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Fetched<'a> {
-    /// A message begins.
+    /// The first line of a message.
     Message {
-        /// Who sent it. A claim, and a server's word for it: not a [`Name`] until it is checked.
+        /// The sender. Unverified bytes from the server: not a [`Name`] until it is checked.
         from: &'a [u8],
-        /// Its first line.
         text: &'a [u8],
     },
-    /// The message goes on with this line.
+    /// A further line of the body.
     More(&'a [u8]),
-    /// It is no line of such a reply.
+    /// Not a line of such a reply.
     Other,
 }
 
-/// What this line of the reply to a fetch of `of` is.
+/// Decodes a line, without its newline, of the reply to a fetch of the mailbox of `of`.
 pub(crate) fn decode_fetched<'a>(line: &'a [u8], of: &Name) -> Fetched<'a> {
     if let Some(more) = line.strip_prefix(b"\t") {
         return Fetched::More(more);

@@ -1,4 +1,4 @@
-//! What is said on the wire, as pure functions: bytes in, values out. No socket, no clock.
+//! The wire formats as pure functions: bytes in, values out. No I/O, no clock.
 #![forbid(unsafe_code)]
 
 pub(crate) mod code;

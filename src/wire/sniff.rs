@@ -1,22 +1,21 @@
-//! Which dialect a client speaks, told from what it says first.
+//! Detects a client's dialect from its first bytes.
 
 use super::session::OPENING;
 
-/// A dialect of the one TCP port.
+/// A dialect of the TCP port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// `store;...` and `fetch;...`, one request a connection.
+    /// `store;...` and `fetch;...`, one request per connection.
     Line,
-    /// Text lines and counted bodies, many requests a connection.
+    /// Text lines and counted bodies, many requests per connection.
     Session,
-    /// The old chat client's frames.
+    /// The frames of the older chat client.
     Framed,
     /// A TLS handshake.
     Tls,
 }
 
-/// The dialect of a client that has said `first`, which is at least one byte; `None` when more bytes
-/// are needed to tell.
+/// Returns the dialect of a client whose first bytes are `first`, or `None` if more bytes are needed.
 pub(crate) fn sniff(first: &[u8]) -> Option<Dialect> {
     match first {
         [] => None,

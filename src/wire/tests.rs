@@ -1,16 +1,16 @@
-//! What every dialect must agree on.
+//! Properties that hold for every dialect.
 
 use super::line::LineRequest;
 use super::session::{Parsed, Request};
 use super::{datagram, framed, line, session};
 use crate::name::Name;
 
-/// The bytes of a name.
+/// The bytes that a name may contain.
 const NAME: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-/// The bytes of a name that `!register` takes.
+/// The bytes that a name for `!register` may contain.
 const REGISTRABLE: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
 
-/// Whether this name gets through the parser of a dialect as it is.
+/// Returns whether a dialect's parser accepts this name and leaves it unchanged.
 type GetsThrough = fn(&[u8]) -> bool;
 
 const DIALECTS: [(&str, &[u8], GetsThrough); 5] = [

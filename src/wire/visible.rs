@@ -1,12 +1,11 @@
-//! A sender's text for dialects whose clients print it as it is: it must not drive the terminal.
+//! Escapes control characters in message bodies, for dialects whose clients print bodies to a terminal unfiltered.
 
-/// Appends `body`, with control characters other than tab and newline made visible as `\xNN`, and `indent`
-/// after each newline.
+/// Appends `body`. Control characters other than tab and newline become `\xNN`; `indent` follows each newline.
 pub(super) fn encode(out: &mut Vec<u8>, body: &[u8], indent: &[u8]) {
     for chunk in body.utf8_chunks() {
         encode_text(out, chunk.valid(), indent);
         for &byte in chunk.invalid() {
-            // Without a sequence around them, 0x80 to 0x9f are the C1 control characters.
+            // Outside a UTF-8 sequence, 0x80 to 0x9f are C1 control characters.
             encode_byte(out, byte, byte < 0xa0);
         }
     }

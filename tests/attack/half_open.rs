@@ -1,7 +1,7 @@
-//! Clients that begin and then are not there: the server never hears of them again.
+//! Clients that vanish: they begin a connection and never answer again.
 //!
-//! The attackers are the addresses 10.88.0.0/16 of a host of their own; honest clients come from another host. An
-//! address that its host does not have (any more) answers nothing, not even with a reset.
+//! The attackers are the addresses 10.88.0.0/16 of one host. Legitimate clients come from another host. An address that
+//! its host does not own answers nothing, not even with a reset.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -11,18 +11,17 @@ use nix::sys::socket::{MsgFlags, SockProtocol, sendto};
 
 use super::*;
 
-/// Whence honest clients come, and where they find the server.
+/// The network of the legitimate clients and the server address that they use.
 const HONEST: Way = Way {
     from: [10, 89, 0],
     server: [10, 77, 2, 1],
 };
-/// Where the attackers find it.
+/// The server address that the attackers use.
 const TARGET: [u8; 4] = [10, 77, 1, 1];
 
-/// The networks of all hosts.
 const OPEN: &str = "open_networks = [\"127.0.0.0/8\", \"10.88.0.0/15\"]\n";
 
-/// A server, a host of attackers, and a host of honest clients; and a daemon that serves both.
+/// Makes a server, a host of attackers and a host of legitimate clients. Starts a daemon on the server.
 fn stage(name: &str, config: &str) -> Option<(Namespaces, Daemon)> {
     let net = Namespaces::server_and_two(name)?;
     for (host, network) in [(1, "10.88.0.0/16"), (2, "10.89.0.0/16")] {
@@ -34,7 +33,7 @@ fn stage(name: &str, config: &str) -> Option<(Namespaces, Daemon)> {
     Some((net, daemon))
 }
 
-/// Lets `attack` go on while honest clients are served; `facts` are read from the server's network at the end of it.
+/// Runs `attack` while legitimate clients are served. Calls `facts` in the server's namespace before the attack ends.
 fn beside(
     name: &str,
     (net, daemon): &(Namespaces, Daemon),
@@ -43,14 +42,14 @@ fn beside(
 ) {
     let (stop, made) = (AtomicBool::new(false), AtomicUsize::new(0));
     net.inside(0, || daemon.store("eve", "al", "the first"));
-    wait_until("it is served", || daemon.children().is_empty());
+    wait_until("the child has exited", || daemon.children().is_empty());
     let descriptors = daemon.proc_entries("fd");
     let calm = Daemon::in_namespace(net.name(0), OPEN);
     let mut honest = Honest::default();
     let mut seen = String::new();
     std::thread::scope(|scope| {
         scope.spawn(|| net.inside(1, || attack(&stop, &made)));
-        // Also when this fails: the attack must not go on for ever.
+        // A guard, because the attack must stop also when this thread panics.
         let _end = crate::support::ledger::End(&stop);
         wait_until("the attack goes on", || made.load(Ordering::SeqCst) > 2_000);
         net.inside(2, || honest.are_served_at(HONEST, daemon.port, calm.port));
@@ -61,11 +60,11 @@ fn beside(
     wait_until("the children are gone", || daemon.children().is_empty());
     assert_eq!(daemon.proc_entries("fd"), descriptors);
     let stored = net.inside(0, || daemon.fetch("bob")).len();
-    assert_eq!(stored, honest.served, "nothing lost, nothing doubled");
+    assert_eq!(stored, honest.served, "a message was lost or duplicated");
     assert!(!daemon.log().contains("a bug in this program"));
 }
 
-/// A sum as of RFC 1071, over what is added to it.
+/// Computes the Internet checksum (RFC 1071).
 fn checksum(bytes: &[u8]) -> u16 {
     let words = bytes.chunks(2).map(|pair| {
         let low = pair.get(1).copied().unwrap_or(0);
@@ -78,16 +77,16 @@ fn checksum(bytes: &[u8]) -> u16 {
     !u16::try_from(sum).expect("folded")
 }
 
-/// The first packet of a connection: an IPv4 header, whose length and sum the kernel fills in, and a TCP header.
+/// Builds a SYN packet: an IPv4 header, whose length and checksum the kernel fills in, and a TCP header.
 fn syn(from: Ipv4Addr, from_port: u16, port: u16) -> Vec<u8> {
     let mut tcp = Vec::new();
     tcp.extend(from_port.to_be_bytes());
     tcp.extend(port.to_be_bytes());
     tcp.extend(0x1234_5678_u32.to_be_bytes());
     tcp.extend([0; 4]);
-    // Five words of header, SYN, a window; no sum yet, nothing urgent.
+    // Header length in 32-bit words, SYN, window, checksum (filled in below), urgent pointer.
     tcp.extend([5 << 4, 0x02, 0xff, 0xff, 0, 0, 0, 0]);
-    // The sum goes over addresses, protocol and length as well.
+    // The checksum includes the pseudo-header: addresses, protocol and length.
     let summed = [&from.octets(), &TARGET, &[0, 6, 0, 20][..], &tcp].concat();
     tcp[16..18].copy_from_slice(&checksum(&summed).to_be_bytes());
     let ip = [
@@ -100,10 +99,10 @@ fn syn(from: Ipv4Addr, from_port: u16, port: u16) -> Vec<u8> {
 
 fn raw_socket() -> OwnedFd {
     let kind = (AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC);
-    socket(kind.0, kind.1, kind.2, SockProtocol::Raw).expect("root may")
+    socket(kind.0, kind.1, kind.2, SockProtocol::Raw).expect("a raw socket")
 }
 
-/// The value of a counter of the kernel's that nstat(8) would show, in the network of the calling thread.
+/// Returns a kernel counter, as shown by nstat(8), of the calling thread's network namespace.
 fn netstat(name: &str) -> u64 {
     let text = fs::read_to_string("/proc/thread-self/net/netstat").expect("readable");
     let lines: Vec<_> = text.lines().collect();
@@ -114,7 +113,7 @@ fn netstat(name: &str) -> u64 {
     value.unwrap_or_else(|| panic!("no counter {name}"))
 }
 
-/// How many connections of the calling thread's network wait for the client's last word before they are one.
+/// Counts the connections in state SYN_RECV in the calling thread's network namespace.
 fn half_open() -> usize {
     let tables = ["tcp", "tcp6"].map(|table| format!("/proc/thread-self/net/{table}"));
     let texts = tables.map(|table| fs::read_to_string(table).expect("readable"));
@@ -145,7 +144,7 @@ fn handshakes_that_never_end() {
             let sent = sendto(raw.as_raw_fd(), &packet, &to, MsgFlags::empty());
             made.fetch_add(usize::from(sent.is_ok()), Ordering::SeqCst);
             if number % 10 == 0 {
-                // Some thousands a second: the machine has other things to do.
+                // Limit the rate to some thousands a second: the daemons need processor time, too.
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
@@ -159,7 +158,7 @@ fn handshakes_that_never_end() {
         format!(", {waiting} half open at the end, {cookies} SYN cookies")
     };
     beside("handshakes_that_never_end", &stage, attack, facts);
-    // None of it has ever come to the daemon.
+    // The kernel never passed one of these connections to the daemon.
     let daemon = &stage.1;
     assert!(!daemon.log().contains("10.88."), "{}", daemon.log());
 }
@@ -188,7 +187,7 @@ fn clients_that_vanish() {
                 else {
                     continue;
                 };
-                // Half of them do not say all, half do not read all.
+                // Half of the clients send an incomplete request. The other half do not read the whole reply.
                 let half = if low % 2 == 0 {
                     "store;eve;al;"
                 } else {
@@ -198,11 +197,11 @@ fn clients_that_vanish() {
                 made.fetch_add(1, Ordering::SeqCst);
                 held.push(stream);
                 if low % 2 == 0 {
-                    // About a thousand a second.
+                    // Limit the rate to about a thousand a second.
                     std::thread::sleep(Duration::from_millis(2));
                 }
             }
-            // The addresses are gone, and then their sockets, whose last words have no way out.
+            // Delete the addresses before the sockets are closed, so that no FIN or RST leaves the host.
             net.ip(1, &format!("route del local {network} dev lo"));
             drop(held);
             if stop.load(Ordering::SeqCst) {

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# The examples, called by the programs for which they are: a minute of cron, and a job of Slurm.
+# Tests the examples with the real programs: a cron job and a Slurm job.
 # shellcheck source=tests/smoke/lib.bash
 . "$(dirname "$0")/lib.bash"
 if [ "$(id -u)" != 0 ]; then
-    echo 'skip    cron and Slurm call nobody: this is not root'
+    echo 'skip    cron and Slurm: running them needs root'
     exit 0
 fi
 examples=$PWD/etc/examples
 
-# reads_at_last WHAT WANTED - waits until messages have come that match this, a regular expression.
+# reads_at_last WHAT WANTED - waits until the messages of alice match the regular expression WANTED.
 reads_at_last() {
     local seen='' line feed
     exec {feed}< <(exec "$DROPLINE" -d "localhost:$daemon_port" -u alice follow)
     started+=($!)
     until grep -qzE "$2" <<<"$seen"; do
-        # cron looks for jobs once a minute.
+        # cron starts jobs once a minute.
         if ! IFS= read -r -t 100 line <&"$feed"; then
             tail -n 20 "$dir"/*.log >&2 || true
             expect "$1" "$seen" "$2"
@@ -28,7 +28,7 @@ reads_at_last() {
 start_daemon "$dir" -p 0
 chmod 755 "$dir" "$dir/run"
 
-# A machine of its own for cron: its programs are this one's and ours, and its crontab is not this one's.
+# Runs cron in a mount namespace, with our sendmail and dropline and with another crontab.
 cron_calls() {
     local place
     set -e
@@ -44,7 +44,7 @@ cron_calls() {
     [ ! -e /etc/crontab ] || mount --bind "$dir/cron/crontab" /etc/crontab
     mount --bind "$dir/cron/jobs" /etc/cron.d
     mount --bind "$dir/cron/tabs" /var/spool/cron/crontabs
-    # The daemon of this machine, as far as the client is concerned.
+    # Make ours the daemon that the client finds by default.
     mkdir "$dir/cron/run"
     place=$dir/cron/run/dropline
     mkdir "$place"
@@ -60,11 +60,11 @@ export dir examples
 mkfifo "$dir/ready"
 unshare --mount --propagation private bash -c cron_calls >"$dir/cron.log" 2>&1 9>"$dir/ready" &
 started+=($!)
-# It ends before that where something cannot be mounted.
+# The FIFO is closed without a line if a mount fails.
 if read -r <"$dir/ready"; then
-    reads_at_last 'cron tells of a job' 'root: Cron <.*> echo disk full; echo on n12 >&2.*disk full.*on n12'
+    reads_at_last 'cron reports a job' 'root: Cron <.*> echo disk full; echo on n12 >&2.*disk full.*on n12'
 else
-    echo "skip    cron is not run: $(tail -n 1 "$dir/cron.log")"
+    echo "skip    cron cannot run here: $(tail -n 1 "$dir/cron.log")"
 fi
 
 if [ -n "${DROPLINE_TEST_LONG-}" ]; then
@@ -77,7 +77,7 @@ slurm=$dir/slurm
 mkdir -p "$slurm"/{state,spool,bin}
 host=$(hostname -s)
 ln -s "$PWD/$DROPLINE" "$slurm/bin/dropline"
-# Slurm gives its mail program an environment of its own.
+# Slurm does not pass our environment to its mail program.
 cat >"$slurm/mailprog" <<END
 #!/bin/sh
 export DROPLINE_SERVER=localhost:$daemon_port DROPLINE_USER=robot DROPLINE_STATE_DIR=$dir/state PATH=$slurm/bin:\$PATH
@@ -121,8 +121,8 @@ is_idle() {
     sinfo -h -o %T 2>/dev/null | grep -q idle
 }
 if ! eventually 60 is_idle; then
-    echo "Slurm does not come up here: $(tail -qn 1 "$dir"/{munged,slurmctld,slurmd}.log | tr '\n' ' ')" >&2
+    echo "Slurm does not start: $(tail -qn 1 "$dir"/{munged,slurmctld,slurmd}.log | tr '\n' ' ')" >&2
     exit 1
 fi
 (cd "$slurm" && printf '#!/bin/sh\nexit 3\n' | sbatch -Q --mail-type=ALL --mail-user=alice -J tell -o /dev/null)
-reads_at_last 'Slurm tells of a job' '~robot: Slurm Job_id=[0-9]+ Name=tell Began.*~robot: Slurm Job_id=[0-9]+ Name=tell Failed.*ExitCode 3'
+reads_at_last 'Slurm reports a job' '~robot: Slurm Job_id=[0-9]+ Name=tell Began.*~robot: Slurm Job_id=[0-9]+ Name=tell Failed.*ExitCode 3'

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The examples for other programs, called as those call them. callers.sh has the programs themselves.
+# Tests the examples with the arguments and input of the programs that call them. callers.sh runs these programs.
 # shellcheck source=tests/smoke/lib.bash
 . "$(dirname "$0")/lib.bash"
 start_daemon "$dir" -p 0
@@ -13,19 +13,19 @@ reads() {
     "$DROPLINE" -u "$1" read
 }
 
-# A mail as cron writes it (do_command.c).
+# A mail in the form of cron (do_command.c).
 printf '%s\n' 'From: root (Cron Daemon)' 'To: alice@host' 'Subject: Cron <root@host> backup' \
     'Content-Type: text/plain; charset=UTF-8' '' 'disk full' 'on n12' |
     "$examples/cron-mailer" -i -FCronDaemon -B8BITMIME -oem alice
-expect 'a cron job is told of' "$(reads alice)" \
+expect 'a cron job is reported' "$(reads alice)" \
     $'~robot: Cron <root@host> backup\n\tdisk full\n\ton n12'
 
 "$examples/slurm-mailprog" -s 'Slurm Job_id=17 Name=a Ended, Run time 00:01:02, COMPLETED, ExitCode 0' alice@cluster </dev/null
-expect 'a job is told of' "$(reads alice)" \
+expect 'a Slurm job is reported' "$(reads alice)" \
     '~robot: Slurm Job_id=17 Name=a Ended, Run time 00:01:02, COMPLETED, ExitCode 0'
 
 DROPLINE_OPERATOR=alice "$examples/on-failure" nosuch.service
-expect 'a unit is told of' "$(reads alice | head -n 1)" '~robot: nosuch.service has failed'
+expect 'a failed unit is reported' "$(reads alice | head -n 1)" '~robot: nosuch.service has failed'
 
 if command -v git >/dev/null; then
     export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
@@ -40,14 +40,14 @@ if command -v git >/dev/null; then
         git -C "$dir/work" rev-parse main
     }
     first=$(push 'The first')
-    expect 'a new branch is told of' "$(reads alice | sed 's/\t[0-9a-f]* /\t/')" \
+    expect 'a new branch is reported' "$(reads alice | sed 's/\t[0-9a-f]* /\t/')" \
         $'~robot: repo: refs/heads/main is now '"${first:0:12}"$'\n\tThe first'
     second=$(push 'The second')
-    expect 'a push is told of' "$(reads bob | tail -n 2 | sed 's/\t[0-9a-f]* /\t/')" \
+    expect 'a push is reported' "$(reads bob | tail -n 2 | sed 's/\t[0-9a-f]* /\t/')" \
         $'~robot: repo: refs/heads/main is now '"${second:0:12}"$'\n\tThe second'
     end_daemon
     push 'While the server is away' >/dev/null 2>&1
-    expect 'a push that nobody can be told of is queued' "$("$DROPLINE" outbox | wc -l)" 2
+    expect 'a push is queued while the server is down' "$("$DROPLINE" outbox | wc -l)" 2
 else
     echo 'skip    git is not installed'
 fi

@@ -1,4 +1,4 @@
-# Shared by the smoke tests: a daemon of their own, and what they expect of it.
+# Shared by the smoke tests: a private daemon and assertions.
 # shellcheck shell=bash
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -10,14 +10,14 @@ unset DROPLINE_SERVER DROPLINE_USER
 export NO_COLOR=1
 dir=$(mktemp -d)
 export DROPLINE_STATE_DIR=$dir/state
-# The processes that a test has started besides the daemon.
+# The pids of the processes that a test started besides the daemon.
 started=()
 trap clean_up EXIT
 
-# clean_up - ends what was started, and removes the directory.
+# clean_up - ends the daemon and the started processes, and removes the directory.
 clean_up() {
     end_daemon
-    # Without a number, wait would wait for all children.
+    # Without a pid, wait would wait for all children.
     if [ ${#started[@]} -gt 0 ]; then
         kill "${started[@]}" 2>/dev/null || true
         wait "${started[@]}" 2>/dev/null || true
@@ -25,7 +25,7 @@ clean_up() {
     rm -rf "$dir"
 }
 
-# eventually SECONDS COMMAND... - waits until a command succeeds, for what has no event; fails when the time is over.
+# eventually SECONDS COMMAND... - polls until a command succeeds. Fails after SECONDS.
 eventually() {
     local deadline=$((SECONDS + $1))
     shift
@@ -35,7 +35,7 @@ eventually() {
     done
 }
 
-# expect WHAT GOT WANTED
+# expect WHAT GOT WANTED - fails the test unless GOT equals WANTED.
 expect() {
     if [ "$2" != "$3" ]; then
         printf '%s:\n  got    %q\n  wanted %q\n' "$1" "$2" "$3" >&2
@@ -44,7 +44,7 @@ expect() {
     fi
 }
 
-# exactly COMMAND... - what it prints, and a dot, so that newlines at its end count.
+# exactly COMMAND... - prints the output of a command and a dot, to preserve trailing newlines in $(...).
 exactly() {
     "$@"
     printf .

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The manual pages: they render without warnings, and say what the programs say of themselves.
+# Tests the manual pages: they render without warnings, and describe all flags, commands, keys and counters.
 # shellcheck source=tests/smoke/lib.bash
 . "$(dirname "$0")/lib.bash"
 
@@ -7,9 +7,9 @@ ctl=target/release/droplinectl
 rendered=
 if command -v mandoc >/dev/null; then
     for page in etc/man/*.[1-9]; do
-        # Style is taste, and what other manual pages are there is not ours.
+        # From the level of warnings up: lower levels report style and missing cross references.
         said=$(mandoc -T lint -W warning "$page" 2>&1) || true
-        expect "$page is sound" "$said" ''
+        expect "$page has no warnings" "$said" ''
         mandoc -T ascii -O width=200 "$page" | col -b >"$dir/$(basename "$page")"
     done
     rendered=1
@@ -17,26 +17,26 @@ fi
 if command -v man >/dev/null && command -v groff >/dev/null; then
     for page in etc/man/*.[1-9]; do
         said=$(LC_ALL=C.UTF-8 MANWIDTH=80 man --warnings -E UTF-8 -l "$page" 2>&1 >/dev/null)
-        expect "$page is sound for groff" "$said" ''
+        expect "$page has no warnings in groff" "$said" ''
         [ -n "$rendered" ] || MANWIDTH=200 man -l -E ascii "$page" | col -b >"$dir/$(basename "$page")"
     done
     rendered=1
 fi
 if [ -z "$rendered" ]; then
-    echo 'skip    the manual pages: there is neither mandoc nor groff'
+    echo 'skip    the manual pages: neither mandoc nor groff is installed'
     exit 0
 fi
 
-# says PAGE WORD - whether the page has it, as a word of its own.
+# says PAGE WORD - fails unless the page contains WORD as a separate word.
 says() {
     if ! grep -qE -- "(^|[^A-Za-z0-9_-])$2([^A-Za-z0-9_-]|$)" "$dir/$1"; then
-        echo "$1 does not say $2" >&2
+        echo "$1 does not contain $2" >&2
         exit 1
     fi
 }
 
-# Every flag that a program knows, and every command.
-# flags HELP - the long and the short flags in a help text.
+# Every flag and every command of a program.
+# flags HELP - prints the long and short flags in a help text.
 flags() {
     grep -E '^ +-' <<<"$1" | grep -oE -- '(^| )--?[A-Za-z][A-Za-z-]*' | tr -d ' ' | sort -u
 }
@@ -44,7 +44,7 @@ for flag in $(flags "$("$DROPLINED" --help)"); do
     says droplined.8 "$flag"
 done
 commands=$("$ctl" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
-expect 'there are commands' "$(wc -w <<<"$commands" | tr -d ' ' | grep -cE '^(1[0-9]|[2-9][0-9])$')" 1
+expect 'the number of commands of droplinectl is plausible' "$(wc -w <<<"$commands" | tr -d ' ' | grep -cE '^(1[0-9]|[2-9][0-9])$')" 1
 for flag in $(flags "$("$ctl" --help)"); do
     says droplinectl.8 "$flag"
 done
@@ -56,7 +56,7 @@ for command in $commands; do
 done
 
 commands=$("$DROPLINE" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
-expect 'there are commands of the client' "$(wc -w <<<"$commands" | tr -d ' ' | grep -cE '^1[0-9]$')" 1
+expect 'the number of commands of dropline is plausible' "$(wc -w <<<"$commands" | tr -d ' ' | grep -cE '^1[0-9]$')" 1
 for flag in $(flags "$("$DROPLINE" --help)"); do
     says dropline.1 "$flag"
 done
@@ -71,7 +71,7 @@ for variable in SERVER USER SOURCE DIALECT COLOUR STATE_DIR; do
     says dropline.1 "DROPLINE_$variable"
 done
 
-# Every key of the configuration with its default, and every range that the daemon knows.
+# Every key of the configuration with its default, and the range of every number.
 keys=0
 while IFS= read -r line; do
     keys=$((keys + 1))
@@ -91,9 +91,9 @@ while IFS= read -r line; do
             ;;
     esac
 done < <(grep -E '^[a-z_]+ = ' etc/droplined.toml)
-expect 'there are keys' "$((keys > 20))" 1
+expect 'the number of keys is plausible' "$((keys > 20))" 1
 
-# Every counter that the daemon counts.
+# Every counter of the daemon.
 start_daemon "$dir" -p 0
 counters=$("$ctl" --run-dir "$dir/run" metrics | sed -n 's/^# TYPE dropline_\(.*\) \(counter\|gauge\)$/\1/p')
 end_daemon

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The line dialect from what people have at hand: netcat in its kinds, socat, and bash by itself.
+# Tests the line dialect with common tools: variants of netcat, socat, and bash.
 # shellcheck source=tests/smoke/lib.bash
 . "$(dirname "$0")/lib.bash"
 start_daemon "$dir" -p 0
 port=$daemon_port
 accepted=$'Message accepted and stored:\n.'
 
-# with TOOL COMMAND... - one message, there and back, through COMMAND, which connects its standard input
-# and output to the daemon.
+# with TOOL COMMAND... - stores and fetches a message through COMMAND, which connects its standard input and output to
+# the daemon.
 with() {
     local tool=$1 name=${1//[^a-z]/_}
     shift
@@ -25,7 +25,7 @@ with 'nc over IPv4' nc -N 127.0.0.1 "$port"
 if grep -q '^0*1 ' /proc/net/if_inet6 2>/dev/null; then
     with 'nc over IPv6' nc -N ::1 "$port"
 else
-    echo 'skip    nc over IPv6: this machine has none'
+    echo 'skip    nc over IPv6: this machine has no IPv6'
 fi
 
 dev_tcp() {
@@ -46,21 +46,21 @@ for tool in ncat socat; do
     esac
 done
 
-# The old client: no newline, no half-close, and it waits for the reply.
+# The legacy client sends neither a newline nor a half-close, and waits for the reply.
 exec {tcp}<>"/dev/tcp/localhost/$port"
 printf 'store;old;client;no newline' >&"$tcp"
-expect 'the old client is answered' "$(exactly cat <&"$tcp")" "$accepted"
+expect 'the legacy client is answered' "$(exactly cat <&"$tcp")" "$accepted"
 exec {tcp}>&-
-expect 'without a newline' "$(printf 'store;Kyriakos;george;hi Kyriakos' | exactly nc -N localhost "$port")" "$accepted"
+expect 'a request without a newline is answered' "$(printf 'store;Kyriakos;george;hi Kyriakos' | exactly nc -N localhost "$port")" "$accepted"
 
-# A reader that is killed before it has read: cat holds the connection, and reads nothing.
+# A reader that closes the connection with most of the reply unread.
 exec {tcp}<>"/dev/tcp/localhost/$port"
 printf 'fetch;Kyriakos\n' >&"$tcp"
 IFS= read -r -t 10 first <&"$tcp"
 expect 'the reply has begun' "$first" 'Retrieving messages...'
 exec {tcp}>&-
-expect 'a message that was not read stays' "$("$DROPLINE" -d "localhost:$port" -u Kyriakos read)" \
+expect 'an unread message stays waiting' "$("$DROPLINE" -d "localhost:$port" -u Kyriakos read)" \
     '~george: hi Kyriakos'
 
 end_daemon
-expect 'nothing was logged as an error' "$(grep -cE 'error:|warning:' "$dir/log" || true)" 0
+expect 'the log has no errors or warnings' "$(grep -cE 'error:|warning:' "$dir/log" || true)" 0

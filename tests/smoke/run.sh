@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# scripts/run: brings a newcomer to the menu with a daemon behind it, and ends what it started.
+# Tests scripts/run: it opens a menu with a private daemon, and ends the daemon afterwards.
 # shellcheck source=tests/smoke/lib.bash
 . "$(dirname "$0")/lib.bash"
 need_rust
 need script=bsdutils
 
 export XDG_STATE_HOME=$dir/state
-# A network of this test's own, because another daemon may have port 8282; but a first build fetches crates.
+# Use a network namespace, because another daemon may have port 8282. A first build needs the network for crates.
 inside=()
 beside=()
 if cargo metadata --offline --locked --format-version 1 >/dev/null 2>&1 && unshare --net ip link set lo up 2>/dev/null; then
     inside=(unshare --net bash -c 'ip link set lo up && exec "$@"' bash)
 fi
 
-# The terminal of a newcomer, who sends a message to themselves, reads it, tries the hint and leaves.
+# In a terminal, a new user sends and reads a message, tries the hint, and leaves.
 screen=$dir/screen
 : >"$screen"
 mkfifo "$dir/keys"
@@ -21,7 +21,7 @@ mkfifo "$dir/keys"
 started+=($!)
 exec {keys}>"$dir/keys"
 [ ${#inside[@]} = 0 ] || beside=(nsenter "--net=/proc/${started[0]}/ns/net")
-# shows TEXT - waits until it is on the screen; a first build takes minutes.
+# shows TEXT - waits until TEXT is on the screen. A first build takes minutes.
 shows() {
     on_screen() { tr -d '\r' <"$screen" | grep -qF "$1"; }
     ended() { ! kill -0 "${started[0]}" 2>/dev/null; }
@@ -33,7 +33,7 @@ shows() {
         exit 1
     fi
 }
-# types TEXT - a line.
+# types TEXT - types a line.
 types() {
     printf '%s\r' "$1" >&"$keys"
 }
@@ -48,14 +48,14 @@ types 2
 shows 'newcomer: hello me'
 need nc=netcat-openbsd
 hint=$(tr -d '\r' <"$screen" | sed -n 's/^Try, in another terminal:  //p')
-expect 'the hint works when it is pasted' "$("${beside[@]}" bash -c "$hint")" \
+expect 'the hint works when pasted into a shell' "$("${beside[@]}" bash -c "$hint")" \
     'Message accepted and stored:'
 types 2
 shows '~me: hello'
 types 3
 wait "${started[0]}"
 exec {keys}>&-
-expect 'the daemon is named' "$(grep -c 'A private daemon listens on localhost:' "$screen")" 1
+expect 'the address of the daemon is printed' "$(grep -c 'A private daemon listens on localhost:' "$screen")" 1
 log=$dir/state/dropline/private/log
 expect 'the daemon has ended' "$(tail -n 1 "$log" | sed 's/.*: //')" ended
-expect 'and has left no pid file' "$(find "$dir/state/dropline/private/run" -maxdepth 1 ! -type d)" ''
+expect 'the daemon has removed its pid file' "$(find "$dir/state/dropline/private/run" -maxdepth 1 ! -type d)" ''

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# What a service is made of: systemd takes the units, they expose little, and the configuration is valid.
+# Tests the files of the service: units, their exposure, account, directories, log rules, and configuration.
 # shellcheck source=tests/smoke/lib.bash
 . "$(dirname "$0")/lib.bash"
 
 if command -v systemd-analyze >/dev/null; then
-    # The program that they start is the one that was built, and their manual pages are those of the sources.
+    # Replace the paths of the programs by those of the build.
     ctl=$PWD/$(dirname "$DROPLINED")/droplinectl
     for unit in etc/systemd/*; do
         sed "s#/usr/sbin/droplined#$PWD/$DROPLINED#; s#/usr/bin/droplinectl#$ctl#" "$unit" >"$dir/$(basename "$unit")"
@@ -20,15 +20,15 @@ if command -v systemd-analyze >/dev/null; then
             }
         done
     else
-        echo 'skip    this systemd-analyze cannot measure the exposure of a unit'
+        echo 'skip    the exposure of the units: systemd-analyze has no --threshold'
     fi
 else
-    echo 'skip    the units: there is no systemd-analyze'
+    echo 'skip    the units: systemd-analyze is not installed'
 fi
 
 if command -v systemd-tmpfiles >/dev/null && command -v systemd-sysusers >/dev/null; then
     if [ "$(id -u)" = 0 ]; then
-        # An account, and its directories, in an empty root.
+        # Make the account and its directories in an empty root.
         mkdir -p "$dir/root/etc"
         systemd-sysusers --root="$dir/root" "$PWD/etc/sysusers.d/dropline.conf" 2>/dev/null
         uid=$(sed -n 's/^dropline:[^:]*:\([0-9]*\):.*:\/nonexistent:.*nologin$/\1/p' "$dir/root/etc/passwd")
@@ -36,10 +36,10 @@ if command -v systemd-tmpfiles >/dev/null && command -v systemd-sysusers >/dev/n
         expect 'the spool' "$(stat -c '%u %a' "$dir/root/var/spool/dropline")" "$uid 700"
         expect 'the run directory' "$(stat -c '%u %a' "$dir/root/run/dropline")" "$uid 755"
     else
-        echo 'skip    the account and its directories: this is not root'
+        echo 'skip    the account and its directories: making them needs root'
     fi
 else
-    echo 'skip    the account and its directories: there is no systemd-sysusers'
+    echo 'skip    the account and its directories: systemd-sysusers is not installed'
 fi
 
 if command -v rsyslogd >/dev/null; then
@@ -48,13 +48,13 @@ if command -v rsyslogd >/dev/null; then
         exit 1
     }
 else
-    echo 'skip    the rules of rsyslog: there is no rsyslogd'
+    echo 'skip    the rules of rsyslog: rsyslogd is not installed'
 fi
 if command -v logrotate >/dev/null; then
     expect 'the rules of logrotate' "$(logrotate --debug --state "$dir/state" etc/logrotate.d/dropline 2>&1 |
         grep -i '^error' || true)" ''
 else
-    echo 'skip    the rules of logrotate: there is no logrotate'
+    echo 'skip    the rules of logrotate: logrotate is not installed'
 fi
 
 expect 'the shipped configuration' "$("$DROPLINED" --check --config etc/droplined.toml 2>&1 | sed 's/.*: //')" \

@@ -1,9 +1,9 @@
-//! Mailboxes that a crash or a disk has damaged.
+//! Mailboxes damaged by a crash or a disk error.
 
 use super::*;
 
 #[test]
-fn a_torn_tail_of_any_length_is_mended_before_the_next_append() {
+fn a_torn_tail_of_any_length_is_repaired_before_the_next_append() {
     let f = Fixture::new();
     f.store("bob", b"one");
     let before = len(&f.mailbox("bob"));
@@ -12,12 +12,12 @@ fn a_torn_tail_of_any_length_is_mended_before_the_next_append() {
     for cut in before..whole.len() {
         let mut torn = whole[..cut].to_vec();
         if cut % 3 == 0 {
-            // As some file systems leave it: the length is there, the bytes are not.
+            // Some file systems keep the new length but lose the bytes.
             torn.resize(if cut % 2 == 0 { 4_096 } else { whole.len() }, 0);
         }
         std::fs::write(f.mailbox("bob"), &torn).expect("written");
         assert_eq!(f.fetch("bob", None), [(1, b"one".to_vec())], "cut at {cut}");
-        // As after a crash: by a process that does not know what was there before.
+        // As after a crash: the process has no cached position.
         let after = f.look();
         let seq = store(&after, "bob", b"new", None).expect("stored");
         assert_eq!(seq, 2, "cut at {cut}");
@@ -33,7 +33,7 @@ fn a_torn_tail_of_any_length_is_mended_before_the_next_append() {
 }
 
 #[test]
-fn a_mailbox_whose_first_write_was_cut_off_is_begun_again() {
+fn a_mailbox_whose_first_write_was_cut_off_is_started_again() {
     let f = Fixture::new();
     f.store("bob", b"one");
     let whole = records(&f.mailbox("bob"));
@@ -95,7 +95,7 @@ fn a_mailbox_without_a_header_is_damaged_and_the_others_are_not() {
 }
 
 #[test]
-fn ids_are_known_behind_damage_and_long_messages() {
+fn duplicates_are_found_behind_damage_and_long_messages() {
     let f = Fixture::new();
     let long = vec![b'x'; 1 << 20];
     store_once(&f.spool, "bob", "al", 1, &long);
@@ -111,7 +111,7 @@ fn ids_are_known_behind_damage_and_long_messages() {
 }
 
 #[test]
-fn a_read_only_mailbox_refuses_for_now_and_can_be_read() {
+fn a_read_only_mailbox_refuses_messages_and_can_be_read() {
     use std::os::unix::fs::PermissionsExt;
     let f = Fixture::new();
     f.store("bob", b"one");
@@ -136,7 +136,7 @@ fn a_read_only_mailbox_refuses_for_now_and_can_be_read() {
 }
 
 #[test]
-fn an_operator_sees_what_waits() {
+fn a_torn_message_does_not_count_as_waiting() {
     let f = Fixture::new();
     f.store("bob", b"one");
     f.store("bob", b"two");

@@ -1,4 +1,4 @@
-//! What is left in a journal, and mailboxes that are not what they were.
+//! Recovery of a journal, for mailboxes that a crash or an operator has changed.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::store::spool::paths::place;
 use crate::store::{Care, Delivery, Engine as _, Limits, Mail, Survey};
 use crate::sys::operation_log::{self, Op};
 
-/// Room for all messages of a test.
+/// Size of a segment in bytes. It has room for all messages of a test.
 const SEGMENT: u64 = 64 * 1024;
 
 struct Stage {
@@ -47,7 +47,7 @@ fn draft(body: &str, once: bool) -> Draft<'_> {
 }
 
 impl Stage {
-    /// A spool with a first message for bob, which was synced. What is stored from now on is in the journal, if it can be.
+    /// Creates a spool with a first, synced message for bob. Later messages go to the journal where possible.
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let limits = Limits {
@@ -70,7 +70,7 @@ impl Stage {
         self.store_all(&[body], false);
     }
 
-    /// Stores these together. When they are to be stored `once`, each has its text as its id.
+    /// Stores the messages in one batch. The id of each is its text.
     fn store_all(&self, bodies: &[&str], once: bool) {
         let to = &n("bob");
         let batch: Vec<_> = bodies
@@ -85,7 +85,7 @@ impl Stage {
         }
     }
 
-    /// Where the records end.
+    /// Returns the end of the records.
     fn end(&self) -> usize {
         let bytes = self.bytes();
         let last = bytes.iter().rposition(|&byte| byte != 0);
@@ -100,11 +100,11 @@ impl Stage {
         std::fs::write(self.path(), bytes).expect("written");
     }
 
-    /// As after a crash: nobody works on the spool, and the journal is as it was.
+    /// Recovers the spool as after a crash: no other process uses it, and the journal is unchanged.
     fn recover(&self) {
         self.spool.journal.set_own_log(None);
         let right = RecoveryLock::take(self.spool.journal.dir().expect("there"));
-        recover(&self.spool, &right.expect("nobody else has it")).expect("recovered");
+        recover(&self.spool, &right.expect("not locked")).expect("recovered");
         assert!(
             !recovery::is_needed(&self.spool).expect("readable"),
             "it is empty"
@@ -147,7 +147,7 @@ impl Stage {
     }
 }
 
-/// Does what the writer has another process do: empties a segment that is full; whether there was one.
+/// Empties a full segment, as a child of the writer does. Returns whether there was one.
 pub(in crate::store::spool) fn empty_full(spool: &Spool) -> bool {
     let emptied = spool.journal.with_own_log(|log| {
         let full = log.full()?;
@@ -159,7 +159,7 @@ pub(in crate::store::spool) fn empty_full(spool: &Spool) -> bool {
 }
 
 #[test]
-fn what_is_lost_is_written_again_in_its_order() {
+fn lost_messages_are_written_again_in_order() {
     let stage = Stage::new();
     let synced = stage.bytes();
     for body in ["second", "third", "fourth"] {
@@ -172,15 +172,15 @@ fn what_is_lost_is_written_again_in_its_order() {
     assert_eq!(stage.waiting().last().map(String::as_str), Some("fifth"));
     assert_eq!(stage.spool.check(&n("bob")).expect("checked"), []);
     assert!(stage.quarantine().is_empty());
-    // Once more, with nothing to do.
+    // A second recovery changes nothing.
     let before = stage.bytes();
     stage.recover();
     assert_eq!(stage.bytes(), before);
 }
 
-/// Several that come together are one entry, and the disk may have some of them.
+/// A batch is one journal entry, and the mailbox may have only a part of it.
 #[test]
-fn what_is_there_in_part_is_completed() {
+fn a_partly_written_batch_is_completed() {
     for lost in [40, 150, 1_000] {
         let stage = Stage::new();
         let first = stage.end();
@@ -197,9 +197,9 @@ fn what_is_there_in_part_is_completed() {
     }
 }
 
-/// One of another connection that was cut off: it is in the mailbox, and perhaps not on the disk.
+/// A duplicate may have come first on a connection that broke: it is in the mailbox, but may not be durable.
 #[test]
-fn what_comes_with_one_that_was_there_already_is_synced_with_it() {
+fn a_batch_with_a_duplicate_syncs_the_mailbox() {
     let stage = Stage::new();
     let is_used = || {
         operation_log::start();
@@ -219,9 +219,9 @@ fn what_comes_with_one_that_was_there_already_is_synced_with_it() {
     );
 }
 
-/// One that was not accepted, and is lost, was written before one that was.
+/// A lost message that was not accepted precedes one that was accepted.
 #[test]
-fn what_comes_behind_a_gap_is_written_all_the_same() {
+fn a_message_behind_a_gap_is_written() {
     let stage = Stage::new();
     let synced = stage.bytes();
     stage.spool.journal.set_own_log(None);
@@ -241,12 +241,12 @@ fn what_comes_behind_a_gap_is_written_all_the_same() {
 }
 
 #[test]
-fn a_torn_end_behind_it_is_mended_as_ever() {
+fn a_torn_tail_behind_a_lost_message_is_repaired() {
     let stage = Stage::new();
     let mut torn = stage.bytes();
     stage.store("second");
     let whole = stage.bytes();
-    // Half of it has reached the disk, and behind it half of one that nobody accepted.
+    // The mailbox has lost the message, but has a part of a later one that was not accepted.
     let end = stage.end();
     torn.resize(whole.len().max(end + 64), 0);
     torn[end..end + 64].fill(0xaa);
@@ -258,7 +258,7 @@ fn a_torn_end_behind_it_is_mended_as_ever() {
 }
 
 #[test]
-fn a_mailbox_that_was_written_anew_stays_as_it_is() {
+fn a_rewritten_mailbox_stays_unchanged() {
     let stage = Stage::new();
     stage.store("second");
     stage.spool.repair(&n("bob")).expect("written anew");
@@ -270,12 +270,12 @@ fn a_mailbox_that_was_written_anew_stays_as_it_is() {
 }
 
 #[test]
-fn what_was_read_and_given_back_does_not_come_again() {
+fn acknowledged_messages_whose_space_was_freed_do_not_return() {
     let stage = Stage::new();
     stage.store("second");
     stage.acknowledge_all();
     stage.store("third");
-    // No history is kept; so short a one takes no block that could be given back, but a longer one would.
+    // No history is kept. These records are too short to free a block, so zero them as a punched hole would be.
     let file = std::fs::File::open(stage.path()).expect("there");
     let header = Header::read(&file).expect("readable").expect("a header");
     let kept = usize::try_from(header.kept_offset).expect("small");
@@ -289,7 +289,7 @@ fn what_was_read_and_given_back_does_not_come_again() {
 }
 
 #[test]
-fn what_has_no_place_any_more_goes_to_quarantine() {
+fn an_entry_without_its_place_goes_to_quarantine() {
     type Change = fn(&Stage);
     let changes: [(&str, Change); 4] = [
         ("removed", |stage| {
@@ -302,7 +302,7 @@ fn what_has_no_place_any_more_goes_to_quarantine() {
             bytes[516] ^= 1;
             stage.set_bytes(&bytes);
         }),
-        // Nobody does that; but if somebody has, neither message may be lost.
+        // This should not happen, but if it does, neither message may be lost.
         ("another message in its place", |stage| {
             let others = stage.bytes();
             stage.spool.journal.set_own_log(None);
@@ -332,7 +332,7 @@ fn what_has_no_place_any_more_goes_to_quarantine() {
 }
 
 #[test]
-fn a_mailbox_that_the_disk_has_failed_gets_what_the_journal_has_and_stays_read_only() {
+fn a_read_only_mailbox_is_recovered_and_stays_read_only() {
     let stage = Stage::new();
     let synced = stage.bytes();
     stage.store("second");
@@ -347,9 +347,9 @@ fn a_mailbox_that_the_disk_has_failed_gets_what_the_journal_has_and_stays_read_o
     assert_eq!(after.mode() & 0o777, 0o400);
 }
 
-/// The one before, or the process that emptied a segment for it, may have died after the disk has failed.
+/// The previous writer, or its child that emptied a segment, may have died after a disk failure.
 #[test]
-fn a_writer_begins_with_what_the_one_before_has_left() {
+fn a_writer_first_settles_the_journal_of_its_predecessor() {
     for mode in [0o600, 0o400] {
         let mut stage = Stage::new();
         let synced = stage.bytes();
@@ -371,9 +371,9 @@ fn a_writer_begins_with_what_the_one_before_has_left() {
     }
 }
 
-/// The next daemon has begun, and is not done: what it has not settled yet would be missed.
+/// While a daemon recovers the journal, an inspection would miss the messages that are not in the mailboxes yet.
 #[test]
-fn whoever_looks_at_a_spool_waits_for_whoever_settles_its_journal() {
+fn an_inspection_waits_for_the_recovery_of_the_journal() {
     let stage = Stage::new();
     let synced = stage.bytes();
     stage.store("second");

@@ -1,4 +1,4 @@
-//! What is the spool's own: the directory, the bytes, the disk. What every engine promises is in `tests/store_contract`.
+//! Tests of what is specific to the spool. The promises of every engine are in `tests/store_contract`.
 
 mod damage;
 mod opening;
@@ -21,7 +21,7 @@ use crate::store::{
 
 contract::hold!(Fixture);
 
-/// A spool with a run directory, as a daemon has it.
+/// A spool with a run directory, as a daemon opens it.
 struct Fixture {
     dir: TempDir,
     spool: Spool,
@@ -66,7 +66,7 @@ impl Fixture {
         self.path().join("mail").join(&*place(&n(name)))
     }
 
-    /// The same spool, opened by another process that knows nothing of it.
+    /// Opens the same spool again, as another process without cached state would.
     fn look(&self) -> Spool {
         let looked = Spool::look_at(&self.path(), Limits::default());
         looked.expect("the same spool").0
@@ -76,7 +76,7 @@ impl Fixture {
         store(&self.spool, to, body, None).expect("stored")
     }
 
-    /// What waits for `of`: number and body of each message. Acknowledges up to `ack`.
+    /// Returns the number and body of each message that waits for `of`. Acknowledges up to `ack`.
     fn fetch(&self, of: &str, ack: Option<u64>) -> Vec<(u64, Vec<u8>)> {
         fetch(&self.spool, of, ack)
     }
@@ -89,10 +89,10 @@ fn store(spool: &Spool, to: &str, body: &[u8], expires: Option<u64>) -> Result<u
 /// Number, sender and body.
 type Message = (u64, Name, Vec<u8>);
 
-/// All that is in a spool.
+/// The contents of a spool.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Contents {
-    /// Of each mailbox: its name, up to which number it is acknowledged, and its messages.
+    /// The name of each mailbox, the last acknowledged number, and the messages.
     mailboxes: Vec<(Name, u64, Vec<Message>)>,
     users: Vec<Name>,
     claims: Vec<Name>,
@@ -117,7 +117,7 @@ impl Contents {
     }
 }
 
-/// Unpacks the spool of format 1 that a killed daemon has left into `dir`, with these arguments of tar(1); its path.
+/// Unpacks a spool of format 1, left by a killed daemon, into `dir` with extra tar(1) arguments. Returns its path.
 pub(super) fn unpack_format_1(dir: &Path, arguments: &[&str]) -> PathBuf {
     let archive = concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -141,12 +141,12 @@ fn names_below(dir: &Path) -> Vec<String> {
         .collect()
 }
 
-/// How long a mailbox is.
+/// Returns the length of a mailbox up to the end of its records.
 fn len(path: &Path) -> usize {
     records(path).len()
 }
 
-/// The bytes of a mailbox up to the end of its records: without the zeros that are behind them.
+/// Returns the bytes of a mailbox without the zeros behind its records.
 fn records(path: &Path) -> Vec<u8> {
     let mut bytes = std::fs::read(path).expect("a mailbox");
     let last = bytes

@@ -1,22 +1,22 @@
-//! Opening a spool: what is one, which is not, and of which format.
+//! Opening a spool: ownership, layout and format.
 
 use super::*;
 
 #[test]
-fn one_daemon_a_spool() {
+fn a_second_daemon_is_refused() {
     let f = Fixture::new();
     let error = Spool::open(&f.path(), Limits::default())
         .expect_err("refused")
         .to_string();
     let pid = std::process::id();
     assert!(
-        error.contains(&format!("process {pid} works on it already")),
+        error.contains(&format!("process {pid} is using it")),
         "{error}"
     );
 }
 
 #[test]
-fn what_is_no_spool_is_left_alone() {
+fn a_directory_that_is_not_a_spool_is_refused_and_left_unchanged() {
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::write(dir.path().join("thesis.tex"), "x").expect("written");
     let error = Spool::open(dir.path(), Limits::default())
@@ -44,7 +44,7 @@ fn another_format_is_refused() {
     let error = Spool::open(&path, Limits::default())
         .expect_err("refused")
         .to_string();
-    assert!(error.contains("FORMAT is gone"), "{error}");
+    assert!(error.contains("FORMAT is missing"), "{error}");
     std::fs::write(&format, before).expect("written");
     Spool::open(&path, Limits::default()).expect("as it was");
 }
@@ -66,7 +66,7 @@ fn a_spool_that_others_may_enter_is_refused() {
     assert!(error.contains("chmod 0700"), "{error}");
 }
 
-/// Everything below a directory.
+/// Counts the files and directories below `dir`.
 fn count_below(dir: &Path) -> usize {
     let entries = std::fs::read_dir(dir).expect("a directory");
     entries
@@ -91,14 +91,14 @@ fn a_new_spool_is_small_and_grows_with_its_mailboxes() {
     assert_eq!(
         count_below(&f.path()),
         one,
-        "a question makes nothing for a name without a mailbox"
+        "lookups create no files for a name without a mailbox"
     );
 }
 
-/// A lock file that an operator has removed guards nothing: a process that holds it open must not append beside one that
-/// has made it again.
+/// A lock file that an operator has removed guards nothing: a process that still has it open must not append
+/// concurrently with one that has created a new one.
 #[test]
-fn a_lock_file_that_was_removed_is_not_relied_on() {
+fn a_removed_lock_file_is_not_relied_on() {
     let f = Fixture::new();
     let other = f.look();
     for round in 1..=3 {
@@ -118,7 +118,7 @@ fn a_lock_file_that_was_removed_is_not_relied_on() {
 }
 
 #[test]
-fn a_mailbox_that_was_restored_can_be_read_where_no_file_can_be_made() {
+fn reading_a_restored_mailbox_creates_no_files() {
     let f = Fixture::new();
     let restored = f.spool.restore(&n("bob"), 0).expect("begun");
     restored.finish().expect("restored");
@@ -128,7 +128,7 @@ fn a_mailbox_that_was_restored_can_be_read_where_no_file_can_be_made() {
 }
 
 #[test]
-fn questions_about_unknown_names_make_no_files() {
+fn lookups_of_unknown_names_create_no_files() {
     let f = Fixture::new();
     let files = count_below(&f.path());
     let bob = n("bob");
@@ -144,7 +144,7 @@ fn questions_about_unknown_names_make_no_files() {
 }
 
 #[test]
-fn directories_that_were_removed_while_they_were_empty_are_made_again() {
+fn removed_empty_directories_are_created_again() {
     let f = Fixture::new();
     let path = f.path();
     let Fixture { dir, spool } = f;
@@ -158,22 +158,22 @@ fn directories_that_were_removed_while_they_were_empty_are_made_again() {
 }
 
 #[test]
-fn a_spool_of_format_1_is_taken_over_with_all_that_is_in_it() {
+fn a_spool_of_format_1_is_upgraded_with_its_contents() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = unpack_format_1(dir.path(), &[]);
     let format = || std::fs::read_to_string(path.join("FORMAT")).expect("readable");
-    // A tool that looks at it takes nothing over, but settles the journal.
+    // A tool that inspects the spool does not upgrade it, but recovers the journal.
     let before = Contents::of(&Spool::look_at(&path, Limits::default()).expect("opened").0);
     assert!(format().starts_with("dropline spool 1\n"));
     assert_eq!(before.mailboxes.len(), 10);
-    let spool = Spool::open(&path, Limits::default()).expect("taken over");
+    let spool = Spool::open(&path, Limits::default()).expect("upgraded");
     assert!(format().starts_with("dropline spool 2\n"));
     assert_eq!(Contents::of(&spool), before);
     assert_eq!(spool.check_layout().expect("checked"), []);
     for (name, ..) in &before.mailboxes {
         assert_eq!(spool.check(name).expect("checked"), []);
     }
-    // An id that was stored by the older version is known to this one.
+    // This version recognizes ids that the older one stored.
     let id = MessageId(0x9f86_d081_884c_7d65_9a2f_eaa0_c55a_d015_u128.to_be_bytes());
     let (dave, alice) = (n("dave"), n("alice"));
     let draft = Draft {

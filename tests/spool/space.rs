@@ -1,13 +1,13 @@
-//! What mailboxes take of the disk, and how it is given back.
+//! The disk space of mailboxes, and how it is freed.
 
 use super::*;
 
 #[test]
-fn a_mailbox_grows_by_blocks_and_few_appends_make_it_longer() {
+fn a_mailbox_grows_by_whole_blocks() {
     let f = Fixture::new();
     let mut lengths = std::collections::BTreeSet::new();
     for round in 0..100 {
-        // By processes that know what was there before, and by such that do not.
+        // Append with and without a cached position.
         let other = f.look();
         let spool = if round % 3 == 0 { &other } else { &f.spool };
         store(spool, "bob", &[b'x'; 100], None).expect("stored");
@@ -25,7 +25,7 @@ fn a_mailbox_grows_by_blocks_and_few_appends_make_it_longer() {
 }
 
 #[test]
-fn several_who_keep_a_mailbox_open_do_not_get_into_each_others_way() {
+fn processes_that_keep_the_same_mailbox_open_do_not_interfere() {
     let f = Fixture::new();
     let others: Vec<_> = (0..3).map(|_| f.look()).collect();
     let mut expected = 0;
@@ -35,10 +35,10 @@ fn several_who_keep_a_mailbox_open_do_not_get_into_each_others_way() {
             assert_eq!(store(spool, "bob", b"x", None).expect("stored"), expected);
         }
         if round % 10 == 9 {
-            // It is replaced by a copy of itself; what is open is not it any more.
+            // The mailbox is replaced by a copy, so the open descriptors are stale.
             f.spool.repair(&n("bob")).expect("written anew");
         }
-        // More mailboxes than are kept open.
+        // Other mailboxes in the cache.
         for other in 0..10 {
             f.store(&format!("m{other}"), b"x");
         }
@@ -48,13 +48,12 @@ fn several_who_keep_a_mailbox_open_do_not_get_into_each_others_way() {
     assert_eq!(f.fetch("m9", None).len(), 30);
 }
 
-/// What a writer remembers of the end of a mailbox is forgotten, and reads as zeros, when all that was written since
-/// has been read and forgotten as well.
+/// A cached position reads as zeros once its record and all later ones were acknowledged and their space freed.
 #[test]
-fn a_writer_that_comes_back_late_does_not_write_into_what_was_given_back() {
+fn a_writer_with_a_stale_position_does_not_write_into_freed_space() {
     let f = Fixture::new();
     let others = f.look();
-    // The ends of the first messages of the late one lie everywhere in a block, on its boundary, too.
+    // The stale positions are spread over a whole block, including its boundary.
     for late in 1..=45 {
         let name = format!("bob{late}");
         let body = [b'x'; 88];
@@ -77,7 +76,7 @@ fn a_writer_that_comes_back_late_does_not_write_into_what_was_given_back() {
         });
         let receipts = others.deliver(&many.collect::<Vec<_>>());
         assert!(receipts.iter().all(Result::is_ok));
-        // They are old, so that they are no history.
+        // The messages are dated 1970, so they are dropped from history at once.
         let read = fetch(&others, &name, Some(u64::MAX));
         assert_eq!(read.len(), late + 1_000);
         let path = f.mailbox(&name);
@@ -86,7 +85,7 @@ fn a_writer_that_comes_back_late_does_not_write_into_what_was_given_back() {
             std::fs::read(&path).expect("a mailbox")[from..from + 32_768]
                 .iter()
                 .all(|&byte| byte == 0),
-            "it was given back"
+            "its space was freed"
         );
         let seq = f.store(&name, b"late");
         assert_eq!(seq, late as u64 + 1_001);
@@ -127,14 +126,14 @@ fn a_nearly_full_disk_refuses_and_still_drains() {
     assert_eq!(fetch(&spool, "bob", None), []);
 }
 
-/// How many bytes of the disk a file takes.
+/// Returns how many bytes of the disk a file takes.
 fn blocks(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(path).expect("a file").blocks() * 512
 }
 
 #[test]
-fn history_is_kept_and_then_its_space_is_given_back() {
+fn history_is_kept_up_to_its_limit_and_then_freed() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("spool");
     let limits = Limits {
@@ -144,7 +143,7 @@ fn history_is_kept_and_then_its_space_is_given_back() {
     };
     let spool = Spool::open(&path, limits).expect("a spool");
     let mailbox = path.join("mail").join(&*place(&n("bob")));
-    // Long bodies: what is forgotten is given back but for its heads.
+    // Long bodies: all of a dropped message but its head is freed.
     store_once(&spool, "bob", "al", 1, &[b'x'; 60_000]);
     for _ in 0..200 {
         let seq = store(&spool, "bob", &[b'x'; 60_000], None).expect("stored");
@@ -162,7 +161,7 @@ fn history_is_kept_and_then_its_space_is_given_back() {
         store_once(&spool, "bob", "al", 1, &[b'x'; 60_000]).duplicate,
         "its id is still known"
     );
-    // Many short ones: the heads go, too.
+    // Many short messages: their heads are freed, too.
     let (to, from) = (&n("bob"), &n("bulk"));
     let body = &[b'y'; 900];
     let draft = |number: u64| Draft {
@@ -192,17 +191,17 @@ fn history_is_kept_and_then_its_space_is_given_back() {
     );
     assert!(
         !store_once(&spool, "bob", "al", 1, &[b'x'; 60_000]).duplicate,
-        "that was long ago"
+        "its id is no longer kept"
     );
     assert_eq!(
         fetch(&spool, "bob", Some(u64::MAX)).len(),
         1,
-        "and all works on"
+        "the mailbox still works"
     );
 }
 
 #[test]
-fn what_is_stale_is_forgotten_whatever_its_size() {
+fn old_history_is_dropped_whatever_its_size() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("spool");
     let limits = Limits {
@@ -212,7 +211,7 @@ fn what_is_stale_is_forgotten_whatever_its_size() {
     let spool = Spool::open(&path, limits).expect("a spool");
     let mailbox = path.join("mail").join(&*place(&n("bob")));
     for _ in 0..20 {
-        // Accepted in 1970, as the test's messages say.
+        // The test messages are dated 1970.
         store(&spool, "bob", &[b'x'; 60_000], None).expect("stored");
     }
     let before = blocks(&mailbox);
@@ -225,12 +224,12 @@ fn what_is_stale_is_forgotten_whatever_its_size() {
     assert_eq!(
         fetch(&spool, "bob", None).len(),
         1,
-        "what waits is never forgotten"
+        "waiting messages are never dropped"
     );
 }
 
 #[test]
-fn ids_that_nobody_can_send_again_take_no_space() {
+fn ids_of_messages_that_are_never_sent_again_take_no_space() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("spool");
     let limits = Limits {

@@ -28,7 +28,7 @@ pub(in crate::store) fn messages_wait_in_order_until_they_are_acknowledged<S: Su
     assert_eq!(
         fetch(e, "bob", Some(1)),
         all[2..],
-        "an old number takes nothing back"
+        "an old number reverts nothing"
     );
     assert_eq!(store(e, "bob", b"four").expect("stored"), 4);
     assert_eq!(
@@ -43,7 +43,7 @@ pub(in crate::store) fn messages_wait_in_order_until_they_are_acknowledged<S: Su
     );
 }
 
-pub(in crate::store) fn a_store_is_found_again_as_it_was<S: Subject>() {
+pub(in crate::store) fn a_reopened_store_is_unchanged<S: Subject>() {
     let s = S::new();
     store(s.engine(), "bob", &vec![b'x'; 1 << 20]).expect("stored");
     store(s.engine(), "bob", b"two").expect("stored");
@@ -53,7 +53,7 @@ pub(in crate::store) fn a_store_is_found_again_as_it_was<S: Subject>() {
     assert_eq!(store(s.engine(), "bob", b"three").expect("stored"), 3);
 }
 
-pub(in crate::store) fn a_second_reader_is_told_that_the_mailbox_is_busy<S: Subject>() {
+pub(in crate::store) fn a_second_reader_gets_busy<S: Subject>() {
     let s = S::new();
     let e = s.engine();
     store(e, "bob", b"one").expect("stored");
@@ -68,7 +68,7 @@ pub(in crate::store) fn a_second_reader_is_told_that_the_mailbox_is_busy<S: Subj
     assert_eq!(fetch(e, "bob", None).len(), 2);
 }
 
-pub(in crate::store) fn a_reader_goes_on_with_what_has_come_since<S: Subject>() {
+pub(in crate::store) fn a_reader_continues_with_new_messages<S: Subject>() {
     let s = S::new();
     let e = s.engine();
     store(e, "bob", b"one").expect("stored");
@@ -97,7 +97,7 @@ pub(in crate::store) fn peeking_needs_no_lease_and_acknowledges_nothing<S: Subje
     assert_eq!(fetch(e, "bob", None).len(), 1);
 }
 
-pub(in crate::store) fn expired_messages_are_not_handed_out<S: Subject>() {
+pub(in crate::store) fn expired_messages_are_not_fetched<S: Subject>() {
     let s = S::new();
     let e = s.engine();
     store_until(e, "bob", b"stale", Some(1)).expect("stored");
@@ -113,7 +113,7 @@ pub(in crate::store) fn expired_messages_are_not_handed_out<S: Subject>() {
     );
 }
 
-pub(in crate::store) fn many_writers_and_a_reader_lose_and_double_nothing<S: Subject>() {
+pub(in crate::store) fn concurrent_writers_and_a_reader_lose_and_duplicate_nothing<S: Subject>() {
     const WRITERS: usize = 8;
     const EACH: usize = 100;
     let s = S::new();
@@ -190,7 +190,7 @@ pub(in crate::store) fn a_batch_is_delivered_in_its_order<S: Subject>() {
     assert!(e.deliver(&[]).is_empty());
 }
 
-pub(in crate::store) fn a_full_mailbox_refuses_and_takes_again_when_it_was_read<S: Subject>() {
+pub(in crate::store) fn a_full_mailbox_refuses_messages_until_it_is_read<S: Subject>() {
     let s = S::with_limits(Limits {
         quota_messages: 2,
         ..Limits::default()
@@ -214,8 +214,8 @@ pub(in crate::store) fn a_full_mailbox_refuses_and_takes_again_when_it_was_read<
     assert!(full(store(e, "bob", &[b'x'; 1_000])));
 }
 
-pub(in crate::store) fn history_shows_what_was_read_newest_first<S: Subject>() {
-    // The messages of these tests are of 1970.
+pub(in crate::store) fn history_has_acknowledged_messages_newest_first<S: Subject>() {
+    // The test messages are dated 1970.
     let s = S::with_limits(Limits {
         history_millis: u64::MAX,
         ..Limits::default()
@@ -261,7 +261,7 @@ pub(in crate::store) fn a_message_can_be_traced<S: Subject>() {
     assert_eq!(e.trace(&n("carol"), 1).expect("readable"), None);
 }
 
-pub(in crate::store) fn an_operator_sees_what_waits<S: Subject>() {
+pub(in crate::store) fn queues_are_reported_to_an_operator<S: Subject>() {
     let s = S::new();
     let e = s.engine();
     store(e, "bob", b"one").expect("stored");

@@ -1,5 +1,5 @@
-//! What every engine of the store promises, whatever it keeps messages in. An engine is held to all of it by
-//! `contract::hold!(Subject)` in its own tests, where `Subject` makes stores of it.
+//! The promises of every storage engine. The tests of an engine run them all with `contract::hold!(Subject)`, where
+//! `Subject` creates stores of that engine.
 
 pub(in crate::store) mod mail;
 pub(in crate::store) mod presence;
@@ -10,58 +10,58 @@ use super::{Delivery, Engine, Limits, Receipt, StoreError};
 use crate::message::{Draft, Fields, MessageId, Trust};
 use crate::name::Name;
 
-/// A store of the engine that is tested, and all that it needs. It is removed when this is dropped.
+/// A store of the tested engine, and all that it needs. Dropping it removes the store.
 pub(in crate::store) trait Subject: Sized + Sync {
-    /// A new store with these limits.
+    /// Creates a new store with these limits.
     fn with_limits(limits: Limits) -> Self;
 
-    /// The store, as this process has opened it.
+    /// Returns the store as this process has opened it.
     fn engine(&self) -> &(dyn Engine + Sync);
 
-    /// The same store in another process, beside this one.
+    /// Opens the same store again, as another process would.
     fn beside(&self) -> Box<dyn Engine>;
 
-    /// The same store, closed and opened again with these limits.
+    /// Closes the store and opens it again with these limits.
     fn reopened(self, limits: Limits) -> Self;
 
-    /// A new store with the default limits.
+    /// Creates a new store with the default limits.
     fn new() -> Self {
         Self::with_limits(Limits::default())
     }
 }
 
-/// Makes a test of each promise, for the subject `$subject`.
+/// Defines a test of each promise for the subject `$subject`.
 macro_rules! hold {
     ($subject:ty) => {
         $crate::store::contract::hold! { @ $subject,
             mail {
                 messages_wait_in_order_until_they_are_acknowledged,
-                a_store_is_found_again_as_it_was,
-                a_second_reader_is_told_that_the_mailbox_is_busy,
-                a_reader_goes_on_with_what_has_come_since,
+                a_reopened_store_is_unchanged,
+                a_second_reader_gets_busy,
+                a_reader_continues_with_new_messages,
                 peeking_needs_no_lease_and_acknowledges_nothing,
-                expired_messages_are_not_handed_out,
-                many_writers_and_a_reader_lose_and_double_nothing,
+                expired_messages_are_not_fetched,
+                concurrent_writers_and_a_reader_lose_and_duplicate_nothing,
                 several_processes_append_to_one_mailbox_in_one_order,
                 a_batch_is_delivered_in_its_order,
-                a_full_mailbox_refuses_and_takes_again_when_it_was_read,
-                history_shows_what_was_read_newest_first,
+                a_full_mailbox_refuses_messages_until_it_is_read,
+                history_has_acknowledged_messages_newest_first,
                 a_message_can_be_traced,
-                an_operator_sees_what_waits,
+                queues_are_reported_to_an_operator,
                 fields_are_kept_by_every_copy,
                 a_watcher_is_woken,
             }
             sent_again {
                 the_same_id_from_the_same_sender_is_stored_once,
-                doubled_ids_in_a_batch_are_stored_once,
+                duplicate_ids_in_a_batch_are_stored_once,
             }
             users {
-                of_many_who_register_a_name_one_is_the_first,
-                names_are_registered_until_they_are_forgotten,
+                one_of_several_concurrent_registrations_is_the_first,
+                names_are_registered_until_they_are_deregistered,
                 claims_stay_until_they_are_released,
             }
             presence {
-                a_lease_is_taken_kept_and_given_back,
+                a_lease_is_taken_replaced_and_given_back,
                 a_claim_ends_the_lease,
             }
         }
@@ -81,7 +81,7 @@ pub(in crate::store) fn n(text: &str) -> Name {
     Name::new(text.as_bytes()).expect("a name")
 }
 
-/// Stores one message from "tester" with an id of its own; its number.
+/// Stores one message from "tester" with a random id. Returns its number.
 pub(in crate::store) fn store(
     engine: &dyn Engine,
     to: &str,
@@ -107,7 +107,7 @@ pub(in crate::store) fn store_until(
     Ok(receipt.seq)
 }
 
-/// A draft with an id that its sender may send again.
+/// Returns a draft with an id that its sender may send again.
 pub(in crate::store) fn draft<'a>(from: &'a Name, id: u8, body: &'a [u8]) -> Draft<'a> {
     Draft {
         id: MessageId([id; 16]),
@@ -134,7 +134,7 @@ pub(in crate::store) fn store_once(
     receipt.expect("stored")
 }
 
-/// Number and body of each message that waits for `of`. Acknowledges up to number `ack`.
+/// Returns the number and body of each message that waits for `of`. Acknowledges up to number `ack`.
 pub(in crate::store) fn fetch(
     engine: &dyn Engine,
     of: &str,

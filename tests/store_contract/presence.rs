@@ -1,4 +1,4 @@
-//! Who is online.
+//! Presence leases.
 
 use super::{Subject, n};
 use crate::message::Speaks;
@@ -16,7 +16,7 @@ fn lease(token: u64, millis: u64) -> Lease {
     }
 }
 
-pub(in crate::store) fn a_lease_is_taken_kept_and_given_back<S: Subject>() {
+pub(in crate::store) fn a_lease_is_taken_replaced_and_given_back<S: Subject>() {
     let s = S::new();
     let e = s.engine();
     let (al, bob) = (n("al"), n("bob"));

@@ -1,4 +1,4 @@
-//! Messages that are sent again: one id from one sender is stored once.
+//! Duplicate detection: an id from one sender is stored once per mailbox.
 
 use super::{Subject, draft, fetch, n, store, store_once};
 use crate::store::{Delivery, Limits, Receipt};
@@ -46,7 +46,7 @@ pub(in crate::store) fn the_same_id_from_the_same_sender_is_stored_once<S: Subje
     assert_eq!(store_once(e, "bob", "al", 2, b"two"), new(4_003));
 }
 
-pub(in crate::store) fn doubled_ids_in_a_batch_are_stored_once<S: Subject>() {
+pub(in crate::store) fn duplicate_ids_in_a_batch_are_stored_once<S: Subject>() {
     let s = S::new();
     let (al, bob, carol) = (n("al"), n("bob"), n("carol"));
     let deliveries = [(&bob, 1, "b1"), (&carol, 2, "c1"), (&bob, 1, "b1")];

@@ -1,9 +1,9 @@
-//! Registered names, and names that belong to logins.
+//! Registered names, and names claimed by logins.
 
 use super::{Subject, n};
 use crate::store::{Limits, User};
 
-pub(in crate::store) fn of_many_who_register_a_name_one_is_the_first<S: Subject>() {
+pub(in crate::store) fn one_of_several_concurrent_registrations_is_the_first<S: Subject>() {
     let s = S::new();
     let e = s.engine();
     let first = std::thread::scope(|scope| {
@@ -15,7 +15,7 @@ pub(in crate::store) fn of_many_who_register_a_name_one_is_the_first<S: Subject>
     assert_eq!(first, 1);
 }
 
-pub(in crate::store) fn names_are_registered_until_they_are_forgotten<S: Subject>() {
+pub(in crate::store) fn names_are_registered_until_they_are_deregistered<S: Subject>() {
     let s = S::new();
     assert!(!s.engine().deregister(&n("bob")).expect("nothing to do"));
     assert_eq!(s.engine().registered(&n("bob")).expect("readable"), None);

@@ -1,23 +1,23 @@
-//! A client of the framed dialect, by hand.
+//! A minimal client of the framed dialect.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use super::Daemon;
 
-/// A connection of an old chat client.
+/// A connection of a legacy chat client.
 pub(crate) struct Frames {
     stream: TcpStream,
     big_endian: bool,
 }
 
 impl Frames {
-    /// A little-endian client that has said these frames.
+    /// Connects as a little-endian client and sends these frames.
     pub(crate) fn say(daemon: &Daemon, frames: &[&str]) -> Self {
         Self::on(daemon, frames, false)
     }
 
-    /// The same, of either kind.
+    /// Like [`say`](Self::say), with either byte order.
     pub(crate) fn on(daemon: &Daemon, frames: &[&str], big_endian: bool) -> Self {
         let mut client = Self {
             stream: daemon.connect(),
@@ -29,7 +29,6 @@ impl Frames {
         client
     }
 
-    /// Sends a frame.
     pub(crate) fn send(&mut self, text: &[u8]) {
         let [hi, lo] = u16::try_from(text.len() + 1).expect("short").to_be_bytes();
         let length = if self.big_endian {
@@ -41,7 +40,7 @@ impl Frames {
         self.stream.write_all(&frame).expect("sent");
     }
 
-    /// The next frame, as text without its NUL.
+    /// Reads the next frame. Returns its text without the NUL.
     pub(crate) fn frame(&mut self) -> String {
         let mut length = [0; 4];
         self.stream.read_exact(&mut length).expect("a length");
@@ -59,22 +58,22 @@ impl Frames {
         String::from_utf8(text).expect("text")
     }
 
-    /// The end of the connection, after which nothing comes.
+    /// Expects the end of the connection, without further bytes.
     pub(crate) fn end(mut self) {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).expect("the end");
-        assert_eq!(rest, b"", "nothing more is said");
-        // Dropped: the clean close of a client that has read everything.
+        assert_eq!(rest, b"", "unexpected bytes before the end");
+        // The client has read everything, so this closes cleanly, without a reset.
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
-    /// Waits until the server has half-closed, and leaves its bytes unread: as a client that is killed.
+    /// Closes the connection without reading, like a killed client.
     pub(crate) fn kill(self) {
         drop(self.stream);
     }
 }
 
-/// Registers `name` at this address; the answers, up to the end.
+/// Registers `name` at this address. Returns the answers up to the end of the connection.
 pub(crate) fn register(daemon: &Daemon, name: &str, address: &str) -> Vec<String> {
     let mut client = Frames::say(daemon, &["!register", name]);
     let mut answers = vec![client.frame()];

@@ -1,17 +1,17 @@
-//! Reads Rust sources for what each file imports from which other: `use` declarations, and the paths in everything else.
+//! Finds which file imports which item of which other file, from `use` declarations and from paths in the code.
 //!
-//! A re-export (`pub use`) is an alias: a file that imports the name imports the file in which the item is. The file with
-//! the re-export imports that file only where its own code uses the name. Code under `#[cfg(test)]` may close a circle.
+//! A re-export (`pub use`) is an alias: a file that imports the name depends on the file that defines the item. The
+//! file with the re-export depends on it only if its own code uses the name. `#[cfg(test)]` code may close a cycle.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::iter::Peekable;
 
 use proc_macro2::{Delimiter, Group, Spacing, TokenStream, TokenTree};
 
-/// A path of modules and an item, from the crate's root on.
+/// A path of modules and an item, from the crate root.
 type ItemPath = Vec<String>;
 
-/// A path that occurs in a source, as it is written.
+/// A path as written in a source.
 struct Mention {
     module: ItemPath,
     path: ItemPath,
@@ -22,21 +22,21 @@ struct Mention {
 #[derive(Default)]
 struct Module {
     file: String,
-    /// The names that `use` brings in, each with the path as it is written, and whether others can import it from here.
+    /// The names that `use` declares, each with its path as written, and whether the `use` is public.
     names: BTreeMap<String, (ItemPath, bool)>,
 }
 
-/// What a set of sources imports.
+/// The imports of a set of sources.
 #[derive(Default)]
 pub(crate) struct Imports {
     modules: BTreeMap<ItemPath, Module>,
-    /// The files that are for tests alone, as modules; what is below them is as well.
+    /// The modules that are compiled for tests only. Modules below them are test modules as well.
     tests: BTreeSet<ItemPath>,
     mentions: Vec<Mention>,
 }
 
 impl Imports {
-    /// Reads sources: each with its path below `src`.
+    /// Reads sources, given as pairs of a path below `src` and the text.
     pub(crate) fn read(sources: &[(String, String)]) -> Self {
         let mut imports = Self::default();
         for (file, source) in sources {
@@ -67,8 +67,8 @@ impl Imports {
     ) {
         let (mut of_test, mut is_public) = (false, false);
         let mut path: ItemPath = Vec::new();
-        // What stands before a token: `.` before a field or a method, `:` before the rest of a path, `p` for `pub`, `;` and `/`
-        // for the first of `::` and `..`.
+        // The preceding token: `.` before a field or a method, `:` inside a path, `p` for `pub`, `;` and `/` for the
+        // first character of `::` and `..`.
         let mut before = ' ';
         while let Some(token) = tokens.next() {
             let in_test = is_test || of_test;
@@ -103,7 +103,7 @@ impl Imports {
                         _ if before == '.' => {}
                         _ => {
                             if before != ':' && !path.is_empty() {
-                                // It ended with types: `a::b::<C>`.
+                                // The path ended with generic arguments: `a::b::<C>`.
                                 self.add_path(module, std::mem::take(&mut path), true, in_test);
                             }
                             path.push(word);
@@ -119,7 +119,7 @@ impl Imports {
                     before = match (mark.as_char(), before) {
                         (':', ';') => ':',
                         (':', _) if mark.spacing() == Spacing::Joint => ';',
-                        // Two of them are a range.
+                        // Two dots are a range.
                         ('.', '/') => ' ',
                         ('.', _) if mark.spacing() == Spacing::Joint => '/',
                         ('.', _) => '.',
@@ -164,8 +164,8 @@ impl Imports {
         }
     }
 
-    /// Adds a path that is no `use`. One identifier is an import only where `use` or `pub use` has brought the name in,
-    /// which is found out when all is read.
+    /// Adds a path outside of `use`. A single identifier is an import only if a `use` declares the name, which is
+    /// resolved after all sources are read.
     fn add_path(&mut self, module: &[String], path: ItemPath, is_call: bool, is_test: bool) {
         let is_type = path[0].starts_with(char::is_uppercase);
         if path.len() > 1 || is_type || is_call {
@@ -181,7 +181,7 @@ impl Imports {
         });
     }
 
-    /// The path from the root on that is meant by one in `module`; `None` where it is of another crate, or local.
+    /// Resolves a path in `module` to a path from the crate root. `None` if it is local or of another crate.
     fn absolute(&self, module: &[String], path: &[String], depth: usize) -> Option<ItemPath> {
         let (first, rest) = path.split_first()?;
         let parent = || module.split_last().map(|(_, parent)| parent.to_vec());
@@ -210,7 +210,7 @@ impl Imports {
         Some([&base[..], rest].concat())
     }
 
-    /// The file in which the item of an absolute path is, and the item's name; `None` for a module.
+    /// Returns the file that defines the item of an absolute path, and the item's name. `None` for a module.
     fn file_of(&self, path: &[String], depth: usize) -> Option<(String, String)> {
         let mut module: ItemPath = Vec::new();
         for (at, name) in path.iter().enumerate() {
@@ -232,7 +232,7 @@ impl Imports {
         None
     }
 
-    /// The absolute paths, as `crate::a::b` without its first word, that each file mentions, in tests as well.
+    /// Returns the absolute paths that each file mentions, test code included, without the leading `crate::`.
     pub(crate) fn paths(&self) -> BTreeMap<&str, BTreeSet<String>> {
         let mentioned = self.mentions.iter().map(|m| (&m.module, &m.path));
         let exported = self.modules.iter().flat_map(|(module, this)| {
@@ -250,7 +250,7 @@ impl Imports {
         paths
     }
 
-    /// Which file imports what from which, but for tests.
+    /// Returns the names that each file imports from each other file. Test code is left out.
     pub(crate) fn edges(&self) -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
         let mut edges: BTreeMap<_, BTreeMap<_, BTreeSet<_>>> = BTreeMap::new();
         let is_test = |mention: &&Mention| {
@@ -270,8 +270,8 @@ impl Imports {
         edges
     }
 
-    /// The circles of files: for each file that is in one, its shortest, and each of these once. A circle is told as a path,
-    /// with the names that tie it.
+    /// Returns the import cycles: the shortest one of each file, without duplicates. A cycle is printed as a path with
+    /// the names that each file imports from the next.
     pub(crate) fn circles(&self) -> Vec<String> {
         let edges = self.edges();
         let circles = edges.keys().filter_map(|start| circle(&edges, start));
@@ -291,10 +291,10 @@ impl Imports {
     }
 }
 
-/// The most aliases of aliases.
+/// Limits the length of a chain of aliases.
 const DEPTH: usize = 8;
 
-/// The shortest way from `start` back to it.
+/// Returns the shortest cycle through `start`.
 fn circle(
     edges: &BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
     start: &str,
@@ -320,7 +320,7 @@ fn circle(
     None
 }
 
-/// Whether this is what stands in the brackets of `#[cfg(test)]`.
+/// Returns whether this is the bracketed group of `#[cfg(test)]`.
 fn is_cfg_test(group: &Group) -> bool {
     let tokens: Vec<_> = group.stream().into_iter().take(3).collect();
     let [TokenTree::Ident(word), TokenTree::Group(what)] = &tokens[..] else {
@@ -329,14 +329,13 @@ fn is_cfg_test(group: &Group) -> bool {
     word == "cfg" && what.stream().to_string() == "test"
 }
 
-/// Whether a `::` and an identifier come next.
+/// Returns whether the path continues with `::`.
 fn follows_path(tokens: &mut Peekable<impl Iterator<Item = TokenTree>>) -> bool {
-    // A single `:` has no identifier of the same path behind it, and the caller clears the path then.
     matches!(tokens.peek(), Some(TokenTree::Punct(mark))
         if mark.as_char() == ':' && mark.spacing() == Spacing::Joint)
 }
 
-/// The names that a `use` tree brings in, each with its path; reads up to the `;`, or the end of a group.
+/// Returns the names that a `use` tree declares, with their paths. Reads up to the `;` or the end of a group.
 fn use_tree(
     above: &[String],
     tokens: &mut Peekable<impl Iterator<Item = TokenTree>>,
@@ -357,7 +356,7 @@ fn use_tree(
                 name = Some(word.to_string());
                 is_alias = false;
             }
-            // `a::{self, b}` brings in `a`.
+            // `a::{self, b}` declares `a`.
             TokenTree::Ident(word) if word == "self" && !path.is_empty() => {
                 name = path.last().cloned();
             }

@@ -1,4 +1,4 @@
-//! What clients have seen accepted, against what is in the spool.
+//! Compares the messages that the daemon accepted with the contents of the spool.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
@@ -10,24 +10,23 @@ use std::time::Duration;
 
 use super::exported;
 
-/// How many mailboxes are written to.
+/// The number of mailboxes that the writers use.
 const MAILBOXES: usize = 7;
-/// So many wait for the disk at once that they share the journal.
+/// The number of writers. Large enough that they share syncs of the journal.
 const WRITERS: usize = 10;
 
-/// Writers and readers that go on whatever happens to the daemon, and remember what they were told.
+/// Writers and readers that continue through crashes of the daemon, and record each accepted message.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// Where the daemon listens now; 0 while it does not.
+    /// The port of the daemon; 0 while it does not listen.
     pub(crate) port: AtomicU16,
     pub(crate) stop: AtomicBool,
-    /// Set when what is answered from now on does not count: the power is off, and only the simulation of
-    /// that lets anybody speak.
+    /// Set at a simulated power cut. The daemon still answers then, but these answers do not count.
     pub(crate) dark: AtomicBool,
     accepted: Mutex<Vec<(String, String)>>,
 }
 
-/// Sets what tells others to end, when it is dropped.
+/// Sets a stop flag when dropped.
 pub(crate) struct End<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for End<'_> {
@@ -36,7 +35,7 @@ impl Drop for End<'_> {
     }
 }
 
-/// What came of comparing.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     pub(crate) accepted: usize,
@@ -46,7 +45,7 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    /// Fails the test that has lost, doubled or disordered something.
+    /// Panics if a message was lost, duplicated or reordered.
     pub(crate) fn must_be_clean(&self) {
         assert!(
             self.missing.is_empty() && self.doubled.is_empty() && self.disordered.is_empty(),
@@ -55,7 +54,7 @@ impl Verdict {
     }
 }
 
-/// One request; the reply as far as it came.
+/// Sends one request and returns the reply.
 fn ask(port: u16, request: &str) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -70,25 +69,25 @@ fn ask(port: u16, request: &str) -> io::Result<Vec<u8>> {
 }
 
 impl Ledger {
-    /// Runs writers and readers beside `events`, which ends them by returning.
+    /// Runs writers and readers until `events` returns.
     pub(crate) fn run<T>(&self, events: impl FnOnce() -> T) -> T {
         std::thread::scope(|scope| {
             for writer in 0..WRITERS {
                 scope.spawn(move || self.write(writer));
             }
             scope.spawn(|| self.read());
-            // Also when the events fail: whoever writes or reads must not wait for ever.
+            // A guard, because the threads must stop also when `events` panics.
             let _end = End(&self.stop);
             events()
         })
     }
 
-    /// How many messages were accepted so far.
+    /// Returns the number of messages accepted so far.
     pub(crate) fn count(&self) -> usize {
         self.accepted.lock().expect("not poisoned").len()
     }
 
-    /// Notes a message as accepted that was not.
+    /// Records a message as accepted that was never sent.
     pub(crate) fn invent(&self, mailbox: &str, name: &str) {
         let message = (mailbox.to_owned(), name.to_owned());
         self.accepted.lock().expect("not poisoned").push(message);
@@ -110,7 +109,7 @@ impl Ledger {
     fn write(&self, writer: usize) {
         self.until_stopped(|port, turn| {
             let mailbox = format!("m{}", turn % MAILBOXES);
-            // Every tenth is long, so that it takes several pages.
+            // Every tenth message spans several pages.
             let text = if turn % 10 == 9 {
                 "x".repeat(20_000)
             } else {
@@ -128,12 +127,12 @@ impl Ledger {
 
     fn read(&self) {
         self.until_stopped(|port, turn| {
-            // What it gets is in the history of the mailbox afterwards.
+            // The reply is ignored: read messages stay in the history, which `compare` includes.
             let _ = ask(port, &format!("fetch;m{}\n", turn % MAILBOXES));
         });
     }
 
-    /// Compares with all that is in the spool, history included.
+    /// Compares the record with the messages in the spool, history included.
     pub(crate) fn compare(&self, spool: &Path) -> Verdict {
         let (all, _) = exported(spool);
         let mut found: BTreeMap<(String, String), usize> = BTreeMap::new();
@@ -171,7 +170,7 @@ impl Ledger {
     }
 }
 
-/// A text field of a line that `droplinectl export` has printed. These have nothing to unescape.
+/// Returns a text field of a line of `droplinectl export`. The ledger's messages contain nothing to unescape.
 fn field(line: &str, key: &str) -> Option<String> {
     let start = line.find(&format!("\"{key}\":\""))? + key.len() + 4;
     let end = line[start..].find('"')? + start;

@@ -1,4 +1,4 @@
-//! A menu in a pseudo-terminal.
+//! Runs the menu in a pseudo-terminal.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -11,34 +11,34 @@ use rexpect::session::{PtySession, spawn_command};
 
 use super::{Daemon, PATIENCE, wait_until};
 
-/// A menu that has come as far as its first prompt.
+/// A running menu, at or past its first prompt.
 pub(crate) struct Menu {
     pub(crate) screen: PtySession,
     pub(crate) pid: u32,
-    /// Where it listens for instant messages.
+    /// The address at which it receives instant messages.
     pub(crate) address: SocketAddr,
-    /// What was on the screen before the first prompt.
+    /// The screen output before the first prompt.
     pub(crate) so_far: String,
 }
 
 impl Menu {
-    /// The menu of `user` at this daemon, online.
+    /// Opens the menu of `user` at this daemon, online.
     pub(crate) fn open(daemon: &Daemon, user: &str) -> Self {
         Self::with(daemon, user, &[])
     }
 
-    /// The same, with more arguments.
+    /// Like [`open`](Self::open), with more arguments.
     pub(crate) fn with(daemon: &Daemon, user: &str, args: &[&str]) -> Self {
         let mut command = menu_command(daemon);
         command.args(["-u", user]).args(args);
         Self::of(command, daemon, user)
     }
 
-    /// The menu of `user` that this command opens.
+    /// Opens the menu of `user` with this command.
     pub(crate) fn of(command: Command, daemon: &Daemon, user: &str) -> Self {
         let mut screen = spawn(command);
         let regex = r"instant messages on ([0-9.]+:[0-9]+)";
-        let (before, line) = screen.exp_regex(regex).expect("who and where");
+        let (before, line) = screen.exp_regex(regex).expect("the address");
         let address = line.rsplit(' ').next().and_then(|text| text.parse().ok());
         let so_far = before + &screen.exp_string("?  Help").expect("the menu");
         Self {
@@ -49,18 +49,17 @@ impl Menu {
         }
     }
 
-    /// Types a line.
     pub(crate) fn line(&mut self, text: &str) {
         self.screen.send_line(text).expect("typed");
     }
 
-    /// Waits until this is on the screen.
+    /// Waits until `text` appears on the screen.
     pub(crate) fn expect(&mut self, text: &str) {
         let seen = self.screen.exp_string(text);
-        seen.unwrap_or_else(|e| panic!("{text:?} is not seen: {e}"));
+        seen.unwrap_or_else(|e| panic!("{text:?} does not appear: {e}"));
     }
 
-    /// Sends a message of one line, and waits for the answer.
+    /// Sends a message of one line and waits until `answer` appears.
     pub(crate) fn send(&mut self, to: &str, text: &str, answer: &str) {
         self.line("1");
         self.expect("To:");
@@ -70,14 +69,14 @@ impl Menu {
         self.expect(answer);
     }
 
-    /// The listeners that it has forked, in the order of their numbers.
+    /// Returns the pids of the listeners that the menu forked, in ascending order.
     pub(crate) fn listeners(&self) -> Vec<u32> {
         let path = format!("/proc/{0}/task/{0}/children", self.pid);
         let list = fs::read_to_string(path).expect("readable");
         let mut pids: Vec<_> = list
             .split_whitespace()
             .filter(|pid| {
-                // The keeper has the terminal, and a listener has let it go.
+                // The terminal guard keeps the terminal as standard input. A listener has /dev/null.
                 let input = fs::read_link(format!("/proc/{pid}/fd/0"));
                 input.is_ok_and(|input| input == Path::new("/dev/null"))
             })
@@ -87,7 +86,7 @@ impl Menu {
         pids
     }
 
-    /// What stty(1) says of its terminal, or does to it.
+    /// Runs stty(1) on the menu's terminal and returns its output.
     pub(crate) fn stty(&self, args: &[&str]) -> String {
         let terminal = format!("/proc/{}/fd/0", self.pid);
         let done = Command::new("stty")
@@ -99,30 +98,28 @@ impl Menu {
         String::from_utf8(done.stdout).expect("text")
     }
 
-    /// Makes its terminal as large as this.
     pub(crate) fn resize(&self, rows: usize, columns: usize) {
         self.stty(&["rows", &rows.to_string(), "cols", &columns.to_string()]);
     }
 
-    /// Sends the menu a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         signal_to(self.pid, signal);
     }
 
-    /// Leaves by the menu's Exit; what was on the screen since the last time that something was expected.
+    /// Leaves with the menu's Exit. Returns the screen output since the last expected text.
     pub(crate) fn leave(mut self) -> String {
         self.line("3");
         self.screen.exp_eof().expect("the end")
     }
 
-    /// Kills it, and returns what was on the screen.
+    /// Kills the menu. Returns the screen output since the last expected text.
     pub(crate) fn kill(mut self) -> String {
         self.signal(Signal::SIGKILL);
         self.screen.exp_eof().expect("the end")
     }
 }
 
-/// `dropline` as a menu of this daemon, on any port for instant messages.
+/// Returns a `dropline` command that opens a menu at this daemon, with any free port for instant messages.
 pub(crate) fn menu_command(daemon: &Daemon) -> Command {
     let mut command = daemon.client();
     command
@@ -134,19 +131,19 @@ pub(crate) fn menu_command(daemon: &Daemon) -> Command {
     command
 }
 
-/// Starts it in a terminal of its own.
+/// Starts a command in a new pseudo-terminal.
 pub(crate) fn spawn(command: Command) -> PtySession {
     let limit = u64::try_from(PATIENCE.as_millis()).expect("not long");
     spawn_command(command, Some(limit)).expect("a terminal")
 }
 
-/// Signals a process, which is there.
+/// Sends a signal to an existing process.
 pub(crate) fn signal_to(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));
     kill(pid, signal).expect("signalled");
 }
 
-/// Waits until a process is gone, or nobody has reaped it yet.
+/// Waits until a process is gone or a zombie.
 pub(crate) fn wait_until_gone(pid: u32) {
     wait_until("a process ends", || {
         match fs::read_to_string(format!("/proc/{pid}/stat")) {
@@ -156,7 +153,7 @@ pub(crate) fn wait_until_gone(pid: u32) {
     });
 }
 
-/// The newest menu of `user` that we have started at this daemon.
+/// Returns the pid of the newest menu of `user` that this process started at this daemon.
 fn find(daemon: &Daemon, user: &str) -> u32 {
     let (port, user) = (format!("\0{}\0", daemon.port), format!("\0-u\0{user}\0"));
     let tasks = fs::read_dir("/proc/self/task").expect("readable");

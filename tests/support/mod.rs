@@ -1,4 +1,4 @@
-//! A daemon of a test's own, and ways to talk to it.
+//! A private daemon for a test, and clients for it.
 
 pub(crate) mod frames;
 pub(crate) mod imports;
@@ -26,21 +26,21 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-pub(crate) use self::operator::{counter, ctl, exported, status};
+pub(crate) use self::operator::{counter, ctl, exported, status, status_in};
 
-/// How long anything may take before a test fails: far more than it takes.
+/// Timeout for a single wait. Far longer than any wait takes, so that only a hang reaches it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until `done`; there is no event for what it asks.
+/// Polls `done` until it returns true. For conditions that deliver no event.
 pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        assert!(Instant::now() < deadline, "timed out waiting for: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// The built program of this name.
+/// Returns a command for the built program of this name, with a clean environment.
 pub(crate) fn program(name: &str) -> Command {
     let path = match name {
         "droplined" => env!("CARGO_BIN_EXE_droplined"),
@@ -57,18 +57,18 @@ pub(crate) fn program(name: &str) -> Command {
         .env_remove("DROPLINE_COLOUR")
         .env("NO_COLOR", "1")
         .env("XDG_CONFIG_HOME", state())
-        // Nobody's own, and one for each run of the tests.
+        // Not the directory of the user who runs the tests. Each run has a new one.
         .env("DROPLINE_STATE_DIR", state());
     command
 }
 
-/// Where clients keep their state that are given no other place.
+/// The state directory of clients that are not given another one.
 fn state() -> PathBuf {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
     place.join(format!("state-{}", std::process::id()))
 }
 
-/// A running daemon with a spool of its own, on a port that the kernel chose. Killed when dropped.
+/// A running daemon with a private spool, on a port that the kernel chose. Killed when dropped.
 pub(crate) struct Daemon {
     dir: TempDir,
     child: Child,
@@ -80,18 +80,18 @@ impl Daemon {
         Self::with("", &[])
     }
 
-    /// A daemon with this configuration file and these flags.
+    /// Starts a daemon with this configuration file and these flags.
     pub(crate) fn with(config: &str, flags: &[&str]) -> Self {
         Self::in_dir(tempfile::tempdir().expect("a directory"), config, flags)
     }
 
-    /// A daemon over the spool of an earlier one.
+    /// Starts a daemon on the spool of an earlier one.
     pub(crate) fn in_dir(dir: TempDir, config: &str, flags: &[&str]) -> Self {
         let spool = dir.path().join("spool");
         Self::launch(dir, &spool, config, flags, &[])
     }
 
-    /// A daemon with this spool and these variables in its environment.
+    /// Starts a daemon with this spool and these environment variables.
     pub(crate) fn with_spool(
         dir: TempDir,
         spool: &Path,
@@ -101,13 +101,13 @@ impl Daemon {
         Self::launch(dir, spool, config, &[], env)
     }
 
-    /// A daemon in another network namespace, for this configuration.
+    /// Starts a daemon with this configuration in another network namespace.
     pub(crate) fn in_namespace(namespace: &str, config: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         Self::started_by(&["ip", "netns", "exec", namespace], dir, config)
     }
 
-    /// A daemon that this command starts, which becomes it.
+    /// Starts a daemon through this command, which must exec(2) it.
     pub(crate) fn started_by(starter: &[&str], dir: TempDir, config: &str) -> Self {
         let spool = dir.path().join("spool");
         let mut command = Command::new(starter[0]);
@@ -155,7 +155,7 @@ impl Daemon {
             .arg(dir.path().join("run"))
             .args(flags)
             .envs(env.iter().copied())
-            // A group of its own, so that the family can be killed as a whole.
+            // A new process group, so that the daemon and its children can be killed together.
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -169,7 +169,7 @@ impl Daemon {
             .expect("readable");
         let port = line.trim().parse();
         let said = || fs::read_to_string(dir.path().join("log")).expect("a log");
-        let port = port.unwrap_or_else(|_| panic!("it does not listen: {}", said()));
+        let port = port.unwrap_or_else(|_| panic!("the daemon does not listen: {}", said()));
         Self { dir, child, port }
     }
 
@@ -181,7 +181,7 @@ impl Daemon {
         self.dir.path()
     }
 
-    /// `dropline` as a client of this daemon, with a state directory beside its spool.
+    /// Returns a `dropline` command for this daemon, with a state directory next to the spool.
     pub(crate) fn client(&self) -> Command {
         let mut command = program("dropline");
         command
@@ -198,7 +198,7 @@ impl Daemon {
         fs::read_to_string(self.path().join("log")).expect("a log")
     }
 
-    /// Waits until its log has this. A child logs after its client has the reply.
+    /// Waits until the log contains `text`. A child logs only after it has sent the reply.
     pub(crate) fn logged(&self, text: &str) {
         wait_until(text, || self.log().contains(text));
     }
@@ -210,14 +210,14 @@ impl Daemon {
         stream
     }
 
-    /// A connection on which this was said, and its sending side still open.
+    /// Connects and sends `request`. The sending side stays open.
     pub(crate) fn say(&self, request: &[u8]) -> TcpStream {
         let mut stream = self.connect();
         stream.write_all(request).expect("sent");
         stream
     }
 
-    /// The reply to a request, up to the end of the connection, from a client that half-closes.
+    /// Sends `request`, half-closes, and returns the reply up to end of file.
     pub(crate) fn ask(&self, request: impl AsRef<[u8]>) -> String {
         let stream = self.say(request.as_ref());
         stream.shutdown(Shutdown::Write).expect("half-closed");
@@ -229,10 +229,10 @@ impl Daemon {
         assert_eq!(reply, "Message accepted and stored:\n");
     }
 
-    /// What a fetch of `of` hands out: a line each.
+    /// Fetches the mailbox `of` and returns its messages, one line each.
     pub(crate) fn fetch(&self, of: &str) -> Vec<String> {
         let mut reply = String::new();
-        // The last reader may still hold the mailbox, when the disk is slow: then one tries again.
+        // On a slow disk the previous reader may still hold the mailbox.
         wait_until("the mailbox is free", || {
             reply = self.ask(format!("fetch;{of}\n"));
             !reply.starts_with("Message declined. Busy")
@@ -245,7 +245,7 @@ impl Daemon {
         kill(pid, signal).expect("signalled");
     }
 
-    /// Waits until the daemon has ended by itself.
+    /// Waits until the daemon has exited.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         wait_until("the daemon ends", || {
@@ -255,7 +255,7 @@ impl Daemon {
         status.expect("an exit status")
     }
 
-    /// Kills the daemon and gives its directory back.
+    /// Kills the daemon and returns its directory.
     pub(crate) fn kill(mut self) -> TempDir {
         self.child.kill().expect("killed");
         self.child.wait().expect("reaped");
@@ -263,14 +263,14 @@ impl Daemon {
         std::mem::replace(&mut self.dir, empty)
     }
 
-    /// Kills the daemon and all its children at once, and gives its directory back.
+    /// Kills the daemon and all its children at once, and returns its directory.
     pub(crate) fn kill_family(self) -> TempDir {
         let group = Pid::from_raw(i32::try_from(self.pid()).expect("a pid"));
         nix::sys::signal::killpg(group, Signal::SIGKILL).expect("killed");
         self.kill()
     }
 
-    /// The reply to a request, as far as it came.
+    /// Sends `request` and returns the part of the reply that arrived.
     pub(crate) fn try_ask(&self, request: &str) -> String {
         let mut reply = Vec::new();
         let asked = TcpStream::connect(("127.0.0.1", self.port)).and_then(|mut stream| {
@@ -279,48 +279,48 @@ impl Daemon {
             stream.shutdown(Shutdown::Write)?;
             stream.read_to_end(&mut reply)
         });
-        // A broken connection is what some tests are after.
+        // Some tests expect a broken connection.
         drop(asked);
         String::from_utf8_lossy(&reply).into_owned()
     }
 
-    /// Its children, zombies included; but not its supervisor, which serves no client.
+    /// Returns the pids of the children, zombies included. The supervisor is left out: it serves no client.
     pub(crate) fn children(&self) -> Vec<String> {
         let mut children = children(self.pid());
         children.retain(|pid| !is_titled(pid, SUPERVISOR));
         children
     }
 
-    /// The process that starts the helpers.
+    /// Returns the pid of the supervisor, which starts the helper processes.
     pub(crate) fn supervisor(&self) -> Option<String> {
         let mut children = children(self.pid()).into_iter();
         children.find(|pid| is_titled(pid, SUPERVISOR))
     }
 
-    /// The helper process with this title, if there is one now.
+    /// Returns the pid of the helper process with this title, if it runs.
     pub(crate) fn helper(&self, title: &str) -> Option<String> {
         let supervisor = self.supervisor()?.parse().expect("a number");
         let mut helpers = children(supervisor).into_iter();
         helpers.find(|pid| is_titled(pid, title))
     }
 
-    /// The helper that looks up logins, if there is one now.
+    /// Returns the pid of the login helper, if it runs.
     pub(crate) fn login_helper(&self) -> Option<String> {
         self.helper("droplined: logins")
     }
 
-    /// The helper that writes the journal, if there is one now.
+    /// Returns the pid of the journal writer, if it runs.
     pub(crate) fn writer(&self) -> Option<String> {
         self.helper("droplined: journal")
     }
 
-    /// The number of its entries in this directory of /proc.
+    /// Counts the entries of the directory `what` in the daemon's /proc directory.
     pub(crate) fn proc_entries(&self, what: &str) -> usize {
         let path = format!("/proc/{}/{what}", self.pid());
         fs::read_dir(path).expect("readable").count()
     }
 
-    /// Its private memory in KiB, without what it only maps of its program file.
+    /// Returns the daemon's private memory in KiB. Clean mappings of the program file do not count.
     pub(crate) fn private_memory(&self) -> u64 {
         private_memory(&self.pid().to_string()).expect("readable")
     }
@@ -328,22 +328,22 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended before; there is nothing to do about an error.
+        // The daemon may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The children of a process, zombies included; none when there is no such process any more.
+/// Returns the children of a process, zombies included. Empty if the process is gone.
 pub(crate) fn children(pid: u32) -> Vec<String> {
     let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     list.split_whitespace().map(str::to_owned).collect()
 }
 
-/// The title of the child of a daemon that serves no client.
+/// The process title of the supervisor.
 const SUPERVISOR: &str = "droplined: supervisor";
 
-/// Whether this is the title of a process.
+/// Returns whether a process has this title.
 fn is_titled(pid: &str, title: &str) -> bool {
     let shown = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     shown
@@ -351,18 +351,18 @@ fn is_titled(pid: &str, title: &str) -> bool {
         .is_some_and(|rest| rest.first() == Some(&0))
 }
 
-/// Writes a configuration into a directory; its path. A daemon of a test that root runs stays root where nothing else
-/// is said, although there may be an account `dropline`, for which the directories of tests are not.
+/// Writes a configuration file into a directory and returns its path. Under root, the daemon stays root unless `config`
+/// sets `user`: an account `dropline` may exist, and could not enter the directories of the tests.
 pub(crate) fn configure(dir: &Path, config: &str) -> PathBuf {
     let path = dir.join("droplined.toml");
     let stays = nix::unistd::geteuid().is_root() && !config.contains("user = ");
-    // Behind the rest, so that each line has its number.
+    // Appended, so that the line numbers of `config` do not change.
     let user = if stays { "\nuser = \"root\"\n" } else { "" };
     fs::write(&path, format!("{config}{user}")).expect("written");
     path
 }
 
-/// The default of a number in the configuration.
+/// Returns the default of a numeric configuration key, from the shipped file.
 pub(crate) fn default_of(key: &str) -> usize {
     let shipped = include_str!("../../etc/droplined.toml");
     let start = format!("{key} = ");
@@ -370,14 +370,14 @@ pub(crate) fn default_of(key: &str) -> usize {
     value.expect("a key").parse().expect("a number")
 }
 
-/// What is said on a connection until its end.
+/// Reads a connection to its end.
 pub(crate) fn listen(mut stream: TcpStream) -> String {
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply).expect("a reply");
     String::from_utf8_lossy(&reply).into_owned()
 }
 
-/// The messages in the reply to a fetch.
+/// Returns the messages in the reply to a fetch.
 pub(crate) fn messages(reply: &str) -> Vec<String> {
     let rest = reply.strip_prefix("Retrieving messages...\n");
     let rest = rest.unwrap_or_else(|| panic!("no reply to a fetch: {reply}"));
@@ -386,7 +386,7 @@ pub(crate) fn messages(reply: &str) -> Vec<String> {
     lines.lines().map(str::to_owned).collect()
 }
 
-/// All files below a directory.
+/// Returns all files below a directory.
 pub(crate) fn files_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -400,12 +400,12 @@ pub(crate) fn files_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Whether the tests may take long.
+/// Returns whether the long variants of the tests are requested.
 pub(crate) fn is_long() -> bool {
     std::env::var_os("DROPLINE_TEST_LONG").is_some()
 }
 
-/// A line for the table that `scripts/test` prints at its end.
+/// Appends a line to the table that `scripts/test` prints at its end.
 pub(crate) fn report(line: &str) {
     if let Some(path) = std::env::var_os("DROPLINE_TEST_REPORT") {
         let file = File::options().create(true).append(true).open(path);
@@ -413,13 +413,13 @@ pub(crate) fn report(line: &str) {
     }
 }
 
-/// Says visibly that a test was not run, and why.
+/// Reports that a test was skipped, and why.
 pub(crate) fn skip(test: &str, why: &str) {
     report(&format!("skip    {test}: {why}"));
 }
 
-/// The private memory of a process in KiB, without what it only maps of its program file; `None` when there
-/// is no such process any more.
+/// Returns the private memory of a process in KiB, without clean mappings of the program file. `None` if the process is
+/// gone.
 pub(crate) fn private_memory(pid: &str) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let line = rollup

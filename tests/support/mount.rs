@@ -1,4 +1,4 @@
-//! File systems of a test's own.
+//! Private file systems for a test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::skip;
 
-/// A file system of a test's own, mounted from an image file or from memory.
+/// A file system mounted from an image file or from memory. Unmounted when dropped.
 pub(crate) struct Mount {
     dir: TempDir,
 }
@@ -22,12 +22,12 @@ impl Mount {
         self.dir.path().join("mnt")
     }
 
-    /// An ext4 in a file; `None`, and a visible skip, where that cannot be had.
+    /// Mounts an ext4 image. `None`, with a reported skip, if the machine does not permit it.
     pub(crate) fn ext4(test: &str) -> Option<Self> {
         Self::ext4_with(test, &[])
     }
 
-    /// The same without a journal: its syncs write other things, in another order.
+    /// Mounts an ext4 image without a journal: its syncs write other blocks in another order.
     pub(crate) fn ext4_without_journal(test: &str) -> Option<Self> {
         Self::ext4_with(test, &["-O", "^has_journal"])
     }
@@ -43,14 +43,14 @@ impl Mount {
             .arg(&image)
             .status();
         if !made.is_ok_and(|status| status.success()) {
-            skip(test, "there is no mkfs.ext4");
+            skip(test, "mkfs.ext4 is not available");
             return None;
         }
         mount
             .mount(&["-o", "loop"], &image)
             .then_some(mount)
             .or_else(|| {
-                skip(test, "a loop mount is not possible here");
+                skip(test, "cannot mount a loop device");
                 None
             })
     }
@@ -61,14 +61,14 @@ impl Mount {
             .mount(&["-t", "tmpfs", "-o", options], Path::new("none"))
             .then_some(mount)
             .or_else(|| {
-                skip(test, "a tmpfs cannot be mounted here");
+                skip(test, "cannot mount a tmpfs");
                 None
             })
     }
 
     pub(crate) fn nothing(test: &str) -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
-            skip(test, "it mounts a file system, for which one must be root");
+            skip(test, "mounting a file system needs root");
             return None;
         }
         let dir = tempfile::tempdir().expect("a directory");
@@ -98,7 +98,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // What was killed may take a moment to let go.
+        // A killed process may still be exiting and hold files open.
         if !self.unmount() {
             let _ = Command::new("umount")
                 .arg("-l")

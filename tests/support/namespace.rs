@@ -1,4 +1,4 @@
-//! Networks of a test's own: namespaces with real addresses. For root alone.
+//! Private networks for a test: network namespaces with real addresses. They need root.
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,7 +7,7 @@ use super::skip;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// Runs `ip` with these words; whether it did what it was told.
+/// Runs ip(8) with these words and returns whether it succeeded.
 fn ip(words: &str) -> bool {
     let mut command = Command::new("ip");
     command.args(words.split(' ')).stderr(Stdio::null());
@@ -20,7 +20,7 @@ pub(crate) struct Namespaces {
 }
 
 impl Namespaces {
-    /// So many hosts; `None`, and a visible skip, where that cannot be had.
+    /// Makes `count` hosts. `None`, with a reported skip, if the machine does not permit it.
     fn make(test: &str, count: usize) -> Option<Self> {
         let number = NEXT.fetch_add(1, Ordering::SeqCst);
         let id = format!("{}x{number}", std::process::id());
@@ -37,18 +37,18 @@ impl Namespaces {
         Some(made)
     }
 
-    /// One host, to which all addresses of 10.88.0.0/16 belong.
+    /// Makes one host that owns all addresses of 10.88.0.0/16.
     pub(crate) fn one(test: &str) -> Option<Self> {
         let made = Self::make(test, 1)?;
         let name = made.name(0);
         if !ip(&format!("-n {name} route add local 10.88.0.0/16 dev lo")) {
-            skip(test, "the addresses cannot be had");
+            skip(test, "cannot assign the addresses");
             return None;
         }
         Some(made)
     }
 
-    /// A server, 10.77.1.1 and 10.77.2.1, between two hosts, 10.77.1.2 and 10.77.2.2, which reach each other through it.
+    /// Makes a server, 10.77.1.1 and 10.77.2.1, that routes between two hosts, 10.77.1.2 and 10.77.2.2.
     pub(crate) fn server_and_two(test: &str) -> Option<Self> {
         let made = Self::make(test, 3)?;
         let server = made.name(0);
@@ -63,30 +63,29 @@ impl Namespaces {
                 format!("-n {host} route add default via 10.77.{n}.1"),
             ];
             if !steps.iter().all(|step| ip(step)) {
-                skip(test, "virtual Ethernet cannot be had");
+                skip(test, "cannot make virtual Ethernet devices");
                 return None;
             }
         }
         let forward = || std::fs::write("/proc/sys/net/ipv4/ip_forward", "1");
         if made.inside(0, forward).is_err() {
-            skip(test, "packets cannot be forwarded");
+            skip(test, "cannot enable IP forwarding");
             return None;
         }
         Some(made)
     }
 
-    /// The name of a host.
     pub(crate) fn name(&self, index: usize) -> &str {
         &self.names[index]
     }
 
-    /// Runs `ip` with these words in the network of a host, where it must do what it is told.
+    /// Runs ip(8) in the namespace of a host. Panics if it fails.
     pub(crate) fn ip(&self, index: usize, words: &str) {
         let name = self.name(index);
         assert!(ip(&format!("-n {name} {words}")), "ip {words}");
     }
 
-    /// Does something with the network of a host: sockets that are made there stay there.
+    /// Calls `what` in the namespace of a host. Sockets that it makes stay in that namespace.
     pub(crate) fn inside<T: Send>(&self, index: usize, what: impl FnOnce() -> T + Send) -> T {
         let path = format!("/run/netns/{}", self.names[index]);
         std::thread::scope(|scope| {

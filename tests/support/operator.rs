@@ -1,11 +1,11 @@
-//! What an operator sees of a daemon.
+//! Runs `droplinectl` and reads its output.
 
 use std::path::Path;
 use std::process::Output;
 
 use super::{Daemon, program};
 
-/// What `droplinectl` says of a daemon.
+/// Runs `droplinectl` on a daemon.
 pub(crate) fn ctl(daemon: &Daemon, args: &[&str]) -> Output {
     program("droplinectl")
         .arg("--run-dir")
@@ -15,7 +15,7 @@ pub(crate) fn ctl(daemon: &Daemon, args: &[&str]) -> Output {
         .expect("run")
 }
 
-/// All that is in a spool, a line a message, and what `droplinectl` has told of it.
+/// Exports a spool. Returns the export, one line for each message, and standard error.
 pub(crate) fn exported(spool: &Path) -> (String, String) {
     let output = program("droplinectl")
         .arg("--spool")
@@ -28,14 +28,21 @@ pub(crate) fn exported(spool: &Path) -> (String, String) {
     (String::from_utf8(output.stdout).expect("text"), said)
 }
 
-/// The daemon's status.
+/// Returns the output of `droplinectl status --json`.
 pub(crate) fn status(daemon: &Daemon) -> serde_json::Value {
-    let output = ctl(daemon, &["status", "--json"]);
+    status_in(&daemon.path().join("run"))
+}
+
+/// Returns the same for the daemon that uses this run directory.
+pub(crate) fn status_in(run_dir: &Path) -> serde_json::Value {
+    let mut command = program("droplinectl");
+    command.arg("--run-dir").arg(run_dir);
+    let output = command.args(["status", "--json"]).output().expect("run");
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// One of its counters.
+/// Returns one of the counters in the daemon's status.
 pub(crate) fn counter(daemon: &Daemon, name: &str) -> u64 {
     status(daemon)["counters"][name]
         .as_u64()

@@ -1,4 +1,4 @@
-//! Directories and programs for other users of the machine, who may not be able to enter the checkout, or `TMPDIR`.
+//! Directories and programs for other logins, which may not be able to enter the checkout or `TMPDIR`.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// A directory that all users can enter.
+/// Makes a temporary directory that all logins can enter.
 pub(crate) fn public_dir() -> TempDir {
     let mut places = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()].into_iter();
     let place = places.find(|place| can_all_enter(place));
@@ -27,15 +27,15 @@ fn can_all_enter(place: &Path) -> bool {
     })
 }
 
-/// The same command with a copy of its program, in `dir/programs`, that all users can execute.
+/// Returns the same command with a copy of its program in `dir/programs` that all logins can execute.
 pub(crate) fn for_others(command: &Command, dir: &Path) -> Command {
     let program = Path::new(command.get_program());
     let place = dir.join("programs");
     fs::create_dir(&place).expect("made");
     fs::set_permissions(&place, Permissions::from_mode(0o755)).expect("set");
     let copy = place.join(program.file_name().expect("a program"));
-    // By a process of its own: a descriptor that is open for writing here, and that a fork of another test inherits,
-    // would keep the copy from being executed.
+    // Copied by another process: a child that another test forks would inherit our descriptor, open for writing, and
+    // execve(2) would fail with ETXTBSY.
     let copied = Command::new("install")
         .args(["-m", "755"])
         .arg(program)

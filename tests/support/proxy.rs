@@ -1,4 +1,4 @@
-//! A network that is as bad as it is told to be, between a sender of datagrams and their receiver.
+//! A UDP proxy that simulates an unreliable network.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
@@ -7,18 +7,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// What happens to datagrams, in both directions.
+/// The faults that the proxy injects, in both directions.
 #[derive(Clone, Copy)]
 pub(crate) struct Weather {
-    /// How many of a hundred are lost.
+    /// The percentage of lost datagrams.
     pub(crate) lost: u64,
-    /// How many of a hundred come twice.
+    /// The percentage of duplicated datagrams.
     pub(crate) doubled: u64,
-    /// How long they take at most; each takes its own time, so that they overtake each other.
+    /// The maximum delay. Each datagram has a random delay up to it, which reorders them.
     pub(crate) delay: Duration,
 }
 
-/// A proxy, until it is dropped.
+/// A running proxy. Stopped when dropped.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     carried: Arc<AtomicU64>,
@@ -27,7 +27,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// A way to `target` through this weather.
+    /// Starts a proxy to `target` with these faults.
     pub(crate) fn to(target: SocketAddr, weather: Weather) -> Self {
         let front = UdpSocket::bind("127.0.0.1:0").expect("a port");
         let address = front.local_addr().expect("an address");
@@ -56,7 +56,7 @@ impl Proxy {
         }
     }
 
-    /// How many datagrams came to it, from both sides.
+    /// Returns the number of datagrams that the proxy received, from both sides.
     pub(crate) fn carried(&self) -> u64 {
         self.carried.load(Ordering::Relaxed)
     }
@@ -75,9 +75,9 @@ struct Road {
     front: UdpSocket,
     target: SocketAddr,
     weather: Weather,
-    /// Each sender has a socket of its own on the way to the target.
+    /// Each sender has its own socket towards the target.
     senders: Vec<(SocketAddr, UdpSocket)>,
-    /// When, to which sender (or, to the target, from which), and what.
+    /// Delayed datagrams: the due time, whether it goes to the target, the sender's index, the bytes.
     on_the_way: Vec<(Instant, bool, usize, Vec<u8>)>,
     chance: u64,
     carried: Arc<AtomicU64>,
@@ -94,7 +94,7 @@ impl Road {
                 self.set_out(true, sender, &bytes[..n]);
             }
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            // A sender that is gone.
+            // An ICMP error: a sender has closed its socket.
             Err(e) if e.kind() == ErrorKind::ConnectionRefused => {}
             Err(e) => panic!("the proxy: {e}"),
         }
@@ -108,7 +108,7 @@ impl Road {
         self.on_the_way = later;
         for (_, to_target, sender, bytes) in due {
             let (address, socket) = &self.senders[sender];
-            // Whoever is gone does not get it.
+            // Errors are ignored: the receiver may have closed its socket.
             let _ = if to_target {
                 socket.send(&bytes)
             } else {
@@ -145,7 +145,7 @@ impl Road {
         }
     }
 
-    /// The same numbers each time (xorshift).
+    /// A xorshift generator with a fixed seed, so that runs are reproducible.
     fn dice(&mut self, sides: u64) -> u64 {
         self.chance ^= self.chance << 13;
         self.chance ^= self.chance >> 7;

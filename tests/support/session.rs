@@ -1,4 +1,4 @@
-//! A client of the session dialect, by hand.
+//! A minimal client of the session dialect.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A session that has said HELLO with this name.
+    /// Opens a session and sends HELLO with this name.
     pub(crate) fn of(daemon: &Daemon, name: &str) -> Self {
         let mut session = Self::over(daemon.connect());
         let reply = session.ask(&format!("HELLO dropline/1 name={name}"));
@@ -23,18 +23,17 @@ impl Session {
         session
     }
 
-    /// A session over this connection, on which nothing was said.
+    /// Wraps a connection on which nothing was sent yet.
     pub(crate) fn over(stream: TcpStream) -> Self {
         let reader = BufReader::new(stream.try_clone().expect("a second handle"));
         Self { stream, reader }
     }
 
-    /// Sends these bytes as they are.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).expect("sent");
     }
 
-    /// The next line of the server; empty at the end.
+    /// Reads the next line. Empty at end of file.
     pub(crate) fn line(&mut self) -> String {
         let mut line = Vec::new();
         self.reader.read_until(b'\n', &mut line).expect("a line");
@@ -42,20 +41,20 @@ impl Session {
         line.strip_suffix('\n').unwrap_or(&line).to_owned()
     }
 
-    /// Sends a line, and reads one.
+    /// Sends a line and reads a line.
     pub(crate) fn ask(&mut self, line: &str) -> String {
         self.send(format!("{line}\n"));
         self.line()
     }
 
-    /// Sends a message; the answer.
+    /// Sends a message and returns the answer.
     pub(crate) fn store(&mut self, to: &str, options: &str, body: &[u8]) -> String {
         let line = format!("SEND {to} {}{options}\n", body.len());
         self.send([line.as_bytes(), body, b"\n"].concat());
         self.line()
     }
 
-    /// As [`store`](Self::store), whatever happens to the server; whether it was stored.
+    /// Like [`store`](Self::store), but tolerates a dying server. Returns whether the message was acknowledged.
     pub(crate) fn try_store(&mut self, to: &str, body: &[u8]) -> bool {
         let line = format!("SEND {to} {}\n", body.len());
         let request = [line.as_bytes(), body, b"\n"].concat();
@@ -66,7 +65,7 @@ impl Session {
             && answer.ends_with(b"\n")
     }
 
-    /// A message: its line, and its body.
+    /// Reads a message: its line and its body.
     pub(crate) fn message(&mut self) -> (String, Vec<u8>) {
         let line = self.line();
         assert!(line.starts_with("MSG "), "no message: {line}");
@@ -76,7 +75,7 @@ impl Session {
         (line, body)
     }
 
-    /// All messages of a FETCH or HISTORY that was just asked for, as number, sender and body, and its END.
+    /// Reads the answer to FETCH or HISTORY: number, sender and body of each message, and the END line.
     pub(crate) fn messages(&mut self) -> (Vec<(usize, String, Vec<u8>)>, String) {
         let mut all = Vec::new();
         loop {
@@ -89,7 +88,7 @@ impl Session {
         }
     }
 
-    /// Fetches all, and acknowledges it; sender and body each.
+    /// Fetches and acknowledges all messages. Returns the sender and body of each.
     pub(crate) fn read_all(&mut self) -> Vec<(String, String)> {
         self.send("FETCH\n");
         let (messages, _) = self.messages();
@@ -108,23 +107,21 @@ impl Session {
         buffer.first().copied().unwrap_or(0)
     }
 
-    /// Whether the server has ended the connection, and said nothing more.
+    /// Returns whether the server closed the connection without sending anything more.
     pub(crate) fn is_over(&mut self) -> bool {
         matches!(self.reader.read_to_end(&mut Vec::new()), Ok(0))
     }
 
-    /// The connection.
     pub(crate) fn stream(&self) -> &TcpStream {
         &self.stream
     }
 }
 
-/// The answer to ONLINE where the configuration has its defaults; `new` is 1 if the name was not registered.
+/// Returns the answer to ONLINE under the default configuration. `new` is 1 if the name was not registered before.
 pub(crate) fn online(new: u8) -> String {
     format!("OK lease={} new={new}", default_of("lease"))
 }
 
-/// The value of a field of a line.
 pub(crate) fn field<'l>(line: &'l str, key: &str) -> Option<&'l str> {
     let mut fields = line.split(' ').filter_map(|field| field.split_once('='));
     fields
@@ -132,7 +129,6 @@ pub(crate) fn field<'l>(line: &'l str, key: &str) -> Option<&'l str> {
         .map(|(_, value)| value)
 }
 
-/// The number in a field of a line.
 pub(crate) fn number(line: &str, key: &str) -> usize {
     let value = field(line, key).unwrap_or_else(|| panic!("no {key}= in {line}"));
     value.parse().expect("a number")

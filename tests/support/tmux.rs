@@ -1,4 +1,4 @@
-//! A program in a terminal that wraps its text anew when it gets another size.
+//! Runs a program in tmux, a terminal that rewraps its text when it is resized.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -7,18 +7,18 @@ use tempfile::TempDir;
 
 use super::wait_until;
 
-/// A tmux of our own, with one window. Killed when dropped.
+/// A private tmux server with one window. Killed when dropped.
 pub(crate) struct Tmux {
     dir: TempDir,
 }
 
 impl Tmux {
-    /// Whether there is a tmux.
+    /// Returns whether tmux is installed.
     pub(crate) fn is_there() -> bool {
         Command::new("tmux").arg("-V").output().is_ok()
     }
 
-    /// This program in a window of so many rows and columns.
+    /// Starts a program in a window of this size.
     pub(crate) fn run(program: &Command, rows: usize, columns: usize) -> Self {
         let tmux = Self {
             dir: tempfile::tempdir().expect("a directory"),
@@ -29,7 +29,7 @@ impl Tmux {
         command.arg("-f").arg(settings);
         let (rows, columns) = (rows.to_string(), columns.to_string());
         command.args(["new-session", "-d", "-x", &columns, "-y", &rows]);
-        // It gets the environment of whoever starts the server.
+        // The window inherits the environment of the process that starts the tmux server.
         for (key, value) in program.get_envs().filter(|(key, _)| *key != "TERM") {
             match value {
                 Some(value) => command.env(key, value),
@@ -49,17 +49,16 @@ impl Tmux {
         command
     }
 
-    /// Types text, as it is.
+    /// Types literal text.
     pub(crate) fn send(&self, text: &str) {
         done(self.command().args(["send-keys", "-l", text]));
     }
 
-    /// Presses keys, by the names that tmux has for them.
+    /// Presses keys, given by their tmux names.
     pub(crate) fn press(&self, keys: &[&str]) {
         done(self.command().arg("send-keys").args(keys));
     }
 
-    /// Makes the window as large as this.
     pub(crate) fn resize(&self, rows: usize, columns: usize) {
         let (rows, columns) = (rows.to_string(), columns.to_string());
         done(
@@ -68,13 +67,13 @@ impl Tmux {
         );
     }
 
-    /// All that was ever on the screen, and was not cleared.
+    /// Returns the screen and its scrollback.
     pub(crate) fn all(&self) -> String {
         let output = done(self.command().args(["capture-pane", "-p", "-J", "-S", "-"]));
         String::from_utf8(output.stdout).expect("text")
     }
 
-    /// Waits until this is on the screen, or has been.
+    /// Waits until `text` is on the screen or in its scrollback.
     pub(crate) fn expect(&self, text: &str) {
         wait_until(text, || self.all().contains(text));
     }

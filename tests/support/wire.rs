@@ -1,11 +1,11 @@
-//! `dropline` as a command, and its datagrams byte by byte.
+//! Runs `dropline` as a command, and builds its datagrams byte by byte.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Stdio;
 
 use super::{Daemon, PATIENCE};
 
-/// What `dropline` prints, with these arguments.
+/// Runs `dropline` with these arguments. Returns its exit status, standard output and standard error.
 pub(crate) fn run(daemon: &Daemon, args: &[&str]) -> (Option<i32>, String, String) {
     let mut command = daemon.client();
     let output = command
@@ -21,7 +21,7 @@ pub(crate) fn run(daemon: &Daemon, args: &[&str]) -> (Option<i32>, String, Strin
     )
 }
 
-/// A message of our form, byte by byte.
+/// Encodes an instant message.
 pub(crate) fn datagram(id: [u8; 16], from: &str, to: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = b"\0DL1\x01".to_vec();
     bytes.extend(id);
@@ -39,14 +39,14 @@ pub(crate) fn ack(id: [u8; 16]) -> Vec<u8> {
     [&b"\0DL1\x02"[..], &id].concat()
 }
 
-/// A client by hand: a socket with a limit for each wait.
+/// Returns a UDP socket with a read timeout.
 pub(crate) fn socket() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     socket.set_read_timeout(Some(PATIENCE)).expect("set");
     socket
 }
 
-/// Sends a datagram and waits for its acknowledgement.
+/// Sends a datagram and waits for the acknowledgement.
 pub(crate) fn acknowledged(socket: &UdpSocket, to: SocketAddr, id: [u8; 16], bytes: &[u8]) {
     socket.send_to(bytes, to).expect("sent");
     let mut answer = [0; 100];

@@ -1,4 +1,4 @@
-//! `dropline completion`: completions for a shell, made from the command line's own description.
+//! `dropline completion`: completion scripts, generated from the definition of the command line.
 
 use std::io;
 
@@ -11,15 +11,15 @@ use crate::client::view;
 /// The command line of `completion`.
 #[derive(Debug, clap::Args)]
 pub(in crate::client) struct Args {
-    /// Which shell: bash, elvish, fish, powershell or zsh
+    /// Shell: bash, elvish, fish, powershell or zsh
     #[arg(value_enum)]
     shell: Shell,
 }
 
-/// Prints the completions of this command line.
+/// Prints the completion script for this command line.
 ///
 /// # Errors
-/// When nothing can be printed.
+/// Standard output cannot be written.
 pub(super) fn print(mut line: Command, args: &Args) -> io::Result<()> {
     let mut script = Vec::new();
     generate(args.shell, &mut line, "dropline", &mut script);

@@ -6,10 +6,10 @@ use std::io;
 use crate::client::settings::{Setting, Settings};
 use crate::client::view;
 
-/// Prints what is in force, one `key = value` a line as a configuration file has it, and where it comes from.
+/// Prints the settings in the format of the configuration file, each with its origin.
 ///
 /// # Errors
-/// When nothing can be printed.
+/// Standard output cannot be written.
 pub(super) fn config(settings: &Settings) -> io::Result<()> {
     let server = settings.server();
     let user = settings.user_at(&server);

@@ -5,10 +5,10 @@ use crate::client::link::{Link, LinkError};
 use crate::client::{exit, view};
 use crate::name::Name;
 
-/// Prints how many messages wait for `of`, in the inbox and at the server; returns the exit status.
+/// Prints the number of messages waiting for `of`, in the inbox and on the server. Returns the exit status.
 ///
 /// # Errors
-/// When the server does not answer, or nothing can be printed.
+/// The server does not answer, or standard output cannot be written.
 pub(super) fn count(link: &Link, of: &Name) -> Result<u8, LinkError> {
     let inbox = Inbox::open(of).and_then(|mut inbox| inbox.waiting());
     let here = inbox.map_or(0, |waiting| waiting.len() as u64);

@@ -1,4 +1,4 @@
-//! `dropline follow`: messages as they come.
+//! `dropline follow`: prints messages as they arrive.
 
 use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
@@ -16,20 +16,20 @@ use crate::name::Name;
 /// The command line of `follow`.
 #[derive(Debug, clap::Args)]
 pub(in crate::client) struct Args {
-    /// Run CMD for each message, with its text as standard input, instead of printing it
+    /// Run CMD for each message, with the text on standard input, instead of printing it
     #[arg(long, value_name = "CMD")]
     exec: Option<Exec>,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long, conflicts_with = "exec")]
     json: bool,
 }
 
-/// After which time one tries again, at first.
+/// The pause before the first retry. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// After which time one tries again, at last.
+/// The longest pause before a retry.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// A command with its arguments, for each message once.
+/// A command that is run once for each message.
 #[derive(Clone, Debug)]
 struct Exec {
     program: String,
@@ -39,7 +39,7 @@ struct Exec {
 impl std::str::FromStr for Exec {
     type Err = String;
 
-    /// Words as a shell splits them, quotes included; no shell is asked.
+    /// Splits the text into words like a shell, with quotes, but without running one.
     fn from_str(text: &str) -> Result<Self, String> {
         let words = shlex::split(text).ok_or("a quote is not closed")?;
         match words.split_first() {
@@ -47,13 +47,16 @@ impl std::str::FromStr for Exec {
                 program: program.clone(),
                 arguments: arguments.to_vec(),
             }),
-            None => Err("there is no command in it".into()),
+            None => Err("the command is empty".into()),
         }
     }
 }
 
 impl Exec {
-    /// Runs it with a message; why that did not work, if it did not.
+    /// Runs the command with a message.
+    ///
+    /// # Errors
+    /// The command cannot be run, or has failed, as a sentence.
     fn run(&self, message: &MessageView<'_>) -> Result<(), String> {
         let number = |number: Option<u64>| number.map_or(String::new(), |n| n.to_string());
         let mut child = Command::new(&self.program)
@@ -81,7 +84,7 @@ impl Exec {
             .spawn()
             .map_err(|e| format!("cannot run {}: {e}", self.program))?;
         if let Some(mut input) = child.stdin.take() {
-            // Whoever does not read it does not want it.
+            // The command need not read its standard input: its exit status decides.
             let _ = input.write_all(message.body);
         }
         match child.wait() {
@@ -92,21 +95,21 @@ impl Exec {
     }
 }
 
-/// Follows the messages for one name.
+/// The state of `follow`.
 struct Follower<'f> {
     of: &'f Name,
     exec: Option<&'f Exec>,
     form: Form,
     inbox: Option<Inbox>,
-    /// How long to wait before the next try.
+    /// The pause before the next retry.
     pause: Duration,
 }
 
-/// Prints the messages for `of` as they come, or runs a command for each; each is acknowledged after that.
-/// When the server or the command fails, it goes on after a while.
+/// Prints each message for `of` as it arrives, or runs a command for it, and acknowledges it afterwards. Retries if the
+/// server fails temporarily or the command fails.
 ///
 /// # Errors
-/// When it is of no use to go on: nothing can be printed, or the server does not allow it.
+/// Standard output cannot be written, or the server fails permanently.
 pub(super) fn follow(link: &Link, of: &Name, args: &Args) -> Result<(), ReadError> {
     must_have_output()?;
     let inbox = Inbox::open(of).inspect_err(|e| view::error(e)).ok();
@@ -134,7 +137,7 @@ pub(super) fn follow(link: &Link, of: &Name, args: &Args) -> Result<(), ReadErro
             Err(e) if link.is_temporary(&e) => {
                 if !std::mem::replace(&mut is_away, true) {
                     view::error(&e);
-                    view::notice("dropline: it is tried again until it works");
+                    view::notice("dropline: retrying until the server is back");
                 }
             }
             Err(e) => return Err(e.into()),
@@ -148,7 +151,7 @@ pub(super) fn follow(link: &Link, of: &Name, args: &Args) -> Result<(), ReadErro
 }
 
 impl Follower<'_> {
-    /// What came straight from other clients, and nobody has seen.
+    /// Handles the instant messages in the inbox that were not shown yet.
     fn inbox_first(&mut self) -> io::Result<Verdict> {
         let waiting = match self.inbox.as_mut().map(Inbox::waiting) {
             Some(Ok(waiting)) => waiting,
@@ -174,12 +177,12 @@ impl Follower<'_> {
         Ok(verdict)
     }
 
-    /// Shows a message, unless somebody has; those of the inbox are known there.
+    /// Prints a message or runs the command for it, unless it was shown before.
     fn handle(&mut self, message: &MessageView<'_>, from_inbox: bool) -> io::Result<Verdict> {
         let _turn = match self.inbox.as_ref().map(|inbox| inbox.showing(COMMAND_WAIT)) {
             Some(Ok(None)) => {
                 view::notice(&format!(
-                    "dropline: another client of {} is printing its messages just now",
+                    "dropline: another client of {} is printing messages",
                     self.of
                 ));
                 return Ok(Verdict::Later);
@@ -203,7 +206,7 @@ impl Follower<'_> {
             Some(exec) => {
                 if let Err(why) = exec.run(message) {
                     view::notice(&format!(
-                        "dropline: {why}; the message from {} stays, and is tried again in {} s",
+                        "dropline: {why}; the message from {} stays waiting, and is tried again in {} s",
                         view::sanitized(message.from),
                         self.pause.as_secs()
                     ));
@@ -221,6 +224,7 @@ impl Follower<'_> {
         Ok(Verdict::Done)
     }
 
+    /// Returns whether a message was shown before. `Inbox::knows` is also true for messages that wait in the inbox.
     fn was_shown(&mut self, id: MessageId, from_inbox: bool) -> bool {
         let Some(inbox) = &mut self.inbox else {
             return false;
@@ -232,7 +236,7 @@ impl Follower<'_> {
         } else {
             inbox.knows(id)
         };
-        // What cannot be looked up is shown.
+        // If the lookup fails, show the message.
         found.unwrap_or(false)
     }
 }
@@ -242,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_split_into_words_without_a_shell() {
+    fn splits_a_command_into_words_without_a_shell() {
         let exec: Exec = "notify-send 'two words' $HOME; x".parse().expect("words");
         assert_eq!(exec.program, "notify-send");
         assert_eq!(exec.arguments, ["two words", "$HOME;", "x"]);

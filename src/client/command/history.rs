@@ -14,25 +14,25 @@ use crate::name::{Name, NameError};
 /// The command line of `history`.
 #[derive(Debug, clap::Args)]
 pub(in crate::client) struct Args {
-    /// Only from NAME, whether that is verified or not; ~NAME is only who has said so, unverified
+    /// Print only messages from NAME, verified or not; ~NAME selects the unverified ones
     #[arg(long, value_name = "NAME")]
     from: Option<Sender>,
-    /// How many at most
+    /// Maximum number of messages
     #[arg(short = 'n', value_name = "NUMBER", default_value_t = DEFAULT_MOST,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000_000))]
     most: usize,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-    /// Only with all of these words in them
+    /// Print only messages that contain all of these words
     #[arg(value_name = "WORD")]
     words: Vec<String>,
 }
 
-/// How many messages are shown where nothing else is said.
+/// The default for the maximum number of messages.
 const DEFAULT_MOST: usize = 20;
 
-/// Prints the messages that the command line asks for.
+/// Prints the messages that the command line selects.
 ///
 /// # Errors
 /// As for [`history`].
@@ -47,12 +47,10 @@ pub(super) fn command(link: &Link, of: &Name, args: &Args) -> Result<(), LinkErr
     history(link, of, &filter, printer).map(drop)
 }
 
-/// A sender, as messages are shown.
+/// A sender to select: `NAME`, or `~NAME` for unverified messages only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::client) struct Sender {
-    /// Who.
     name: Name,
-    /// Whether only what they have said, and nobody has verified, is meant.
     is_claim: bool,
 }
 
@@ -68,14 +66,13 @@ impl FromStr for Sender {
     }
 }
 
-/// Which messages of the history are wanted.
+/// Selects messages of the history.
 #[derive(Clone, Debug)]
 pub(in crate::client) struct HistoryFilter {
-    /// Only from this sender.
     from: Option<Sender>,
-    /// Only with these words in them, in any case.
+    /// The words that the message must contain. Case is ignored.
     words: Vec<String>,
-    /// How many at most.
+    /// The maximum number of messages.
     most: usize,
 }
 
@@ -107,7 +104,7 @@ impl HistoryFilter {
     }
 }
 
-/// A message that outlives the connection that it came by.
+/// An owned [`MessageView`], which outlives the connection.
 struct OwnedMessage {
     seq: Option<u64>,
     id: Option<MessageId>,
@@ -117,10 +114,10 @@ struct OwnedMessage {
     body: Vec<u8>,
 }
 
-/// Prints messages of `of` that were read before and are still kept, the newest last; how many.
+/// Prints read messages of `of`, newest last. Returns their number.
 ///
 /// # Errors
-/// When the server does not answer, or nothing can be printed.
+/// The server does not answer, or standard output cannot be written.
 pub(in crate::client) fn history(
     link: &Link,
     of: &Name,

@@ -1,4 +1,4 @@
-//! `dropline man`: the manual page, made from the command line's own description.
+//! `dropline man`: the manual page, generated from the definition of the command line and from man.roff.
 
 use std::io;
 
@@ -8,15 +8,15 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use crate::client::view;
 
-/// When the manual was looked through last.
-const DATE: &str = "2026-11-22";
-/// What the command line's description does not say.
+/// The date of the manual's last review.
+const DATE: &str = "2026-11-28";
+/// The sections after COMMANDS.
 const MORE: &str = include_str!("man.roff");
 
-/// Prints dropline(1), of the program with this command line.
+/// Prints dropline(1).
 ///
 /// # Errors
-/// When nothing can be printed.
+/// Standard output cannot be written.
 pub(super) fn print(line: Command) -> io::Result<()> {
     let mut page = Vec::new();
     let mut command = line.disable_help_subcommand(true);
@@ -71,7 +71,7 @@ pub(super) fn print(line: Command) -> io::Result<()> {
     view::write_bytes(&page)
 }
 
-/// How an option or an argument is written.
+/// Returns the heading for an option or an argument.
 fn heading(argument: &Arg) -> Vec<Inline> {
     let mut words = Vec::new();
     if let Some(short) = argument.get_short() {

@@ -1,9 +1,8 @@
-//! The commands, each in a file of its own.
+//! The commands, one file each.
 //!
-//! A new command is its file, and here a variant of [`Command`] and an arm of [`run()`]. The arm says what the command needs, and
-//! when the outbox is flushed: it gets a server and a name only from the [`Invocation`], in exchange for a [`Flush`].
-//! `dropline man` prints etc/man/dropline.1 (its prose is in man.roff), `dropline completion SHELL` the files of
-//! etc/completions; tests/commands.rs compares them.
+//! A new command needs a file, a variant of [`Command`] and an arm of [`run()`]. The arm obtains the server and the
+//! user name from the [`Invocation`], and states with a [`Flush`] how the outbox is flushed. After a change, regenerate
+//! etc/man/dropline.1 with `dropline man` (its prose is in man.roff) and etc/completions with `dropline completion`.
 
 mod completion;
 mod config;
@@ -28,53 +27,53 @@ use super::invocation::{Flush, Invocation};
 use super::{exit, menu, view};
 use crate::name::Name;
 
-/// What is done without the menu.
+/// The commands. The comments are help texts.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Send a message, and print its handle, like bob/17. A message that the server cannot take now is kept
-    /// here, and sent later (exit status 75)
+    /// Send a message and print its handle, such as bob/17. If the server cannot take the message now, queue it in the
+    /// outbox to be sent later (exit status 75)
     #[command(
         after_help = "Examples:\n  dropline send bob \"disk full on n12\"\n  make 2>&1 | tail -n 5 | dropline send bob,carol -\n  dropline send --ttl 10m bob \"lunch?\""
     )]
     Send(send::Args),
-    /// Print the messages that wait for you; they are taken out of the queue once they are printed
+    /// Print the messages waiting for you, and acknowledge them afterwards
     #[command(after_help = "Examples:\n  dropline read\n  dropline read --json | jq -r .body")]
     Read(read::Args),
-    /// Print messages as they come, until it is interrupted
+    /// Print messages as they arrive, until interrupted
     #[command(after_help = "Example:\n  dropline follow --exec \"notify-send 'A line'\"")]
     Follow(follow::Args),
-    /// Print who is registered, and who is online
+    /// List the registered users, and whether they are online
     #[command(after_help = "Example:\n  dropline who")]
     Who(who::Args),
-    /// Print what became of a message that you have sent: waiting, read or expired
+    /// Print the status of a message that you have sent: waiting, read or expired
     #[command(after_help = "Example:\n  dropline status bob/17")]
     Status(status::Args),
-    /// Print messages that you have read and that are still kept, the newest last
+    /// Print messages that you have read and the server still keeps, newest last
     #[command(
         after_help = "Examples:\n  dropline history --from bob disk full\n  dropline history -n 100 --json"
     )]
     History(history::Args),
-    /// Print how many messages wait for you; the exit status is 1 when there are none
+    /// Print the number of messages waiting for you; the exit status is 1 if there are none
     #[command(after_help = "Example:\n  dropline count >/dev/null && echo \"You have messages.\"")]
     Count,
     /// List the messages that could not be sent yet, or were refused
     #[command(after_help = "Examples:\n  dropline outbox\n  dropline outbox --drop 2334bee6")]
     Outbox(outbox::Args),
-    /// Talk to NAME line by line
+    /// Chat with NAME, line by line
     #[command(after_help = "Example:\n  dropline chat bob")]
     Chat {
-        /// With whom
+        /// User to chat with
         #[arg(value_name = "NAME")]
         with: Name,
     },
-    /// Run a command, and tell NAME how it ended, how long it took, and its last lines; the exit status is the
-    /// command's
+    /// Run a command, and send NAME its result, its duration and its last lines of output; the exit status is that of
+    /// the command
     #[command(after_help = "Example:\n  dropline run bob -- make -j8")]
     Run(run::Args),
-    /// Print what is set, and where
+    /// Print the settings in force, and where each is set
     #[command(after_help = "Example:\n  dropline -u alice config")]
     Config,
-    /// Print completions for a shell
+    /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  dropline completion bash >~/.local/share/bash-completion/completions/dropline"
     )]
@@ -84,10 +83,10 @@ pub(super) enum Command {
     Man,
 }
 
-/// Runs a command, or without one the menu; returns the exit status. `line` describes the command line.
+/// Runs the command, or the menu if there is none, and returns the exit status. `line` defines the command line.
 ///
 /// # Errors
-/// Why it was not done.
+/// The command failed.
 pub(super) fn run(
     command: Option<&Command>,
     call: &Invocation<'_>,
@@ -138,14 +137,14 @@ pub(super) fn run(
         }
         Some(Command::Run(args)) => {
             must_be_text(args.first_word())?;
-            // The job does not wait for the outbox.
+            // The job must not wait for the outbox, which is flushed after it.
             let (mut client, user) = call.user(Flush::Never)?;
             let report = run::run(&args.words);
             client.flush(Flush::BeforeSending);
             Ok(run::tell(&client.submitter(&user), &args.to, &report))
         }
         Some(Command::Outbox(args)) => {
-            // Its option --send is what flushes.
+            // Only --send flushes.
             call.settings()?;
             Ok(outbox::command(args)?)
         }
@@ -164,7 +163,7 @@ pub(super) fn run(
     }
 }
 
-/// Opens the menu, whose outbox worker flushes; `without_terminal` is the error where there is no terminal.
+/// Opens the menu, whose outbox worker flushes the outbox. Returns `without_terminal` if there is no terminal.
 fn open_menu(
     call: &Invocation<'_>,
     partner: Option<&Name>,
@@ -185,7 +184,7 @@ fn open_menu(
     Ok(exit::DONE)
 }
 
-/// Makes sure that the first word of a text or a job is not meant to be an option, unless a `--` says that it is none.
+/// Refuses a text or a job whose first word looks like an option, unless the command line contains `--`.
 fn must_be_text(word: Option<Cow<'_, str>>) -> Result<(), Failure> {
     match word {
         Some(word) if is_like_an_option(&word) && std::env::args_os().all(|word| word != "--") => {
@@ -195,7 +194,7 @@ fn must_be_text(word: Option<Cow<'_, str>>) -> Result<(), Failure> {
     }
 }
 
-/// Whether this looks like an option, and not like a text.
+/// Returns whether a word looks like an option rather than text.
 fn is_like_an_option(word: &str) -> bool {
     let letters = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
     letters.is_some_and(|letters| {
@@ -212,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_look_like_options() {
+    fn tells_options_from_text() {
         for option in ["--tll", "--ttl=5", "-x", "--no-such"] {
             assert!(is_like_an_option(option), "{option}");
         }

@@ -10,40 +10,38 @@ use crate::client::{exit, view};
 /// The command line of `outbox`.
 #[derive(Debug, clap::Args)]
 pub(in crate::client) struct Args {
-    /// Try now to send them, those that were refused as well
+    /// Send the messages now, including those that were refused
     #[arg(long)]
     send: bool,
-    /// Forget the message whose id begins with ID
+    /// Discard the message whose id begins with ID
     #[arg(long, value_name = "ID", conflicts_with = "send", value_parser = NonEmptyStringValueParser::new())]
     drop: Option<String>,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }
 
-/// Why the outbox did not do it.
+/// Why `outbox` failed.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::client) enum OutboxCommandError {
-    /// The outbox itself.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
-    /// No message has an id like that.
+    /// No message has an id with this prefix.
     #[error(
         "no message in the outbox has an id that begins with {0}; `dropline outbox` lists them"
     )]
     NoSuch(String),
-    /// Several have.
-    #[error("{0} messages in the outbox have an id that begins with {1}: give more of it")]
+    /// So many messages have an id with this prefix.
+    #[error("{0} messages in the outbox have an id that begins with {1}; give more of the id")]
     Several(usize, String),
-    /// Standard output is gone.
     #[error("cannot write: {0}")]
     Output(std::io::Error),
 }
 
-/// Does what the command line says; returns the exit status.
+/// Lists the outbox, sends its messages, or discards one. Returns the exit status.
 ///
 /// # Errors
-/// When that cannot be done.
+/// The outbox or standard output cannot be used, or the message to discard is not found.
 pub(super) fn command(args: &Args) -> Result<u8, OutboxCommandError> {
     if let Some(id) = &args.drop {
         drop_message(id)?;
@@ -61,7 +59,7 @@ pub(super) fn command(args: &Args) -> Result<u8, OutboxCommandError> {
     Ok(exit::DONE)
 }
 
-/// A message of the outbox, for programs.
+/// A queued message as JSON.
 #[derive(Serialize)]
 struct OutboxRecord<'a> {
     id: String,
@@ -75,10 +73,10 @@ struct OutboxRecord<'a> {
     body: view::Body<'a>,
 }
 
-/// Lists what is in the outbox; an empty one is said to be that.
+/// Lists the messages in the outbox.
 ///
 /// # Errors
-/// When it cannot be read, or nothing can be printed.
+/// The outbox cannot be read, or standard output cannot be written.
 pub(in crate::client) fn list(json: bool) -> Result<(), OutboxCommandError> {
     let items = match Outbox::existing()? {
         Some(outbox) => outbox.items()?,
@@ -121,7 +119,7 @@ fn state(message: &Queued) -> &'static str {
     }
 }
 
-/// The line of a message: the beginnings of its id and of its text.
+/// Formats a message for the list: the beginning of the id, the header, and the beginning of the text.
 fn text(message: &Queued) -> String {
     let id = message.id.to_string();
     let first = message.body.split(|b| *b == b'\n').next();
@@ -143,10 +141,10 @@ fn text(message: &Queued) -> String {
     line
 }
 
-/// Takes the message whose id begins with `id` out of the outbox, and forgets it.
+/// Discards the message whose id begins with `id`. A damaged file is selected by its full name.
 ///
 /// # Errors
-/// When there is not exactly one.
+/// Not exactly one message is selected, or it cannot be removed.
 fn drop_message(id: &str) -> Result<(), OutboxCommandError> {
     let id = id.to_ascii_lowercase();
     let outbox = Outbox::existing()?;

@@ -12,10 +12,10 @@ use crate::name::Name;
 /// The command line of `read`.
 #[derive(Debug, clap::Args)]
 pub(in crate::client) struct Args {
-    /// Leave them in the queue
+    /// Leave the messages waiting
     #[arg(long)]
     peek: bool,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }
@@ -23,24 +23,23 @@ pub(in crate::client) struct Args {
 /// Why messages were not read.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::client) enum ReadError {
-    /// They were not had from the server, or could not be printed.
+    /// The request failed, or the messages could not be printed.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// Another client of the same name prints messages all the time.
-    #[error("another client of {0} is printing its messages just now; try again when it is done")]
+    /// Another client of this name holds the lock for printing messages.
+    #[error("another client of {0} is printing messages; try again when it is done")]
     Busy(Name),
 }
 
-/// What was printed.
+/// The messages that were printed.
 #[derive(Debug)]
 pub(in crate::client) struct Printed {
-    /// How many messages.
     pub(in crate::client) count: usize,
-    /// Who has sent the last of them.
+    /// The sender of the last message.
     pub(in crate::client) last: Option<Name>,
 }
 
-/// Prints what waits for `of`, and leaves it there if the command line says so.
+/// Prints the messages waiting for `of`.
 ///
 /// # Errors
 /// The messages stay waiting.
@@ -57,8 +56,8 @@ pub(super) fn command(link: &Link, of: &Name, args: &Args, verbose: bool) -> Res
     Ok(())
 }
 
-/// Prints what waits for `of`, in the inbox and at the server; what that was. The messages leave the
-/// queue after they are printed. Those in `shown` were printed by somebody else.
+/// Prints the messages waiting for `of` in the inbox and on the server, and acknowledges them afterwards. Skips the
+/// messages in `shown`, which the caller has printed.
 ///
 /// # Errors
 /// The messages stay waiting.
@@ -69,7 +68,7 @@ pub(in crate::client) fn read(
     printer: Printer,
 ) -> Result<Printed, ReadError> {
     must_have_output()?;
-    // Without an inbox everything is printed, and perhaps once more than it should be.
+    // Without an inbox, messages are still printed, though some of them may have been printed before.
     let inbox = Inbox::open(of).inspect_err(warn).ok();
     let _turn = match inbox.as_ref().map(|inbox| inbox.showing(COMMAND_WAIT)) {
         Some(Ok(None)) => return Err(ReadError::Busy(of.clone())),
@@ -88,7 +87,7 @@ pub(in crate::client) fn read(
     };
     reading.print_inbox(shown).map_err(LinkError::Output)?;
     let fetched = link.fetch(of, &mut reading);
-    // What the server has not added to.
+    // The inbox messages must be finished even if the fetch has failed.
     reading.end().map_err(LinkError::Output)?;
     fetched?;
     Ok(Printed {
@@ -97,7 +96,7 @@ pub(in crate::client) fn read(
     })
 }
 
-/// As [`read`], and leaves the messages where they are.
+/// As [`read`], but leaves the messages waiting.
 ///
 /// # Errors
 /// As for [`read`].
@@ -110,10 +109,10 @@ fn peek(link: &Link, of: &Name, form: Form) -> Result<(), ReadError> {
     Ok(reading.end().map_err(LinkError::Output)?)
 }
 
-/// Makes sure that what is printed goes somewhere.
+/// Checks that standard output is open.
 ///
 /// # Errors
-/// When standard output is closed.
+/// Standard output is closed.
 pub(super) fn must_have_output() -> Result<(), LinkError> {
     view::must_be_open().map_err(LinkError::Output)
 }
@@ -122,18 +121,18 @@ fn warn(error: &InboxError) {
     view::error(error);
 }
 
-/// What prints messages, and remembers which.
+/// A sink that prints messages, and records their ids in the inbox.
 pub(in crate::client) struct PrintingSink {
     printer: Printer,
     inbox: Option<Inbox>,
-    /// Whether the messages stay.
+    /// Whether to leave the messages waiting.
     peeks: bool,
-    /// What was printed of the inbox, and goes through the pager together with what the server has.
+    /// The inbox messages that share a pager with those of the server, and are not recorded yet.
     unfinished: Vec<MessageId>,
 }
 
 impl PrintingSink {
-    /// Prints messages for `of`.
+    /// Creates a sink that prints messages for `of` on standard output.
     pub(in crate::client) fn new(of: &Name, form: Form) -> Self {
         Self {
             printer: Printer::new(&io::stdout(), form),
@@ -163,7 +162,7 @@ impl PrintingSink {
         self.finish(&ids)
     }
 
-    /// Finishes with what is left.
+    /// Finishes the inbox messages that no call of `finish` has covered.
     fn end(&mut self) -> io::Result<()> {
         match self.unfinished.is_empty() {
             true => Ok(()),
@@ -175,7 +174,7 @@ impl PrintingSink {
 impl MessageSink for PrintingSink {
     fn knows(&mut self, id: MessageId) -> io::Result<bool> {
         let known = self.inbox.as_mut().map(|inbox| inbox.knows(id));
-        // What cannot be looked up is printed.
+        // If the lookup fails, print the message.
         Ok(known.is_some_and(|known| known.unwrap_or(false)))
     }
 
@@ -184,7 +183,7 @@ impl MessageSink for PrintingSink {
     }
 
     fn batch(&self) -> u64 {
-        // One pager shows them all.
+        // A single pager shows all messages.
         if self.printer.is_paged() {
             u64::MAX
         } else {

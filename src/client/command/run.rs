@@ -1,4 +1,4 @@
-//! `dropline run`: runs a command, and tells somebody how it ended.
+//! `dropline run`: runs a command, and reports its result to other users.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -23,10 +23,10 @@ use crate::sys::signal::{SIGHUP, SIGINT, SIGTERM, Trap};
 /// The command line of `run`.
 #[derive(Debug, clap::Args)]
 pub(in crate::client) struct Args {
-    /// Who is told; several with commas between them
+    /// Recipient of the report, or several separated by commas
     #[arg(value_name = "NAME")]
     pub(super) to: Recipients,
-    /// The command and its arguments
+    /// Command to run, and its arguments
     #[arg(
         value_name = "COMMAND",
         required = true,
@@ -37,31 +37,31 @@ pub(in crate::client) struct Args {
 }
 
 impl Args {
-    /// The first word of the command.
+    /// Returns the first word of the command.
     pub(super) fn first_word(&self) -> Option<Cow<'_, str>> {
         self.words.first().map(|word| word.to_string_lossy())
     }
 }
 
-/// How many of its last bytes of output are looked at.
+/// The maximum size of the output in the report, in bytes.
 const TAIL_BYTES: usize = 4096;
-/// How many of its last lines are told.
+/// The maximum number of output lines in the report.
 const TAIL_LINES: usize = 10;
-/// How many characters of a command line are told.
+/// The maximum length of the command line in the report, in characters.
 const MOST_NAME: usize = 200;
-/// How long whoever has its output after its end may go on writing.
+/// How long to wait, after the command has ended, for processes that still hold its output open.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
-/// How a command went.
+/// The result of a command.
 #[derive(Debug)]
 pub(super) struct Report {
-    /// What is told.
+    /// The message to send.
     text: Vec<u8>,
-    /// The exit status that a shell would have for it.
+    /// The exit status, as a shell returns it.
     status: u8,
 }
 
-/// Runs a command, whose output is shown as it comes.
+/// Runs a command, and shows its output as it arrives.
 pub(super) fn run(words: &[OsString]) -> Report {
     let name = words.iter().map(|word| word.to_string_lossy());
     let name = name.collect::<Vec<_>>().join(" ");
@@ -88,7 +88,7 @@ pub(super) fn run(words: &[OsString]) -> Report {
             drop(done);
             let status = child.wait()?;
             ended.store(true, Ordering::SeqCst);
-            // The end of its output, or LAST_OUTPUT for its children.
+            // Wait for the end of both outputs, but at most LAST_OUTPUT: a background process may hold them open.
             let until = Instant::now() + LAST_OUTPUT;
             while let Err(mpsc::RecvTimeoutError::Timeout) | Ok(()) =
                 all_done.recv_timeout(until.saturating_duration_since(Instant::now()))
@@ -103,7 +103,7 @@ pub(super) fn run(words: &[OsString]) -> Report {
     let (mut how, mut status) = match &ended {
         Ok(end) => (describe(*end), shell_status(*end)),
         Err(e) => {
-            let text = format!("cannot run it: {e}");
+            let text = format!("cannot be run: {e}");
             view::notice(&format!("dropline: {name}: {text}"));
             let status = if e.kind() == io::ErrorKind::NotFound {
                 127
@@ -128,7 +128,7 @@ pub(super) fn run(words: &[OsString]) -> Report {
     Report { text, status }
 }
 
-/// Tells each of `to` how a command went; returns its exit status. What went wrong is printed.
+/// Sends the report to each recipient, and prints errors. Returns the exit status of the command.
 pub(super) fn tell(submitter: &Submitter<'_>, to: &Recipients, report: &Report) -> u8 {
     for name in &to.0 {
         match submitter.send(name, &report.text, Route::Instant, None) {
@@ -142,9 +142,9 @@ pub(super) fn tell(submitter: &Submitter<'_>, to: &Recipients, report: &Report) 
     report.status
 }
 
-/// Passes on what asks this process to end, so that the command ends and its end is told. (Ctrl-C reaches it by
-/// itself.)
-/// Once it has ended, what is returned is to be set: then this process ends as well.
+/// Forwards SIGTERM and SIGHUP to the command, so that its end is still reported. SIGINT is only caught: Ctrl-C reaches
+/// the whole process group. The caller sets the returned flag when the command has ended. From then on, SIGTERM and
+/// SIGHUP end this process.
 fn pass_on(child: &Child) -> io::Result<Arc<AtomicBool>> {
     let trap = Trap::set(&[SIGINT, SIGTERM, SIGHUP])?;
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
@@ -158,7 +158,7 @@ fn pass_on(child: &Child) -> io::Result<Arc<AtomicBool>> {
                 if came && has_ended.load(Ordering::SeqCst) {
                     process::exit_now(128 + number);
                 } else if came {
-                    // It may have ended just now.
+                    // ESRCH if the command has just ended.
                     let _ = kill(pid, signal);
                 }
             }
@@ -167,7 +167,7 @@ fn pass_on(child: &Child) -> io::Result<Arc<AtomicBool>> {
     thread::spawn("signals", wait).map(|_| ended)
 }
 
-/// Shows all that comes from `from`, on a thread of its own, and keeps the end of it.
+/// Starts a thread that copies `from` to the output `to`, and keeps the last bytes in `tail`.
 fn show(
     mut from: impl Read + Send + 'static,
     to: fn(&[u8]) -> io::Result<()>,
@@ -179,9 +179,8 @@ fn show(
     let copy = move || {
         let mut bytes = [0; 8192];
         while let Ok(n @ 1..) = from.read(&mut bytes) {
-            // The command goes on all the same, and its end is told.
+            // Keep reading after an error, so that the command can go on. Only the first error is reported.
             if let Err(e) = to(&bytes[..n]) {
-                // The first reason is enough.
                 let _ = unshown.set(e.to_string());
             }
             let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,7 +188,7 @@ fn show(
             let surplus = tail.len().saturating_sub(TAIL_BYTES);
             tail.drain(..surplus);
         }
-        // Whoever waits for it may have gone on.
+        // The receiver is gone if run() has stopped waiting.
         let _ = done.send(());
     };
     thread::spawn("output", copy).map(drop)
@@ -214,7 +213,7 @@ fn shell_status(end: ExitStatus) -> u8 {
         .unwrap_or(u8::MAX)
 }
 
-/// The last lines of some output, each after a newline.
+/// Returns the last lines of the output, each preceded by a newline.
 fn last_lines(output: &[u8]) -> Vec<u8> {
     let output = output.strip_suffix(b"\n").unwrap_or(output);
     if output.is_empty() {
@@ -233,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_lines_are_told() {
+    fn reports_the_last_lines() {
         assert_eq!(last_lines(b""), b"");
         assert_eq!(last_lines(b"a\nb\n"), b"\na\nb");
         let many: String = (0..20).map(|n| format!("{n}\n")).collect();

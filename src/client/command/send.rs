@@ -16,28 +16,28 @@ use crate::sys::stdio;
 /// The command line of `send`.
 #[derive(Debug, clap::Args)]
 pub(in crate::client) struct Args {
-    /// From client to client if NAME is online, else through the server
+    /// Send from client to client if NAME is online, else through the server
     #[arg(short, long)]
     instant: bool,
-    /// For how long it is of use: seconds, or 10m, 2h, 1d; at most 36600d
+    /// Time to live of the message: seconds, or 10m, 2h, 1d; at most 36600d
     #[arg(long, value_name = "TIME", value_parser = duration::seconds)]
     ttl: Option<u64>,
-    /// Who gets it; several with commas between them
+    /// Recipient, or several separated by commas
     #[arg(value_name = "NAME")]
     to: Recipients,
-    /// What it says; `-` reads it from standard input
+    /// Text of the message; `-` reads it from standard input
     #[arg(value_name = "TEXT", required = true, allow_hyphen_values = true)]
     text: Vec<String>,
 }
 
 impl Args {
-    /// The first word of the text.
+    /// Returns the first word of the text.
     pub(super) fn first_word(&self) -> Option<Cow<'_, str>> {
         self.text.first().map(|word| word.as_str().into())
     }
 }
 
-/// One or more names, with commas between them, in one word: what follows them is the message.
+/// One or more names in one word, separated by commas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::client) struct Recipients(pub(super) Vec<Name>);
 
@@ -52,11 +52,11 @@ impl FromStr for Recipients {
     }
 }
 
-/// Sends the text, or standard input if that is `-` alone, without the newline at its end, to each recipient. Prints a
-/// handle, like `bob/17`, for each message that the server has; returns the exit status.
+/// Sends the text to each recipient. If the text is a single `-`, sends standard input without its last newline. Prints
+/// a handle, such as `bob/17`, for each message that the server has stored. Returns the exit status.
 ///
 /// # Errors
-/// When there is no text, a message was refused, or a handle cannot be printed.
+/// There is no text, a message was refused, or a handle cannot be printed.
 pub(super) fn send(submitter: &Submitter<'_>, args: &Args, verbose: bool) -> Result<u8, SendError> {
     let route = match args.instant {
         true => Route::Instant,
@@ -78,7 +78,7 @@ pub(super) fn send(submitter: &Submitter<'_>, args: &Args, verbose: bool) -> Res
                 if let SendReport::Stored(_, Some(seq)) = delivery {
                     let to = name.clone();
                     let printed = view::print_line(&Handle { to, seq }.to_string());
-                    // The others get theirs all the same.
+                    // Report this error only after the message is sent to the other recipients.
                     unprinted = printed.err().or(unprinted);
                 }
                 if verbose {
@@ -92,7 +92,7 @@ pub(super) fn send(submitter: &Submitter<'_>, args: &Args, verbose: bool) -> Res
             }
             Ok(Submission::Queued(why)) => {
                 status = exit::LATER;
-                // The same is true for all of them, as a rule.
+                // The reason is usually the same for all recipients: print it once.
                 if told.as_ref() != Some(&why) {
                     view::notice(&format!("dropline: {why}"));
                     told = Some(why);
@@ -101,7 +101,7 @@ pub(super) fn send(submitter: &Submitter<'_>, args: &Args, verbose: bool) -> Res
             }
             Err(e) => {
                 let text = e.to_string();
-                // The last one is told by whoever has called.
+                // The caller prints the last error. Print the one before it here if it differs.
                 let earlier = refused.replace(e);
                 if let Some(earlier) = earlier.filter(|earlier| earlier.to_string() != text) {
                     view::error(&earlier);

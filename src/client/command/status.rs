@@ -8,15 +8,15 @@ use crate::name::Name;
 /// The command line of `status`.
 #[derive(Debug, clap::Args)]
 pub(in crate::client) struct Args {
-    /// What `send` has printed, like bob/17
+    /// Handle that `send` printed, such as bob/17
     #[arg(value_name = "HANDLE")]
     handle: Handle,
 }
 
-/// Prints what became of a message that `me` has sent.
+/// Prints the status of a message that `me` has sent.
 ///
 /// # Errors
-/// When the server does not answer, or does not tell.
+/// The server does not answer, the message is unknown, or standard output cannot be written.
 pub(super) fn status(link: &Link, me: &Name, args: &Args) -> Result<(), LinkError> {
     let status = link.status(me, &args.handle)?;
     let mut line = view::sanitized(status.state.as_bytes());

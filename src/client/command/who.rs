@@ -9,22 +9,22 @@ use crate::name::Name;
 /// The command line of `who`.
 #[derive(Debug, Default, clap::Args)]
 pub(in crate::client) struct Args {
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }
 
-/// Somebody who is registered, for programs.
+/// A registered user as JSON.
 #[derive(Serialize)]
 struct PersonRecord {
     name: String,
     online: bool,
 }
 
-/// Prints who is registered, and who of them is there: those who are there first.
+/// Prints the registered users, those who are online first.
 ///
 /// # Errors
-/// When the server does not answer, or does not know; or nothing can be printed.
+/// The server does not answer, the dialect has no presence, or standard output cannot be written.
 pub(in crate::client) fn who(link: &Link, me: Option<&Name>, args: &Args) -> Result<(), LinkError> {
     let mut people = link.who(me)?;
     people.sort_by_key(|person| !person.online);
@@ -38,7 +38,7 @@ pub(in crate::client) fn who(link: &Link, me: Option<&Name>, args: &Args) -> Res
         view::print_line(&line).map_err(LinkError::Printing)?;
     }
     if people.is_empty() && !args.json {
-        view::notice("Nobody is registered.");
+        view::notice("No user is registered.");
     }
     Ok(())
 }

@@ -1,64 +1,60 @@
-//! How the inbox's log looks: a head, and entries one after the other.
+//! The format of the inbox log: a head, followed by entries.
 //!
 //! ```text
 //! head:     "DLINBOX1" | mark (8 bytes)
-//! entry:    mark (8 bytes) | length of what follows the sum (u32) | CRC-32 of length and what follows | kind u8 | id (16 bytes) | ...
-//! received: trust u8 | time u64 | u8 + sender | body
-//! shown:    nothing
+//! entry:    mark (8 bytes) | length of the payload (u32) | CRC-32 of length and payload (u32) | payload
+//! payload:  kind u8 | id (16 bytes) | for a received message: trust u8 | time u64 | u8 + sender | body
 //! ```
 //!
-//! The mark is random and each file's own. It is how reading goes on behind a damaged entry, and nobody who
-//! sends a message can put an entry of his own into it, for he does not know the mark.
+//! Numbers are big-endian. Each file has its own random mark. It locates the next entry after a damaged one. Senders do
+//! not have the mark, so they cannot forge an entry inside a message.
 
 use crate::message::{MessageId, Trust};
 use crate::name::Name;
 
-/// What each entry of a file begins with.
+/// The mark at the beginning of each entry of a file.
 pub(super) type SyncMarker = [u8; 8];
 
 const MAGIC: &[u8; 8] = b"DLINBOX1";
-/// The bytes of the head.
+/// Size of the head, in bytes.
 pub(super) const HEAD: usize = 16;
-/// The bytes of an entry before its kind.
+/// Size of an entry without its payload, in bytes.
 const FRAME: usize = 16;
 const RECEIVED: u8 = 1;
 const SHOWN: u8 = 2;
 
-/// A message as it came from another client.
+/// A message received from another client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::client) struct ReceivedMessage {
-    /// Its id.
     pub(in crate::client) id: MessageId,
-    /// Who sent it.
     pub(in crate::client) from: Name,
-    /// How far that can be believed.
+    /// Whether the sender is verified.
     pub(in crate::client) trust: Trust,
     /// When it was written, in milliseconds since 1970.
     pub(in crate::client) at: u64,
-    /// What it says.
     pub(in crate::client) body: Vec<u8>,
 }
 
 /// An entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum InboxEntry {
-    /// A message has come.
+    /// A message was received.
     Received(ReceivedMessage),
-    /// The message with this id was shown, whichever way it came.
+    /// The message with this id was shown, whether it was received here or read from the server.
     Shown(MessageId),
 }
 
-/// The head of a file with this mark.
+/// Encodes the head of a file.
 pub(super) fn encode_head(mark: SyncMarker) -> Vec<u8> {
     [*MAGIC, mark].concat()
 }
 
-/// The mark in the head of a file; `None` when it is no head.
+/// Decodes the head of a file into its mark; `None` if it is not a valid head.
 pub(super) fn decode_head(head: &[u8]) -> Option<SyncMarker> {
     head.strip_prefix(MAGIC)?.try_into().ok()
 }
 
-/// Appends an entry.
+/// Appends an encoded entry to `out`.
 pub(super) fn encode(out: &mut Vec<u8>, mark: SyncMarker, entry: &InboxEntry) {
     let mut text = Vec::new();
     match entry {
@@ -91,19 +87,18 @@ fn sum(len: [u8; 4], text: &[u8]) -> u32 {
     sum.finalize()
 }
 
-/// What was found in a piece of a log.
+/// The result of a scan.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Scan {
-    /// The whole entries, in order.
+    /// The complete entries, in order.
     pub(super) entries: Vec<InboxEntry>,
-    /// Where the last of them ends. What is behind it is torn: its writer never got as far as to say that
-    /// it was written.
+    /// Where the last entry ends. Bytes after it are a torn write, which was never reported as stored.
     pub(super) end: usize,
-    /// How many bytes before that are no entries.
+    /// How many bytes before `end` are not part of an entry.
     pub(super) damaged: usize,
 }
 
-/// Reads entries, and goes on behind what is none.
+/// Decodes all entries, and skips damaged bytes between them.
 pub(super) fn scan(bytes: &[u8], mark: SyncMarker) -> Scan {
     let mut scan = Scan::default();
     let marks = memchr::memmem::Finder::new(&mark);
@@ -123,7 +118,7 @@ pub(super) fn scan(bytes: &[u8], mark: SyncMarker) -> Scan {
     scan
 }
 
-/// The entry that `bytes` begin with, and its length.
+/// Decodes the entry at the beginning of `bytes`. Returns it with its length.
 fn decode(bytes: &[u8], mark: SyncMarker) -> Option<(InboxEntry, usize)> {
     let rest = bytes.strip_prefix(&mark)?;
     let (len, rest) = rest.split_first_chunk::<4>()?;
@@ -191,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_entry_costs_itself_alone() {
+    fn a_damaged_entry_does_not_affect_others() {
         let entries = [
             received(1, b"one"),
             received(2, b"two"),
@@ -209,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_cannot_hide_an_entry() {
+    fn a_message_cannot_forge_an_entry() {
         let mut inner = Vec::new();
         encode(&mut inner, *b"guessed!", &received(9, b"forged"));
         let mut bytes = log(&[received(1, &inner), received(2, b"x")]);
@@ -219,7 +214,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_and_a_torn_end_is_found(
+        fn entries_round_trip_and_a_torn_end_is_detected(
             bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 1..6),
         ) {
             let entries: Vec<_> = (0..).zip(&bodies).map(|(n, body)| received(n, body)).collect();
@@ -234,7 +229,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+        fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             let _ = scan(&[&MARK[..], &bytes].concat(), MARK);
             let _ = decode_head(&bytes);
         }

@@ -1,10 +1,8 @@
-//! The inbox: what came from other clients is on the disk before they are told that we have it, and is shown
-//! once.
+//! The inbox: messages from other clients, durable before they are acknowledged, and shown once.
 //!
-//! Each name has a log of its own, to which every client of that name appends, one at a time: a message that
-//! was received, or that it was shown. Messages that were read from the server are noted as well, for the
-//! same message can come both ways. What was received and not yet shown waits for whoever shows messages
-//! next.
+//! Each user has a log, to which all clients of that user append under a lock: received messages, and the ids of shown
+//! ones. Messages read from the server are recorded too, because a message can arrive both ways. Received messages wait
+//! in the log until a client has shown them.
 
 mod entry;
 
@@ -25,60 +23,58 @@ use crate::sys::file;
 use crate::sys::lock::{HeldLock, Locked};
 use crate::sys::random;
 
-/// A log that is longer than this, in bytes, is written anew.
+/// Size, in bytes, above which a log is rewritten.
 const LONG: u64 = 4 << 20;
-/// How many bytes of messages may wait to be shown. More are not taken, nor acknowledged: their senders leave
-/// them at the server.
+/// Most bytes of messages that may wait to be shown. Further messages are not acknowledged, and their senders store
+/// them on the server.
 const MOST_WAITING: usize = 8 << 20;
 
-/// How long a command waits while another client of the same name shows messages.
+/// How long a command waits while another client of the same user shows messages.
 pub(in crate::client) const COMMAND_WAIT: Duration = Duration::from_secs(10);
-/// How long the menu waits for that.
+/// How long the menu waits for it.
 pub(in crate::client) const MENU_WAIT: Duration = Duration::from_secs(2);
-/// How many ids of messages that were shown a log keeps that is written anew.
+/// Most ids of shown messages that a rewritten log keeps.
 const MOST_IDS: usize = 20_000;
 
-/// What went wrong with the inbox.
+/// Errors of the inbox.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::client) enum InboxError {
-    /// There is no place for it.
+    /// Its directory cannot be used.
     #[error(transparent)]
     Place(#[from] StateError),
-    /// The log cannot be read or written.
     #[error("cannot use the inbox {0}: {1}")]
     Log(PathBuf, io::Error),
-    /// The file is something else.
     #[error("{0} is not an inbox; move it away")]
     Strange(PathBuf),
-    /// Too much waits to be shown.
-    #[error("the inbox is full; read what is in it")]
+    #[error("the inbox is full; read the waiting messages")]
     Full,
 }
 
-/// The inbox of one name, as this process sees it.
+/// The inbox of one user, as read by this process.
 #[derive(Debug)]
 pub(in crate::client) struct Inbox {
     dir: Dir,
     name: String,
     file: File,
     mark: SyncMarker,
-    /// How far the file has been read.
+    /// The offset up to which the file has been read.
     end: u64,
     ids: HashSet<MessageId>,
-    /// The ids of what was shown, oldest first.
+    /// The ids of shown messages, oldest first.
     shown: VecDeque<MessageId>,
     waiting: Vec<ReceivedMessage>,
-    /// How many bytes were found that are no entries, and not yet told.
+    /// The number of damaged bytes that were not reported yet.
     damaged: u64,
-    /// Whether such bytes are in the file.
+    /// Whether the file contains damaged bytes.
     unclean: bool,
 }
 
 impl Inbox {
-    /// Opens the inbox of `user`, and makes it if there is none. To be opened after a fork, never across it.
+    /// Opens the inbox of `user`, and creates it if it does not exist. Must not be used across fork(2), which would
+    /// share the lock.
     ///
     /// # Errors
-    /// When it cannot be made, read or locked.
+    /// It cannot be created, read or locked.
     pub(in crate::client) fn open(user: &Name) -> Result<Self, InboxError> {
         Self::open_in(state_dir::directory("inbox")?, user)
     }
@@ -105,10 +101,10 @@ impl Inbox {
         Ok(inbox)
     }
 
-    /// Takes a message in. When this returns, it is on the disk, and `true` if it was not there before.
+    /// Stores a message durably. Returns `false` if it was already received or shown.
     ///
     /// # Errors
-    /// The message is not taken and must not be acknowledged.
+    /// The message is not stored and must not be acknowledged.
     pub(in crate::client) fn receive(
         &mut self,
         message: &ReceivedMessage,
@@ -125,27 +121,26 @@ impl Inbox {
         })?
     }
 
-    /// Whether this message has come already, whichever way.
+    /// Returns whether this message was already received here, or shown.
     ///
     /// # Errors
-    /// When the inbox cannot be read.
+    /// The inbox cannot be read.
     pub(in crate::client) fn knows(&mut self, id: MessageId) -> Result<bool, InboxError> {
         self.locked(|inbox| Ok(inbox.ids.contains(&id)))
     }
 
-    /// What was received and not yet shown, oldest first.
+    /// Returns the messages received and not shown yet, oldest first.
     ///
     /// # Errors
-    /// When the inbox cannot be read.
+    /// The inbox cannot be read.
     pub(in crate::client) fn waiting(&mut self) -> Result<Vec<ReceivedMessage>, InboxError> {
         self.locked(|inbox| Ok(inbox.waiting.clone()))
     }
 
-    /// Notes that these were shown, also those that came through the server. When this returns, that is on
-    /// the disk.
+    /// Records durably that these messages were shown, including those read from the server.
     ///
     /// # Errors
-    /// They may be shown once more.
+    /// The messages may be shown again.
     pub(in crate::client) fn note_shown(&mut self, ids: &[MessageId]) -> Result<(), InboxError> {
         self.locked(|inbox| {
             let new = |id: &&MessageId| {
@@ -161,11 +156,11 @@ impl Inbox {
         })
     }
 
-    /// The right to show messages, which one process of a name has at a time; `None` when another one still
-    /// has it after `limit`.
+    /// Takes the lock for showing messages, which one process of a user holds at a time. Returns `None` if another
+    /// process still holds it after `limit`.
     ///
     /// # Errors
-    /// When the lock file cannot be used.
+    /// The lock file cannot be used.
     pub(in crate::client) fn showing(&self, limit: Duration) -> Result<Option<Locked>, InboxError> {
         // No name begins with a dot.
         let name = format!(".{}.showing", self.name);
@@ -176,12 +171,12 @@ impl Inbox {
             .map_err(|e| InboxError::Log(self.dir.path_of(&name), e))
     }
 
-    /// How many bytes of it were found damaged since this was asked last, in words.
+    /// Describes damage found since the last call, if any.
     pub(in crate::client) fn damage(&mut self) -> Option<String> {
         let damaged = std::mem::take(&mut self.damaged);
         (damaged > 0).then(|| {
             format!(
-                "the inbox {} was damaged: {damaged} bytes of it cannot be read, and what they held is lost",
+                "the inbox {} was damaged: {damaged} bytes cannot be read; the messages in them are lost",
                 self.path().display()
             )
         })
@@ -191,12 +186,12 @@ impl Inbox {
         self.dir.path_of(&self.name)
     }
 
-    /// What waits, in bytes of the log, at most.
+    /// Returns an upper bound of the log space of waiting messages, in bytes.
     fn waiting_bytes(&self) -> usize {
         self.waiting.iter().map(|m| m.body.len() + 128).sum()
     }
 
-    /// Does something with the log while nobody else does, and after everything in it has been read.
+    /// Runs `work` under the exclusive lock, after reading the log to its end.
     fn locked<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> io::Result<T>,
@@ -209,7 +204,7 @@ impl Inbox {
         }
     }
 
-    /// As [`locked`](Self::locked); `None` when the file is no inbox.
+    /// As [`locked`](Self::locked), but returns `None` if the file is not an inbox.
     fn try_locked<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> io::Result<T>,
@@ -218,7 +213,7 @@ impl Inbox {
             let file = self.file.try_clone()?;
             let held = HeldLock::wait(&file)?;
             if !file::facts(&file)?.named {
-                // Somebody has written it anew.
+                // Another process has rewritten the log into a new file.
                 drop(held);
                 self.file = self.dir.file_or_new(&self.name)?;
                 self.end = 0;
@@ -230,14 +225,14 @@ impl Inbox {
             let done = work(self)?;
             let waiting = self.waiting_bytes() as u64;
             if self.unclean || self.end > LONG + 2 * waiting {
-                // Where that fails, the old log is as good as it was.
+                // If this fails, the old log remains valid.
                 let _ = self.rewrite();
             }
             return Ok(Some(done));
         }
     }
 
-    /// Reads what others have appended; `false` when the file is no inbox.
+    /// Reads entries appended by other processes. Returns `false` if the file is not an inbox.
     fn catch_up(&mut self) -> io::Result<bool> {
         if self.end == 0 {
             self.unclean = false;
@@ -248,7 +243,7 @@ impl Inbox {
             let len = file::read_at(&self.file, &mut head, 0)?;
             match entry::decode_head(&head[..len]) {
                 Some(mark) => self.mark = mark,
-                // Its maker was interrupted before anything was in it.
+                // A process was interrupted while it created the file.
                 None if head == [0; HEAD] || (len < HEAD && head.starts_with(b"D")) => {
                     self.begin()?;
                 }
@@ -283,8 +278,7 @@ impl Inbox {
         }
     }
 
-    /// Appends entries, and waits until they are on the disk. A torn end that a killed process has left is
-    /// cut before.
+    /// Appends entries durably, after truncating a torn write of a killed process.
     fn append(&mut self, entries: Vec<InboxEntry>) -> io::Result<()> {
         if entries.is_empty() {
             return Ok(());
@@ -299,7 +293,7 @@ impl Inbox {
         let written =
             file::write_at(&self.file, &bytes, self.end).and_then(|()| file::sync(&self.file));
         if let Err(e) = written {
-            // What is there of it is not to be believed, for nobody was told that it is.
+            // The write is reported as failed, so no part of it may remain.
             let _ = file::truncate(&self.file, self.end);
             return Err(e);
         }
@@ -308,7 +302,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Makes the file an empty inbox.
+    /// Initializes the file as an empty inbox.
     fn begin(&mut self) -> io::Result<()> {
         self.mark = new_mark()?;
         file::truncate(&self.file, 0)?;
@@ -317,7 +311,7 @@ impl Inbox {
         self.dir.sync()
     }
 
-    /// Writes the log anew, with what is still of use: what waits, and the newest ids.
+    /// Rewrites the log with the waiting messages and the newest ids of shown ones.
     fn rewrite(&mut self) -> io::Result<()> {
         while self.shown.len() > MOST_IDS {
             if let Some(id) = self.shown.pop_front() {

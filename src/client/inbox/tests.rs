@@ -31,7 +31,7 @@ fn place() -> tempfile::TempDir {
 }
 
 #[test]
-fn what_was_received_waits_until_it_was_shown() {
+fn received_messages_wait_until_they_are_shown() {
     let dir = place();
     let (one, two) = (message(1, b"one"), message(2, b"two"));
     {
@@ -54,7 +54,7 @@ fn what_was_received_waits_until_it_was_shown() {
 }
 
 #[test]
-fn what_was_read_from_the_server_is_known() {
+fn messages_read_from_the_server_are_known() {
     let dir = place();
     let id = message(1, b"").id;
     open(dir.path()).note_shown(&[id]).expect("noted");
@@ -65,7 +65,7 @@ fn what_was_read_from_the_server_is_known() {
 }
 
 #[test]
-fn two_processes_see_what_the_other_has_written() {
+fn each_process_reads_entries_of_the_other() {
     let dir = place();
     let (mut here, mut there) = (open(dir.path()), open(dir.path()));
     assert!(here.receive(&message(1, b"x")).expect("received"));
@@ -80,7 +80,7 @@ fn two_processes_see_what_the_other_has_written() {
 }
 
 #[test]
-fn a_torn_end_is_cut_and_nothing_before_it_is_lost() {
+fn a_torn_write_is_truncated_and_earlier_entries_are_kept() {
     let dir = place();
     let path = dir.path().join("bob");
     open(dir.path())
@@ -104,7 +104,7 @@ fn a_torn_end_is_cut_and_nothing_before_it_is_lost() {
 }
 
 #[test]
-fn a_file_that_was_never_finished_is_begun_again() {
+fn an_incomplete_file_is_initialized_again() {
     let dir = place();
     for begun in [&b""[..], b"DLIN", &[0; 16], &[0; 4096]] {
         std::fs::write(dir.path().join("bob"), begun).expect("written");
@@ -122,7 +122,7 @@ fn a_file_that_was_never_finished_is_begun_again() {
 }
 
 #[test]
-fn damage_is_told_once_and_costs_one_message() {
+fn damage_is_reported_once_and_loses_one_message() {
     let dir = place();
     let path = dir.path().join("bob");
     let mut inbox = open(dir.path());
@@ -137,12 +137,12 @@ fn damage_is_told_once_and_costs_one_message() {
     assert!(inbox.damage().is_some_and(|d| d.contains("damaged")));
     assert_eq!(inbox.damage(), None);
     let mut again = open(dir.path());
-    assert_eq!(again.damage(), None, "it was written anew");
+    assert_eq!(again.damage(), None, "the log was rewritten");
     assert_eq!(again.waiting().expect("readable"), left);
 }
 
 #[test]
-fn it_does_not_grow_for_ever_and_others_follow() {
+fn a_long_log_is_rewritten_and_other_processes_follow() {
     let dir = place();
     let (mut here, mut there) = (open(dir.path()), open(dir.path()));
     let big = vec![b'x'; 60_000];
@@ -164,7 +164,7 @@ fn it_does_not_grow_for_ever_and_others_follow() {
 }
 
 #[test]
-fn what_nobody_shows_has_a_limit() {
+fn waiting_messages_are_limited() {
     let dir = place();
     let mut inbox = open(dir.path());
     let big = vec![b'x'; 1 << 20];
@@ -181,7 +181,7 @@ fn what_nobody_shows_has_a_limit() {
 }
 
 #[test]
-fn junk_behind_the_last_entry_is_no_entry() {
+fn junk_after_the_last_entry_is_ignored() {
     let dir = place();
     let mut inbox = open(dir.path());
     inbox.receive(&message(1, b"x")).expect("received");
@@ -193,7 +193,7 @@ fn junk_behind_the_last_entry_is_no_entry() {
 }
 
 #[test]
-fn what_is_told_is_on_the_disk() {
+fn entries_are_synced_before_the_call_returns() {
     use crate::sys::operation_log::{self, Op};
     let dir = place();
     operation_log::start();
@@ -218,7 +218,7 @@ fn what_is_told_is_on_the_disk() {
 }
 
 #[test]
-fn a_log_that_is_written_anew_is_whole_before_it_takes_the_old_ones_place() {
+fn a_rewritten_log_is_synced_before_it_replaces_the_old_one() {
     use crate::sys::operation_log::{self, Op};
     let dir = place();
     let mut inbox = open(dir.path());

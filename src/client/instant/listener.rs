@@ -1,9 +1,8 @@
-//! The listener: a child of the menu that owns the UDP socket.
+//! The listener: a child process of the menu that reads the UDP socket.
 //!
-//! Each message is in the inbox, on the disk, before it is acknowledged. The menu is told only that something
-//! is there; what it shows it reads from the inbox. On the way between the two are lines: the menu says `for
-//! NAME` and `count`, the listener says `mail`, `counts TEXT` and `trouble TEXT`. A menu that does not read
-//! holds up nothing: there is never more than a few lines on their way to it.
+//! A message is durable in the inbox before it is acknowledged. The menu is only notified; it reads the inbox itself.
+//! The two exchange lines: the menu sends `for NAME` and `count`, the listener sends `mail`, `counts TEXT` and `trouble
+//! TEXT`. A menu that does not read cannot block the listener, which drops lines beyond `BACKLOG`.
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
@@ -18,45 +17,45 @@ use crate::sys::clock;
 use crate::sys::poll::{self, Want};
 use crate::wire::datagram::{self, Datagram, Malformed};
 
-/// Room for more than the longest datagram, so that a longer one is seen to be that.
+/// Size of the receive buffer, in bytes. Larger than the longest valid datagram, so that oversized ones are detected.
 const ROOM: usize = 2 * datagram::MOST_BYTES;
-/// How many datagrams are worked on before the menu is listened to again.
+/// Most datagrams processed before the menu's lines are read again.
 const TURN: usize = 64;
-/// How many bytes may wait for the menu to read them.
+/// Bytes queued for the menu above which further lines are dropped.
 const BACKLOG: usize = 4096;
 
-/// To the menu: something is in the inbox.
+/// To the menu: messages wait in the inbox.
 pub(super) const MAIL: &str = "mail";
-/// To the menu: what was done so far, in words, follows.
+/// To the menu: the counts of datagrams, as text.
 pub(super) const COUNTS: &str = "counts";
-/// To the menu: what cannot be done, in words, follows.
+/// To the menu: an error, as text.
 pub(super) const TROUBLE: &str = "trouble";
-/// From the menu: the name whose messages are taken follows.
+/// From the menu: the name for which to receive messages.
 pub(super) const FOR: &str = "for";
-/// From the menu: it wants to know the counts.
+/// From the menu: a request for the counts.
 pub(super) const COUNT: &str = "count";
 
-/// Whose messages are taken.
+/// The user for whom messages are received.
 #[derive(Debug)]
 struct Recipient {
     name: Name,
     inbox: Inbox,
 }
 
-/// Datagrams, by what became of them.
+/// Counts of datagrams, by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
-    /// Messages that were taken in.
+    /// New messages stored in the inbox.
     taken: u64,
-    /// Messages that had been taken in before, and were acknowledged again.
+    /// Messages already in the inbox, acknowledged again.
     again: u64,
-    /// Dropped: neither form, or not whole.
+    /// Dropped: not a valid message.
     junk: u64,
-    /// Dropped: longer than a datagram may be.
+    /// Dropped: longer than the limit.
     oversized: u64,
-    /// Dropped: for somebody else.
+    /// Dropped: for another recipient.
     foreign: u64,
-    /// Dropped, and not acknowledged: the inbox did not take them.
+    /// Dropped without acknowledgement: they could not be stored in the inbox.
     refused: u64,
 }
 
@@ -72,7 +71,7 @@ impl fmt::Display for Counts {
         } = self;
         write!(
             f,
-            "{taken} new, {again} again; dropped: {junk} junk, {oversized} oversized, \
+            "{taken} new, {again} repeated; dropped: {junk} invalid, {oversized} oversized, \
              {foreign} foreign, {refused} refused"
         )
     }
@@ -83,21 +82,21 @@ impl fmt::Display for Counts {
 pub(super) struct InstantListener {
     socket: UdpSocket,
     menu: UnixStream,
-    /// What the menu has said, up to a newline.
+    /// Bytes of an incomplete line from the menu.
     heard: Vec<u8>,
-    /// What is still to be said to it.
+    /// Bytes to send to the menu.
     unsaid: Vec<u8>,
     recipient: Option<Recipient>,
     counts: Counts,
-    /// The trouble that was told last, so that it is told once.
+    /// The last error reported, so that it is not repeated.
     told: Option<String>,
 }
 
 impl InstantListener {
-    /// A listener that waits for its menu to say for whom it is.
+    /// Creates a listener that ignores datagrams until the menu sends a name.
     ///
     /// # Errors
-    /// When the sockets cannot be set up.
+    /// The sockets cannot be made non-blocking.
     pub(super) fn new(socket: UdpSocket, menu: UnixStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         menu.set_nonblocking(true)?;
@@ -112,10 +111,10 @@ impl InstantListener {
         })
     }
 
-    /// Works until the menu is gone.
+    /// Serves until the menu closes its end.
     ///
     /// # Errors
-    /// When it cannot go on.
+    /// Those of poll(2), and of reading from the menu.
     pub(super) fn run(mut self) -> io::Result<()> {
         loop {
             let mut fds = vec![(self.menu.as_fd(), Want::Read)];
@@ -137,7 +136,7 @@ impl InstantListener {
         }
     }
 
-    /// Listens to the menu; `false` when it is gone.
+    /// Reads and executes lines from the menu. Returns `false` at end of file.
     fn hear(&mut self) -> io::Result<bool> {
         let mut bytes = [0; 256];
         match self.menu.read(&mut bytes) {
@@ -166,7 +165,7 @@ impl InstantListener {
         };
         match Inbox::open(&name) {
             Ok(mut inbox) => {
-                // What came when there was no menu to show it.
+                // Messages may wait since an earlier menu.
                 let waits = inbox.waiting().is_ok_and(|waiting| !waiting.is_empty());
                 self.recipient = Some(Recipient { name, inbox });
                 if waits {
@@ -182,7 +181,7 @@ impl InstantListener {
         for _ in 0..TURN {
             match self.socket.recv_from(&mut bytes) {
                 Ok((n, from)) => self.take(&bytes[..n], from),
-                // WouldBlock: no more; anything else is told by the next poll, or was about one datagram.
+                // WouldBlock: no more datagrams. Other errors concern one datagram or recur at the next poll.
                 Err(_) => return,
             }
         }
@@ -243,7 +242,7 @@ impl InstantListener {
         match taken {
             Ok(is_new) => {
                 if let Some(sender) = wants_ack {
-                    // Where it is lost, the sender asks again.
+                    // If this is lost, the sender retransmits.
                     let _ = self
                         .socket
                         .send_to(&datagram::encode_ack(received.id), sender);
@@ -268,7 +267,7 @@ impl InstantListener {
     }
 
     fn say(&mut self, word: &str, text: &str) {
-        // It has not read what was said before: it will look into the inbox when it does.
+        // Drop the line: the menu reads the inbox when it gets to the lines already queued.
         if self.unsaid.len() > BACKLOG {
             return;
         }
@@ -285,7 +284,7 @@ impl InstantListener {
                     self.unsaid.drain(..n);
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                // Full, or gone, which reading tells.
+                // The socket is full, or the menu is gone, which the next read detects.
                 Err(_) => return,
             }
         }
@@ -297,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_a_sentence() {
+    fn counts_are_formatted_as_text() {
         let counts = Counts {
             taken: 1,
             foreign: 2,
@@ -305,7 +304,7 @@ mod tests {
         };
         assert_eq!(
             counts.to_string(),
-            "1 new, 0 again; dropped: 0 junk, 0 oversized, 2 foreign, 0 refused"
+            "1 new, 0 repeated; dropped: 0 invalid, 0 oversized, 2 foreign, 0 refused"
         );
     }
 }

@@ -1,8 +1,7 @@
-//! The pool of listeners: all are forked before the menu has threads, and one listens at a time.
+//! The pool of listener processes. All are forked before the menu starts threads; one is active at a time.
 //!
-//! A process with threads cannot fork safely, and the menu has threads as soon as it is on. So it makes its
-//! listeners before, and those that are not needed sleep. Each has the socket; if the one that listens is
-//! killed, the next one goes on where it was, at the same port.
+//! A process with threads cannot fork safely, so spare listeners are forked early and sleep. All share the socket: if
+//! the active listener is killed, the next one continues on the same port.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, UdpSocket};
@@ -15,32 +14,32 @@ use crate::sys::helper::Helper;
 use crate::sys::process::{self, Pid};
 use crate::sys::stdio;
 
-/// One that listens, and those that take its place.
+/// One active listener, and spares to replace it.
 const LISTENERS: usize = 3;
 
-/// The listeners that have not listened yet.
+/// The listeners that were not activated yet.
 #[derive(Debug)]
 pub(in crate::client) struct ListenerPool {
     waiting: Vec<(Pid, UnixStream)>,
     address: SocketAddr,
 }
 
-/// Something that a listener says.
+/// An event reported by a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::client) enum ListenerEvent {
-    /// There is something in the inbox.
+    /// Messages wait in the inbox.
     Mail,
-    /// What was done so far, in words.
+    /// The counts of datagrams, as text.
     Counts(String),
-    /// What cannot be done, in words.
+    /// An error, as text.
     Trouble(String),
 }
 
 impl ListenerPool {
-    /// Forks the listeners. Nobody listens yet.
+    /// Forks the listeners. None is active yet.
     ///
     /// # Errors
-    /// When the calling process has threads, or there can be no children.
+    /// The calling process has threads, or a fork fails.
     pub(in crate::client) fn fork(socket: &UdpSocket) -> io::Result<Self> {
         if process::threads()? > 1 {
             return Err(io::Error::other("the menu has threads already"));
@@ -58,12 +57,12 @@ impl ListenerPool {
         Ok(Self { waiting, address })
     }
 
-    /// Where they listen.
+    /// Returns the address of the socket.
     pub(in crate::client) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Activates the next one, to listen for `name`; `None` when there is none left.
+    /// Activates the next listener, for `name`. Returns `None` if none is left.
     pub(in crate::client) fn activate(&mut self, name: &Name) -> Option<ListenerHandle> {
         while let Some((pid, menu)) = self.waiting.pop() {
             let handle = ListenerHandle { pid, menu };
@@ -75,14 +74,14 @@ impl ListenerPool {
     }
 }
 
-/// The life of a listener, in its own process.
+/// Runs a listener, in its own process.
 fn live(socket: &UdpSocket, menu: &UnixStream) -> io::Result<()> {
     stdio::let_go()?;
     process::leave_group()?;
     InstantListener::new(socket.try_clone()?, menu.try_clone()?)?.run()
 }
 
-/// The listener that listens.
+/// The menu's handle to a listener.
 #[derive(Debug)]
 pub(in crate::client) struct ListenerHandle {
     pid: Pid,
@@ -90,28 +89,28 @@ pub(in crate::client) struct ListenerHandle {
 }
 
 impl ListenerHandle {
-    /// Its process.
+    /// Returns its process id.
     pub(in crate::client) fn pid(&self) -> Pid {
         self.pid
     }
 
-    /// Makes it listen for `name` from now on.
+    /// Makes it receive messages for `name`.
     ///
     /// # Errors
-    /// When it is gone.
+    /// The listener has ended.
     pub(in crate::client) fn listen_for(&self, name: &Name) -> io::Result<()> {
         self.say(&format!("{FOR} {name}"))
     }
 
-    /// Makes it tell what it has done; the answer is among its [`ListenerEvent`]s.
+    /// Requests its counts, which arrive as [`ListenerEvent::Counts`].
     ///
     /// # Errors
-    /// When it is gone.
+    /// The listener has ended.
     pub(in crate::client) fn ask_counts(&self) -> io::Result<()> {
         self.say(COUNT)
     }
 
-    /// Another handle to the same listener.
+    /// Returns another handle to the same listener.
     ///
     /// # Errors
     /// Those of `dup(2)`.
@@ -122,7 +121,7 @@ impl ListenerHandle {
         })
     }
 
-    /// What it says, as it comes, until it is gone.
+    /// Returns its events as they arrive, until it ends.
     ///
     /// # Errors
     /// Those of `dup(2)`.

@@ -1,4 +1,4 @@
-//! Instant messages: from client to client where that is possible, else through the server.
+//! Instant messages: from client to client if possible, else through the server.
 
 mod listener;
 mod listener_pool;
@@ -13,34 +13,33 @@ use super::link::{DialectChoice, Link, LinkError, Offered, PeerAddress};
 use crate::message::Speaks;
 use crate::wire::datagram::{self, Letter, Unfit};
 
-/// How a message went.
+/// How a message was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SendReport {
-    /// The recipient's client has it on its disk.
+    /// The recipient's client has stored it durably.
     Acknowledged,
-    /// It was sent to an old client, which acknowledges nothing.
+    /// It was sent to an old client, which sends no acknowledgements.
     Sent,
-    /// The server keeps it, under this number if it says so.
+    /// The server has stored it; with its number in the mailbox, if reported.
     Stored(StoredBecause, Option<u64>),
 }
 
-/// Why a message is at the server.
+/// Why a message was sent to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StoredBecause {
-    /// The recipient is not online.
     Offline,
-    /// The recipient's client has not acknowledged it.
+    /// The recipient's client did not acknowledge it.
     Unanswered,
     /// It does not fit a datagram.
     Unfit,
-    /// Nobody knows who is online.
+    /// The presence of the recipient was not looked up.
     Unasked,
 }
 
-/// Sends a message, to the recipient's client if they are online, else to the server.
+/// Sends a message to the recipient's client if the recipient is online, else to the server.
 ///
 /// # Errors
-/// It was not sent, or it is not known whether it was ([`LinkError::Unknown`]).
+/// The message was not sent, or the outcome is unknown ([`LinkError::Unknown`]).
 pub(super) fn deliver(
     link: &Link,
     letter: &Letter<'_>,
@@ -62,12 +61,12 @@ pub(super) fn deliver(
     };
     match link.offer(letter, ttl)? {
         Offered::Stored(seq) => Ok(SendReport::Stored(why, seq)),
-        // A session keeps what it takes.
+        // Only the framed dialect gives this answer.
         Offered::SendTo(peer) => go(letter, peer),
     }
 }
 
-/// Sends it to the recipient's client, or says why it must go through the server.
+/// Sends a message to the recipient's client. Fails with the reason why it must go through the server.
 fn directly(letter: &Letter<'_>, peer: PeerAddress) -> Result<SendReport, StoredBecause> {
     match peer.speaks {
         Speaks::Datagram => {
@@ -88,16 +87,15 @@ fn directly(letter: &Letter<'_>, peer: PeerAddress) -> Result<SendReport, Stored
     }
 }
 
-/// Sends it where an old server says that its recipient is. That server keeps nothing for those who are
-/// online.
+/// Sends a message to the address reported by an old server, which stores no messages for online users.
 fn go(letter: &Letter<'_>, peer: PeerAddress) -> Result<SendReport, LinkError> {
     directly(letter, peer).map_err(|why| {
         LinkError::Unfit(match why {
             StoredBecause::Unfit => match datagram::encode_text(&letter.from, letter.body) {
-                Err(Unfit::Nul) => "the message has a NUL, at which the text form of a datagram ends",
-                _ => "the message is too long for one datagram, and the old server keeps nothing for those who are online",
+                Err(Unfit::Nul) => "the message contains a NUL byte, which ends the text form of a datagram",
+                _ => "the message is too long for one datagram, and the old server stores no messages for online users",
             },
-            _ => "the recipient is online, but their client cannot be reached, and the old server keeps nothing for those who are online",
+            _ => "the recipient is online, but the client cannot be reached, and the old server stores no messages for online users",
         })
     })
 }

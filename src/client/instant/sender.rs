@@ -1,4 +1,4 @@
-//! Sending a datagram, and waiting until the other side has it.
+//! Sends a datagram, and waits for its acknowledgement.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 use crate::message::MessageId;
 use crate::wire::datagram::{self, Datagram};
 
-/// When a datagram is sent, counted from the beginning.
+/// Times of the transmissions, since the start.
 const TRIES: [Duration; 3] = [
     Duration::ZERO,
     Duration::from_millis(500),
     Duration::from_millis(1_500),
 ];
-/// When it is given up.
+/// Time of giving up, since the start.
 pub(in crate::client) const END: Duration = Duration::from_secs(3);
 
-/// Sends the message `id`, encoded as `bytes`, again and again until it is acknowledged; whether it was.
+/// Sends the message `id`, encoded as `bytes`, until `END` or an acknowledgement. Returns whether it is acknowledged.
 ///
 /// # Errors
-/// When there is no socket to be had, or no way there.
+/// No socket can be created, or the address is unreachable.
 pub(super) fn send(to: SocketAddr, id: MessageId, bytes: &[u8]) -> io::Result<bool> {
     let socket = connected(to)?;
     let begun = Instant::now();
@@ -28,7 +28,7 @@ pub(super) fn send(to: SocketAddr, id: MessageId, bytes: &[u8]) -> io::Result<bo
         let now = begun.elapsed();
         if let Some(due) = tries.next_if(|due| **due <= now) {
             debug_assert!(*due <= now, "it is time");
-            // Refused: nobody listened there when the last one came.
+            // ECONNREFUSED: no socket was bound to the port when the previous datagram arrived.
             if socket.send(bytes).is_err_and(|e| is_refused(&e)) {
                 return Ok(false);
             }
@@ -43,21 +43,21 @@ pub(super) fn send(to: SocketAddr, id: MessageId, bytes: &[u8]) -> io::Result<bo
         }
         match hear(&socket, left)? {
             Heard::Ack(acknowledged) if acknowledged == id => return Ok(true),
-            Heard::Nobody => return Ok(false),
+            Heard::Refused => return Ok(false),
             Heard::Ack(_) | Heard::Nothing => {}
         }
     }
 }
 
-/// Sends a datagram that nobody acknowledges.
+/// Sends a datagram without waiting for an acknowledgement.
 ///
 /// # Errors
-/// When it cannot leave this machine.
+/// No socket can be created, or the datagram cannot be sent.
 pub(super) fn send_once(to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
     connected(to)?.send(bytes).map(drop)
 }
 
-/// A socket of this message's own, which hears nobody but `to`.
+/// Returns a new socket that is connected to `to`, and receives only from there.
 fn connected(to: SocketAddr) -> io::Result<UdpSocket> {
     let socket = match to {
         SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?,
@@ -68,12 +68,11 @@ fn connected(to: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 enum Heard {
-    /// An acknowledgement.
     Ack(MessageId),
-    /// Nothing yet, or nothing of interest.
+    /// Nothing, or an irrelevant datagram.
     Nothing,
-    /// The machine there says that nobody listens at that port.
-    Nobody,
+    /// The other host reports that the port is closed.
+    Refused,
 }
 
 fn hear(socket: &UdpSocket, limit: Duration) -> io::Result<Heard> {
@@ -84,7 +83,7 @@ fn hear(socket: &UdpSocket, limit: Duration) -> io::Result<Heard> {
             Ok(Datagram::Ack(id)) => Heard::Ack(id),
             _ => Heard::Nothing,
         }),
-        Err(e) if is_refused(&e) => Ok(Heard::Nobody),
+        Err(e) if is_refused(&e) => Ok(Heard::Refused),
         Err(e) => match e.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {
                 Ok(Heard::Nothing)
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn only_its_own_acknowledgement_from_where_it_was_sent_counts() {
+    fn accepts_only_an_acknowledgement_of_the_message_from_its_recipient() {
         let (peer, address) = peer();
         let id = MessageId([1; 16]);
         let other = std::thread::spawn(move || {
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn it_tries_three_times_and_gives_up() {
+    fn gives_up_after_three_transmissions() {
         let (peer, address) = peer();
         let begun = Instant::now();
         assert!(!send(address, MessageId([1; 16]), b"message").expect("sent"));
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_port_is_no_wait() {
+    fn a_closed_port_fails_without_a_wait() {
         let (socket, address) = peer();
         drop(socket);
         let begun = Instant::now();

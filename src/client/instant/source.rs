@@ -1,33 +1,33 @@
-//! Where instant messages come in.
+//! The local address for instant messages.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::str::FromStr;
 
-/// The port of the old client.
+/// The default port, which is that of the old client.
 const DEFAULT_PORT: u16 = 8283;
 
-/// The address and the port that were asked for, as far as they were.
+/// The requested address and port, as far as they are set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::client) struct SourceAddress {
     ip: Option<IpAddr>,
     port: Option<u16>,
 }
 
-/// Why nobody can listen there.
+/// Why the address cannot be bound.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen on {0} for instant messages: {1}; name another address with -s IP:PORT, or any free port with -s IP:0"
+    "cannot listen on {0} for instant messages: {1}; choose another address with -s IP:PORT, or any free port with -s IP:0"
 )]
 pub(in crate::client) struct SourceError(SocketAddr, io::Error);
 
 impl SourceAddress {
-    /// A socket that is bound there. Where no address was asked for, it is the one from which we speak to the
-    /// server; where no port was, and the usual one is taken, it is another one.
+    /// Binds a socket. The default address is `our_side`, the local address of the connection to the server. If no port
+    /// is set and the default port is in use, any free port is taken.
     ///
     /// # Errors
-    /// When the address is not ours, or the port that was asked for is taken.
+    /// The address is not local, or the requested port is in use.
     pub(in crate::client) fn bind(
         self,
         our_side: Option<IpAddr>,
@@ -57,7 +57,7 @@ impl fmt::Display for SourceAddress {
 impl FromStr for SourceAddress {
     type Err = String;
 
-    /// `IP`, `IP:PORT` or `[IPV6]:PORT`.
+    /// Parses `IP`, `IP:PORT` or `[IPV6]:PORT`.
     fn from_str(text: &str) -> Result<Self, String> {
         if let Ok(address) = text.parse::<SocketAddr>() {
             return Ok(Self {
@@ -70,7 +70,7 @@ impl FromStr for SourceAddress {
                 ip: Some(ip),
                 port: None,
             }),
-            Err(_) => Err("it is IP, IP:PORT or [IPV6]:PORT".into()),
+            Err(_) => Err("expected IP, IP:PORT or [IPV6]:PORT".into()),
         }
     }
 }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_named_in_several_ways() {
+    fn parses_addresses_with_and_without_a_port() {
         let parse = |text: &str| text.parse::<SourceAddress>().map(|s| (s.ip, s.port));
         let ip = |text: &str| text.parse().ok();
         assert_eq!(parse("10.0.0.1"), Ok((ip("10.0.0.1"), None)));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_was_asked_for_is_that_one_or_an_error() {
+    fn a_requested_port_in_use_is_an_error() {
         let any: SourceAddress = "127.0.0.1:0".parse().expect("a source");
         let taken = any.bind(None).expect("a port").local_addr();
         let held = any.bind(None).expect("a port");
@@ -105,7 +105,7 @@ mod tests {
         };
         let error = asked.bind(None).expect_err("taken").to_string();
         assert!(error.contains("-s IP:PORT"), "{error}");
-        // The usual port may be taken or not: there is one in any case.
+        // The default port may be in use or not: a port is found in any case.
         let one = SourceAddress::default().bind(None).expect("a port");
         let two = SourceAddress::default().bind(None).expect("another port");
         assert_ne!(one.local_addr().ok(), two.local_addr().ok());

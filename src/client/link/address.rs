@@ -1,4 +1,4 @@
-//! Where the server is: a host and a port, or a socket.
+//! The address of a server: a host and a port, or a Unix socket.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
@@ -9,22 +9,21 @@ use crate::config::DEFAULTS;
 
 const DEFAULT_PORT: u16 = DEFAULTS.port;
 
-/// Where the server is.
+/// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::client) enum Server {
-    /// On a port, perhaps of another machine.
+    /// A TCP port.
     Port {
-        /// A name or an address.
+        /// A host name or an IP address.
         host: String,
-        /// The port.
         port: u16,
     },
-    /// Behind a socket of this machine, where the kernel says who we are.
+    /// A Unix socket on this machine, where the server identifies the client by its login.
     Socket(PathBuf),
 }
 
 impl Server {
-    /// The one that is meant where none is named, and there is no socket.
+    /// Returns the default if no server is configured and no socket exists.
     pub(in crate::client) fn of_this_machine() -> Self {
         Self::Port {
             host: "localhost".into(),
@@ -32,7 +31,7 @@ impl Server {
         }
     }
 
-    /// The same host, with this port if one is given.
+    /// Replaces the port, if one is given. A socket is returned unchanged.
     pub(in crate::client) fn with_port(self, named: Option<u16>) -> Self {
         match (self, named) {
             (Self::Port { host, .. }, Some(port)) => Self::Port { host, port },
@@ -40,7 +39,7 @@ impl Server {
         }
     }
 
-    /// The address of ours from which the kernel would speak to the server, whether that lives or not.
+    /// Returns the local IP address that the kernel would use to reach the server. The server need not be running.
     pub(super) fn our_side(&self) -> Option<IpAddr> {
         let Self::Port { host, port } = self else {
             return Some(Ipv4Addr::LOCALHOST.into());
@@ -51,7 +50,7 @@ impl Server {
                 SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
                 SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
             };
-            // Connecting such a socket sends nothing.
+            // connect(2) on a UDP socket sends no packet.
             let socket = UdpSocket::bind((any, 0)).ok()?;
             socket.connect(address).ok()?;
             Some(socket.local_addr().ok()?.ip())
@@ -62,7 +61,7 @@ impl Server {
 impl FromStr for Server {
     type Err = String;
 
-    /// `HOST`, `HOST:PORT`, `[IPV6]:PORT`, `IPV6`, or a path, which has a `/`.
+    /// Parses `HOST`, `HOST:PORT`, `[IPV6]:PORT`, `IPV6`, or a path, which contains a `/`.
     fn from_str(text: &str) -> Result<Self, String> {
         if text.contains('/') {
             return Ok(Self::Socket(text.into()));
@@ -114,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_are_named_in_several_ways() {
+    fn parses_hosts_ports_and_paths() {
         let name = |text: &str| text.parse::<Server>().map(|s| s.to_string());
         assert_eq!(name("localhost"), Ok("localhost:8282".into()));
         assert_eq!(name("10.0.0.1:99"), Ok("10.0.0.1:99".into()));
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn our_side_of_loopback_is_loopback() {
+    fn the_local_address_for_loopback_is_loopback() {
         let server: Server = "127.0.0.1:9".parse().expect("a server");
         assert_eq!(
             server.our_side(),

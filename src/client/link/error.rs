@@ -1,4 +1,4 @@
-//! What can go wrong between us and the server, in words for the person who has asked for something.
+//! Errors of requests to the server, as sentences for the user.
 
 use std::io;
 
@@ -8,83 +8,78 @@ use crate::name::Name;
 use crate::wire::code::Code;
 use crate::wire::line::Unsayable;
 
-/// Why a request was not done.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::client) enum LinkError {
-    /// There is no server, or none that answers.
+    /// No connection could be established.
     #[error("cannot reach the server {0}: {1}")]
     Unreachable(Server, io::Error),
-    /// The connection broke in the middle.
+    /// The connection failed during the request.
     #[error("the connection to the server {0} broke: {1}")]
     Broken(Server, io::Error),
-    /// The connection broke after a message was handed over.
-    #[error(
-        "the connection to the server {0} broke: {1}; it is not known whether it has the message"
-    )]
+    /// The connection failed after a message was sent, and before the reply.
+    #[error("the connection to the server {0} broke: {1}; the server may have the message")]
     Unknown(Server, io::Error),
-    /// The server does not do it, and says why.
-    #[error("the server does not accept it: {0}")]
+    /// The server refused the request permanently.
+    #[error("the server refuses the request: {0}")]
     Refused(String),
-    /// The message is longer than the server takes.
-    #[error("the server does not accept it: {0}")]
+    /// The message is longer than the server's limit.
+    #[error("the server refuses the request: {0}")]
     TooLong(String),
-    /// The server does not do it now.
-    #[error("the server does not accept it now: {0}")]
+    /// The server refused the request temporarily.
+    #[error("the server refuses the request now: {0}")]
     Later(String),
-    /// The server knows nobody of that name.
-    #[error("the server does not accept it: {0}")]
+    /// The name is not registered on the server.
+    #[error("the server refuses the request: {0}")]
     UnknownUser(String),
-    /// The server does not do it for us.
-    #[error("the server does not allow it: {0}")]
+    /// This client may not use the name or the mailbox.
+    #[error("the server does not allow the request: {0}")]
     Denied(String),
-    /// The server says that it has failed.
-    #[error("the server {0} has failed; its log says why")]
+    /// The server reported an internal error.
+    #[error("the server {0} has failed; see its log")]
     ServerFailed(Server),
-    /// What answers does not speak our protocol.
-    #[error("what answers at {0} is not a dropline server")]
+    /// The peer does not use any dropline dialect.
+    #[error("{0} is not a dropline server")]
     NotAServer(Server),
-    /// It knows the line dialect only, and another was asked for.
-    #[error("the server {0} does not speak the session dialect; try --dialect line")]
+    /// The session dialect was chosen, and the server supports only the line dialect.
+    #[error("the server {0} does not support the session dialect; try --dialect line")]
     NoSession(Server),
-    /// The dialect does not know who is there.
-    #[error("the server {0} is spoken to in the line dialect, which does not know who is there")]
+    /// The dialect in use has no presence.
+    #[error("the server {0} does not report who is online in the line dialect")]
     NoPresence(Server),
-    /// The dialect does not know such things.
-    #[error(
-        "the server {0} is spoken to in an old dialect, which cannot do that; it takes the session dialect"
-    )]
+    /// The request needs a session, and the dialect in use is an old one.
+    #[error("this needs the session dialect, but an older one is in use with the server {0}")]
     TooOld(Server),
-    /// The message cannot be said in the dialect.
+    /// The dialect cannot carry the message.
     #[error("{0}")]
     Unsayable(#[from] Unsayable),
-    /// The message cannot be said in the framed dialect.
+    /// The message cannot be sent, for this reason.
     #[error("{0}")]
     Unfit(&'static str),
-    /// Nobody can have that name in the framed dialect.
+    /// The name is invalid in the framed dialect.
     #[error(
-        "{0} cannot be a name in the framed dialect: there it has {rule}",
+        "{0} is not a valid name in the framed dialect, where a name has {rule}",
         rule = crate::wire::framed::REGISTRABLE
     )]
     NoFramedName(Name),
-    /// The server tells nobody of messages of others, nor whether there are any.
-    #[error("there is no message {0} that you have sent, or the server does not know it any more")]
+    /// The message does not exist any more, or has another sender. The server does not tell which.
+    #[error("you have not sent a message {0}, or the server does not keep it any more")]
     NoSuchMessage(Handle),
-    /// The kernel has no random number for the id of a message.
-    #[error("cannot draw an id for the message: {0}")]
+    /// The kernel returned no random bytes for the message id.
+    #[error("cannot generate a message id: {0}")]
     Random(String),
-    /// What was read could not be written where it should go.
+    /// Received messages could not be written. They are not acknowledged.
     #[error("cannot write: {0}; the messages stay waiting")]
     Output(io::Error),
-    /// Something else could not be written.
+    /// Other output could not be written.
     #[error("cannot write: {0}")]
     Printing(io::Error),
-    /// The handle of a message could not be written.
     #[error("cannot write the handle of the message: {0}; the message was sent")]
     Handle(io::Error),
 }
 
 impl LinkError {
-    /// What a refusal of the server means: its kind decides, in each dialect, and not its sentence.
+    /// Returns the error for a refusal. Only the code decides, not the sentence.
     pub(super) fn refused(code: Code, sentence: &str) -> Self {
         let sentence = sentence.to_owned();
         match code {
@@ -96,7 +91,7 @@ impl LinkError {
         }
     }
 
-    /// Whether whoever should read what we print has gone away.
+    /// Returns whether the reader of standard output has closed the pipe.
     pub(in crate::client) fn is_closed_pipe(&self) -> bool {
         match self {
             Self::Output(e) | Self::Printing(e) | Self::Handle(e) => {

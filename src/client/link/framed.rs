@@ -1,7 +1,7 @@
-//! The framed dialect, as the old chat client speaks it: one command a connection.
+//! The framed dialect of the old chat client: one command per connection.
 //!
-//! Its server keeps messages only for those who are offline, and sends everybody else to the recipient. It
-//! hands out what waits when a name registers, and at no other time.
+//! Its server stores messages only for offline recipients. For an online recipient it returns the address. It delivers
+//! waiting messages only when a name registers.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,18 +15,18 @@ use crate::wire::datagram::Letter;
 use crate::wire::framed::{self, Command, Delivered, Order};
 use crate::wire::line::Unsayable;
 
-/// What became of a registration.
+/// The outcome of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::client) enum Registered {
-    /// Nobody had the name.
+    /// The name was not registered before.
     New,
-    /// It was known, and is online again.
+    /// The name was registered, and is online again.
     Back,
-    /// Somebody is online under that name: it was not taken.
+    /// Another client is online with the name. Nothing has changed.
     Taken,
 }
 
-/// A connection on which a command was said.
+/// A connection on which a command was sent.
 struct FramedConversation<'s> {
     server: &'s Server,
     stream: Stream,
@@ -47,7 +47,7 @@ impl<'s> FramedConversation<'s> {
         Ok(conversation)
     }
 
-    /// Writes a frame, with one write: the other side may read it with one read.
+    /// Writes a frame with a single write(2): an old server may expect it whole from a single read(2).
     fn say(&mut self, text: &[u8]) -> Result<(), LinkError> {
         (&self.stream)
             .write_all(&frame(text))
@@ -63,14 +63,14 @@ impl<'s> FramedConversation<'s> {
             })
     }
 
-    /// Reads a frame, but for its NUL: while that is unread, the server takes nothing for delivered.
-    fn hear(&mut self) -> Result<Vec<u8>, LinkError> {
+    /// Reads a frame except for its NUL. The server takes messages for delivered only once the NUL is read, too.
+    fn read_text(&mut self) -> Result<Vec<u8>, LinkError> {
         let mut length = [0; 4];
         let (first, rest) = length.split_at_mut(1);
         self.read_exact(first)?;
-        // A server writes the length at once.
+        // A server writes the four bytes at once: if some are missing, the peer is no server.
         self.read_exact(rest).map_err(|_| self.strange())?;
-        // The server answers in the order in which it was asked.
+        // The server uses the byte order of the request.
         let len = match framed::decode_length(length) {
             Some((len, Order::Little)) => len.checked_sub(1),
             _ => None,
@@ -81,19 +81,19 @@ impl<'s> FramedConversation<'s> {
         Ok(text)
     }
 
-    /// Reads the NUL of the frame that was heard last.
-    fn heard(&mut self) -> Result<(), LinkError> {
+    /// Reads the NUL after [`read_text`](Self::read_text).
+    fn read_nul(&mut self) -> Result<(), LinkError> {
         self.read_exact(&mut [0])
     }
 
     /// Reads a whole frame.
     fn answer(&mut self) -> Result<Vec<u8>, LinkError> {
-        let text = self.hear()?;
-        self.heard()?;
+        let text = self.read_text()?;
+        self.read_nul()?;
         Ok(text)
     }
 
-    /// Waits until the server has done what it was told, and closes.
+    /// Waits until the server closes the connection, which it does once the command is done.
     fn end(self) -> Result<(), LinkError> {
         let mut rest = Vec::new();
         let read = (&self.stream).take(64).read_to_end(&mut rest);
@@ -104,13 +104,13 @@ impl<'s> FramedConversation<'s> {
         LinkError::NotAServer(self.server.clone())
     }
 
-    /// Hands out the messages that wait, which are in the next frame.
+    /// Reads the waiting messages, which are in the next frame, into `sink`.
     fn deliver(&mut self, sink: &mut dyn MessageSink) -> Result<(), LinkError> {
-        let queue = self.hear()?;
-        hand_out(&queue, sink)
+        let queue = self.read_text()?;
+        split_queue(&queue, sink)
             .and_then(|()| sink.finish(&[]))
             .map_err(LinkError::Output)?;
-        self.heard()
+        self.read_nul()
     }
 }
 
@@ -120,7 +120,7 @@ fn frame(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn hand_out(queue: &[u8], sink: &mut dyn MessageSink) -> std::io::Result<()> {
+fn split_queue(queue: &[u8], sink: &mut dyn MessageSink) -> std::io::Result<()> {
     let queue = queue.strip_suffix(b"\n").unwrap_or(queue);
     let mut from: Option<Name> = None;
     let mut begun = false;
@@ -132,7 +132,7 @@ fn hand_out(queue: &[u8], sink: &mut dyn MessageSink) -> std::io::Result<()> {
             }
             Delivered::Line(text) if begun => sink.take(&MessagePiece::Further(text))?,
             Delivered::Line(text) => {
-                // A server that does not say who wrote something leaves it open.
+                // The server has sent no sender for this line.
                 let from = from.as_ref().map_or(&b"?"[..], Name::as_bytes);
                 sink.take(&MessagePiece::First { from, text })?;
                 begun = true;
@@ -142,11 +142,11 @@ fn hand_out(queue: &[u8], sink: &mut dyn MessageSink) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Makes `name` known, and online at this address, if nobody else is that. What waits for it goes into
-/// `sink`.
+/// Registers `name` and makes it online at this address, unless another client is online with it. Reads the waiting
+/// messages into `sink`.
 ///
 /// # Errors
-/// What waits stays waiting.
+/// The messages stay waiting.
 pub(super) fn register(
     server: &Server,
     name: &Name,
@@ -176,7 +176,7 @@ pub(super) fn register(
     Ok(Registered::Back)
 }
 
-/// Makes sure that a server of this dialect takes the name.
+/// Checks that the name is valid in this dialect.
 fn registrable(name: &Name) -> Result<(), LinkError> {
     match framed::is_registrable(name) {
         true => Ok(()),
@@ -184,10 +184,10 @@ fn registrable(name: &Name) -> Result<(), LinkError> {
     }
 }
 
-/// Reads what waits for `of`: registers the name for a moment, for there is no other way.
+/// Reads the messages waiting for `of`. The dialect has no other way than to register the name and quit again.
 ///
 /// # Errors
-/// When the name is online, for then nothing waits; what waits stays waiting.
+/// The messages stay waiting. A name that is online is an error: its messages go to its client.
 pub(super) fn fetch(
     server: &Server,
     of: &Name,
@@ -198,11 +198,11 @@ pub(super) fn fetch(
     let mut exchange = FramedConversation::begin(server, Command::Register, Some(of), timeouts)?;
     let code = exchange.answer()?;
     if code == framed::DONE {
-        // Nobody of that name is known, so that nothing waits, and the name need not become known.
+        // The name is not registered, so that no messages wait. Closing the connection now leaves it unregistered.
         return Ok(());
     }
     if code == framed::IS_ONLINE {
-        let text = format!("{of} is online, and messages go there");
+        let text = format!("{of} is online, and messages go to that client");
         return Err(LinkError::Refused(text));
     }
     if code != framed::IS_KNOWN {
@@ -223,10 +223,10 @@ pub(super) fn fetch(
     delivered
 }
 
-/// Offers a message: the server keeps it, or says where its recipient is.
+/// Offers a message. The server stores it, or returns the address of the recipient.
 ///
 /// # Errors
-/// When the recipient is not registered, or the message cannot be said.
+/// The recipient is not registered, or the dialect cannot carry the message.
 pub(super) fn send(
     server: &Server,
     letter: &Letter<'_>,
@@ -237,7 +237,7 @@ pub(super) fn send(
     }
     if letter.body.contains(&0) {
         return Err(LinkError::Unfit(
-            "the message has a NUL, at which the framed dialect ends",
+            "the message contains a NUL byte, which the framed dialect cannot carry",
         ));
     }
     let mut text = Vec::new();
@@ -274,14 +274,14 @@ pub(super) fn send(
     Ok(Offered::Stored(None))
 }
 
-/// Everybody who is registered.
+/// Returns the registered users.
 ///
 /// # Errors
-/// When the server does not answer.
+/// The server does not answer.
 pub(super) fn who(server: &Server, timeouts: Timeouts) -> Result<Vec<Person>, LinkError> {
     let mut exchange = FramedConversation::begin(server, Command::Who, None, timeouts)?;
     let list = exchange.answer()?;
-    if list == framed::NOBODY {
+    if list == framed::NO_CLIENTS {
         return Ok(Vec::new());
     }
     let list = list
@@ -295,18 +295,18 @@ pub(super) fn who(server: &Server, timeouts: Timeouts) -> Result<Vec<Person>, Li
         .collect())
 }
 
-/// The name is offline.
+/// Makes the name offline.
 ///
 /// # Errors
-/// When the server does not answer.
+/// The server does not answer.
 pub(super) fn quit(server: &Server, name: &Name, timeouts: Timeouts) -> Result<(), LinkError> {
     FramedConversation::begin(server, Command::Quit, Some(name), timeouts)?.end()
 }
 
-/// The name and its presence are gone.
+/// Removes the name and its presence.
 ///
 /// # Errors
-/// When the server does not answer.
+/// The server does not answer.
 pub(super) fn deregister(
     server: &Server,
     name: &Name,

@@ -1,4 +1,4 @@
-//! The line dialect: a request, a reply, and the end. It knows mailboxes, and nothing of who is there.
+//! The line dialect: one request and one reply per connection. It has mailboxes, but no presence.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -8,18 +8,18 @@ use crate::name::Name;
 use crate::sys::socket::Stream;
 use crate::wire::line::{self, Fetched};
 
-/// The most bytes of a reply that is a line.
+/// The maximum length of a reply to a store, in bytes.
 const LONGEST_LINE: u64 = 1024;
 
-/// Hands a message to the server. When this returns, it is on the server's disk.
+/// Stores a message on the server, durably.
 ///
 /// # Errors
-/// It was not accepted, or it is not known whether it was ([`LinkError::Unknown`]).
+/// The server did not accept the message, or it is unknown whether it did ([`LinkError::Unknown`]).
 pub(super) fn store(server: &Server, to: &Name, from: &Name, body: &[u8]) -> Result<(), LinkError> {
     let request = line::encode_store(to, from, body)?;
     let stream = server.ask(&request, Timeouts::REQUEST)?;
     let mut reply = Vec::new();
-    // Every reply to a store is one line, or ends with the stream.
+    // A reply is one line; the newline may be missing at the end of the stream.
     let mut stream = BufReader::new(&stream).take(LONGEST_LINE);
     let read = stream.read_until(b'\n', &mut reply);
     let understood = match read {
@@ -33,11 +33,11 @@ pub(super) fn store(server: &Server, to: &Name, from: &Name, body: &[u8]) -> Res
     })
 }
 
-/// Reads what waits for `of` into `sink`; `false` when there is no such mailbox.
+/// Reads the messages waiting for `of` into `sink`. Returns `false` if the mailbox does not exist.
 ///
-/// Each message is taken out of the kernel only after the sink has it, and the end of the reply
-/// only after the sink has finished. If this process dies before, the kernel resets the connection
-/// (something is unread), and the server keeps the messages.
+/// Messages are peeked, and consumed from the socket only after the sink has taken them, the end of the reply only
+/// after the sink has finished. If this process dies earlier, the kernel resets the connection because data is unread,
+/// and the server keeps the messages.
 ///
 /// # Errors
 /// The messages stay waiting.
@@ -66,19 +66,19 @@ pub(super) fn fetch(
     }
 }
 
-/// The reply to a fetch, as far as it has been read.
+/// The reply to a fetch.
 struct Reply<'s> {
     server: &'s Server,
     stream: Stream,
-    /// A line of which the end has not come yet.
+    /// The beginning of a line whose end has not arrived yet.
     begun: Vec<u8>,
-    /// Whether the first line of the reply was there.
+    /// Whether the first line of the reply was received.
     headed: bool,
 }
 
 impl Reply<'_> {
-    /// Works on what is to be read next, and reads it; returns whether there is such a mailbox, when
-    /// that is the end of the reply.
+    /// Processes the peeked bytes `next`, then consumes them from the socket. At the end of the reply, returns whether
+    /// the mailbox exists.
     fn step(
         &mut self,
         next: &[u8],
@@ -112,7 +112,7 @@ impl Reply<'_> {
         Ok(Some(found))
     }
 
-    /// What it means that nothing more comes.
+    /// Returns the error for a reply that ends too early.
     fn cut_off(&self, broken: LinkError) -> LinkError {
         match self.headed {
             true => broken,
@@ -128,7 +128,7 @@ impl Reply<'_> {
     ) -> Result<(), LinkError> {
         if !self.headed {
             if Some(line) != line::RETRIEVING.strip_suffix(b"\n") {
-                // Its newline is what makes it a line, also where there is nothing else.
+                // understand() needs the newline: an empty line is garbage, an empty reply a closed connection.
                 return Err(self.server.understand(&[line, b"\n"].concat()));
             }
             self.headed = true;

@@ -1,4 +1,4 @@
-//! What only the session dialect can do with mailboxes: look, count, watch, remember.
+//! Mailbox requests of the session dialect alone: peek, count, watch, status and history.
 
 use std::io;
 use std::time::Duration;
@@ -10,49 +10,49 @@ use crate::client::message_view::MessageView;
 use crate::name::Name;
 use crate::wire::session::{Answer, AnswerFields, PING_INTERVAL, Request};
 
-/// How long a server that is watched may be silent: two and a half of the intervals at which it says that it lives.
+/// The timeout of a watched connection: two and a half ping intervals of the server.
 const SILENCE: Duration = Duration::from_secs(PING_INTERVAL.as_secs() * 5 / 2);
 
-/// What became of a message.
+/// The status of a sent message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::client) struct MessageStatus {
     /// `waiting`, `read` or `expired`.
     pub(in crate::client) state: String,
-    /// Since when, in milliseconds since 1970.
+    /// When the message expired, or else when it was accepted, in milliseconds since 1970.
     pub(in crate::client) at: Option<u64>,
 }
 
-/// What is to become of a message that was handed over.
+/// What happens to a watched message after the caller has seen it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::client) enum Verdict {
-    /// It leaves the queue.
+    /// The message is acknowledged.
     Done,
-    /// It stays, and nothing more is wanted now.
+    /// The message stays waiting, and the watch ends.
     Later,
 }
 
-/// Somebody who looks again and again at what waits, and leaves it waiting.
+/// A caller that polls a mailbox without acknowledging messages.
 pub(in crate::client) trait MailboxObserver {
-    /// Waits until it is to be looked again; `false` when that is over.
+    /// Waits until the next poll is due. Returns `false` to stop.
     fn goes_on(&mut self) -> bool;
 
-    /// So many messages wait. Whether the first of them are to be seen.
+    /// Receives the number of waiting messages. Returns whether to fetch the first of them for [`look`](Self::look).
     fn count(&mut self, count: u64) -> bool;
 
-    /// These are the first of the `count` messages that wait.
+    /// Receives the first of the `count` waiting messages.
     fn look(&mut self, count: u64, messages: &[MessageView<'_>]);
 }
 
 impl SessionConnection<'_> {
-    /// Asks how many messages wait.
+    /// Returns the number of waiting messages.
     fn count(&mut self) -> Result<u64, LinkError> {
         self.say(&Request::Fetch { max: 0, peek: true })?;
         self.messages(&mut |_| Ok(()), |end| end.waiting())
     }
 
-    /// Shows what waits, until nobody wants to see it any more.
+    /// Polls the mailbox until the observer stops.
     fn attend(&mut self, who: &mut dyn MailboxObserver) -> Result<(), LinkError> {
-        /// How many messages are looked at.
+        /// How many messages are fetched for the observer.
         const FIRST: u64 = 16;
         loop {
             let count = known(self.count(), 0)?;
@@ -89,7 +89,7 @@ impl SessionConnection<'_> {
         }
     }
 
-    /// Reads messages up to the `END`, whose fields are given to `end`.
+    /// Reads messages up to the `END`. Returns the result of `end` for its fields.
     fn messages<T>(
         &mut self,
         take: &mut dyn FnMut(&MessageView<'_>) -> io::Result<()>,
@@ -113,7 +113,7 @@ impl SessionConnection<'_> {
         }
     }
 
-    /// Hands over one message after the other, until one is to stay.
+    /// Passes each message to `take`, and acknowledges it, until a verdict is [`Verdict::Later`].
     fn watch(
         &mut self,
         take: &mut dyn FnMut(&MessageView<'_>) -> io::Result<Verdict>,
@@ -129,7 +129,7 @@ impl SessionConnection<'_> {
                     let verdict = take(&MessageView::from(&message)).map_err(LinkError::Output)?;
                     Ok(Some((message.seq, verdict)))
                 }
-                // Of our acknowledgements.
+                // OK answers an acknowledgement.
                 Answer::Ok(_) | Answer::Ping => Ok(None),
                 Answer::Err(code, text) => Err(LinkError::refused(code, text)),
                 Answer::End(_) | Answer::User(_) => Err(strange),
@@ -144,8 +144,8 @@ impl SessionConnection<'_> {
 }
 
 impl Link {
-    /// As [`present`](Self::present), where it is not about who is there.
-    fn young<T>(
+    /// As [`present`](Self::present), for requests that do not concern presence.
+    fn require_session<T>(
         &self,
         name: &Name,
         work: impl FnOnce(&mut SessionConnection<'_>) -> Result<T, LinkError>,
@@ -154,7 +154,7 @@ impl Link {
             .ok_or_else(|| LinkError::TooOld(self.server.clone()))
     }
 
-    /// Reads what waits for `of` into `sink`, and leaves it waiting.
+    /// Reads the messages waiting for `of` into `sink` without acknowledging them.
     ///
     /// # Errors
     /// Those of the server; [`LinkError::TooOld`].
@@ -163,7 +163,7 @@ impl Link {
         of: &Name,
         sink: &mut dyn MessageSink,
     ) -> Result<(), LinkError> {
-        let peeked = self.young(of, |session| {
+        let peeked = self.require_session(of, |session| {
             session.say(&Request::Fetch {
                 max: u64::MAX,
                 peek: true,
@@ -180,36 +180,36 @@ impl Link {
         sink.finish(&[]).map_err(LinkError::Output)
     }
 
-    /// How many messages wait for `of` at the server.
+    /// Returns the number of messages waiting for `of` on the server.
     ///
     /// # Errors
     /// Those of the server; [`LinkError::TooOld`].
     pub(in crate::client) fn count(&self, of: &Name) -> Result<u64, LinkError> {
-        known(self.young(of, |session| session.count()), 0)
+        known(self.require_session(of, |session| session.count()), 0)
     }
 
-    /// Shows `who` what waits for `of`, in one session.
+    /// Polls the mailbox of `of` for an observer, in one session.
     ///
     /// # Errors
-    /// Those of the server, which may be another one by the time one tries again; [`LinkError::TooOld`].
+    /// Those of the server; [`LinkError::TooOld`].
     pub(in crate::client) fn attend(
         &self,
         of: &Name,
         who: &mut dyn MailboxObserver,
     ) -> Result<(), LinkError> {
-        self.young(of, |session| session.attend(who))
+        self.require_session(of, |session| session.attend(who))
     }
 
-    /// What became of a message that `me` has sent.
+    /// Returns the status of a message that `me` has sent.
     ///
     /// # Errors
-    /// Those of the server: [`LinkError::NoSuchMessage`] for one that is not ours, or not known any more.
+    /// Those of the server; [`LinkError::NoSuchMessage`] if the message has another sender or does not exist any more.
     pub(in crate::client) fn status(
         &self,
         me: &Name,
         handle: &Handle,
     ) -> Result<MessageStatus, LinkError> {
-        self.young(me, |session| {
+        self.require_session(me, |session| {
             session.say(&Request::Status {
                 to: handle.to.clone(),
                 seq: handle.seq,
@@ -227,7 +227,7 @@ impl Link {
         })
     }
 
-    /// Shows messages of `of` that were read before, the newest first, until `take` has enough (`false`).
+    /// Passes the read messages of `of` to `take`, newest first, until it returns `false`.
     ///
     /// # Errors
     /// Those of the server; [`LinkError::TooOld`].
@@ -236,9 +236,9 @@ impl Link {
         of: &Name,
         take: &mut dyn FnMut(&MessageView<'_>) -> bool,
     ) -> Result<(), LinkError> {
-        /// How many messages are asked for at a time.
+        /// How many messages are fetched at a time.
         const PAGE: u64 = 50;
-        let shown = self.young(of, |session| {
+        let shown = self.require_session(of, |session| {
             let mut before = None;
             loop {
                 session.say(&Request::History { before, max: PAGE })?;
@@ -260,20 +260,20 @@ impl Link {
         known(shown, ())
     }
 
-    /// Hands over what waits for `of`, and what comes, until a message is to stay.
+    /// Passes the waiting and all new messages for `of` to `take`, until it returns [`Verdict::Later`].
     ///
     /// # Errors
-    /// Those of the server, which may be another one by the time one tries again; [`LinkError::TooOld`].
+    /// Those of the server; [`LinkError::TooOld`].
     pub(in crate::client) fn watch(
         &self,
         of: &Name,
         take: &mut dyn FnMut(&MessageView<'_>) -> io::Result<Verdict>,
     ) -> Result<(), LinkError> {
-        self.young(of, |session| session.watch(take))
+        self.require_session(of, |session| session.watch(take))
     }
 }
 
-/// A mailbox that nobody knows is an empty one.
+/// Returns `nothing` if the mailbox does not exist on the server, for it is then empty.
 fn known<T>(found: Result<T, LinkError>, nothing: T) -> Result<T, LinkError> {
     match found {
         Err(LinkError::UnknownUser(_)) => Ok(nothing),

@@ -1,4 +1,4 @@
-//! A connection to the server: a fresh one for each request, in whichever dialect the server speaks.
+//! Requests to the server, in the dialect that it supports. Each request opens a new connection.
 
 mod address;
 mod error;
@@ -27,18 +27,18 @@ pub(super) use self::types::{
 use crate::name::Name;
 use crate::wire::datagram::Letter;
 
-/// How the server is spoken to.
+/// A server, with the dialect and the timeouts for requests to it.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     server: Server,
     dialect: DialectChoice,
-    /// Whether the server has turned out to know the line dialect only.
+    /// Whether the server has refused the session dialect. Clones share this.
     is_old: Arc<AtomicBool>,
     timeouts: Timeouts,
 }
 
 impl Link {
-    /// A way to speak to `server`. Nothing is sent yet.
+    /// Creates a link to `server`. Does not connect.
     pub(super) fn new(server: Server, dialect: DialectChoice) -> Self {
         Self {
             server,
@@ -48,12 +48,12 @@ impl Link {
         }
     }
 
-    /// The dialect that was asked for.
+    /// Returns the configured dialect.
     pub(super) fn chosen(&self) -> DialectChoice {
         self.dialect
     }
 
-    /// The same, for somebody who sits there and waits: `say` tells of a server that keeps quiet.
+    /// Returns a copy for interactive requests: `say` prints a notice while the server does not answer.
     pub(super) fn with_notice(&self, say: fn(&str)) -> Self {
         Self {
             timeouts: Timeouts {
@@ -64,7 +64,7 @@ impl Link {
         }
     }
 
-    /// The same, for last words: it waits a second or two, and no longer.
+    /// Returns a copy with timeouts of one or two seconds.
     pub(super) fn with_short_timeouts(&self) -> Self {
         Self {
             timeouts: Timeouts::SHORT,
@@ -72,7 +72,7 @@ impl Link {
         }
     }
 
-    /// The same, for what was left over from earlier: it does not wait long for a server that is not there.
+    /// Returns a copy for background work, with a short timeout for connecting.
     pub(super) fn in_background(&self) -> Self {
         Self {
             timeouts: Timeouts::BACKGROUND,
@@ -80,11 +80,10 @@ impl Link {
         }
     }
 
-    /// Whether it may help to try again later, after this error: the message is not where it should be, and it
-    /// does no harm to send it once more.
+    /// Returns whether to retry later after this error. Sending the message again must not store it twice.
     pub(super) fn is_temporary(&self, error: &LinkError) -> bool {
         match error {
-            // Only there the same message is stored once.
+            // Only the session dialect stores a message id once.
             LinkError::Unknown(..) => self.dialect() == DialectChoice::Session,
             LinkError::Unreachable(..)
             | LinkError::Broken(..)
@@ -94,13 +93,12 @@ impl Link {
         }
     }
 
-    /// The server.
     pub(super) fn server(&self) -> &Server {
         &self.server
     }
 
-    /// The dialect, as far as it is known: [`DialectChoice::Auto`] has become one of the others after the first
-    /// reply of an old server, and means the session dialect until then.
+    /// Returns the dialect in use. [`DialectChoice::Auto`] stands for the session dialect until the server has turned
+    /// out to be an old one, and for the line dialect from then on.
     pub(super) fn dialect(&self) -> DialectChoice {
         match self.dialect {
             DialectChoice::Auto if self.is_old.load(Ordering::Relaxed) => DialectChoice::Line,
@@ -109,12 +107,12 @@ impl Link {
         }
     }
 
-    /// The address of ours from which we would speak to the server, whether that lives or not.
+    /// Returns the local IP address that the kernel would use to reach the server. The server need not be running.
     pub(super) fn our_side(&self) -> Option<IpAddr> {
         self.server.our_side()
     }
 
-    /// Works in a session; `None` when there can be none, for the server is an old one.
+    /// Opens a session and runs `work` in it. Returns `None` if the dialect in use is an old one.
     fn in_session<T>(
         &self,
         name: Option<&Name>,
@@ -133,7 +131,7 @@ impl Link {
         }
     }
 
-    /// As [`in_session`](Self::in_session), for what only a session can do.
+    /// As [`in_session`](Self::in_session), but an old dialect is an error: it has no presence.
     fn present<T>(
         &self,
         name: Option<&Name>,
@@ -143,10 +141,10 @@ impl Link {
             .ok_or_else(|| LinkError::NoPresence(self.server.clone()))
     }
 
-    /// Finds out whether the server lives, what it speaks, and from which address of ours it was reached.
+    /// Connects once, to check the server and its dialect. Returns the local IP address of the connection.
     ///
     /// # Errors
-    /// When it does not answer, or is none.
+    /// The server does not answer, or is not a dropline server.
     pub(super) fn greet(&self, name: &Name) -> Result<Option<IpAddr>, LinkError> {
         match self.dialect() {
             DialectChoice::Framed => {
@@ -160,11 +158,11 @@ impl Link {
         }
     }
 
-    /// Offers a message to the server, which keeps it, or knows somebody better: the framed dialect sends us
-    /// to whoever is online.
+    /// Offers a message to the server, which stores it. In the framed dialect, the server returns the address of an
+    /// online recipient instead.
     ///
     /// # Errors
-    /// It was not accepted, or it is not known whether it was ([`LinkError::Unknown`]).
+    /// The server did not accept the message, or it is unknown whether it did ([`LinkError::Unknown`]).
     pub(super) fn offer(
         &self,
         letter: &Letter<'_>,
@@ -174,7 +172,7 @@ impl Link {
             no_ttl(ttl)?;
             return framed::send(&self.server, letter, self.timeouts);
         }
-        // The same id is stored once, so that what was perhaps handed over can be handed over again.
+        // A session stores an id once, so that the message can be sent again if the connection broke.
         let sent = match self.in_session(Some(&letter.from), |session| session.send(letter, ttl)) {
             Err(LinkError::Broken(..)) => {
                 self.in_session(Some(&letter.from), |session| session.send(letter, ttl))
@@ -193,7 +191,7 @@ impl Link {
         }
     }
 
-    /// Reads what waits for `of` into `sink`; `false` when there is no such mailbox.
+    /// Reads the messages waiting for `of` into `sink`. Returns `false` if the mailbox does not exist.
     ///
     /// # Errors
     /// The messages stay waiting.
@@ -210,12 +208,12 @@ impl Link {
     }
 }
 
-/// The old dialects know no end of a message's use.
+/// Refuses a time to live, which the old dialects cannot carry.
 fn no_ttl(ttl: Option<u64>) -> Result<(), LinkError> {
     match ttl {
         None => Ok(()),
         Some(_) => Err(LinkError::Unfit(
-            "a message that is of use for some time only takes the session dialect, and the server speaks an old one",
+            "a time to live (--ttl) needs the session dialect, but an older one is in use",
         )),
     }
 }

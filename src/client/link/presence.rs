@@ -1,4 +1,4 @@
-//! Who is there, and being there oneself.
+//! Presence requests: registration, leases, and the addresses of other users.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,25 +6,25 @@ use std::time::Duration;
 use super::{DialectChoice, Link, LinkError, MessageSink, PeerAddress, Person, Registered, framed};
 use crate::name::Name;
 
-/// What became of a lease that was to be renewed.
+/// The state of a lease after a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::client) enum LeaseState {
-    /// It is ours, for so long; `None` when it lasts until it is given back.
+    /// This client holds the lease for the given time; `None` if the lease does not expire.
     Ours(Option<Duration>),
-    /// The name is online at this other address.
+    /// Another client is online with the name, at this address.
     Elsewhere(SocketAddr),
 }
 
-/// Whether a server that says `noted` means us, who are at `ours`. It notes the address that it sees, which may
-/// be another one of ours than we know.
+/// Returns whether `noted`, the address that the server has recorded, is this client's own, `ours`. The server records
+/// the IP address that it sees, which may differ from the local one, for instance behind NAT.
 fn is_ours(noted: SocketAddr, ours: SocketAddr) -> bool {
     let both_are_near = noted.ip().is_loopback() && ours.ip().is_loopback();
     noted.port() == ours.port() && (!both_are_near || noted.ip() == ours.ip())
 }
 
 impl Link {
-    /// Makes `name` known, and online at this address, if nobody else is that. Whatever waits for it and
-    /// comes with the answer goes into `sink`.
+    /// Registers `name` and makes it online at this address, unless another client is online with it. In the framed
+    /// dialect, reads the waiting messages into `sink`.
     ///
     /// # Errors
     /// The name is not online.
@@ -49,8 +49,8 @@ impl Link {
         })
     }
 
-    /// Takes or keeps the lease: `name` is online at this address. Returns how long that lasts; `None` when
-    /// it lasts until it is given back.
+    /// Takes or renews the lease that makes `name` online at this address. Returns its duration; `None` if it does not
+    /// expire.
     ///
     /// # Errors
     /// The name is not online.
@@ -66,10 +66,10 @@ impl Link {
             .map(Some)
     }
 
-    /// Where `name` is online, if that is not at this address.
+    /// Returns the address at which `name` is online, unless it is `at`.
     ///
     /// # Errors
-    /// When the server does not answer.
+    /// The server does not answer.
     pub(in crate::client) fn elsewhere(
         &self,
         name: &Name,
@@ -79,7 +79,7 @@ impl Link {
         Ok(found.filter(|address| !is_ours(*address, at)))
     }
 
-    /// As [`online`](Self::online), unless the name is online at another address.
+    /// As [`online`](Self::online), but leaves the lease of another client alone.
     ///
     /// # Errors
     /// As for [`online`](Self::online).
@@ -100,10 +100,10 @@ impl Link {
         })
     }
 
-    /// Gives the lease back.
+    /// Releases the lease.
     ///
     /// # Errors
-    /// Then it ends by itself.
+    /// The lease remains until it expires.
     pub(in crate::client) fn offline(&self, name: &Name, port: u16) -> Result<(), LinkError> {
         match self.dialect() {
             DialectChoice::Framed => framed::quit(&self.server, name, self.timeouts),
@@ -111,10 +111,10 @@ impl Link {
         }
     }
 
-    /// Forgets the name.
+    /// Deregisters the name.
     ///
     /// # Errors
-    /// It is not forgotten.
+    /// The name may still be registered.
     pub(in crate::client) fn deregister(&self, name: &Name) -> Result<(), LinkError> {
         match self.dialect() {
             DialectChoice::Framed => framed::deregister(&self.server, name, self.timeouts),
@@ -122,11 +122,10 @@ impl Link {
         }
     }
 
-    /// Where `name` can be reached at once; `None` when they are not there, nobody knows them, or the
-    /// dialect does not say such things in advance.
+    /// Returns the address of `name`; `None` if the name is offline or unknown, or the dialect has no such request.
     ///
     /// # Errors
-    /// When the server does not answer.
+    /// The server does not answer.
     pub(in crate::client) fn lookup(
         &self,
         me: &Name,
@@ -138,10 +137,10 @@ impl Link {
         }
     }
 
-    /// Whether somebody has registered as `name`.
+    /// Returns whether `name` is registered.
     ///
     /// # Errors
-    /// When the server does not answer, or does not know.
+    /// The server does not answer, or the dialect has no presence.
     pub(in crate::client) fn is_registered(
         &self,
         me: &Name,
@@ -153,10 +152,10 @@ impl Link {
         }
     }
 
-    /// Everybody who is registered, in the order of the server.
+    /// Returns the registered users, in the order of the server.
     ///
     /// # Errors
-    /// When the server does not answer, or does not know.
+    /// The server does not answer, or the dialect has no presence.
     pub(in crate::client) fn who(&self, me: Option<&Name>) -> Result<Vec<Person>, LinkError> {
         match self.dialect() {
             DialectChoice::Framed => framed::who(&self.server, self.timeouts),
@@ -170,10 +169,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn we_are_where_the_server_sees_us() {
+    fn recognises_the_address_that_the_server_has_recorded() {
         let a = |text: &str| text.parse::<SocketAddr>().expect("an address");
         assert!(is_ours(a("10.0.0.1:5"), a("10.0.0.1:5")));
-        // Behind a gate that translates addresses.
+        // Behind NAT.
         assert!(is_ours(a("10.0.0.1:5"), a("192.168.0.1:5")));
         assert!(is_ours(a("127.0.0.1:5"), a("0.0.0.0:5")));
         assert!(!is_ours(a("127.0.0.1:6"), a("127.0.0.1:5")));

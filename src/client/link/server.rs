@@ -1,4 +1,4 @@
-//! How the server is reached, and what it means when it does not answer as it should.
+//! Connects to the server, and classifies failures and unexpected replies.
 
 use std::io::{self, Write as _};
 use std::net::ToSocketAddrs as _;
@@ -11,34 +11,34 @@ use crate::sys::poll::{self, Want};
 use crate::sys::socket::Stream;
 use crate::wire::line;
 
-/// For how long nothing is said while a server keeps quiet.
+/// How long a server may be silent before the user is notified.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// How long one waits for a server.
+/// How long to wait for a server.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timeouts {
-    /// For each address of the server, until it answers.
+    /// The limit for connecting to each address of the server.
     pub(super) connect: Duration,
-    /// In the middle of a reply.
+    /// The limit for each read and write.
     pub(super) reply: Duration,
-    /// How somebody who waits is told for what, when the server keeps quiet.
+    /// Prints a notice when the server is silent.
     pub(super) notify: Option<fn(&str)>,
 }
 
 impl Timeouts {
-    /// For work that somebody has asked for.
+    /// For requests of the user.
     pub(super) const REQUEST: Self = Self {
         connect: Duration::from_secs(10),
         reply: Duration::from_secs(30),
         notify: None,
     };
-    /// For what was left over from earlier, while somebody waits for something else.
+    /// For background work, such as sending queued messages.
     pub(super) const BACKGROUND: Self = Self {
         connect: Duration::from_secs(2),
         reply: Duration::from_secs(30),
         notify: None,
     };
-    /// For what is of use only at once: it waits a second or two.
+    /// For requests whose result is useful only at once.
     pub(super) const SHORT: Self = Self {
         connect: Duration::from_secs(1),
         reply: Duration::from_secs(2),
@@ -47,7 +47,7 @@ impl Timeouts {
 }
 
 impl Server {
-    /// A connection on which `request` was said.
+    /// Connects, and sends `request`.
     ///
     /// # Errors
     /// [`LinkError::Unreachable`] and [`LinkError::Broken`].
@@ -84,25 +84,25 @@ impl Server {
         Err(error)
     }
 
-    /// What it means that the connection fails.
+    /// Returns the error for a failed connection.
     pub(super) fn broken(&self, error: io::Error) -> LinkError {
         let error = match error.kind() {
             io::ErrorKind::WouldBlock => {
-                io::Error::new(io::ErrorKind::TimedOut, "it does not answer")
+                io::Error::new(io::ErrorKind::TimedOut, "the server does not answer")
             }
             _ => error,
         };
         LinkError::Broken(self.clone(), error)
     }
 
-    /// What it means that the connection ends too early.
+    /// Returns the error for a connection that was closed before the reply.
     pub(super) fn ended(&self) -> LinkError {
-        let error = io::Error::new(io::ErrorKind::UnexpectedEof, "it ended before the reply");
+        let error = io::Error::new(io::ErrorKind::UnexpectedEof, "closed before the reply");
         LinkError::Broken(self.clone(), error)
     }
 
-    /// What it means that nothing comes after `heard`: that is the beginning of an answer, or the answer of something
-    /// else.
+    /// Returns the error for a reply that ends after `heard`: `broken` if that may be the beginning of an answer, else
+    /// that the peer is not a server.
     pub(super) fn cut_off(&self, heard: &[u8], broken: LinkError) -> LinkError {
         const ANSWERS: [&[u8]; 8] = [
             line::ACCEPTED,
@@ -125,7 +125,7 @@ impl Server {
         }
     }
 
-    /// What a reply in the line dialect means that is not the one we hoped for.
+    /// Returns the error for an unexpected reply in the line dialect.
     pub(super) fn understand(&self, reply: &[u8]) -> LinkError {
         if reply.is_empty() {
             return self.ended();
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_cut_off_was_an_answer_or_was_none() {
+    fn a_truncated_answer_is_a_broken_connection_and_other_bytes_are_not() {
         let server: Server = "127.0.0.1:9".parse().expect("a server");
         for answer in ["", "Message acc", "Retrieving", "OK dropl", "ER"] {
             let cut = server.cut_off(answer.as_bytes(), server.ended());
@@ -158,7 +158,7 @@ mod tests {
                 "{garbage:?}: {cut}"
             );
         }
-        // Nothing was accepted, and what else it would have said is not known.
+        // A truncated refusal has an unknown reason, and the message was not accepted.
         let said = server.cut_off(b"Message declined. Not allowed", server.ended());
         assert!(matches!(said, LinkError::Later(_)), "{said}");
         let many = b"Message declined. Too many connections from your address\n";
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_refusal_means_does_not_depend_on_its_sentence() {
+    fn the_code_of_a_refusal_decides_and_not_its_sentence() {
         let server: Server = "127.0.0.1:9".parse().expect("a server");
         for declined in line::every_refusal() {
             let means = server.understand(declined.reply().as_bytes());

@@ -1,4 +1,4 @@
-//! The session dialect: ids, acknowledgements, exact bodies, and who is there.
+//! The session dialect: message ids, acknowledgements, unchanged bodies, and presence.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
@@ -16,9 +16,9 @@ use crate::wire::session::{
     Answer, AnswerFields, Location, Request, VERSION, decode_answer, encode_request,
 };
 
-/// How many names are asked for at a time.
+/// How many names are fetched at a time.
 const NAMES: u64 = 1_000;
-/// What the lease is taken to be where the server does not say it.
+/// The lease that is assumed if the server does not report one.
 const LEASE: Duration = Duration::from_secs(DEFAULTS.lease);
 
 /// An open session.
@@ -27,15 +27,15 @@ pub(super) struct SessionConnection<'s> {
     pub(super) server: &'s Server,
     pub(super) stream: Stream,
     received: Vec<u8>,
-    /// Whether the server has turned out to speak the session dialect.
+    /// Whether the server has accepted the session dialect.
     is_known: bool,
 }
 
 impl<'s> SessionConnection<'s> {
-    /// A session in which `name` speaks, or nobody in particular.
+    /// Opens a session as `name`, or without a name.
     ///
     /// # Errors
-    /// [`LinkError::NoSession`] when the server knows only the line dialect.
+    /// [`LinkError::NoSession`] if the server supports only the line dialect.
     pub(super) fn open(
         server: &'s Server,
         name: Option<&Name>,
@@ -55,7 +55,7 @@ impl<'s> SessionConnection<'s> {
         Ok(session)
     }
 
-    /// The address of ours that the server sees.
+    /// Returns the local IP address of the connection.
     pub(super) fn our_side(&self) -> Option<IpAddr> {
         self.stream.our_ip()
     }
@@ -68,7 +68,7 @@ impl<'s> SessionConnection<'s> {
             .map_err(|e| self.server.broken(e))
     }
 
-    /// Reads the next answer, and makes something of it.
+    /// Reads the next answer, and returns the result of `make` for it.
     pub(super) fn next<T>(
         &mut self,
         make: impl FnOnce(Answer<'_>) -> Result<T, LinkError>,
@@ -93,8 +93,8 @@ impl<'s> SessionConnection<'s> {
         }
     }
 
-    /// What it means that something else came than an answer, or nothing more (`broken`): servers that know only the
-    /// line dialect, and those that are too busy to find out what we speak, answer in that one.
+    /// Returns the error for bytes that are not an answer, or for a connection that failed (`broken`). Old servers, and
+    /// servers that are too busy to detect the dialect, answer in the line dialect.
     fn not_in_session(&self, broken: Option<LinkError>) -> LinkError {
         let bad_verb = Declined::from(Refusal::BadVerb).reply();
         if self.received == bad_verb.as_bytes() {
@@ -107,12 +107,12 @@ impl<'s> SessionConnection<'s> {
         }
     }
 
-    /// Reads an answer that says that something was done.
+    /// Reads an `OK`.
     pub(super) fn done(&mut self) -> Result<(), LinkError> {
         self.fields(|_| Some(()))
     }
 
-    /// As [`done`](Self::done), and takes from it what it says.
+    /// Reads an `OK`, and returns the result of `take` for its fields.
     pub(super) fn fields<T>(
         &mut self,
         take: impl FnOnce(AnswerFields<'_>) -> Option<T>,
@@ -126,8 +126,7 @@ impl<'s> SessionConnection<'s> {
         })
     }
 
-    /// Hands a message to the server. When this returns, it is on the server's disk; the same id is stored
-    /// once. Returns its number in the recipient's mailbox.
+    /// Stores a message on the server, durably, and once for each id. Returns its number in the recipient's mailbox.
     pub(super) fn send(
         &mut self,
         letter: &Letter<'_>,
@@ -142,8 +141,8 @@ impl<'s> SessionConnection<'s> {
         self.fields(|fields| Some(fields.number("seq")))
     }
 
-    /// Reads what waits into `sink`. Messages are acknowledged after the sink has finished with them; if the
-    /// connection or this process ends before, they stay waiting.
+    /// Reads the waiting messages into `sink`. They are acknowledged after the sink has finished. If the connection or
+    /// this process ends earlier, they stay waiting.
     pub(super) fn fetch(&mut self, sink: &mut dyn MessageSink) -> Result<(), LinkError> {
         loop {
             self.say(&Request::Fetch {
@@ -185,9 +184,10 @@ impl<'s> SessionConnection<'s> {
         }
     }
 
-    /// Takes the lease: our name is online at this address. Returns how long the lease is.
+    /// Takes or renews the lease that makes this name online at the given address. Returns its duration.
     pub(super) fn online(&mut self, at: SocketAddr) -> Result<Duration, LinkError> {
-        // What the server sees needs no saying; and a socket that is bound to any address is at none.
+        // Without an address, the server uses the one of this connection. That is right if they are the same, and also
+        // if the socket is bound to the unspecified address.
         let named = (Some(at.ip()) != self.our_side()).then_some(at.ip());
         let addr = named.filter(|ip| !ip.is_unspecified());
         let port = at.port();
@@ -198,19 +198,19 @@ impl<'s> SessionConnection<'s> {
         })
     }
 
-    /// Gives the lease back, if it is for this port.
+    /// Releases the lease, if it is for this port.
     pub(super) fn offline(&mut self, port: u16) -> Result<(), LinkError> {
         self.say(&Request::Offline { port: Some(port) })?;
         self.done()
     }
 
-    /// Forgets our name.
+    /// Deregisters the name of this session.
     pub(super) fn deregister(&mut self) -> Result<(), LinkError> {
         self.say(&Request::Deregister)?;
         self.done()
     }
 
-    /// Where `name` is; `None` when that is nowhere.
+    /// Returns the address of `name`; `None` if the name is offline.
     pub(super) fn lookup(&mut self, name: &Name) -> Result<Option<PeerAddress>, LinkError> {
         self.say(&Request::Lookup(name.clone()))?;
         self.fields(|fields| {
@@ -219,7 +219,7 @@ impl<'s> SessionConnection<'s> {
         })
     }
 
-    /// Everybody who is registered.
+    /// Returns the registered users.
     pub(super) fn who(&mut self) -> Result<Vec<Person>, LinkError> {
         let mut people: Vec<Person> = Vec::new();
         loop {

@@ -1,4 +1,4 @@
-//! What is said about messages and people, in whichever dialect.
+//! Types that all dialects share.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,16 +7,16 @@ use crate::client::message_view::MessageView;
 use crate::message::{MessageId, Speaks};
 use crate::name::Name;
 
-/// Which dialect is spoken with the server.
+/// The dialect for requests to the server. The comments on the variants are help texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(in crate::client) enum DialectChoice {
-    /// The session dialect, and with an old server the line dialect
+    /// The session dialect, or the line dialect if the server supports no other
     Auto,
-    /// Our own: ids, acknowledgements, presence
+    /// The native dialect: ids, acknowledgements, presence
     Session,
-    /// That of the old menu server: mailboxes alone
+    /// The dialect of the old menu server: mailboxes only
     Line,
-    /// That of the old chat server
+    /// The dialect of the old chat server
     Framed,
 }
 
@@ -31,72 +31,63 @@ impl std::fmt::Display for DialectChoice {
     }
 }
 
-/// A piece of a mailbox, as it is read.
+/// A part of a mailbox, in the order in which it is read.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::client) enum MessagePiece<'a> {
-    /// A message as a whole.
+    /// A complete message.
     Whole(&'a MessageView<'a>),
     /// The first line of a message.
-    First {
-        /// Who sent it.
-        from: &'a [u8],
-        /// The line.
-        text: &'a [u8],
-    },
-    /// A further line of it.
+    First { from: &'a [u8], text: &'a [u8] },
+    /// A further line of the same message.
     Further(&'a [u8]),
 }
 
-/// What takes the messages that are read.
+/// A consumer of messages that are read from a mailbox.
 pub(in crate::client) trait MessageSink {
-    /// Whether it has this message already; then it is not handed over again.
+    /// Returns whether this message was taken before. It is then not passed to [`take`](Self::take).
     ///
     /// # Errors
-    /// Then nothing more is read, and all messages stay waiting.
+    /// Reading ends, and all messages stay waiting.
     fn knows(&mut self, id: MessageId) -> io::Result<bool>;
 
     /// Takes a piece.
     ///
     /// # Errors
-    /// Then nothing more is read, and all messages stay waiting.
+    /// Reading ends, and all messages stay waiting.
     fn take(&mut self, piece: &MessagePiece<'_>) -> io::Result<()>;
 
-    /// How many messages it takes at a time: it finishes with them together.
+    /// Returns how many messages to read before each [`finish`](Self::finish).
     fn batch(&self) -> u64 {
         100
     }
 
-    /// Brings all that was taken to where it belongs, and remembers these ids. After this, the messages
-    /// leave the queue.
+    /// Writes out all messages taken, and records these ids. The messages are acknowledged afterwards.
     ///
     /// # Errors
-    /// Then they stay waiting.
+    /// The messages stay waiting.
     fn finish(&mut self, ids: &[MessageId]) -> io::Result<()>;
 }
 
-/// Where somebody can be reached at once.
+/// The UDP address of an online client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::client) struct PeerAddress {
-    /// The UDP address.
     pub(in crate::client) address: SocketAddr,
-    /// What is understood there.
+    /// The form of datagrams that the client supports.
     pub(in crate::client) speaks: Speaks,
 }
 
-/// Somebody who is registered.
+/// A registered user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::client) struct Person {
-    /// The name.
     pub(in crate::client) name: Name,
-    /// Whether they are there.
     pub(in crate::client) online: bool,
 }
 
-/// What became of a message that was offered to the server.
+/// The outcome of offering a message to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::client) enum Offered {
-    /// The server has it on its disk: under this number in the recipient's mailbox, if it says so.
+    /// The server has stored the message durably, with this number in the recipient's mailbox if it reports one.
     Stored(Option<u64>),
-    /// The server sends us to the recipient, and keeps nothing.
+    /// The server has not stored the message: the recipient is online at this address.
     SendTo(PeerAddress),
 }

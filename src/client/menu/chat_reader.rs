@@ -1,4 +1,4 @@
-//! Reading messages from the server into a chat.
+//! Reads messages from the server into a chat.
 
 use std::io;
 
@@ -9,15 +9,15 @@ use crate::client::message_view::MessageView;
 use crate::message::MessageId;
 use crate::name::Name;
 
-/// Reads what waits for `of` at the server, and shows it as a part of the chat; the prompt stays where it is.
+/// Reads the messages waiting for `of` at the server, and prints them above the prompt of the chat.
 ///
 /// # Errors
-/// The messages stay waiting.
+/// Those of the server. Messages that were not shown stay in the mailbox.
 pub(super) fn read(link: &Link, of: &Name, screen: &Screen) -> Result<(), LinkError> {
-    // Without an inbox everything is shown, and perhaps once more than it should be.
+    // Without an inbox, duplicates cannot be detected and are shown.
     let inbox = Inbox::open(of).ok();
     let _turn = match inbox.as_ref().map(|inbox| inbox.showing(MENU_WAIT)) {
-        // Another client of this name shows them.
+        // Another client of this user is showing the messages.
         Some(Ok(None)) => return Ok(()),
         Some(Ok(turn)) => turn,
         Some(Err(_)) | None => None,
@@ -31,17 +31,17 @@ pub(super) fn read(link: &Link, of: &Name, screen: &Screen) -> Result<(), LinkEr
     link.fetch(of, &mut sink).map(drop)
 }
 
-/// Takes messages into a chat.
+/// Prints messages into a chat.
 struct ChatSink<'h> {
     screen: &'h Screen,
     inbox: Option<Inbox>,
     shown: Vec<(MessageId, String)>,
-    /// A message whose lines come one by one: its sender and its text.
+    /// A message whose lines arrive one by one: its sender, and its text so far.
     begun: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl ChatSink<'_> {
-    /// Shows a message of an old server, which has no id.
+    /// Prints a complete message of an old server, which has no id.
     fn end_begun(&mut self) {
         if let Some((from, body)) = self.begun.take() {
             let message = MessageView {
@@ -60,7 +60,7 @@ impl ChatSink<'_> {
 impl MessageSink for ChatSink<'_> {
     fn knows(&mut self, id: MessageId) -> io::Result<bool> {
         let known = self.inbox.as_mut().map(|inbox| inbox.knows(id));
-        // What cannot be looked up is shown.
+        // If the lookup fails, show the message.
         Ok(known.is_some_and(|known| known.unwrap_or(false)))
     }
 
@@ -97,7 +97,7 @@ impl MessageSink for ChatSink<'_> {
         self.screen.noted(&seen);
         match noted.len() == ids.len() {
             true => Ok(()),
-            false => Err(io::Error::other("the menu is being left")),
+            false => Err(io::Error::other("the menu is closing")),
         }
     }
 }

@@ -1,41 +1,37 @@
-//! What was chosen at the menu's prompt: by number, by letter, or by a command of the old chat client.
+//! Parses input at the menu's prompt: numbers, letters, and the commands of the old chat client.
 
 use crate::name::Name;
 
-/// What is to be done.
+/// A choice made at the menu's prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
-    /// Nothing was typed.
+    /// An empty line.
     Nothing,
-    /// Send a message, of one line as a rule, to somebody who is still to be named.
+    /// Send a message; prompt for the recipient.
     Send,
     /// Send a message of several lines to this name.
     SendTo(Name),
-    /// Show what waits.
+    /// Show the waiting messages.
     Read,
-    /// Leave.
     Exit,
-    /// Show who is there.
+    /// List the users and their presence.
     Who,
-    /// Answer the last message.
+    /// Reply to the sender of the last message.
     Reply,
-    /// Show what was read before.
+    /// Show messages read earlier.
     History,
-    /// Show what could not be sent.
     Outbox,
-    /// Explain.
     Help,
-    /// Say how things are.
     Status,
-    /// Be this name from now on.
+    /// Change the user's name.
     Register(Name),
-    /// Be forgotten.
+    /// Remove the user's name from the server.
     Deregister,
-    /// It cannot be done: why, and what to type instead.
+    /// Invalid input, with the message to show.
     Wrong(String),
 }
 
-/// What this line means.
+/// Parses a line.
 pub(super) fn parse(line: &str) -> Choice {
     let line = line.trim();
     if let Some(command) = line.strip_prefix('!') {
@@ -51,7 +47,7 @@ pub(super) fn parse(line: &str) -> Choice {
         "3" | "q" | "x" | "exit" | "quit" => Choice::Exit,
         "w" | "who" => Choice::Who,
         "?" | "help" => Choice::Help,
-        _ => Choice::Wrong("Type 1, 2 or 3. (? says what else there is.)".into()),
+        _ => Choice::Wrong("Type 1, 2 or 3. Type ? for help.".into()),
     }
 }
 
@@ -62,12 +58,12 @@ fn old(command: &str) -> Choice {
     let rest = rest.trim();
     let alone = |choice| match rest {
         "" => choice,
-        _ => Choice::Wrong(format!("!{word} stands alone.")),
+        _ => Choice::Wrong(format!("!{word} takes no argument.")),
     };
     let named = |choice: fn(Name) -> Choice| match rest.parse() {
         Ok(name) => choice(name),
-        Err(_) if rest.is_empty() => Choice::Wrong(format!("Type !{word} NAME.")),
-        Err(e) => Choice::Wrong(format!("That is not a name: {e}.")),
+        Err(_) if rest.is_empty() => Choice::Wrong(format!("Usage: !{word} NAME")),
+        Err(e) => Choice::Wrong(format!("Invalid name: {e}.")),
     };
     match word {
         "help" => alone(Choice::Help),
@@ -78,7 +74,7 @@ fn old(command: &str) -> Choice {
         "register" => named(Choice::Register),
         "send" => named(Choice::SendTo),
         _ => Choice::Wrong(
-            "The commands are !send NAME, !who, !register NAME, !deregister, !status, !help and !quit."
+            "Unknown command. The commands are !send NAME, !who, !register NAME, !deregister, !status, !help and !quit."
                 .into(),
         ),
     }

@@ -1,17 +1,16 @@
-//! Writing a message: one line, or several that end with a line of a single `.`.
+//! Prompts for a message: one line, or several lines that end with a single `.`.
 
 use std::io;
 
 use super::editor::{Prompt, Typed};
 use crate::client::view;
 
-/// Asks for a message; `None` when it was thrown away. One line is a message; an empty one begins a message
-/// of several.
+/// Prompts for a message of one line; an empty line starts one of several lines. Returns `None` if it is discarded.
 ///
 /// # Errors
-/// When the terminal is gone.
+/// The terminal is gone.
 pub(super) fn message(prompt: &mut Prompt) -> io::Result<Option<String>> {
-    view::show_wrapped("One line; or an empty one, and then several.")?;
+    view::show_wrapped("Type one line, or press Enter to type several.")?;
     match prompt.text("Message: ")? {
         Typed::Text(text) if text.trim_end_matches('\n').is_empty() => lines(prompt),
         Typed::Text(text) => Ok(Some(text.trim_end_matches('\n').to_owned())),
@@ -19,12 +18,14 @@ pub(super) fn message(prompt: &mut Prompt) -> io::Result<Option<String>> {
     }
 }
 
-/// Asks for a message of several lines; `None` when it was thrown away.
+/// Prompts for a message of several lines. Returns `None` if it is discarded.
 ///
 /// # Errors
-/// When the terminal is gone.
+/// The terminal is gone.
 pub(super) fn lines(prompt: &mut Prompt) -> io::Result<Option<String>> {
-    view::show_wrapped("Several lines. A single . on a line ends them; Ctrl-C throws them away.")?;
+    view::show_wrapped(
+        "Several lines: a line with a single . ends the message, Ctrl-C discards it.",
+    )?;
     let mut draft = MultilineDraft::default();
     loop {
         match prompt.text("| ")? {
@@ -34,7 +35,7 @@ pub(super) fn lines(prompt: &mut Prompt) -> io::Result<Option<String>> {
                     return finished(&draft);
                 }
             }
-            // As mail(1) has it.
+            // As in mail(1), end of file ends the message.
             Typed::End => return finished(&draft),
             Typed::Interrupt => return thrown_away(prompt, draft),
         }
@@ -44,13 +45,13 @@ pub(super) fn lines(prompt: &mut Prompt) -> io::Result<Option<String>> {
 fn finished(draft: &MultilineDraft) -> io::Result<Option<String>> {
     let text = draft.lines.join("\n");
     if text.is_empty() {
-        view::show_wrapped("Nothing was written, and nothing is sent.")?;
+        view::show_wrapped("The message is empty; it was not sent.")?;
         return Ok(None);
     }
     Ok(Some(text))
 }
 
-/// What was written is not sent, and can be had back.
+/// Discards a draft, and adds it to the history of the prompt.
 fn thrown_away(prompt: &mut Prompt, mut draft: MultilineDraft) -> io::Result<Option<String>> {
     prompt.forget_ahead();
     let last = prompt.last_text();
@@ -59,22 +60,22 @@ fn thrown_away(prompt: &mut Prompt, mut draft: MultilineDraft) -> io::Result<Opt
     }
     let text = draft.lines.join("\n");
     if text.trim().is_empty() {
-        view::show_wrapped("The message was thrown away.")?;
+        view::show_wrapped("Message discarded.")?;
         return Ok(None);
     }
     prompt.remember(&text);
-    view::show_wrapped("The message was thrown away; the arrow up brings it back.")?;
+    view::show_wrapped("Message discarded; press the up arrow to get it back.")?;
     Ok(None)
 }
 
-/// A message that is being written.
+/// A message of several lines while it is typed.
 #[derive(Debug, Default)]
 struct MultilineDraft {
     lines: Vec<String>,
 }
 
 impl MultilineDraft {
-    /// Adds what was typed, or pasted. At the line that ends the message, returns what follows it.
+    /// Adds typed or pasted text. At the line that ends the message, returns the lines after it.
     fn add(&mut self, text: &str) -> Option<Vec<String>> {
         let mut lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
         for line in lines.by_ref() {
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_single_dot_ends_a_message_and_what_follows_is_not_part_of_it() {
+    fn a_single_dot_ends_a_message_and_returns_later_lines() {
         let mut draft = MultilineDraft::default();
         assert_eq!(draft.add("one"), None);
         assert_eq!(draft.add(""), None);

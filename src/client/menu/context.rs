@@ -1,4 +1,4 @@
-//! What the menu has while it is open.
+//! The state of an open menu.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::name::Name;
 /// How this menu receives instant messages.
 #[derive(Clone)]
 pub(super) struct Reception {
-    /// The listener that has the socket.
+    /// The active listener process.
     pub(super) listener: Arc<ActiveListener>,
-    /// The lease by which others find it.
+    /// The lease that publishes the listener's address.
     pub(super) presence: Arc<PresenceLease>,
 }
 
 impl Reception {
-    /// At this address, where nothing listens yet.
+    /// Prepares reception at this address. No listener is active yet.
     pub(super) fn at(address: SocketAddr, user: &Name, link: &Link) -> Self {
         Self {
             listener: Arc::new(ActiveListener::new(user.clone())),
@@ -32,28 +32,25 @@ impl Reception {
     }
 }
 
-/// An open menu. What it can do is in the files that send, show the mailbox, and register names.
+/// An open menu. Its operations are in `sending`, `mailbox` and `registration`.
 pub(super) struct Menu {
-    /// The connections to the server.
     pub(super) link: Link,
-    /// The server that was named, if one was.
+    /// The server given by the user, if any.
     pub(super) named: Option<Server>,
-    /// Who the user is.
     pub(super) user: Name,
-    /// The prompts.
     pub(super) prompt: Prompt,
-    /// How instant messages come in, where they can.
+    /// How instant messages are received; `None` if they are off.
     pub(super) reception: Option<Reception>,
-    /// Sends what is in the outbox, beside the menu.
+    /// The thread that sends queued messages.
     pub(super) outbox_worker: Option<OutboxWorker>,
-    /// Tells of what comes by way of the server.
+    /// The thread that announces new messages at the server.
     pub(super) mailbox_watcher: Option<MailboxWatcher>,
-    /// Whether more is said.
+    /// Whether to print additional notices.
     pub(super) verbose: bool,
 }
 
 impl Menu {
-    /// What submits messages of the user; `deferred` is what must wait.
+    /// Returns a submitter for the user's messages. `deferred` determines which of them must wait in the outbox.
     pub(super) fn submitter<'m>(&'m self, deferred: &'m Deferred) -> Submitter<'m> {
         Submitter {
             link: &self.link,

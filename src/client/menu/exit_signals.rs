@@ -1,4 +1,4 @@
-//! Leaving at SIGINT, SIGTERM and SIGHUP, while the menu may be at a prompt.
+//! Ends the menu on SIGINT, SIGTERM and SIGHUP, even at a prompt.
 
 use std::io;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use crate::sys::process;
 use crate::sys::signal::{SIGHUP, SIGINT, SIGTERM, Trap};
 use crate::sys::terminal::Mode;
 
-/// Leaves on the first of SIGINT, SIGTERM and SIGHUP: the presence is given back, the terminal is as it was
-/// found, and the exit status is that of a shell for such an end.
+/// Exits on the first SIGINT, SIGTERM or SIGHUP: releases the presence lease, restores the terminal, and exits with 128
+/// plus the signal number, as a shell reports it.
 ///
 /// # Errors
-/// When the signals cannot be trapped: then they end the menu as they do every program.
+/// Standard input is not a terminal, or the signals cannot be trapped. They keep their default action then.
 pub(super) fn handle(screen: Arc<Screen>, presence: Option<Arc<PresenceLease>>) -> io::Result<()> {
     let mode = Mode::of_input()?;
     let signals = [SIGINT, SIGTERM, SIGHUP];
@@ -28,7 +28,7 @@ pub(super) fn handle(screen: Arc<Screen>, presence: Option<Arc<PresenceLease>>) 
             }
             trap.drain();
             for signal in signals {
-                // What is typed while the pager has the terminal is for the pager.
+                // Ctrl-C in the pager is meant for the pager.
                 if trap.came(signal) && !(signal == SIGINT && view::is_paging()) {
                     leave(signal, &screen, presence.as_deref(), &mode);
                 }
@@ -44,7 +44,7 @@ fn leave(signal: i32, screen: &Screen, presence: Option<&PresenceLease>, mode: &
     if let Some(presence) = presence {
         presence.end();
     }
-    // Where the terminal is gone, there is nothing to restore.
+    // This fails if the terminal is gone; there is nothing to restore then.
     let _ = mode.restore();
     if is_editing {
         let _ = view::print_line(terminal_guard::PASTE_OFF);

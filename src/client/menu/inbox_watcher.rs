@@ -1,5 +1,4 @@
-//! Watches the inbox while the menu is open: a thread that follows the listener, shows what is in the inbox, and
-//! notices when the listener is gone.
+//! Follows the active listener on a thread: shows new messages of the inbox, and replaces a listener that has ended.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,23 +13,23 @@ use crate::name::Name;
 use crate::sys::clock::Deadline;
 use crate::sys::process::{self, Pid};
 
-/// How long a child that has closed its pipe may take to end.
+/// How long to wait for the exit of a listener that has closed its socket.
 const END: Duration = Duration::from_secs(1);
 
-/// How long the listener may take to say its counts.
+/// How long to wait for the listener's counts.
 const COUNTING: Duration = Duration::from_millis(300);
 
-/// Whose messages are listened for, and by which listener.
+/// The active listener, and the name for which it receives messages.
 #[derive(Debug)]
 pub(super) struct ActiveListener {
     state: Mutex<(Name, Option<ListenerHandle>)>,
-    /// How many times counts were printed.
+    /// How many times the counts have been printed.
     counted: Mutex<u64>,
     counts: Condvar,
 }
 
 impl ActiveListener {
-    /// Nobody listens yet; somebody will, for `name`.
+    /// Creates the state for `name`. No listener is active yet.
     pub(super) fn new(name: Name) -> Self {
         Self {
             state: Mutex::new((name, None)),
@@ -39,17 +38,17 @@ impl ActiveListener {
         }
     }
 
-    /// Listens for this name from now on.
+    /// Receives messages for this name from now on.
     pub(super) fn listen_for(&self, name: &Name) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0 = name.clone();
         if let Some(handle) = &state.1 {
-            // One that is gone is replaced by one that gets the new name.
+            // On failure, the listener has ended; its successor starts with the new name.
             let _ = handle.listen_for(name);
         }
     }
 
-    /// Asks for the listener's counts, and waits a moment until they are printed; whether anybody listens.
+    /// Requests the listener's counts, and waits briefly until they are printed. Returns whether a listener is active.
     pub(super) fn ask_counts(&self) -> bool {
         let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let before = *counted;
@@ -60,13 +59,13 @@ impl ActiveListener {
         };
         if is_asked {
             let same = |counted: &mut u64| *counted == before;
-            // Where they come later, they are printed above the prompt.
+            // Counts that arrive later are printed above the prompt.
             let _ = self.counts.wait_timeout_while(counted, COUNTING, same);
         }
         is_asked
     }
 
-    /// Counts were printed.
+    /// Notes that the counts have been printed.
     fn note_counts(&self) {
         *self.counted.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.counts.notify_all();
@@ -77,7 +76,7 @@ impl ActiveListener {
         state.0.clone()
     }
 
-    /// Wakes the next listener.
+    /// Activates the next listener of the pool.
     fn activate(&self, listeners: &mut ListenerPool) -> Option<ListenerHandle> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let handle = listeners.activate(&state.0);
@@ -86,7 +85,7 @@ impl ActiveListener {
     }
 }
 
-/// Follows one listener after the other, until the menu is left or there is none any more.
+/// Follows one listener after another, until the menu closes or the pool is empty.
 pub(super) fn follow(
     listener: &ActiveListener,
     mut listeners: ListenerPool,
@@ -108,7 +107,7 @@ pub(super) fn follow(
                         listener.note_counts();
                     }
                     ListenerEvent::Trouble(text) => screen.complain(&format!(
-                        "instant messages cannot be taken, and go to the server: {text}"
+                        "cannot receive instant messages, which are stored on the server instead: {text}"
                     )),
                 }
             }
@@ -118,16 +117,16 @@ pub(super) fn follow(
             return;
         }
         screen.complain(&format!(
-            "the listener was lost ({how}); another one listens now"
+            "the listener has ended ({how}); switching to the next one"
         ));
     }
     screen.complain(
-        "no listener is left: instant messages are off, and messages for you go to the server",
+        "no listener is left: instant messages are off; messages for you are stored on the server",
     );
     presence.stop();
 }
 
-/// How a listener has ended.
+/// Reaps a listener, and describes how it ended.
 fn ended(pid: Pid) -> String {
     let deadline = Deadline::after(END);
     while !deadline.passed() {
@@ -139,10 +138,10 @@ fn ended(pid: Pid) -> String {
             None => std::thread::sleep(Duration::from_millis(1)),
         }
     }
-    "nobody knows how".into()
+    "exit status unknown".into()
 }
 
-/// Shows what waits in the inbox.
+/// Shows the messages waiting in the inbox.
 fn show(
     listener: &ActiveListener,
     inbox: &mut Option<(Name, Inbox)>,
@@ -155,7 +154,7 @@ fn show(
     };
     let inbox = &mut inbox.1;
     while screen.is_back() {
-        // Another client of this name prints messages, or we do: these perhaps, or older ones.
+        // Another client of this user, or another thread, is showing messages, possibly these.
         let Some(_turn) = inbox.showing(MENU_WAIT)? else {
             continue;
         };
@@ -168,8 +167,7 @@ fn show(
     Ok(())
 }
 
-/// Shows what waits, and nobody has shown yet; which of it counts as shown, and `None` while somebody else
-/// has the terminal.
+/// Shows waiting messages not shown yet. Returns the ids that count as shown; `None` while the terminal is lent.
 fn show_waiting(inbox: &mut Inbox, screen: &Screen) -> Result<Option<Vec<MessageId>>, InboxError> {
     if let Some(damage) = inbox.damage() {
         screen.complain(&damage);

@@ -1,4 +1,4 @@
-//! Looking from the menu: at what waits, at what was read before, and at how things are.
+//! Shows the mailbox, the history and the status in the menu.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::client::link::DialectChoice;
 use crate::client::view::{self, Form, Printer};
 
 impl Menu {
-    /// How many messages wait, where that can be found out at once.
+    /// Returns the number of waiting messages; `None` if it is unknown or the menu is offline.
     pub(super) fn waiting(&self) -> Option<u64> {
         let is_away = |reception: &Reception| !reception.presence.is_online();
         if self.reception.as_ref().is_some_and(is_away) {
@@ -18,7 +18,7 @@ impl Menu {
         self.count()
     }
 
-    /// How many messages wait.
+    /// Requests the number of waiting messages from the server; `None` on failure or in another dialect than `session`.
     pub(super) fn count(&self) -> Option<u64> {
         if self.link.dialect() != DialectChoice::Session {
             return None;
@@ -26,10 +26,10 @@ impl Menu {
         self.link.with_short_timeouts().count(&self.user).ok()
     }
 
-    /// Shows what waits.
+    /// Shows the waiting messages.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// The terminal is gone.
     pub(super) fn read(&self) -> io::Result<()> {
         let screen = self.prompt.screen();
         let printer = Printer::paged(Form::Text);
@@ -54,10 +54,10 @@ impl Menu {
         Ok(())
     }
 
-    /// Shows what was read before.
+    /// Shows messages read earlier.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// The terminal is gone.
     pub(super) fn history(&self) -> io::Result<()> {
         let wanted = HistoryFilter::default();
         let printer = Printer::paged(Form::Dated);
@@ -70,26 +70,24 @@ impl Menu {
                 printer,
             )
         }) {
-            Ok(0) => view::show_wrapped(
-                "There are no messages that you have read and that are still kept.",
-            )?,
+            Ok(0) => view::show_wrapped("The history is empty.")?,
             Ok(_) => {}
             Err(e) => view::error(&e),
         }
         Ok(())
     }
 
-    /// Says how things are.
+    /// Shows the user, the server, the presence and the counts.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// The terminal is gone.
     pub(super) fn status(&self) -> io::Result<()> {
         let dialect = self.link.dialect();
         let server = self.link.server();
         let mut text = format!("{} at {server}, in the {dialect} dialect", self.user);
         let away = self.link.with_short_timeouts().greet(&self.user).err();
         if let Some(reception) = &self.reception {
-            // Whoever cannot ask the server cannot know what others see.
+            // Without an answer from the server, the lease may have expired: show offline.
             let state = if reception.presence.is_online() && away.is_none() {
                 "online"
             } else {
@@ -107,7 +105,7 @@ impl Menu {
         if let Some(reception) = &self.reception
             && !reception.listener.ask_counts()
         {
-            view::show_wrapped("Nobody listens for instant messages.")?;
+            view::show_wrapped("Instant messages are off: no listener is running.")?;
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Watches the mailbox at the server while the menu waits: a notice above the prompt tells of new messages, which stay in
-//! the mailbox. In a chat they are read.
+//! Watches the mailbox at the server. New messages are announced above the prompt and stay in the mailbox; in a chat
+//! they are read.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,16 +13,16 @@ use crate::client::{thread, view};
 use crate::message::MessageId;
 use crate::name::Name;
 
-/// How often it is looked.
+/// Interval at which the mailbox is polled.
 const OFTEN: Duration = Duration::from_secs(1);
-/// After which time one tries again when the server did not answer, at first.
+/// Pause between sessions; each failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
-/// The same, at last.
+/// Longest pause between sessions.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// How many senders are named.
+/// Most senders named in a notice.
 const MOST_NAMES: usize = 3;
 
-/// A thread that looks after the mailbox at the server.
+/// A thread that polls the mailbox at the server.
 #[derive(Debug)]
 pub(super) struct MailboxWatcher {
     shared: Arc<SharedState>,
@@ -36,9 +36,9 @@ struct SharedState {
 
 #[derive(Debug, Default)]
 struct WatcherState {
-    /// Whose mailbox.
+    /// The owner of the mailbox.
     name: Option<Name>,
-    /// How many messages the person knows of.
+    /// The number of waiting messages last shown to the user.
     known: Option<u64>,
     is_over: bool,
 }
@@ -48,7 +48,7 @@ impl SharedState {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for some time; whether it goes on for `name` after that.
+    /// Waits for `time`, or for a change. Returns whether `name` is still watched.
     fn wait(&self, time: Duration, name: &Name) -> bool {
         let same = |state: &WatcherState| !state.is_over && state.name.as_ref() == Some(name);
         let waited = self
@@ -60,10 +60,10 @@ impl SharedState {
 }
 
 impl MailboxWatcher {
-    /// Looks after the mailbox of `name` from now on, of which it was told that `known` messages wait in it.
+    /// Starts to watch the mailbox of `name`. `known` is the number of waiting messages shown to the user.
     ///
     /// # Errors
-    /// When there can be no thread.
+    /// The thread cannot be started.
     pub(super) fn start(
         link: &Link,
         name: &Name,
@@ -85,7 +85,7 @@ impl MailboxWatcher {
         Ok(Self { shared })
     }
 
-    /// It is another name from now on.
+    /// Watches the mailbox of another name.
     pub(super) fn watch(&self, name: &Name) {
         let mut state = self.shared.state();
         state.name = Some(name.clone());
@@ -94,20 +94,19 @@ impl MailboxWatcher {
         self.shared.changed.notify_all();
     }
 
-    /// The person knows that so many messages wait.
+    /// Records the number of waiting messages shown to the user.
     pub(super) fn note_known(&self, known: u64) {
         self.shared.state().known = Some(known);
     }
 
-    /// Looks no more.
+    /// Ends the thread.
     pub(super) fn end(&self) {
         self.shared.state().is_over = true;
         self.shared.changed.notify_all();
     }
 }
 
-/// Looks, in one session after the other, and tells once when there is none to be had, and once when there is one
-/// again.
+/// Polls in one session after another. Reports once when the server stops responding, and once when it is back.
 fn watch(shared: &SharedState, link: &Link, screen: &Screen) {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -127,9 +126,9 @@ fn watch(shared: &SharedState, link: &Link, screen: &Screen) {
             answered: false,
         };
         match link.attend(&name, &mut session) {
-            // An old server does not say what waits.
+            // An old server does not report waiting messages.
             Err(LinkError::TooOld(_)) => return,
-            // It may just have been started anew.
+            // The server may have just been restarted.
             Ok(()) | Err(_) if session.answered => pause = FIRST_PAUSE,
             Ok(()) => pause = (pause * 2).min(LONGEST_PAUSE),
             Err(e) => {
@@ -138,7 +137,7 @@ fn watch(shared: &SharedState, link: &Link, screen: &Screen) {
                 if is_away && !screen.is_server_gone() {
                     screen.told_of_server(true);
                     screen.tell(&format!(
-                        "The server {} does not answer any more; messages are kept here until it is back.",
+                        "The server {} has stopped responding; messages are queued here until it is back.",
                         link.server()
                     ));
                 }
@@ -148,7 +147,7 @@ fn watch(shared: &SharedState, link: &Link, screen: &Screen) {
     }
 }
 
-/// What one session shows.
+/// One session of the watcher.
 struct WatchSession<'s> {
     shared: &'s SharedState,
     link: &'s Link,
@@ -159,7 +158,7 @@ struct WatchSession<'s> {
 }
 
 impl WatchSession<'_> {
-    /// Whether this message has been shown already, as it came another way as well.
+    /// Returns whether this message was already shown, because it also arrived as an instant message.
     fn knows(&mut self, id: MessageId) -> bool {
         let known = self.inbox.as_mut().map(|inbox| inbox.knows(id));
         known.is_some_and(|known| known.unwrap_or(false)) || self.screen.handed().contains(&id)
@@ -180,12 +179,12 @@ impl MailboxObserver for WatchSession<'_> {
         }
         if self.screen.is_chat() {
             if count > 0 {
-                // What does not go now goes in a second.
+                // On failure, the next poll retries.
                 let _ = chat_reader::read(self.link, self.name, self.screen);
             }
             return false;
         }
-        // After the pager, which shows perhaps what waits, it may be another number.
+        // The pager may be showing these messages; the count can differ afterwards.
         if self.screen.is_lent() {
             return false;
         }
@@ -214,14 +213,14 @@ impl MailboxObserver for WatchSession<'_> {
     }
 }
 
-/// How many messages wait, and from whom; `is_all` when these are all who have sent one.
+/// Formats the notice of `count` waiting messages. `is_all`: `senders` has the senders of all of them.
 fn notice(count: u64, senders: &[String], is_all: bool) -> String {
     let wait = match count {
-        1 => "1 message waits".to_owned(),
-        count => format!("{count} messages wait"),
+        1 => "1 message waiting".to_owned(),
+        count => format!("{count} messages waiting"),
     };
     let named = senders.len().min(MOST_NAMES);
-    // Not all of many are looked at.
+    // Only the first of many messages are fetched.
     let first = if is_all { "" } else { "the first " };
     let others = if named == senders.len() {
         ""
@@ -229,8 +228,8 @@ fn notice(count: u64, senders: &[String], is_all: bool) -> String {
         " and others"
     };
     match senders[..named].join(", ") {
-        names if names.is_empty() => format!("{wait}; 2 reads."),
-        names => format!("{wait} ({first}from {names}{others}); 2 reads."),
+        names if names.is_empty() => format!("{wait}; type 2 to read."),
+        names => format!("{wait} ({first}from {names}{others}); type 2 to read."),
     }
 }
 
@@ -239,19 +238,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_notice_says_how_many_and_from_whom() {
+    fn a_notice_has_the_count_and_the_senders() {
         let names = ["bob", "~al", "carol", "dave"].map(str::to_owned);
         assert_eq!(
             notice(1, &names[..1], true),
-            "1 message waits (from bob); 2 reads."
+            "1 message waiting (from bob); type 2 to read."
         );
         assert_eq!(
             notice(9, &names, true),
-            "9 messages wait (from bob, ~al, carol and others); 2 reads."
+            "9 messages waiting (from bob, ~al, carol and others); type 2 to read."
         );
         assert_eq!(
             notice(99, &names[..1], false),
-            "99 messages wait (the first from bob); 2 reads."
+            "99 messages waiting (the first from bob); type 2 to read."
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The menu: send, read, see who is there, exit. Each request is a connection of its own.
+//! The interactive menu: reads choices and runs them. Each request opens its own connection to the server.
 
 mod chat_reader;
 mod choice;
@@ -35,41 +35,39 @@ use super::{thread, view};
 use crate::name::Name;
 use crate::sys::terminal;
 
-/// Why the menu was left otherwise than by its Exit.
+/// Why the menu cannot start or ends with an error.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MenuError {
-    /// The terminal is gone, or is none.
+    /// The terminal is gone, or standard input is not a terminal.
     #[error("cannot use the terminal: {0}")]
     Terminal(#[from] io::Error),
-    /// Instant messages cannot come in where that was asked for.
+    /// The socket for instant messages cannot be bound.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// There can be no listeners.
     #[error("cannot start the listener for instant messages: {0}")]
     Listener(io::Error),
 }
 
-/// What a menu begins with.
+/// The settings of a menu.
 #[derive(Debug)]
 pub(super) struct Start {
-    /// The way to the server.
     pub(super) link: Link,
-    /// The server that was named, if one was.
+    /// The server given by the user, if any.
     pub(super) named: Option<Server>,
-    /// Who it is for; nobody is asked for a name that is known.
+    /// The user's name; if `None`, the menu prompts for it.
     pub(super) user: Option<Name>,
-    /// Where instant messages come in.
+    /// The local address for instant messages.
     pub(super) source: SourceAddress,
-    /// Whether more is said.
+    /// Whether to print additional notices.
     pub(super) verbose: bool,
-    /// With whom one talks, instead of choosing.
+    /// The chat partner; if set, a chat runs in place of the menu.
     pub(super) partner: Option<Name>,
 }
 
-/// Runs the menu until the person leaves it. Asks for the name when there is none.
+/// Runs the menu or a chat until the user exits. Prompts for the user's name if it is not set.
 ///
 /// # Errors
-/// When the terminal cannot be used, or nobody can listen at the source.
+/// The terminal cannot be used, the source address cannot be bound, or a listener or thread cannot be started.
 pub(super) fn run(start: Start) -> Result<(), MenuError> {
     let Start {
         link,
@@ -79,7 +77,7 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         verbose,
         partner,
     } = start;
-    // Without it, a menu that is killed leaves the terminal as it is.
+    // Without the guard, a killed menu leaves the terminal in raw mode.
     let _guard = TerminalGuard::fork().ok();
     let resize_log = resizes::ResizeLog::default();
     let held = resizes::hold()?;
@@ -92,7 +90,10 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         },
     };
     prompt.complete_for(&user);
-    let sentence = format!("Asking {user}@{} ... Ctrl-C leaves.", link.server());
+    let sentence = format!(
+        "Connecting to {} as {user} ... Ctrl-C exits.",
+        link.server()
+    );
     let greeted = progress_notice::while_doing(&sentence, || link.greet(&user));
     let mut menu = Menu {
         link,
@@ -104,12 +105,12 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
         mailbox_watcher: None,
         verbose,
     };
-    // What arrives from here on is shown below the first line.
+    // The mailbox watcher announces messages that arrive after this count.
     let waiting = greeted.as_ref().ok().and_then(|_| menu.count());
     let listeners = if menu.link.dialect() != DialectChoice::Line && menu.has_inbox() {
         let side = greeted.as_ref().ok().copied().flatten();
         let socket = source.bind(side.or_else(|| menu.link.our_side()))?;
-        // From here to the fork there must be no thread.
+        // The listeners must be forked before the first thread starts.
         let listeners = ListenerPool::fork(&socket).map_err(MenuError::Listener)?;
         let reception = Reception::at(listeners.address(), &menu.user, &menu.link);
         menu.reception = Some(reception);
@@ -123,7 +124,7 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
     resizes::forward(held, &resize_log)?;
     menu.outbox_worker = Some(OutboxWorker::start(menu.prompt.screen())?);
     let screen = menu.prompt.screen();
-    // What has happened is told of below.
+    // The error is printed below; the watcher must not report it again.
     screen.told_of_server(greeted.is_err());
     let watcher = MailboxWatcher::start(&menu.link, &menu.user, waiting, screen)?;
     menu.mailbox_watcher = Some(watcher);
@@ -147,7 +148,7 @@ pub(super) fn run(start: Start) -> Result<(), MenuError> {
 }
 
 impl Menu {
-    /// Whether there is an inbox, without which nobody can be sent anything at once.
+    /// Returns whether the inbox can be opened. Instant messages need it. Prints an error or damage.
     fn has_inbox(&self) -> bool {
         match Inbox::open(&self.user) {
             Ok(mut inbox) => {
@@ -159,14 +160,14 @@ impl Menu {
             Err(e) => {
                 view::error(&e);
                 view::notice(
-                    "dropline: there are no instant messages; those for you go to the server",
+                    "dropline: instant messages are off; messages for you are stored on the server",
                 );
                 false
             }
         }
     }
 
-    /// Shows from now on what comes, and stays online.
+    /// Starts the threads that show instant messages and renew the presence lease.
     fn begin_listening(&self, listeners: ListenerPool) -> io::Result<()> {
         let Some(reception) = &self.reception else {
             return Ok(());
@@ -199,7 +200,7 @@ impl Menu {
         view::print_line(&texts::head(&parts, terminal::size().columns))
     }
 
-    /// Goes online for the first time.
+    /// Goes online when the menu opens.
     fn come_in(&mut self) -> io::Result<()> {
         let Some(reception) = &self.reception else {
             return Ok(());
@@ -213,16 +214,16 @@ impl Menu {
         match (reception.presence.go_online(&self.user), earlier) {
             (Err(e), _) => view::error(&e),
             (Ok(()), Ok(Some(address))) => view::show_wrapped(&format!(
-                "{} was online elsewhere (at {address}); instant messages come here now.",
+                "{} was online elsewhere (at {address}); instant messages now arrive here.",
                 self.user
             ))?,
-            // What the server knew of us before is of no more interest.
+            // A failed lookup of the earlier address does not matter once the name is online.
             (Ok(()), _) => {}
         }
         Ok(())
     }
 
-    /// Goes online when the server is there.
+    /// Goes online as soon as the server can be reached.
     fn try_later(&self) {
         if let Some(reception) = &self.reception {
             reception.presence.renew_for(&self.user, false, None);
@@ -230,7 +231,7 @@ impl Menu {
     }
 
     fn run(&mut self) -> io::Result<()> {
-        // Whether what can be chosen is on the screen already.
+        // Whether the help, which includes the choices, fills the screen.
         let mut is_shown = false;
         loop {
             let columns = terminal::size().columns;
@@ -295,8 +296,7 @@ impl Menu {
         }
     }
 
-    /// Explains what can be typed. Returns whether it has filled the screen, so that the choices, which it has as
-    /// well, would push it away.
+    /// Shows the help. Returns whether the list of choices, if printed next, would scroll the help off the screen.
     fn help(&self) -> io::Result<bool> {
         let size = terminal::size();
         let text = format!("{}\n", texts::help(size.columns));

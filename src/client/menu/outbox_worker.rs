@@ -1,4 +1,4 @@
-//! Sending what is in the outbox, beside the menu.
+//! Sends queued messages in the background while the menu is open.
 
 use std::io;
 use std::sync::Arc;
@@ -9,22 +9,22 @@ use super::editor::Screen;
 use crate::client::outbox::{Deferred, Outbox, OutboxError, describe, send_all};
 use crate::client::thread;
 
-/// After which time one tries again, at first.
+/// First pause between attempts; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
-/// After which time one tries again, at last; and looks whether somebody else has queued something.
+/// Longest pause between attempts, and between checks for messages queued by other processes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// A thread that sends what is queued, until the menu is left.
+/// A thread that sends queued messages until the menu closes.
 #[derive(Debug)]
 pub(super) struct OutboxWorker {
     wake: Sender<()>,
 }
 
 impl OutboxWorker {
-    /// Sends from now on, and tells on `screen` what became of it.
+    /// Starts the thread, which reports results on `screen`.
     ///
     /// # Errors
-    /// When there can be no thread.
+    /// The thread cannot be started.
     pub(super) fn start(screen: &Arc<Screen>) -> io::Result<Self> {
         let (wake, woken) = channel();
         let screen = Arc::clone(screen);
@@ -32,9 +32,9 @@ impl OutboxWorker {
         Ok(Self { wake })
     }
 
-    /// Something was queued just now.
+    /// Wakes the thread after a message was queued.
     pub(super) fn wake(&self) {
-        // It is gone only when the menu is.
+        // The thread ends only with the menu.
         let _ = self.wake.send(());
     }
 }

@@ -1,4 +1,4 @@
-//! The lease by which others find us, renewed while the menu is open and given back at its end.
+//! The presence lease: renewed while the menu is open, and released at its end.
 
 use std::net::SocketAddr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,12 +8,12 @@ use super::editor::Screen;
 use crate::client::link::{LeaseState, Link, LinkError};
 use crate::name::Name;
 
-/// After which time one tries again when the server did not answer.
+/// Pause before a retry after a failed renewal.
 const AGAIN: Duration = Duration::from_secs(5);
-/// How long a renewal that is under way may hold up the end of the menu.
+/// How long a release waits for a renewal in progress.
 const LAST_RENEWAL: Duration = Duration::from_secs(2);
 
-/// The lease of one menu.
+/// The presence lease of one menu.
 #[derive(Debug)]
 pub(super) struct PresenceLease {
     link: Link,
@@ -24,20 +24,20 @@ pub(super) struct PresenceLease {
 
 #[derive(Debug, Default)]
 struct PresenceState {
-    /// Who is to be online.
+    /// The name to keep online.
     name: Option<Name>,
-    /// When the lease is to be renewed; never where it lasts by itself.
+    /// When to renew the lease; `None` if no renewal is needed.
     due: Option<Instant>,
-    /// Whether others see us; what became of it was said when it changed.
+    /// Whether this menu holds the lease. Changes have been reported to the user.
     is_online: bool,
     is_renewing: bool,
-    /// Whether nobody listens any more.
+    /// Whether all listeners have ended.
     has_no_listener: bool,
     is_over: bool,
 }
 
 impl PresenceLease {
-    /// Nobody is online yet.
+    /// Creates a lease for this address. No name is online yet.
     pub(super) fn new(link: Link, address: SocketAddr) -> Self {
         Self {
             link,
@@ -51,28 +51,29 @@ impl PresenceLease {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where instant messages come in.
+    /// Returns the address for instant messages.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Whether others see us.
+    /// Returns whether this menu holds the lease.
     pub(super) fn is_online(&self) -> bool {
         self.state().is_online
     }
 
-    /// Whether nobody listens any more: then nobody is to be online.
+    /// Returns whether all listeners have ended; the menu then stays offline.
     pub(super) fn has_no_listener(&self) -> bool {
         self.state().has_no_listener
     }
 
-    /// Nobody listens any more: gives the lease back, for good.
+    /// Releases the lease permanently, after the last listener has ended.
     pub(super) fn stop(&self) {
         self.state().has_no_listener = true;
         self.release();
     }
 
-    /// Keeps `name` online from now on: `since_now` when it has just become that, for so long as is said.
+    /// Renews the lease of `name` from now on. With `since_now`, the name has just gone online for the time `lease`
+    /// (without limit if `None`); otherwise the first attempt follows after `AGAIN`.
     pub(super) fn renew_for(&self, name: &Name, since_now: bool, lease: Option<Duration>) {
         let mut state = self.state();
         if state.has_no_listener {
@@ -92,7 +93,7 @@ impl PresenceLease {
     /// Goes online as `name`.
     ///
     /// # Errors
-    /// It is tried again later.
+    /// Those of the server. The renewal thread retries.
     pub(super) fn go_online(&self, name: &Name) -> Result<(), LinkError> {
         let lease = self.link.online(name, self.address);
         match &lease {
@@ -102,8 +103,7 @@ impl PresenceLease {
         lease.map(drop)
     }
 
-    /// Gives the lease back, and takes it no more until a name is to be online again. Where the server
-    /// cannot be told, it ends by itself.
+    /// Releases the lease and stops its renewal. If the server cannot be reached, the lease expires there.
     pub(super) fn release(&self) {
         let waited = self
             .changed
@@ -121,14 +121,14 @@ impl PresenceLease {
         }
     }
 
-    /// As [`release`](Self::release), for good.
+    /// Releases the lease and ends the renewal thread.
     pub(super) fn end(&self) {
         self.state().is_over = true;
         self.changed.notify_all();
         self.release();
     }
 
-    /// Renews the lease again and again, on a thread of its own.
+    /// Renews the lease until [`end`](Self::end); runs on its own thread.
     pub(super) fn run(&self, screen: &Screen) {
         loop {
             let Some(name) = self.next_due() else {
@@ -142,7 +142,7 @@ impl PresenceLease {
                 state.is_online = matches!(renewed, Ok(LeaseState::Ours(_)));
                 state.due = match &renewed {
                     Ok(LeaseState::Ours(lease)) => lease.map(|lease| Instant::now() + lease / 3),
-                    // Whoever has asked last has it; and an old server knows no such thing, as it turns out.
+                    // Another client has taken over the name, or the server is old and has no presence.
                     Ok(LeaseState::Elsewhere(_)) | Err(LinkError::NoPresence(_)) => None,
                     Err(_) => Some(Instant::now() + AGAIN),
                 };
@@ -151,22 +151,22 @@ impl PresenceLease {
             self.changed.notify_all();
             match renewed {
                 Ok(LeaseState::Elsewhere(address)) => screen.tell(&format!(
-                    "{name} is online elsewhere now (at {address}), and instant messages go there; \
-                     !register {name} brings them here."
+                    "{name} is online elsewhere now (at {address}), and instant messages go there. \
+                     Type !register {name} to receive them here."
                 )),
                 Ok(LeaseState::Ours(_)) if !was_online => {
                     screen.tell(&format!("{name} is online."))
                 }
-                // The mailbox watcher tells of a server that does not answer.
+                // The mailbox watcher reports a server that does not answer.
                 Err(e) if was_online && !screen.is_server_gone() => screen.complain(&format!(
-                    "{e}; others see {name} offline until that is over"
+                    "{e}; other users see {name} as offline until this is resolved"
                 )),
                 _ => {}
             }
         }
     }
 
-    /// Waits until the lease is to be renewed; `None` when that is over.
+    /// Waits until the lease is due for renewal. Returns `None` after [`end`](Self::end).
     fn next_due(&self) -> Option<Name> {
         let mut state = self.state();
         loop {

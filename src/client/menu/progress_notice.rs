@@ -1,5 +1,4 @@
-//! A notice that something takes long, before there is a menu that could print it. It is printed by a child, since a thread
-//! would forbid to fork the listeners later.
+//! Prints a notice during a slow start of the menu. A child process prints it: a thread would prevent later forks.
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -11,12 +10,12 @@ use crate::sys::helper::Helper;
 use crate::sys::poll::{self, Want};
 use crate::sys::process;
 
-/// How long nothing is said.
+/// Delay before the notice is printed.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// Does something, and says `sentence` if that takes longer than a moment.
+/// Runs `work`, and prints `sentence` if that takes longer than `SILENCE`.
 pub(super) fn while_doing<T>(sentence: &str, work: impl FnOnce() -> T) -> T {
-    // Without a child, nothing is said.
+    // If the fork fails, no notice is printed.
     let pair = UnixStream::pair();
     let child = pair.and_then(|(ours, theirs)| fork(sentence, ours, &theirs));
     let done = work();
@@ -27,7 +26,7 @@ pub(super) fn while_doing<T>(sentence: &str, work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// A child that speaks when nobody closes our end of the pair.
+/// Forks a child that prints `sentence` unless our end of the pair is closed in time.
 fn fork(
     sentence: &str,
     ours: UnixStream,
@@ -39,7 +38,7 @@ fn fork(
     let notice = Helper::new().keeping([theirs.as_raw_fd()]);
     let pid = notice.fork(|| {
         let closed = poll::wait(&[(theirs.as_fd(), Want::Read)], Some(SILENCE));
-        // Where the terminal is gone, the menu finds out.
+        // If the terminal is gone, the menu detects it.
         closed.is_ok_and(|ready| ready.has(0)) || view::show_wrapped(sentence).is_ok()
     })?;
     Ok((pid, ours))

@@ -1,4 +1,4 @@
-//! Who one is in the menu: taking a name, and having it forgotten.
+//! Registers and deregisters the user's name.
 
 use std::io;
 
@@ -9,16 +9,16 @@ use crate::client::view::{self, Form};
 use crate::name::Name;
 
 impl Menu {
-    /// Becomes `name`, if nobody else is that.
+    /// Changes the user's name to `name` and goes online, unless `name` is online at another client.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// The terminal is gone.
     pub(super) fn register(&mut self, name: &Name) -> io::Result<()> {
         let Some(reception) = self.reception.clone() else {
             view::error(&LinkError::NoPresence(self.link.server().clone()));
             return Ok(());
         };
-        // The server is asked: another menu may have the name by now, and whoever asks last has it.
+        // Ask the server even if this menu is online: another menu may have taken over the name.
         let was_online = *name == self.user && reception.presence.is_online();
         if reception.presence.has_no_listener() {
             return self.register_offline(name);
@@ -29,7 +29,7 @@ impl Menu {
             .register(name, reception.presence.address(), &mut sink);
         drop(sink);
         let found = match registered {
-            // We have been there before, and whoever asks last has it.
+            // The name is this menu's own, taken over by another client. The client that registers last is online.
             Ok(Registered::Taken)
                 if *name == self.user && self.link.dialect() != DialectChoice::Framed =>
             {
@@ -37,7 +37,7 @@ impl Menu {
             }
             Ok(Registered::Taken) => {
                 return view::show_wrapped(&format!(
-                    "{name} is online already, somewhere else; you are still {}.",
+                    "{name} is already online elsewhere; you are still {}.",
                     self.user
                 ));
             }
@@ -62,18 +62,18 @@ impl Menu {
             }
         }
         view::show_wrapped(&match found {
-            Registered::New => format!("{name} is a new name, and yours; you are online."),
+            Registered::New => format!("{name} is now registered; you are online."),
             _ if was_online => {
                 format!(
-                    "You are {name}, and online at {}.",
+                    "You are {name}, online at {}.",
                     reception.presence.address()
                 )
             }
-            _ => format!("Welcome back, {name}; you are online. 2 reads what waits for you."),
+            _ => format!("Welcome back, {name}; you are online. Type 2 to read your messages."),
         })
     }
 
-    /// Is `name` from now on.
+    /// Sets the user's name.
     fn set_user(&mut self, name: &Name) {
         self.user = name.clone();
         self.prompt.complete_for(name);
@@ -82,19 +82,19 @@ impl Menu {
         }
     }
 
-    /// Becomes `name`, and stays offline.
+    /// Changes the user's name to `name` and stays offline.
     fn register_offline(&mut self, name: &Name) -> io::Result<()> {
         self.set_user(name);
         view::show_wrapped(&format!(
-            "You are {name}, and offline: instant messages are off, as all listeners were lost. \
-             The server keeps messages for you; leave and come back to be online."
+            "You are {name}, but offline: instant messages are off because no listener is left. \
+             Messages for you are stored on the server. Restart dropline to go online."
         ))
     }
 
-    /// Is forgotten by the server, and offline.
+    /// Removes the user's name from the server and goes offline.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// The terminal is gone.
     pub(super) fn deregister(&mut self) -> io::Result<()> {
         let Some(reception) = &self.reception else {
             view::error(&LinkError::NoPresence(self.link.server().clone()));
@@ -103,7 +103,7 @@ impl Menu {
         reception.presence.release();
         match self.link.deregister(&self.user) {
             Ok(()) => view::show_wrapped(&format!(
-                "{} is forgotten, and offline; !register NAME makes you known again.",
+                "{} is deregistered and offline. Type !register NAME to register again.",
                 self.user
             ))?,
             Err(e) => view::error(&e),

@@ -1,4 +1,4 @@
-//! Sending from the menu, and talking line by line.
+//! Sends messages from the menu, and runs the chat.
 
 use std::io;
 
@@ -13,10 +13,10 @@ use crate::client::view;
 use crate::name::Name;
 
 impl Menu {
-    /// Sends a message, if one was written, and says how it went.
+    /// Sends a message, if there is one, and prints the result.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// The terminal is gone.
     pub(super) fn send(&mut self, to: &Name, message: Option<String>) -> io::Result<()> {
         let Some(message) = message else {
             return Ok(());
@@ -26,19 +26,19 @@ impl Menu {
             self.note(to, &sent)?;
         } else {
             self.prompt.remember(&message);
-            view::show_wrapped("The arrow up brings back what you have written.")?;
+            view::show_wrapped("Press the up arrow to get your message back.")?;
         }
         Ok(())
     }
 
-    /// Sends a message, or queues it; what went wrong was said where there is nothing.
+    /// Sends or queues a message. On failure, prints the error and returns `None`.
     fn post(&self, to: &Name, message: &str) -> Option<Submission> {
         let sent = self.prompt.screen().busy(|| {
             let nothing = Deferred::default();
             let begun =
                 self.submitter(&nothing)
                     .begin(to, message.as_bytes(), Route::Instant, None)?;
-            // What was left over goes first.
+            // Queued messages go first, to preserve the order.
             let deferred = flush(false, true).unwrap_or_else(|e| {
                 view::error(&e);
                 Deferred::default()
@@ -53,7 +53,7 @@ impl Menu {
         Some(sent)
     }
 
-    /// Says so if nobody knows the recipient.
+    /// Prints a note if the recipient is not registered.
     fn note(&self, to: &Name, sent: &Submission) -> io::Result<()> {
         let nothing = Deferred::default();
         let note = match sent {
@@ -65,32 +65,32 @@ impl Menu {
         note.map_or(Ok(()), |note| view::show_wrapped(&note))
     }
 
-    /// Whether nothing waits at the server: the old chat server keeps nothing for those who are online, and hands
-    /// out what it has kept when they come.
+    /// Returns whether no message can wait: an old chat server delivers stored messages at registration, and stores
+    /// none for online users.
     fn is_told_at_once(&self) -> bool {
         let is_online = |reception: &Reception| reception.presence.is_online();
         self.link.dialect() == DialectChoice::Framed
             && self.reception.as_ref().is_some_and(is_online)
     }
 
-    /// Talks to one person, line by line, until Ctrl-D. What others send is shown as being from them.
+    /// Sends each line to `with`, until Ctrl-D. Messages from other senders are marked.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// The terminal is gone.
     pub(super) fn chat(&mut self, with: &Name) -> io::Result<()> {
         view::show_wrapped(&format!(
-            "What you type goes to {with}, line by line. Ctrl-D leaves."
+            "Each line you type is sent to {with}. Ctrl-D exits."
         ))?;
         self.prompt.screen().chat_with(with);
         let mut told = None;
         loop {
-            // What came by way of the server; what comes while somebody types, the mailbox watcher shows.
+            // Read messages from the server. While the prompt is open, the mailbox watcher does that.
             let heard = match self.is_told_at_once() {
                 true => Ok(()),
                 false => chat_reader::read(&self.link, &self.user, self.prompt.screen()),
             };
             match heard {
-                // It may be reading just now.
+                // The mailbox watcher may be reading the mailbox right now.
                 Ok(()) | Err(LinkError::Later(_)) => told = None,
                 Err(e) => {
                     let trouble = e.to_string();

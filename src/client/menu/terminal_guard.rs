@@ -1,5 +1,4 @@
-//! Restores the terminal when the menu is killed and cannot do it: a child that does nothing else. A pager that
-//! has the terminal then is ended, in the way in which the menu ends it.
+//! The terminal guard: a child process that restores the terminal and ends the pager if the menu is killed.
 
 use std::io::{self, Read as _};
 use std::os::fd::AsRawFd as _;
@@ -12,28 +11,28 @@ use crate::sys::process::{self, PidFd};
 use crate::sys::signal::{SIGKILL, SIGTERM};
 use crate::sys::terminal::Mode;
 
-/// What turns off the marks around pasted lines, which the editor turned on (bracketed paste of xterm).
+/// Escape sequence that turns off xterm's bracketed paste mode, which the editor turns on.
 pub(super) const PASTE_OFF: &str = "\x1b[?2004l";
 
-/// The menu's side of the guard, which sees it vanish with the menu.
+/// The menu's end of the guard's socket. The guard reads end of file when the menu ends.
 #[derive(Debug)]
 pub(super) struct TerminalGuard {
     _menu: UnixStream,
 }
 
 impl TerminalGuard {
-    /// Forks the guard of the terminal, which is to be as it is now.
+    /// Forks the guard, which restores the current mode of the terminal.
     ///
     /// # Errors
-    /// When the calling process has threads, there is no terminal, or there can be no child.
+    /// The calling process has threads, standard input is not a terminal, or the fork fails.
     pub(super) fn fork() -> io::Result<Self> {
         if process::threads()? > 1 {
             return Err(io::Error::other("the menu has threads already"));
         }
         let mode = Mode::of_input()?;
         let (ours, theirs) = UnixStream::pair()?;
-        // What ends, or stops, the menu does not end it; and what it does to a terminal that has passed on to a shell does
-        // not stop it.
+        // A signal to the menu's process group must not reach the guard, so it leaves the group. SIGTTOU stays blocked
+        // in it, so that it can set a terminal that a shell has taken back (see tcsetattr(3)).
         let guard = Helper::new()
             .keeping([theirs.as_raw_fd()])
             .outliving_its_parent();
@@ -47,8 +46,8 @@ impl TerminalGuard {
     }
 }
 
-/// Waits for the menu's end. A terminal that is still in the editor's hands after that, or in those of a pager, is
-/// given back; another one is none of ours.
+/// Waits for the end of the menu. Ends a pager that still runs, and restores the terminal unless a shell has taken it
+/// back. Without a pager, restores it only if it is still in the editor's mode.
 fn watch_menu(mut menu: UnixStream, mode: &Mode) {
     let mut pager = None;
     let mut number = [0; 4];
@@ -61,7 +60,7 @@ fn watch_menu(mut menu: UnixStream, mode: &Mode) {
     if let Some(pager) = pager.filter(|pager| !pager.ends_within(Duration::ZERO)) {
         end(&pager);
         if mode.has_its_owner() {
-            // Where that does not work, there is nobody to tell.
+            // No process is left to which a failure could be reported.
             let _ = mode.restore();
         }
         return;
@@ -72,7 +71,7 @@ fn watch_menu(mut menu: UnixStream, mode: &Mode) {
     }
 }
 
-/// Ends a pager, which may take some time to give the screen back.
+/// Ends a pager with SIGTERM, or with SIGKILL if it does not restore the screen in time.
 fn end(pager: &PidFd) {
     if pager.signal(SIGTERM).is_ok() && !pager.ends_within(view::LAST_PAGE) {
         let _ = pager.signal(SIGKILL);

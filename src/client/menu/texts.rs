@@ -1,11 +1,11 @@
-//! What the menu says, for wide terminals and for narrow ones.
+//! The texts of the menu, for wide and for narrow terminals.
 
 use unicode_width::UnicodeWidthStr as _;
 
-/// The width, in columns, from which on nothing is shortened.
+/// The smallest width, in columns, at which texts are not shortened.
 const WIDE: usize = 64;
 
-/// The first line: parts, as many beside each other as fit.
+/// Formats the header: as many parts on each line as fit.
 pub(super) fn head(parts: &[String], columns: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
     for part in parts {
@@ -20,8 +20,8 @@ pub(super) fn head(parts: &[String], columns: usize) -> String {
     lines.join("\n")
 }
 
-/// What can be chosen. `waiting` is how many messages are known to wait; without `presence` nobody knows who
-/// is there.
+/// Formats the list of choices. `waiting` is the number of waiting messages, if known. Without `presence`, the choices
+/// `w` and `h` are left out.
 pub(super) fn choices(waiting: Option<u64>, presence: bool, columns: usize) -> String {
     let count = match waiting {
         None | Some(0) => String::new(),
@@ -30,41 +30,42 @@ pub(super) fn choices(waiting: Option<u64>, presence: bool, columns: usize) -> S
     let mut text = format!(" 1  Send a message\n 2  Read messages{count}\n 3  Exit\n");
     let narrow = columns < WIDE;
     text.push_str(match (presence, narrow) {
-        (true, false) => " w  Who is there    h  History    o  Outbox    ?  Help",
-        (true, true) => " w  Who is there    h  History\n o  Outbox          ?  Help",
+        (true, false) => " w  Who is online    h  History    o  Outbox    ?  Help",
+        (true, true) => " w  Who is online    h  History\n o  Outbox           ?  Help",
         (false, _) => " o  Outbox    ?  Help",
     });
     text
 }
 
-/// What can be typed: no more than a screen of 24 lines and 80 columns, or of 12 lines and 40 columns.
+/// Returns the help. It fits a screen of 24 lines by 80 columns, or of 12 lines by 40 columns.
 pub(super) fn help(columns: usize) -> &'static str {
     if columns < WIDE { NARROW } else { HELP }
 }
 
-const HELP: &str = " 1               sends a message: at once to who is online, else by the server
- 2               reads what waits for you
- 3  !quit        leaves
- w  !who         shows who is known, and who is online
- r               replies to the last message
- h               shows messages that you have read, and when they came
- o               shows messages that could not be sent yet, or were refused
- !send NAME      sends a message of several lines
- !register NAME  makes you NAME; !deregister makes the server forget you
- !status         says how things are
- Tab             completes names
- ~bob: ...       comes from somebody who says that they are bob";
+const HELP: &str = " 1               send a message, directly if the recipient is online
+ 2               read your messages
+ 3  !quit        exit
+ w  !who         list the users, and who is online
+ r               reply to the sender of the last message
+ h               show messages read earlier, with their times
+ o               show messages that are not sent yet, or were refused
+ !send NAME      send a message of several lines
+ !register NAME  change your name to NAME
+ !deregister     remove your name from the server
+ !status         show your connection, waiting messages and datagrams
+ Tab             complete a name
+ ~bob: ...       a message from bob; ~ means that the name is not verified";
 
-const NARROW: &str = " 1 send      2 read       3 leave
- w who is there      r reply
+const NARROW: &str = " 1 send      2 read       3 exit
+ w who is online     r reply
  h history   o outbox
  !send NAME      several lines
- !register NAME  become NAME
- !deregister     be forgotten
- !status         how things are
- !who  !quit     as w and 3
- Tab             completes names
- ~bob says that they are bob, bob is";
+ !register NAME  change your name
+ !deregister     remove your name
+ !status         show status
+ !who  !quit     same as w and 3
+ Tab             complete a name
+ ~bob: ...       name not verified";
 
 #[cfg(test)]
 mod tests {
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_fits_the_screen() {
+    fn texts_fit_the_screen() {
         for (columns, lines) in [(80, 24), (40, 12)] {
             assert!(fits(help(columns), columns, lines));
             assert!(fits(&choices(Some(3), true, columns), columns, lines));

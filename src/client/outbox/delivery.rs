@@ -1,4 +1,4 @@
-//! Sending what is in the outbox.
+//! Sends the messages in the outbox.
 
 use super::{Item, Outbox, OutboxError, Queued};
 use crate::client::instant::{self, SendReport};
@@ -9,30 +9,30 @@ use crate::sys::clock;
 use crate::sys::lock::Locked;
 use crate::wire::datagram::Letter;
 
-/// What became of a message of the outbox.
+/// The outcome for a message in the outbox.
 #[derive(Debug)]
 pub(in crate::client) enum Event<'m> {
-    /// The server has it, and the outbox no more.
+    /// The message was sent, and removed from the outbox.
     Sent(&'m Queued),
-    /// It is refused for good, and stays until it is dropped.
+    /// The message was refused permanently. It stays until it is discarded.
     Refused(&'m Queued, String),
-    /// A file is damaged.
+    /// The file of this name is damaged.
     Damaged(&'m str),
 }
 
-/// Where messages cannot be sent just now: what comes later must wait behind them.
+/// The servers and mailboxes for which messages remain queued. Later messages to them must wait, to keep the order.
 #[derive(Debug, Default)]
 pub(in crate::client) struct Deferred {
     servers: Vec<Server>,
     mailboxes: Vec<(Server, Name)>,
-    /// Another process is at it, and does not come to an end.
+    /// Another process is still sending the outbox: all messages must wait.
     all: bool,
-    /// Why not, for the last of them.
+    /// The last error.
     pub(in crate::client) why: Option<LinkError>,
 }
 
 impl Deferred {
-    /// Whether a message for `to` must wait.
+    /// Returns whether a message to `to` must wait.
     pub(in crate::client) fn blocks(&self, server: &Server, to: &Name) -> bool {
         self.all
             || self.servers.contains(server)
@@ -42,7 +42,7 @@ impl Deferred {
                 .any(|(there, this)| there == server && this == to)
     }
 
-    /// Whether nothing must wait.
+    /// Returns whether no message must wait.
     pub(in crate::client) fn is_empty(&self) -> bool {
         !self.all && self.servers.is_empty() && self.mailboxes.is_empty()
     }
@@ -56,11 +56,11 @@ impl Deferred {
     }
 }
 
-/// As [`send_all`], for whoever is to send something after it: waits for another process that does the same, so that
-/// what is queued comes first; what is still there after that holds up all that comes later.
+/// Like [`send_all`], but waits for another process that is sending the outbox. The caller sends a new message
+/// afterwards, so queued messages go first. If the wait times out, all later messages must wait.
 ///
 /// # Errors
-/// As there.
+/// As for [`send_all`].
 pub(in crate::client) fn send_before(
     outbox: &Outbox,
     tell: &mut dyn FnMut(&Event<'_>),
@@ -77,11 +77,11 @@ pub(in crate::client) fn send_before(
     }
 }
 
-/// Sends what can be sent, the oldest first, each once; with `again` also what was refused before. Does
-/// nothing while another process does the same.
+/// Tries to send each message once, oldest first; with `again`, also those refused before. Does nothing if another
+/// process is sending.
 ///
 /// # Errors
-/// When the outbox cannot be read or written. Nothing is lost.
+/// The outbox cannot be read or written. No message is lost.
 pub(in crate::client) fn send_all(
     outbox: &Outbox,
     again: bool,
@@ -96,7 +96,7 @@ pub(in crate::client) fn send_all(
     }
 }
 
-/// The same for whoever has the turn.
+/// Like [`send_all`], for a caller that holds the lock for sending.
 fn send_in_turn(
     outbox: &Outbox,
     _turn: &Locked,
@@ -141,7 +141,7 @@ fn send(link: &Link, message: &Queued) -> Result<(), LinkError> {
     let ttl = match message.expires {
         None => None,
         Some(at) => match at.saturating_sub(clock::unix_millis()).div_ceil(1_000) {
-            0 => return Err(LinkError::Unfit("it has expired before it could be sent")),
+            0 => return Err(LinkError::Unfit("it expired before it could be sent")),
             seconds => Some(seconds),
         },
     };

@@ -1,4 +1,4 @@
-//! How a message looks in the outbox: a line of JSON with what is to be known of it, and then its body.
+//! The format of a message file: a magic, a line of JSON with the header, and the body.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,30 +8,26 @@ use crate::name::Name;
 
 const MAGIC: &[u8] = b"DLOUT1 ";
 
-/// A message that is to be sent later.
+/// A queued message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::client) struct Queued {
-    /// Its id, with which it has perhaps been sent before.
+    /// The id. It never changes, since the message may have been sent before.
     pub(in crate::client) id: MessageId,
-    /// Who sends it.
     pub(in crate::client) from: Name,
-    /// Who gets it.
     pub(in crate::client) to: Name,
-    /// When it was written, in milliseconds since 1970.
+    /// When the message was written, in milliseconds since 1970.
     pub(in crate::client) at: u64,
-    /// When it is of no use any more, in milliseconds since 1970.
+    /// When the message expires, in milliseconds since 1970.
     pub(in crate::client) expires: Option<u64>,
-    /// The server that it is for; `None` is the one that is meant where none is named.
+    /// The configured server; `None` for the default at the time of sending.
     pub(in crate::client) server: Option<Server>,
-    /// How that is spoken to.
     pub(in crate::client) dialect: DialectChoice,
-    /// Why it was refused for good, if it was.
+    /// Why the server refused the message permanently, if it did.
     pub(in crate::client) refused: Option<String>,
-    /// What it says.
     pub(in crate::client) body: Vec<u8>,
 }
 
-/// The line before the body.
+/// The header before the body.
 #[derive(Deserialize, Serialize)]
 struct QueuedHeader {
     id: String,
@@ -47,13 +43,13 @@ struct QueuedHeader {
 }
 
 impl Queued {
-    /// The name of its file: in the order of time, and no other message's.
+    /// Returns the file name. It is unique, and sorts by time.
     pub(in crate::client) fn file_name(&self) -> String {
         format!("{:016x}-{}", self.at, self.id)
     }
 }
 
-/// The bytes of its file.
+/// Encodes a message as the contents of its file.
 pub(super) fn encode(message: &Queued) -> Vec<u8> {
     let head = QueuedHeader {
         id: message.id.to_string(),
@@ -68,14 +64,14 @@ pub(super) fn encode(message: &Queued) -> Vec<u8> {
         crc: crc32fast::hash(&message.body),
     };
     let mut bytes = MAGIC.to_vec();
-    // Strings and numbers can always be written.
+    // Serializing strings and numbers cannot fail.
     bytes.extend(serde_json::to_vec(&head).unwrap_or_default());
     bytes.push(b'\n');
     bytes.extend_from_slice(&message.body);
     bytes
 }
 
-/// The message in a file; `None` when it is damaged, or none.
+/// Decodes the contents of a file; `None` if they are damaged or not a message.
 pub(super) fn decode(bytes: &[u8]) -> Option<Queued> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let end = memchr::memchr(b'\n', rest)?;
@@ -106,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_read_as_it_was_written_and_damage_is_found() {
+    fn decodes_what_it_encodes_and_detects_damage() {
         let mut message = Queued {
             id: MessageId([7; 16]),
             from: "al".parse().expect("a name"),

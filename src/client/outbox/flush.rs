@@ -1,13 +1,13 @@
-//! Flushing the outbox for a command, which prints what became of the messages.
+//! Flushes the outbox for a command, and prints the outcome for each message.
 
 use super::delivery::{Deferred, Event, send_all, send_before};
 use super::{Outbox, OutboxError};
 use crate::client::view;
 
-/// Sends what can be sent of the outbox, and says what became of it.
+/// Sends the queued messages, unless another process is sending them. With `again`, also those refused before.
 ///
 /// # Errors
-/// When the outbox cannot be used.
+/// The outbox cannot be used.
 pub(in crate::client) fn flush(again: bool, verbose: bool) -> Result<Deferred, OutboxError> {
     let Some(outbox) = Outbox::existing()? else {
         return Ok(Deferred::default());
@@ -15,10 +15,10 @@ pub(in crate::client) fn flush(again: bool, verbose: bool) -> Result<Deferred, O
     send_all(&outbox, again, &mut |event| tell(event, verbose))
 }
 
-/// The same, for a command that sends something itself: what is queued goes first, whoever sends it.
+/// As [`flush`], for a command that sends a message itself: waits for another process that sends the outbox.
 ///
 /// # Errors
-/// When the outbox cannot be used.
+/// The outbox cannot be used.
 pub(in crate::client) fn flush_before_sending(verbose: bool) -> Result<Deferred, OutboxError> {
     match Outbox::existing()? {
         Some(outbox) => send_before(&outbox, &mut |event| tell(event, verbose)),
@@ -32,11 +32,11 @@ fn tell(event: &Event<'_>, verbose: bool) {
     }
 }
 
-/// What became of a message, in words.
+/// Describes the outcome for a message.
 pub(in crate::client) fn describe(event: &Event<'_>) -> String {
     match event {
         Event::Sent(message) => format!(
-            "the message to {} that was queued {} is sent",
+            "the message to {} that was queued {} was sent",
             message.to,
             view::moment(message.at)
         ),

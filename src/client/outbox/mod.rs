@@ -1,9 +1,8 @@
-//! The outbox: messages that the server could not take are on this disk until it can.
+//! The outbox: a directory of messages that wait until their server can take them.
 //!
-//! Each message is a file, which appears under its name only when all of it is on the disk, and goes when the
-//! server has the message on its own. Every client of this user puts messages in; one at a time sends them. A
-//! message keeps its id: if its sender was killed after the server had it, it is sent once more and stored
-//! once.
+//! Each message is a file, which is synced, then renamed into place, and removed once the server has the message on
+//! disk. Any client of the user may add messages; only one process at a time sends them. A message keeps its id. If
+//! the sending process is killed after the server stored the message, it is sent again and stored once.
 
 mod delivery;
 mod entry;
@@ -22,26 +21,26 @@ use crate::sys::file;
 use crate::sys::lock::Locked;
 
 const WHAT: &str = "outbox";
-/// Locked by whoever puts something in.
+/// The lock file that is held while a message is added.
 const LOCK: &str = ".lock";
-/// Locked by whoever sends.
+/// The lock file that is held while messages are sent.
 const SENDING: &str = ".sending";
 
-/// How long one waits for whoever sends, to drop a message or to send another one after it.
+/// How long to wait for the process that sends the outbox.
 const LONGEST_TURN: Duration = Duration::from_secs(10);
 
-/// What went wrong with the outbox.
+/// Why the outbox cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OutboxError {
-    /// There is no place for it.
+    /// The directory cannot be used.
     #[error(transparent)]
     Place(#[from] StateError),
-    /// A file in it cannot be read, written or removed.
+    /// A file cannot be read, written or removed.
     #[error("cannot use {0} in the outbox: {1}")]
     File(PathBuf, io::Error),
 }
 
-/// The outbox of this user.
+/// The outbox of this Unix account.
 #[derive(Debug)]
 pub(super) struct Outbox {
     dir: Dir,
@@ -50,34 +49,33 @@ pub(super) struct Outbox {
 /// A file of the outbox.
 #[derive(Debug)]
 pub(super) struct Item {
-    /// Its name.
     pub(super) name: String,
-    /// What is in it; `None` when it is damaged.
+    /// The message; `None` if the file is damaged.
     pub(super) message: Option<Queued>,
 }
 
 impl Outbox {
-    /// The outbox, made if there is none.
+    /// Opens the outbox, and creates it if needed.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// The directory cannot be created, or belongs to another user.
     pub(super) fn open() -> Result<Self, OutboxError> {
         let dir = state_dir::directory(WHAT)?;
         Ok(Self { dir })
     }
 
-    /// The outbox, if there is one.
+    /// Opens the outbox if it exists.
     ///
     /// # Errors
-    /// When it cannot be opened, or is somebody else's.
+    /// The directory cannot be opened, or belongs to another user.
     pub(super) fn existing() -> Result<Option<Self>, OutboxError> {
         Ok(state_dir::existing(WHAT)?.map(|dir| Self { dir }))
     }
 
-    /// Puts a message in, or in the place of itself. When this returns, it is on the disk.
+    /// Adds or replaces a message durably.
     ///
     /// # Errors
-    /// It is not in the outbox.
+    /// The message is not in the outbox.
     pub(super) fn put(&self, message: &Queued) -> Result<(), OutboxError> {
         let name = message.file_name();
         let wrap = |e| OutboxError::File(self.dir.path_of(&name), e);
@@ -85,7 +83,7 @@ impl Outbox {
         let new = format!(".new-{name}");
         let written = self.write(&new, &entry::encode(message));
         if written.is_err() {
-            // What is there of it is of no use, and a full disk needs the room.
+            // Free the space of the partial file: the disk may be full.
             let _ = self.dir.remove(&new);
         }
         written
@@ -105,10 +103,10 @@ impl Outbox {
         Locked::wait(self.dir.file_or_new(LOCK)?)
     }
 
-    /// Takes a message out. When this returns, it does not come back.
+    /// Removes a message durably. If another process has removed it, this succeeds.
     ///
     /// # Errors
-    /// It may still be there; that somebody else has taken it out is none.
+    /// The message may still be in the outbox.
     pub(super) fn remove(&self, name: &str) -> Result<(), OutboxError> {
         match self.dir.remove(name).and_then(|()| self.dir.sync()) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -118,7 +116,7 @@ impl Outbox {
         }
     }
 
-    /// Takes a message out that is not to be sent any more. Waits some seconds for whoever sends just now.
+    /// Discards a message. First waits, at most [`LONGEST_TURN`], for the process that sends the outbox.
     ///
     /// # Errors
     /// As for [`remove`](Self::remove).
@@ -127,7 +125,7 @@ impl Outbox {
         self.remove(name)
     }
 
-    /// The names of its messages, oldest first.
+    /// Returns the file names of the messages, oldest first.
     fn names(&self) -> Result<Vec<String>, OutboxError> {
         let names = self.dir.names();
         let names = names.map_err(|e| OutboxError::File(self.dir.path().to_owned(), e))?;
@@ -140,14 +138,14 @@ impl Outbox {
         Ok(names)
     }
 
-    /// What is in it, oldest first.
+    /// Reads all messages, oldest first.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// The directory or a file cannot be read.
     pub(super) fn items(&self) -> Result<Vec<Item>, OutboxError> {
         let mut items = Vec::new();
         for name in self.names()? {
-            // Somebody may have sent it just now.
+            // Another process may have sent and removed it since.
             if let Some(message) = self.read(&name)? {
                 items.push(Item { name, message });
             }
@@ -155,7 +153,7 @@ impl Outbox {
         Ok(items)
     }
 
-    /// What is in a file; `None` when there is none.
+    /// Reads a file. The outer `None` means that it does not exist, the inner one that it is damaged.
     fn read(&self, name: &str) -> Result<Option<Option<Queued>>, OutboxError> {
         let wrap = |e| OutboxError::File(self.dir.path_of(name), e);
         let Some(file) = self.dir.file(name).map_err(wrap)? else {
@@ -167,28 +165,27 @@ impl Outbox {
         Ok(Some(entry::decode(&bytes[..n])))
     }
 
-    /// Takes the right to send, which one process has at a time; `None` when another one has it.
+    /// Takes the lock for sending; `None` if another process holds it.
     fn turn(&self) -> Result<Option<Locked>, OutboxError> {
         let file = self.dir.file_or_new(SENDING);
         let turn = file.and_then(|file| Ok(Locked::attempt(file)?.ok()));
         turn.map_err(|e| OutboxError::File(self.dir.path_of(SENDING), e))
     }
 
-    /// As [`turn`](Self::turn), but waits some seconds for it.
+    /// As [`turn`](Self::turn), but waits for at most [`LONGEST_TURN`].
     fn wait_for_turn(&self) -> Result<Option<Locked>, OutboxError> {
         let wait = || Locked::within(self.dir.file_or_new(SENDING)?, LONGEST_TURN);
         let turn = wait().map_err(|e| OutboxError::File(self.dir.path_of(SENDING), e))?;
         Ok(turn.ok())
     }
 
-    /// Removes what somebody who was killed has begun to put in.
+    /// Removes partial files of killed processes. The lock excludes processes that are writing one. Best effort.
     fn sweep(&self) {
         let Ok(_lock) = self.lock() else { return };
         for name in self.dir.names().unwrap_or_default() {
             if let Ok(name) = String::from_utf8(name)
                 && name.starts_with(".new-")
             {
-                // It stays, and takes room.
                 let _ = self.dir.remove(&name);
             }
         }

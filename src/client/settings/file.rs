@@ -1,4 +1,4 @@
-//! The configuration files: that of the user, then that of the machine.
+//! The configuration files of the user and of the machine.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,31 +7,27 @@ use etcetera::BaseStrategy as _;
 use serde::Deserialize;
 use toml::Spanned;
 
-/// The file of the machine.
 const OF_THE_MACHINE: &str = "/etc/dropline/config.toml";
 
-/// What is wrong with a configuration.
+/// Why a configuration file or an environment variable cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::client) enum SettingsError {
-    /// A file that is there cannot be read.
     #[error("cannot read the configuration {0}: {1}")]
     Unreadable(PathBuf, io::Error),
-    /// Something in it is not as it should be; with line and column.
+    /// The file is not valid TOML, or has an unknown key or an invalid value.
     #[error("the configuration {path}{place}: {what}", path = .path.display())]
     Wrong {
-        /// The file.
         path: PathBuf,
-        /// Where in it.
+        /// The line and the column, as text.
         place: String,
-        /// What is wrong there.
         what: String,
     },
-    /// A variable is not as it should be.
+    /// An environment variable has an invalid value: its name, the value, and the reason.
     #[error("the environment has {0}={1:?}: {2}")]
     Variable(&'static str, String, String),
 }
 
-/// All keys of a file, as text.
+/// The keys of a configuration file, as text.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Keys {
@@ -42,7 +38,7 @@ pub(super) struct Keys {
     pub(super) colour: Option<Spanned<String>>,
 }
 
-/// A file, as it was read.
+/// A parsed configuration file.
 #[derive(Debug)]
 pub(super) struct SettingsFile {
     pub(super) path: PathBuf,
@@ -51,7 +47,7 @@ pub(super) struct SettingsFile {
 }
 
 impl SettingsFile {
-    /// What it means that the value at `span` is wrong.
+    /// Returns the error for an invalid value at `span`.
     pub(super) fn wrong(&self, span: std::ops::Range<usize>, what: String) -> SettingsError {
         SettingsError::Wrong {
             path: self.path.clone(),
@@ -61,10 +57,10 @@ impl SettingsFile {
     }
 }
 
-/// The files that are there, the most important one first.
+/// Reads the configuration files that exist, the user's first: it has precedence.
 ///
 /// # Errors
-/// When one of them cannot be read, or has an unknown key.
+/// A file cannot be read, is not valid TOML, or has an unknown key.
 pub(super) fn read_all() -> Result<Vec<SettingsFile>, SettingsError> {
     let own = etcetera::choose_base_strategy()
         .ok()
@@ -108,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_is_said_with_its_place() {
+    fn errors_name_the_line_and_the_column() {
         let parse = |text: &str| parse("c.toml".into(), text.into());
         assert!(parse("server = 'a'\ncolour = \"never\"\n").is_ok());
         let error = parse("server = 'a'\n  sever = 'b'\n").expect_err("unknown");

@@ -1,5 +1,4 @@
-//! What is in force, and where it comes from: the command line, the environment, a configuration file, or
-//! nowhere.
+//! The settings: from the command line, the environment, a configuration file, or the default, in this order.
 
 mod file;
 
@@ -19,25 +18,25 @@ use crate::config::{DEFAULTS, DefaultPaths, SOCKET};
 use crate::name::Name;
 use crate::sys::login;
 
-/// The options of every command.
+/// The options common to all commands.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// Server, with its port if that is not 8282, or the path of its socket, which has a slash (./name in this
-    /// directory) [default: the socket of a daemon of this machine, else localhost]
+    /// Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME
+    /// in the working directory) [default: the socket of a daemon on this machine, else localhost]
     #[arg(short = 'd', long, global = true, value_name = "HOST[:PORT]|PATH")]
     pub(super) server: Option<Server>,
 
-    /// Your name [default: your login]
+    /// Your user name [default: your login]
     #[arg(short, long, global = true, value_name = "NAME")]
     pub(super) user: Option<Name>,
 
-    /// Address for instant messages: that of our side of the connection to the server, and port 8283 or
-    /// another one that is free, unless they are named; port 0 is any
+    /// Local address for instant messages; port 0 chooses a free port [default: the local address of the
+    /// connection to the server, and port 8283 or, if that is in use, a free port]
     #[arg(short, long, global = true, value_name = "IP[:PORT]")]
     pub(super) source: Option<SourceAddress>,
 
-    /// How the server is spoken to: auto, session (ours), line (that of the old menu server) or framed (that of
-    /// the old chat server) [default: auto]
+    /// Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server)
+    /// [default: auto]
     #[arg(
         long,
         global = true,
@@ -47,7 +46,7 @@ pub(super) struct Options {
     )]
     pub(super) dialect: Option<DialectChoice>,
 
-    /// Whether there are colours: auto, always or never [default: auto]
+    /// When to use colours: auto, always or never [default: auto]
     #[arg(
         long,
         global = true,
@@ -57,21 +56,18 @@ pub(super) struct Options {
     )]
     pub(super) colour: Option<Colour>,
 
-    /// Say more about what is done
+    /// Print more details on standard error
     #[arg(short, long, global = true)]
     pub(super) verbose: bool,
 }
 
-/// Where a value comes from.
+/// Where a setting comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// The command line.
     Flag,
-    /// This variable.
+    /// The environment variable of this name.
     Variable(&'static str),
-    /// This file.
     File(PathBuf),
-    /// Nobody has said anything.
     Default,
 }
 
@@ -86,35 +82,30 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value, if there is one, and where it comes from.
+/// A setting and its origin.
 #[derive(Clone, Debug)]
 pub(super) struct Setting<T> {
-    /// The value; `None` when nobody has said anything.
+    /// `None` if the setting is not set.
     pub(super) value: Option<T>,
-    /// Where it comes from.
     pub(super) origin: Origin,
 }
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
-    /// Where the server is.
     pub(super) server: Setting<Server>,
-    /// Where instant messages come in.
+    /// The UDP address that receives instant messages.
     pub(super) source: Setting<SourceAddress>,
-    /// Who one is.
     pub(super) user: Setting<Name>,
-    /// How the server is spoken to.
     pub(super) dialect: Setting<DialectChoice>,
-    /// Whether there are colours.
     pub(super) colour: Setting<Colour>,
 }
 
 impl Settings {
-    /// Those of this command line, in this environment; `server` is the one that was named.
+    /// Resolves the settings; `server` is the server from the command line.
     ///
     /// # Errors
-    /// When a file or a variable has something that cannot be.
+    /// A configuration file or an environment variable has an invalid value.
     pub(super) fn of(options: &Options, server: Option<Server>) -> Result<Self, SettingsError> {
         let files = file::read_all()?;
         Ok(Self {
@@ -134,8 +125,7 @@ impl Settings {
         })
     }
 
-    /// The server: the one that was named, else the socket of a daemon of this machine if it takes us for who
-    /// we are, else localhost.
+    /// Returns the server: the configured one, else the default of [`default_server`].
     pub(super) fn server(&self) -> Server {
         match &self.server.value {
             Some(server) => server.clone(),
@@ -143,32 +133,30 @@ impl Settings {
         }
     }
 
-    /// Who one is at `server`: whoever was named, else the login; over TCP the login is what the environment
-    /// says, if it says it. `None` when there is none that could be a name.
+    /// Returns the user name at `server`: the configured one, else the login. Over TCP, the login is taken from the
+    /// environment first. `None` if no login is a valid name.
     pub(super) fn user_at(&self, server: &Server) -> Option<Name> {
         self.user.value.clone().or_else(|| match server {
             Server::Socket(_) => login::own()?.parse().ok(),
-            // The password database knows where the environment does not.
             Server::Port { .. } => login_by_environment().or_else(|| login::own()?.parse().ok()),
         })
     }
 
-    /// Whether there are colours.
     pub(super) fn colour(&self) -> Colour {
         self.colour.value.unwrap_or(Colour::Auto)
     }
 
-    /// The dialect.
     pub(super) fn dialect(&self) -> DialectChoice {
         self.dialect.value.unwrap_or(DialectChoice::Auto)
     }
 }
 
-/// The server of somebody who names none, and is `user` if that was said.
+/// Returns the server for a user who configured none: the socket of a daemon on this machine unless `user` differs
+/// from the login, else localhost.
 pub(super) fn default_server(user: Option<&Name>) -> Server {
     let tcp = Server::of_this_machine;
     let Some(path) = socket() else { return tcp() };
-    // The socket takes nobody for somebody else.
+    // Over the socket, the daemon identifies the client by its login.
     let login = login::own().and_then(|login| login.parse::<Name>().ok());
     match (user, login) {
         (Some(user), Some(login)) if *user == login => Server::Socket(path),
@@ -177,7 +165,7 @@ pub(super) fn default_server(user: Option<&Name>) -> Server {
     }
 }
 
-/// The socket of the system's daemon, else of this user's.
+/// Returns the socket of the system daemon, else that of a daemon run by this user.
 fn socket() -> Option<PathBuf> {
     let is_socket = |path: &PathBuf| path.metadata().is_ok_and(|m| m.file_type().is_socket());
     let system = Path::new(DEFAULTS.run_dir).join(SOCKET);
@@ -186,7 +174,7 @@ fn socket() -> Option<PathBuf> {
         .or_else(|| Some(DefaultPaths::of_this_user()?.run_dir.join(SOCKET)).filter(is_socket))
 }
 
-/// The name of whoever is logged in, if it is one of ours.
+/// Returns the login from the environment, if it is a valid name.
 fn login_by_environment() -> Option<Name> {
     ["USER", "LOGNAME"]
         .iter()
@@ -194,7 +182,7 @@ fn login_by_environment() -> Option<Name> {
         .find_map(|name| name.parse().ok())
 }
 
-/// The value of one key, from the first place that has it.
+/// Returns the value of one setting from the first origin that has it.
 fn find<T: Value>(
     flag: Option<T>,
     variable: &'static str,
@@ -230,7 +218,7 @@ fn find<T: Value>(
     })
 }
 
-/// What can be set by text.
+/// A setting that is parsed from text.
 trait Value: Sized {
     fn from_text(text: &str) -> Result<Self, String>;
 }
@@ -266,5 +254,5 @@ impl Value for Colour {
 }
 
 fn choice<T: clap::ValueEnum>(text: &str, known: &str) -> Result<T, String> {
-    T::from_str(text, false).map_err(|_| format!("it is one of {known}"))
+    T::from_str(text, false).map_err(|_| format!("expected {known}"))
 }

@@ -1,4 +1,4 @@
-//! Messages as JSON, one object a line, for programs. The names of the fields stay as they are.
+//! Formats messages as JSON, one object a line. The field names are a stable interface for programs.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{rfc3339, turns_direction};
 use crate::client::message_view::MessageView;
 
-/// A message. What is not known is null; the body is in `body`, or in `body_base64` where it is no UTF-8.
+/// A message. Unknown fields are null.
 #[derive(Serialize)]
 struct MessageRecord<'a> {
     seq: Option<u64>,
@@ -19,7 +19,7 @@ struct MessageRecord<'a> {
     body: Body<'a>,
 }
 
-/// What a message says: in `body`, or in `body_base64` where it is no UTF-8.
+/// The body of a message: in `body`, or in `body_base64` if it is not UTF-8.
 #[derive(Serialize)]
 pub(in crate::client) struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,7 +29,6 @@ pub(in crate::client) struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// The body that these bytes are.
     pub(in crate::client) fn of(bytes: &'a [u8]) -> Self {
         let body = std::str::from_utf8(bytes).ok();
         Self {
@@ -39,7 +38,7 @@ impl<'a> Body<'a> {
     }
 }
 
-/// A message as a line of JSON, without the newline.
+/// Formats a message as a line of JSON, without the newline.
 pub(super) fn message_line(message: &MessageView<'_>) -> String {
     let line = MessageRecord {
         seq: message.seq,
@@ -52,9 +51,9 @@ pub(super) fn message_line(message: &MessageView<'_>) -> String {
     object(&line)
 }
 
-/// Something as a line of JSON, without the newline. What could drive a terminal is escaped.
+/// Formats a value as a line of JSON, without the newline. Characters that could control a terminal are escaped.
 pub(in crate::client) fn object(what: &impl Serialize) -> String {
-    // Strings and numbers can always be written.
+    // Serialization of strings and numbers cannot fail.
     let plain = serde_json::to_string(what).unwrap_or_default();
     let mut text = String::with_capacity(plain.len());
     for c in plain.chars() {

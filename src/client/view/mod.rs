@@ -1,4 +1,4 @@
-//! All that is printed: messages to standard output, words about them to standard error.
+//! Output of the client: data to standard output, notices and errors to standard error.
 
 mod json;
 mod pager;
@@ -21,8 +21,8 @@ use super::message_view::MessageView;
 use crate::message::Trust;
 use crate::sys::{stdio, terminal};
 
-/// Text from somebody else, so that it cannot drive the terminal: control characters and those that turn
-/// the direction of writing are spelt out, and so are bytes that are no text.
+/// Makes untrusted text safe for the terminal: escapes control characters, characters that change the writing
+/// direction, and bytes that are not UTF-8.
 pub(super) fn sanitized(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -44,12 +44,12 @@ pub(super) fn sanitized(bytes: &[u8]) -> String {
     text
 }
 
-/// The characters that Unicode's bidirectional algorithm (UAX #9) takes for commands.
+/// Returns whether `c` is a formatting character of Unicode's bidirectional algorithm (UAX #9).
 fn turns_direction(c: char) -> bool {
     matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Says something to the person, on standard error. Where that is closed, nobody listens.
+/// Prints a notice to standard error. Ignores write errors.
 pub(super) fn notice(text: &str) {
     let mut err = io::stderr();
     let _ = if err.is_terminal() {
@@ -59,15 +59,15 @@ pub(super) fn notice(text: &str) {
     };
 }
 
-/// Shows a sentence of the menu, on the terminal.
+/// Prints text of the menu, wrapped to the width of the terminal.
 ///
 /// # Errors
-/// When the terminal is gone.
+/// The terminal is gone.
 pub(super) fn show_wrapped(text: &str) -> io::Result<()> {
     print_line(&wrapped(text, terminal::size().columns))
 }
 
-/// The text in lines that are no longer than this, if its words are not.
+/// Wraps text between words into lines of at most `columns` columns. Longer words are not broken.
 pub(super) fn wrapped(text: &str, columns: usize) -> String {
     let mut lines = Vec::new();
     for line in text.split('\n') {
@@ -91,7 +91,7 @@ pub(super) fn wrapped(text: &str, columns: usize) -> String {
     lines.join("\n")
 }
 
-/// Tells of an error.
+/// Prints an error to standard error.
 pub(super) fn error(error: &dyn std::error::Error) {
     notice(&format!(
         "dropline: {}",
@@ -99,10 +99,10 @@ pub(super) fn error(error: &dyn std::error::Error) {
     ));
 }
 
-/// Makes sure that what is printed goes somewhere.
+/// Checks that standard output is open.
 ///
 /// # Errors
-/// When we were started without a standard output.
+/// EBADF: the program was started with standard output closed.
 pub(super) fn must_be_open() -> io::Result<()> {
     if stdio::output_is_closed() {
         return Err(io::Error::from_raw_os_error(nix::libc::EBADF));
@@ -110,10 +110,10 @@ pub(super) fn must_be_open() -> io::Result<()> {
     Ok(())
 }
 
-/// Prints a line on standard output: data, or a part of the menu.
+/// Prints a line to standard output.
 ///
 /// # Errors
-/// When it cannot be written.
+/// The output cannot be written.
 pub(super) fn print_line(text: &str) -> io::Result<()> {
     must_be_open()?;
     let mut out = io::stdout();
@@ -121,11 +121,10 @@ pub(super) fn print_line(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Puts bytes on standard output as they are: what this program has made itself, or has
-/// run for somebody who sees the same without it.
+/// Writes bytes to standard output without sanitizing them: output of this program, or of a command run for the user.
 ///
 /// # Errors
-/// When they cannot be written.
+/// The output cannot be written.
 pub(super) fn write_bytes(bytes: &[u8]) -> io::Result<()> {
     must_be_open()?;
     let mut out = io::stdout();
@@ -133,16 +132,15 @@ pub(super) fn write_bytes(bytes: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
-/// The same for standard error.
+/// As [`write_bytes`], to standard error.
 ///
 /// # Errors
-/// When they cannot be written.
+/// The output cannot be written.
 pub(super) fn write_error_bytes(bytes: &[u8]) -> io::Result<()> {
     io::stderr().write_all(bytes)
 }
 
-/// A message as it is shown: further lines of it are indented by one tab. A sender who is only claimed has a
-/// `~`.
+/// Formats a message. Further lines are indented by a tab; an unverified sender is marked with `~`.
 pub(super) fn format_message(message: &MessageView<'_>) -> String {
     under(
         &format!("{}:", sender(message.from, message.trust)),
@@ -150,7 +148,7 @@ pub(super) fn format_message(message: &MessageView<'_>) -> String {
     )
 }
 
-/// A message from somebody else than the one with whom one talks.
+/// Formats a message from another sender than the chat partner.
 pub(super) fn format_message_of_other(message: &MessageView<'_>) -> String {
     under(
         &format!("[from {}]", sender(message.from, message.trust)),
@@ -158,7 +156,7 @@ pub(super) fn format_message_of_other(message: &MessageView<'_>) -> String {
     )
 }
 
-/// A text behind its heading.
+/// Formats a heading followed by a sanitized body.
 fn under(heading: &str, body: &[u8]) -> String {
     let mut lines = body.split(|&b| b == b'\n').map(sanitized);
     let mut text = format!("{heading} {}", lines.next().unwrap_or_default());
@@ -169,7 +167,7 @@ fn under(heading: &str, body: &[u8]) -> String {
     text
 }
 
-/// Whether there are colours.
+/// When to use colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Colour {
     /// On a terminal, unless NO_COLOR is set or TERM is dumb
@@ -190,20 +188,20 @@ impl fmt::Display for Colour {
     }
 }
 
-/// What follows stands out (ECMA-48, SGR).
+/// Bold text (SGR 1 of ECMA-48).
 const BOLD: &str = "\x1b[1m";
-/// What follows does not.
+/// Normal text (SGR 0).
 const NORMAL: &str = "\x1b[0m";
 static COLOURS: AtomicBool = AtomicBool::new(false);
 
-/// Whether senders stand out from now on.
+/// Sets whether names of senders are highlighted.
 pub(super) fn use_colours(colour: Colour) {
     let wanted = match colour {
         Colour::Always => true,
         Colour::Never => false,
         Colour::Auto => {
             let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-            // no-color.org; terminfo(5).
+            // See no-color.org and terminfo(5).
             set("NO_COLOR").is_none()
                 && set("TERM").is_some_and(|term| term != "dumb")
                 && io::stdout().is_terminal()
@@ -212,7 +210,7 @@ pub(super) fn use_colours(colour: Colour) {
     COLOURS.store(wanted, Ordering::Relaxed);
 }
 
-/// The name of a sender, so that it stands out where there are colours.
+/// Highlights the name of a sender, if colours are used.
 fn distinct(name: String) -> String {
     match COLOURS.load(Ordering::Relaxed) {
         true => format!("{BOLD}{name}{NORMAL}"),
@@ -220,7 +218,7 @@ fn distinct(name: String) -> String {
     }
 }
 
-/// A sender's name, marked where it is a claim. Where nobody says which, nothing is marked.
+/// Formats the name of a sender, with `~` if it is unverified. If the trust is unknown, there is no mark.
 pub(super) fn sender(from: &[u8], trust: Option<Trust>) -> String {
     let claim = match trust {
         Some(Trust::Open) => "~",
@@ -234,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_end_between_words() {
+    fn lines_are_wrapped_between_words() {
         assert_eq!(wrapped("a bc def", 4), "a bc\ndef");
         assert_eq!(wrapped("a bc def", 5), "a bc\ndef");
         assert_eq!(wrapped("abcdefgh ij\n k", 4), "abcdefgh\nij\n k");
@@ -243,14 +241,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_drives_the_terminal() {
+    fn control_characters_are_escaped() {
         let text = sanitized("a\tb\u{1b}[2J\u{202e}\u{9b}ü".as_bytes());
         assert_eq!(text, "a\tb\\x1b[2J\\u{202e}\\u{9b}ü");
         assert_eq!(sanitized(b"\xff\n"), "\\xff\\x0a");
     }
 
     #[test]
-    fn a_claim_is_seen_to_be_one() {
+    fn an_unverified_sender_is_marked() {
         let mut message = MessageView {
             seq: None,
             id: None,

@@ -1,4 +1,4 @@
-//! What is longer than the screen.
+//! Shows text through a pager if it is longer than the screen.
 
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;
@@ -13,33 +13,32 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::sys::signal::let_all_through;
 use crate::sys::terminal;
 
-/// How often it is looked whether the pager has ended.
+/// Interval at which the pager's exit is polled.
 const LOOK: Duration = Duration::from_millis(10);
-/// How long a pager may take to give the terminal back.
+/// How long a pager may take to restore the terminal and exit.
 pub(in crate::client) const LAST_PAGE: Duration = Duration::from_secs(1);
 
-/// The pager that has the terminal.
+/// The running pager.
 static OPEN: Mutex<Option<Child>> = Mutex::new(None);
-/// Who is told of it.
+/// The socket on which its process id is reported.
 static TOLD: Mutex<Option<UnixStream>> = Mutex::new(None);
 
-/// Tells somebody from now on which process is the pager, in four bytes of the machine's order each time that this
-/// changes; 0 is none.
+/// Reports the pager's process id to `whom` at each change, as four bytes in native byte order; 0 means no pager.
 pub(in crate::client) fn tell(whom: UnixStream) {
     *TOLD.lock().unwrap_or_else(PoisonError::into_inner) = Some(whom);
 }
 
 fn tell_number(number: u32) {
     if let Some(whom) = &mut *TOLD.lock().unwrap_or_else(PoisonError::into_inner) {
-        // Without them, the pager outlives a menu that is killed.
+        // If this fails, the pager outlives a menu that is killed.
         let _ = whom.write_all(&number.to_ne_bytes());
     }
 }
 
-/// Shows text on the terminal: through $PAGER where it is longer than the screen.
+/// Shows text on the terminal, through $PAGER if it is longer than the screen.
 ///
 /// # Errors
-/// When the terminal is gone.
+/// The terminal is gone.
 pub(in crate::client) fn page(text: &[u8]) -> io::Result<()> {
     let size = terminal::size();
     if !is_longer(&String::from_utf8_lossy(text), size.rows, size.columns) || !through_pager(text) {
@@ -48,7 +47,7 @@ pub(in crate::client) fn page(text: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether `text` needs more lines than there are, with one for what comes after it.
+/// Returns whether `text` and one more line do not fit the screen.
 fn is_longer(text: &str, rows: usize, columns: usize) -> bool {
     let needed = text
         .lines()
@@ -56,7 +55,7 @@ fn is_longer(text: &str, rows: usize, columns: usize) -> bool {
     needed.sum::<usize>() >= rows
 }
 
-/// Whether there was a pager, and it has shown the text.
+/// Returns whether a pager was started and exited with status 0.
 fn through_pager(text: &[u8]) -> bool {
     let pager = std::env::var("PAGER").unwrap_or_default();
     let pager = if pager.trim().is_empty() {
@@ -73,10 +72,10 @@ fn through_pager(text: &[u8]) -> bool {
     let mut command = Command::new(program);
     command
         .args(arguments)
-        // It must not run anything, nor write files, because of what somebody has sent.
+        // less(1) must not run commands or write files while it shows untrusted text.
         .env("LESSSECURE", "1")
         .stdin(Stdio::piped());
-    // It is to know when the terminal gets another size, which is held back from the menu's editor.
+    // The menu blocks SIGWINCH for its editor; the pager must receive it.
     let_all_through(&mut command);
     let Ok(mut child) = command.spawn() else {
         return false;
@@ -85,11 +84,11 @@ fn through_pager(text: &[u8]) -> bool {
     let input = child.stdin.take();
     *open() = Some(child);
     if let Some(mut input) = input {
-        // Whoever leaves the pager early has seen enough.
+        // This fails if the user leaves the pager early.
         let _ = input.write_all(&plain(text));
     }
     loop {
-        // Nobody waits for it without the lock, so that nobody signals another process in its place.
+        // Reap the pager only under the lock, so that `end` never signals a reused process id.
         let mut open = open();
         let ended = open.as_mut().map_or(Ok(None), Child::try_wait);
         if !matches!(ended, Ok(None)) || open.is_none() {
@@ -106,18 +105,18 @@ fn open() -> MutexGuard<'static, Option<Child>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a pager has the terminal.
+/// Returns whether a pager is running.
 pub(in crate::client) fn is_open() -> bool {
     open().is_some()
 }
 
-/// Ends the pager, if there is one, so that it gives the terminal back. What goes on after a pager does not go on
-/// any more: this is for leaving.
+/// Ends the pager, if any, so that it restores the terminal. Keeps the lock, so that the thread waiting for the pager
+/// does not continue: call this only before exiting.
 pub(in crate::client) fn end() {
     let mut open = open();
     if let Some(child) = open.as_mut() {
         if let Ok(pid) = i32::try_from(child.id()) {
-            // It may have ended just now.
+            // The pager may have just ended.
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
         let begun = Instant::now();
@@ -132,8 +131,7 @@ pub(in crate::client) fn end() {
     }
 }
 
-/// The text without our colours, which a pager shows as what they are. What others have sent has no escape
-/// character any more.
+/// Removes our colours, which a pager would show as text. Messages are sanitized and have no other escape characters.
 fn plain(text: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(text);
     let text = text.replace(super::BOLD, "").replace(super::NORMAL, "");
@@ -145,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_longer_than_the_screen() {
+    fn text_longer_than_the_screen_is_detected() {
         assert!(!is_longer("a\nb\n", 3, 80));
         assert!(is_longer("a\nb\nc\n", 3, 80));
         // Wide characters take two columns.

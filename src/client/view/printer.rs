@@ -1,4 +1,4 @@
-//! Messages on standard output, in one form or another.
+//! Prints messages to standard output, as text or JSON.
 
 use std::io::{self, BufWriter, Stdout, StdoutLock, Write};
 
@@ -7,23 +7,23 @@ use crate::client::link::MessagePiece;
 use crate::client::message_view::MessageView;
 use crate::name::Name;
 
-/// How messages are printed.
+/// The format of printed messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::client) enum Form {
     /// Sender and text.
     Text,
-    /// The same, after a date.
+    /// Date, sender and text.
     Dated,
     /// One JSON object a line.
     Json,
 }
 
-/// Where messages are printed.
+/// The destination of messages.
 #[derive(Debug)]
 enum Out {
-    /// Straight to standard output.
+    /// Standard output.
     Straight(BufWriter<StdoutLock<'static>>),
-    /// To a terminal, through the pager if they need it.
+    /// A terminal, through the pager if necessary.
     Paged(Vec<u8>),
 }
 
@@ -45,25 +45,24 @@ impl Write for Out {
 }
 
 impl Form {
-    /// JSON if that was asked for, else text.
+    /// Returns `Json` if `asked`, else `Text`.
     pub(in crate::client) fn json_if(asked: bool) -> Self {
         if asked { Self::Json } else { Self::Text }
     }
 }
 
-/// Prints messages to standard output.
 #[derive(Debug)]
 pub(in crate::client) struct Printer {
     out: Out,
     form: Form,
     count: usize,
-    /// A message whose lines come one by one, while they cannot be printed so.
+    /// A message whose lines arrive one by one, until it is complete and can be printed as JSON.
     begun: Option<(Vec<u8>, Vec<u8>)>,
     last: Option<Name>,
 }
 
 impl Printer {
-    /// A printer to `stdout`.
+    /// Creates a printer to standard output.
     pub(in crate::client) fn new(stdout: &Stdout, form: Form) -> Self {
         Self {
             out: Out::Straight(BufWriter::new(stdout.lock())),
@@ -74,7 +73,7 @@ impl Printer {
         }
     }
 
-    /// A printer to a terminal, which shows what is longer than the screen page by page.
+    /// Creates a printer to a terminal, which uses the pager for long output.
     pub(in crate::client) fn paged(form: Form) -> Self {
         Self {
             out: Out::Paged(Vec::new()),
@@ -85,26 +84,24 @@ impl Printer {
         }
     }
 
-    /// Who has sent what was printed last.
+    /// Returns the sender of the last message printed.
     pub(in crate::client) fn last_sender(&self) -> Option<Name> {
         self.last.clone()
     }
 
-    /// How many messages were printed.
     pub(in crate::client) fn count(&self) -> usize {
         self.count
     }
 
-    /// Whether what is longer than the screen goes through the pager, as far as it is printed up to a
-    /// [`flush`](Self::flush).
+    /// Returns whether output is collected up to a [`flush`](Self::flush), which may use the pager.
     pub(in crate::client) fn is_paged(&self) -> bool {
         matches!(self.out, Out::Paged(_))
     }
 
-    /// Prints a piece of what was read from the server.
+    /// Prints a piece of a message read from the server.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// The output cannot be written.
     pub(in crate::client) fn piece(&mut self, piece: &MessagePiece<'_>) -> io::Result<()> {
         match (piece, self.form) {
             (MessagePiece::Whole(message), _) => self.print_message(message),
@@ -146,7 +143,7 @@ impl Printer {
     /// Prints a message.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// The output cannot be written.
     pub(in crate::client) fn print_message(&mut self, message: &MessageView<'_>) -> io::Result<()> {
         self.count += 1;
         self.last = Name::new(message.from).ok();
@@ -159,10 +156,10 @@ impl Printer {
         }
     }
 
-    /// Brings everything to where it is read.
+    /// Writes out all buffered output.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// The output cannot be written.
     pub(in crate::client) fn flush(&mut self) -> io::Result<()> {
         must_be_open()?;
         self.end_begun()?;

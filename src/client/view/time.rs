@@ -1,4 +1,4 @@
-//! Points in time.
+//! Formats points in time.
 
 use std::io::IsTerminal as _;
 
@@ -9,13 +9,12 @@ fn timestamp(millis: u64) -> Option<Timestamp> {
     Timestamp::from_millisecond(i64::try_from(millis).ok()?).ok()
 }
 
-/// Milliseconds since 1970 in UTC, as RFC 3339 has it; `-` for what no calendar has.
+/// Formats milliseconds since 1970 as RFC 3339, in UTC; `-` if out of range.
 pub(in crate::client) fn rfc3339(millis: u64) -> String {
     timestamp(millis).map_or_else(|| "-".into(), |at| format!("{at:.3}"))
 }
 
-/// The same for a person at a terminal: in the time zone there, to the minute. Where standard output is no
-/// terminal, it is that of RFC 3339.
+/// Formats milliseconds since 1970 in local time, to the minute. As [`rfc3339`] if standard output is not a terminal.
 pub(in crate::client) fn moment(millis: u64) -> String {
     if !std::io::stdout().is_terminal() {
         return rfc3339(millis);
@@ -32,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_those_of_rfc_3339() {
+    fn times_are_formatted_as_rfc_3339() {
         assert_eq!(rfc3339(1_795_300_000_123), "2026-11-21T22:26:40.123Z");
         assert_eq!(rfc3339(u64::MAX), "-");
     }

@@ -1,4 +1,4 @@
-//! The log: one line an event, written with one call, on standard error or to syslog.
+//! The log: one line for each event, written with one call to standard error or to syslog.
 
 mod syslog;
 mod text;
@@ -27,11 +27,10 @@ struct Sink;
 /// Set when the log goes to syslog.
 static SYSLOG: OnceLock<Box<Syslog>> = OnceLock::new();
 
-/// Standard error, opened once more so that writing to it never blocks. Where that cannot be had (it is a
-/// socket), the one that we were given is used.
+/// Standard error, opened again so that writes do not block. If that fails, as for a socket, the inherited one is used.
 static OWN: OnceLock<Box<Mutex<Option<File>>>> = OnceLock::new();
 
-/// How much room for a line is taken at once.
+/// The initial capacity of a line, in bytes.
 const USUAL_LINE: usize = 160;
 
 impl Log for Sink {
@@ -48,14 +47,14 @@ impl Log for Sink {
             Level::Warn => "warning: ",
             Level::Info | Level::Debug | Level::Trace => "",
         };
-        // The pid is asked for each time: children log, too.
+        // Children log as well, so the pid is not cached.
         let now = jiff::Timestamp::now();
         let mut line = String::with_capacity(USUAL_LINE);
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(line, "{now:.3} droplined[{}]: {level}", Pid::own());
         let _ = write!(OneLine(&mut line), "{}", record.args());
         line.push('\n');
-        // Where standard error is closed or not read, the line is lost: the service goes on.
+        // If standard error is closed or not read, the line is lost: the daemon must not block.
         let _ = match own().as_mut() {
             Some(own) => own.write_all(line.as_bytes()),
             None => stdio::write_to_standard_error(line.as_bytes()),
@@ -65,10 +64,10 @@ impl Log for Sink {
     fn flush(&self) {}
 }
 
-/// Logs to standard error from now on; with `verbose`, more.
+/// Logs to standard error from now on. With `verbose`, debug messages are logged as well.
 pub(super) fn to_standard_error(verbose: bool) {
     *own() = file::standard_error_without_blocking().ok();
-    // It fails when there is a logger already, which then is this one.
+    // This fails if a logger is set already, which can only be this one.
     let _ = log::set_logger(&Sink);
     log::set_max_level(if verbose {
         LevelFilter::Debug
@@ -78,32 +77,32 @@ pub(super) fn to_standard_error(verbose: bool) {
 }
 
 fn own() -> std::sync::MutexGuard<'static, Option<File>> {
-    // To lock it is to write to it.
+    // Locking writes to the mutex: keep it on a page that each child writes to in any case.
     let own = OWN.get_or_init(|| heap::for_children(Box::default));
     own.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets go of the standard error that this process was started with: a daemon that detaches keeps no terminal.
+/// Closes the standard error that this process was started with, so that a detached daemon holds no terminal open.
 pub(super) fn leave_standard_error() {
     *own() = None;
 }
 
 /// Logs to syslog, whose socket is at `path`, from now on.
 pub(super) fn to_syslog(path: &Path) {
-    // It is set already when this is called twice.
+    // A second call changes nothing.
     let _ = SYSLOG.set(heap::for_children(|| Box::new(Syslog::open(path))));
-    // The zone is looked up once, and not in each child.
+    // Look up the time zone here, so that the children need not.
     std::hint::black_box(jiff::Zoned::now());
 }
 
-/// Counts lines that syslogd does not take there from now on: those that are not in the log yet, and all.
+/// Counts lines that syslogd does not take in `shared` from now on: those that the log does not mention yet, and all.
 pub(super) fn count_lost_lines_in(shared: [&'static AtomicU64; 2]) {
     if let Some(syslog) = SYSLOG.get() {
         syslog.count_in(shared);
     }
 }
 
-/// The descriptor that the log is written to, for a child to keep.
+/// Returns the descriptor that the log is written to. A child must keep it open.
 pub(super) fn descriptor() -> RawFd {
     if let Some(descriptor) = SYSLOG.get().and_then(|syslog| syslog.descriptor()) {
         return descriptor;
@@ -113,7 +112,7 @@ pub(super) fn descriptor() -> RawFd {
         .map_or(nix::libc::STDERR_FILENO, |own| own.as_raw_fd())
 }
 
-/// Keeps a complaint that could come a thousand times a second to one line in ten seconds.
+/// Limits a warning to one line in ten seconds.
 #[derive(Debug, Default)]
 pub(super) struct AtMostOften {
     last: Option<Instant>,
@@ -123,7 +122,7 @@ pub(super) struct AtMostOften {
 impl AtMostOften {
     const SPAN: Duration = Duration::from_secs(10);
 
-    /// Logs `text` as a warning to `target`, unless one was logged in the last ten seconds; then it is counted.
+    /// Logs `text` as a warning to `target`, or counts it if a warning was logged in the last ten seconds.
     pub(super) fn warn(&mut self, target: &str, text: std::fmt::Arguments<'_>) {
         if self.last.is_some_and(|last| last.elapsed() < Self::SPAN) {
             self.unsaid += 1;

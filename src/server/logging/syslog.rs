@@ -1,7 +1,7 @@
-//! The log of a daemon that has no terminal: syslog, over its socket.
+//! The log of a daemon without a terminal: syslog, over its Unix socket.
 //!
-//! The crate's logger, with our transport, which never blocks and comes back when syslogd does, and our formatter,
-//! which asks for the process number each time, as a child is not its parent.
+//! The logger is that of the `syslog` crate. The transport here never blocks and reconnects when syslogd restarts. The
+//! formatter reads the pid for each line, because a child inherits the logger from its parent.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -17,21 +17,21 @@ use syslog::{Facility, LogFormat, Logger, Severity};
 use super::text::{AUTH, OneLine};
 use crate::sys::process::Pid;
 
-/// The longest line, in bytes: syslogd takes 8 KiB, and a person reads less.
+/// The longest line, in bytes. syslogd takes 8 KiB, but a person reads less.
 const LONGEST: usize = 2_048;
 
-/// The way to syslogd.
+/// The connection to syslogd.
 #[derive(Debug)]
 pub(super) struct Syslog {
     transport: Mutex<LogSocket>,
-    /// How many lines were not taken, and are not in the log yet, before there was a scoreboard.
+    /// The number of lost lines that the log does not mention yet, while there is no scoreboard.
     early: AtomicU64,
-    /// The same on the scoreboard, for this process, its parent and all children; and how many there were in all.
+    /// The same number on the scoreboard, for all processes of the daemon, and the number of all lost lines.
     shared: OnceLock<[&'static AtomicU64; 2]>,
 }
 
 impl Syslog {
-    /// Connects to the socket at `path`. syslogd may be started later.
+    /// Connects to the socket at `path`. syslogd may start later.
     pub(super) fn open(path: &Path) -> Self {
         let mut transport = LogSocket {
             path: path.to_owned(),
@@ -45,8 +45,7 @@ impl Syslog {
         }
     }
 
-    /// Counts lost lines there from now on, where other processes see them: the process that gets through to syslogd next
-    /// tells of all of them.
+    /// Counts lost lines in `shared` from now on. The next process that reaches syslogd reports those of all processes.
     pub(super) fn count_in(&self, shared: [&'static AtomicU64; 2]) {
         if self.shared.set(shared).is_ok() {
             self.lose(self.early.swap(0, Ordering::Relaxed));
@@ -69,7 +68,7 @@ impl Syslog {
         let Ok(mut transport) = self.transport.lock() else {
             return;
         };
-        // Taken at once, so that no other process tells of them, too.
+        // Taken atomically, so that no other process reports the same lines.
         let lost = match self.lost().load(Ordering::Relaxed) {
             0 => 0,
             _ => self.lost().swap(0, Ordering::Relaxed),
@@ -88,7 +87,7 @@ impl Syslog {
         }
     }
 
-    /// The descriptor that it writes to, for a child to keep.
+    /// Returns the descriptor of the socket. A child must keep it open.
     pub(super) fn descriptor(&self) -> Option<RawFd> {
         let transport = self.transport.lock().ok()?;
         Some(transport.socket.as_ref()?.as_raw_fd())
@@ -116,7 +115,7 @@ impl LogSocket {
         self.socket = open().ok();
     }
 
-    /// Whether syslogd has taken it.
+    /// Sends a line and returns whether syslogd took it.
     fn say(&mut self, facility: Facility, level: Level, text: &str) -> bool {
         let mut logger = Logger::new(self, Formatter(facility));
         match level {
@@ -130,14 +129,14 @@ impl LogSocket {
 }
 
 impl Write for &mut LogSocket {
-    /// One call is one datagram.
+    /// Sends one datagram.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let sent = self.socket.as_ref().map(|socket| socket.send(line));
         match sent {
             Some(Ok(n)) => Ok(n),
-            // It does not keep up. Waiting would stop the service.
+            // syslogd does not keep up. The daemon must not wait for it.
             Some(Err(e)) if e.kind() == io::ErrorKind::WouldBlock => Err(e),
-            // It was started again, or is not there: once more.
+            // syslogd was restarted or does not run: connect again and retry once.
             Some(Err(_)) | None => {
                 self.connect();
                 let socket = self.socket.as_ref();
@@ -152,7 +151,7 @@ impl Write for &mut LogSocket {
     }
 }
 
-/// `<PRIORITY>Nov 22 04:31:00 droplined[123]: text`, the form of RFC 3164 as syslog(3) writes it.
+/// Formats a line as syslog(3) does (RFC 3164): `<PRIORITY>Nov 22 04:31:00 droplined[123]: text`.
 struct Formatter(Facility);
 
 impl LogFormat<&str> for Formatter {
@@ -160,7 +159,7 @@ impl LogFormat<&str> for Formatter {
         let priority = self.0 as u8 | severity as u8;
         let now = jiff::Zoned::now().strftime("%b %e %H:%M:%S");
         let mut line = format!("<{priority}>{now} droplined[{}]: ", Pid::own());
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = OneLine(&mut line).write_str(text);
         if line.len() > LONGEST {
             let most = (0..=LONGEST).rev().find(|at| line.is_char_boundary(*at));
@@ -195,7 +194,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("log");
         let syslog = Syslog::open(&path);
-        record(&syslog, "x", Level::Info, "nobody listens");
+        record(&syslog, "x", Level::Info, "not received");
         let listen = || UnixDatagram::bind(&path).expect("bound");
         let socket = listen();
         record(&syslog, "x", Level::Info, "hello");
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_syslogd_that_does_not_read_stops_nobody() {
+    fn a_syslogd_that_does_not_read_blocks_no_process() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("log");
         let socket = UnixDatagram::bind(&path).expect("bound");
@@ -242,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_process_loses_another_tells_of() {
+    fn another_process_reports_lost_lines() {
         static SHARED: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("log");

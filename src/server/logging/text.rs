@@ -1,17 +1,16 @@
-//! What the log has on standard error and in syslog alike.
+//! What the log to standard error and the log to syslog share.
 
 use std::fmt;
 
-/// The target of records about clients that were refused, or took too long: all that is held against a client. Syslog has
-/// a facility of its own for them.
+/// The log target for refusals and timeouts, all that is held against a client. In syslog it has its own facility.
 pub(in crate::server) const AUTH: &str = "auth";
 
-/// Writes text with its control characters made visible, so that nothing a client says forges a log line.
+/// Writes text with its control characters escaped, so that a client cannot forge a log line.
 pub(super) struct OneLine<'a>(pub(super) &'a mut String);
 
 impl fmt::Write for OneLine<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Mostly it is plain.
+        // The usual case.
         if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             self.0.push_str(text);
             return Ok(());

@@ -1,4 +1,4 @@
-//! One client, as every dialect sees it: the connection, who the client is, and what is asked of the store for it.
+//! A client as every dialect sees it: its connection, who it is, and its requests to the store.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,20 +12,20 @@ use crate::server::scoreboard::{ChildStatus, Counter};
 use crate::store::{Delivery, Lease, Receipt, Store};
 use crate::sys::clock::{Deadline, unix_millis};
 
-/// How many bytes of an answer are gathered before they are sent.
+/// The number of bytes of an answer that are collected before they are sent.
 pub(super) const GATHER: usize = 32 * 1024;
 
-/// All that a dialect needs to serve a client.
+/// Everything that a dialect needs to serve a client.
 pub(super) struct Conversation<'a> {
     pub(super) connection: Connection<'a>,
-    /// What the client has said so far.
+    /// The received bytes that are not processed yet.
     pub(super) received: Vec<u8>,
-    /// By when it must have said its request.
+    /// When the client must have sent its request.
     pub(super) deadline: Deadline,
     pub(super) principal: Principal,
-    /// The address that it comes from; loopback for a process of this machine.
+    /// The client's address; loopback for a client of the Unix socket.
     pub(super) peer: SocketAddr,
-    /// Where it comes from, for people.
+    /// The client's address or uid, as text for people.
     pub(super) origin: String,
     pub(super) status: ChildStatus,
     pub(super) config: &'a Config,
@@ -33,7 +33,7 @@ pub(super) struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    /// Sends a reply that is not long, and closes. With `more_comes`, the client is known to be still talking.
+    /// Sends a short reply and closes the connection. With `more_comes`, the client is known to be still sending.
     pub(super) fn reply(&mut self, reply: &[u8], more_comes: bool) -> io::Result<()> {
         let mut pace = Pace::new(self.config.request_timeout);
         self.connection.send_last(reply, &mut pace)?;
@@ -41,14 +41,14 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// Shows what is done on the scoreboard and in `ps`.
+    /// Shows the current activity on the scoreboard and in the process title.
     pub(super) fn doing(&self, what: &str) {
         #[cfg(debug_assertions)]
         break_as_asked(what);
         self.status.doing(&self.origin, what);
     }
 
-    /// Whether the client may do this.
+    /// Decides whether the client may do this.
     ///
     /// # Errors
     /// When it may not, and those of the store.
@@ -56,9 +56,8 @@ impl Conversation<'_> {
         self.principal.may(act, self.store)
     }
 
-    /// Takes the lease of `name`, as [`Presence::take`](crate::store::Presence::take), and keeps it only if the name
-    /// was not claimed meanwhile: a claim ends the leases that were there before it, and this one sees the claim
-    /// if it came later.
+    /// Takes the lease of `name` like [`Presence::take`](crate::store::Presence::take), and gives it back if the name
+    /// was claimed before that. A claim ends the leases taken before it, and a lease taken after it sees it here.
     ///
     /// # Errors
     /// When the client may not act as `name` any more, and those of the store.
@@ -80,7 +79,7 @@ impl Conversation<'_> {
         may.map(|()| taken)
     }
 
-    /// A name with the mark of one that is only claimed.
+    /// Returns the name, prefixed with `~` if the kernel has not verified it.
     pub(super) fn marked(&self, name: &Name) -> String {
         match self.principal.trust() {
             Trust::Open => format!("~{name}"),
@@ -88,10 +87,10 @@ impl Conversation<'_> {
         }
     }
 
-    /// Stores a message of a dialect whose clients do not name their messages.
+    /// Stores a message of a dialect whose clients do not choose message ids.
     ///
     /// # Errors
-    /// Then it is not accepted.
+    /// The message is then not accepted.
     pub(super) fn deliver(&self, to: &Name, from: &Name, body: &[u8]) -> Result<Receipt, Refused> {
         let draft = Draft {
             id: new_id()?,
@@ -99,7 +98,7 @@ impl Conversation<'_> {
             trust: self.principal.trust(),
             at: unix_millis(),
             expires: None,
-            // The id is new: the message cannot have been sent before.
+            // The id is new, so the message cannot be a repetition.
             once: false,
             body,
             fields: Fields::default(),
@@ -109,15 +108,13 @@ impl Conversation<'_> {
         Ok(receipt)
     }
 
-    /// Counts a message of `len` bytes that was stored.
     pub(super) fn count_stored(&self, len: usize) {
         self.status.count(Counter::Stored, 1);
         self.status.count(Counter::StoredBytes, len as u64);
     }
 }
 
-/// In a test build, breaks the child that does what the environment says: it panics, or takes all the memory that
-/// it can get, up to a bound that is kind to the machine of the test.
+/// For tests: if the environment names the activity `what`, panics or allocates up to 512 MiB.
 #[cfg(debug_assertions)]
 fn break_as_asked(what: &str) {
     let asked = |name| std::env::var_os(name).is_some_and(|asked| asked == what);
@@ -128,10 +125,10 @@ fn break_as_asked(what: &str) {
     }
 }
 
-/// A new id for a message.
+/// Returns a new message id.
 ///
 /// # Errors
-/// When the kernel has no random number.
+/// When the kernel provides no random number.
 pub(super) fn new_id() -> Result<MessageId, Refused> {
     MessageId::random().map_err(Refused::Random)
 }

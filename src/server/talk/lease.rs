@@ -9,10 +9,10 @@ use crate::store::Lease;
 use crate::sys::clock::{boot_millis, unix_millis};
 use crate::sys::random;
 
-/// A new lease, from now on for `span`, taken from the address `by`; without an `address`, a reservation.
+/// Returns a lease of `span` from now, taken from the address `by`. Without an `address`, it is a reservation.
 ///
 /// # Errors
-/// When the kernel has no random number.
+/// When the kernel provides no random number.
 pub(super) fn new(
     address: Option<SocketAddr>,
     speaks: Speaks,
@@ -31,13 +31,13 @@ pub(super) fn new(
     })
 }
 
-/// When a lease ends that is taken or renewed now, for `span`.
+/// Returns when a lease ends that is taken or renewed now for `span`, in milliseconds since boot.
 pub(super) fn until(span: Duration) -> u64 {
     boot_millis().saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// The address to note for a client that comes from `peer` and says that it is at `told`: the one that we see,
-/// unless it is on this machine and names one; `None` when `told` is of another family.
+/// Returns the address to record for a client that connects from `peer` and reports `told`. Its IP address is that of
+/// `peer`, unless the client is on this machine and reports one. `None` if `told` is multicast or of another family.
 pub(super) fn seen(told: SocketAddr, peer: SocketAddr) -> Option<SocketAddr> {
     let told = SocketAddr::new(told.ip().to_canonical(), told.port());
     if told.is_ipv4() != peer.is_ipv4() || told.ip().is_multicast() {
@@ -51,8 +51,8 @@ pub(super) fn seen(told: SocketAddr, peer: SocketAddr) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, told.port()))
 }
 
-/// Where a client that comes from `peer` can send an instant message to the holder of this lease; `None` when the holder
-/// is offline, of another family, or on the loopback of this machine while the client is not.
+/// Returns where a client at `peer` can send an instant message to the holder of this lease. `None` if the holder is
+/// offline, of another family, or on the loopback interface of this machine while the client is not.
 pub(super) fn reachable(lease: Option<&Lease>, peer: SocketAddr) -> Option<SocketAddr> {
     let address = lease?.address?;
     let is_near = peer.ip().is_loopback() || !address.ip().is_loopback();
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_that_we_see_counts() {
+    fn records_the_observed_address() {
         let told = a("10.0.0.5:8283");
         assert_eq!(seen(told, a("10.0.0.9:1")), Some(a("10.0.0.9:8283")));
         assert_eq!(seen(told, a("127.0.0.1:1")), Some(told));
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_can_be_reached_is_sent_to() {
+    fn returns_reachable_addresses_only() {
         let at = |text| {
             new(
                 Some(a(text)),

@@ -12,11 +12,11 @@ use crate::server::scoreboard::Counter;
 use crate::store::Waiting;
 use crate::wire::line::{self as wire, LineRequest, Refusal};
 
-/// How long the client must say nothing for its request to be whole without a newline: the old client sends
-/// none, and waits for the reply.
+/// Returns how long the client must be silent to complete a request without a newline, which the old client never
+/// sends.
 ///
-/// What is longer than one packet may have lost another one on its way, which takes the kernels some
-/// 200 ms to mend: it gets more time, so that no message is cut.
+/// A request of more than one packet gets more time, because the retransmission of a lost packet takes about 200 ms and
+/// must not cut the message.
 pub(super) fn silence(talk: &Conversation<'_>) -> Duration {
     const ONE_PACKET: usize = 1_200;
     if !talk.connection.silence_ends_request() {
@@ -30,16 +30,16 @@ pub(super) fn silence(talk: &Conversation<'_>) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// A request as it came in.
+/// A received request.
 #[derive(Clone, Copy)]
 struct RequestLine {
-    /// Where in the bytes it ends.
+    /// Its length in bytes.
     len: usize,
-    /// Whether the client may be in the middle of saying more.
+    /// Whether the client may still be sending.
     more_comes: bool,
 }
 
-/// Serves a client of the line dialect that has said something.
+/// Serves a client of the line dialect that has sent something.
 pub(super) fn serve(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
     talk.status.count(Counter::Line, 1);
     let Some(line) = read_line(talk)? else {
@@ -53,7 +53,7 @@ pub(super) fn serve(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
     }
 }
 
-/// Reads up to the end of the request; `None` when it does not come in time.
+/// Reads up to the end of the request. Returns `None` when that does not arrive in time.
 fn read_line(talk: &mut Conversation<'_>) -> io::Result<Option<RequestLine>> {
     let most = talk.config.max_body + wire::MOST_OVERHEAD;
     loop {
@@ -65,7 +65,7 @@ fn read_line(talk: &mut Conversation<'_>) -> io::Result<Option<RequestLine>> {
             }));
         }
         if talk.received.len() > most {
-            // It is too long: its head tells how to say so.
+            // It is too long. The refusal depends on its head.
             return Ok(Some(RequestLine {
                 len: talk.received.len(),
                 more_comes: true,
@@ -145,7 +145,7 @@ fn fetch(talk: &mut Conversation<'_>, of: &Name, more: bool) -> Result<Outcome, 
         talk.reply(&[wire::RETRIEVING, wire::NO_SUCH_NAME].concat(), more)?;
         return Ok(Outcome::Done(format!("fetch {of}: no such name")));
     };
-    // We may have waited for another reader.
+    // A login may have claimed the name while this process waited for another reader.
     talk.may(Act::StillAs(of)).map_err(doing(what))?;
     let Sent { count, last } =
         send_waiting(talk, of, waiting.as_mut()).map_err(|stop| match stop {
@@ -161,7 +161,7 @@ fn fetch(talk: &mut Conversation<'_>, of: &Name, more: bool) -> Result<Outcome, 
         return Ok(Outcome::Broken(what));
     }
     talk.status.served();
-    // If the name has another owner by now, what that owner has not seen stays.
+    // If a login has claimed the name by now, the messages stay for that owner.
     if let Err(Refused::Denied(denied)) = talk.may(Act::StillAs(of)) {
         let what = format!("fetch {of}: {count} messages stay waiting: {denied}");
         return Ok(Outcome::Refused(what));
@@ -171,7 +171,7 @@ fn fetch(talk: &mut Conversation<'_>, of: &Name, more: bool) -> Result<Outcome, 
             talk.status.count(Counter::Delivered, count);
             Outcome::Done(format!("fetch {of}: {count} messages delivered"))
         }
-        Err(e) => Outcome::Failed(format!("fetch {of}: delivered, but not noted: {e}")),
+        Err(e) => Outcome::Failed(format!("fetch {of}: delivered, but not acknowledged: {e}")),
     })
 }
 
@@ -184,11 +184,10 @@ fn not_delivered(of: &Name, error: &io::Error) -> Outcome {
     }
 }
 
-/// What was sent in reply to a fetch.
+/// The messages that were sent in reply to a fetch.
 struct Sent {
-    /// How many messages.
     count: u64,
-    /// The number of the last of them.
+    /// The number of the last one in the mailbox.
     last: Option<u64>,
 }
 
@@ -215,14 +214,14 @@ fn send_waiting(
     Ok(Sent { count, last })
 }
 
-/// Says why not, and closes; what was said, for the log.
+/// Sends a refusal, closes the connection, and returns the text of the refusal for the log.
 fn say(talk: &mut Conversation<'_>, declined: &wire::Declined, more: bool) -> io::Result<String> {
     let reply = declined.reply();
     talk.reply(reply.as_bytes(), more)?;
     Ok(reply.trim_end().to_owned())
 }
 
-/// Tells a client why its request was not done: what it can do something about in words, the rest to the log.
+/// Refuses a request. The client receives the reason if it can act on it, and the log receives all others.
 fn refuse(
     talk: &mut Conversation<'_>,
     what: &str,
@@ -240,7 +239,7 @@ fn refuse(
     }))
 }
 
-/// Ends the connection of a client that has not said its request in time.
+/// Ends the connection of a client that has not sent its request in time.
 pub(super) fn too_slow(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
     say(talk, &Refusal::Timeout.into(), true).map(Outcome::Slow)
 }

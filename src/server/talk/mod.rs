@@ -1,4 +1,4 @@
-//! Talking to a client: in its dialect, from its first byte to the one line in the log.
+//! Serves a client in its dialect, from its first byte to the line in the log.
 
 mod conversation;
 mod framed;
@@ -22,7 +22,7 @@ use crate::sys::clock::Deadline;
 use crate::sys::peer::Peer;
 use crate::wire::sniff::{Dialect, sniff};
 
-/// Serves one connection, from `peer`, which is `origin` for people, and logs what became of it.
+/// Serves a connection from `peer` and logs its outcome. `origin` is `peer` as text for people.
 pub(super) fn serve<'a>(
     connection: Connection<'a>,
     peer: Peer,
@@ -54,7 +54,7 @@ pub(super) fn serve<'a>(
     outcome.ended()
 }
 
-/// Finds out which dialect the client speaks, and serves it in that.
+/// Detects the client's dialect and serves the client in it.
 fn in_its_dialect(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
     let first_byte = Deadline::after(talk.config.first_byte_timeout);
     loop {
@@ -72,7 +72,7 @@ fn in_its_dialect(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
             Some(Dialect::Tls) => {
                 talk.connection.finish(true);
                 return Ok(Outcome::Garbage(
-                    "the client wants TLS, which is not spoken".into(),
+                    "the client started TLS, which is not supported".into(),
                 ));
             }
         }
@@ -87,7 +87,7 @@ fn in_its_dialect(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
                 return Ok(Outcome::Nothing);
             }
             Received::Silence if talk.received.is_empty() => return line::too_slow(talk),
-            // A beginning of `HELLO` is all that there is: some other verb.
+            // Only a prefix of `HELLO` has arrived, which the line dialect refuses.
             _ => return line::serve(talk),
         }
     }

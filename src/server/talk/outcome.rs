@@ -1,4 +1,4 @@
-//! How a connection ended: for the log, for the counters and for the master.
+//! The outcome of a connection: for the log, for the counters and for the master.
 
 use std::fmt;
 use std::io;
@@ -8,38 +8,33 @@ use crate::server::logging::AUTH;
 use crate::server::principal::Refused;
 use crate::server::scoreboard::Counter;
 
-/// What became of a connection, with the text of its log line. The text never holds what a client said, but for names
-/// that are valid.
+/// The outcome of a connection, with the text of its log line. Of the client's input, it contains only valid names.
 pub(super) enum Outcome {
-    /// What was asked was done.
+    /// The request was done.
     Done(String),
-    /// The client was told why not.
+    /// The request was refused with a reason.
     Refused(String),
-    /// The server has failed, and the client was told so.
+    /// The server failed and reported that to the client.
     Failed(String),
-    /// The client went away.
+    /// The connection ended early.
     Broken(String),
-    /// The client was too slow.
     Slow(String),
-    /// The client speaks no dialect.
     Garbage(String),
-    /// The client said nothing and left: it has looked whether the daemon listens.
+    /// The client sent nothing and left, for example to check whether the daemon listens.
     Nothing,
 }
 
-/// How a connection ended, for the master.
+/// The outcome of a connection, for the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) enum Ended {
-    /// Nothing is held against the client.
+    /// The client committed no offence.
     Well,
-    /// It spoke no dialect.
     Garbage,
-    /// It took too long.
     Slow,
 }
 
 impl Outcome {
-    /// Writes the log line of the connection from `origin`, which has begun at `begun`.
+    /// Writes the log line of a connection from `origin` that began at `begun`.
     pub(super) fn log(&self, origin: &str, begun: Instant) {
         let took = Took(begun);
         match self {
@@ -50,11 +45,11 @@ impl Outcome {
             Self::Failed(why) => log::error!("{origin} {why} ({took})"),
             Self::Broken(how) => log::info!("{origin} {how} ({took})"),
             Self::Slow(how) => log::info!(target: AUTH, "{origin} too slow: {how} ({took})"),
-            Self::Nothing => log::debug!("{origin} said nothing ({took})"),
+            Self::Nothing => log::debug!("{origin} sent nothing ({took})"),
         }
     }
 
-    /// What it is counted as, by the child.
+    /// Returns the counter for this outcome, if the child counts it.
     pub(super) fn counter(&self) -> Option<Counter> {
         match self {
             Self::Refused(_) => Some(Counter::Refused),
@@ -63,7 +58,7 @@ impl Outcome {
         }
     }
 
-    /// What the master is told.
+    /// Returns the outcome for the master.
     pub(super) fn ended(&self) -> Ended {
         match self {
             Self::Slow(_) => Ended::Slow,
@@ -73,25 +68,24 @@ impl Outcome {
     }
 }
 
-/// The time since then.
+/// The time since an instant.
 struct Took(Instant);
 
 impl fmt::Display for Took {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Whole numbers: the code that prints others is large.
+        // Integers only: the code that formats floating-point numbers is large.
         let micros = u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX - 50);
         let tenths = (micros + 50) / 100;
         write!(f, "{}.{} ms", tenths / 10, tenths % 10)
     }
 }
 
-/// Why a request ends in the middle.
+/// Why a request ends early.
 pub(super) enum Stop {
-    /// The connection is broken.
     Broken(io::Error),
-    /// It was refused, while this was done.
+    /// It was refused or failed. The text tells what was attempted.
     Refused(String, Refused),
-    /// The connection has ended so.
+    /// The connection ends with this outcome.
     Ended(Outcome),
 }
 
@@ -101,7 +95,7 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// For `map_err`: what was done when it was refused. `what` is called for an error alone.
+/// For `map_err`: adds what was attempted. `what` is called for errors only.
 pub(super) fn doing<E: Into<Refused>, W: Into<String>>(
     what: impl FnOnce() -> W,
 ) -> impl FnOnce(E) -> Stop {

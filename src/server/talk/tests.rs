@@ -15,23 +15,21 @@ use crate::store::{self, Engine, Limits, StoreConfig};
 use crate::sys::dir::Dir;
 use crate::sys::signal::Inbox;
 
-/// A transport without a socket, for tests: it has all that the client says from the beginning, and keeps what the client
-/// is told.
+/// A transport without a socket. All of the client's input is available at once, and the output is kept.
 #[derive(Debug)]
 struct Memory {
-    /// Always ready, as there is nothing to wait for.
+    /// Always ready.
     ready: File,
     said: VecDeque<u8>,
-    /// What the client was told.
+    /// The output to the client.
     told: Vec<u8>,
-    /// Whether our side has ended.
     has_ended: bool,
-    /// What [`fate`](Transport::fate) says.
+    /// The result of [`fate`](Transport::fate).
     fate: Fate,
 }
 
 impl Memory {
-    /// A client that says this, ends its side, and receives everything.
+    /// Returns a client that sends `said`, ends its side, and receives everything.
     fn saying(said: &[u8]) -> Self {
         Self {
             ready: File::open("/dev/null").expect("opened"),
@@ -55,7 +53,7 @@ impl Transport for Memory {
     }
 
     fn write(&mut self, bytes: &[u8], _: bool) -> io::Result<usize> {
-        // In pieces, as a slow network takes them.
+        // Small pieces, as on a slow network.
         let n = bytes.len().min(7);
         self.told.extend_from_slice(&bytes[..n]);
         Ok(n)
@@ -75,7 +73,6 @@ impl Transport for Memory {
     }
 }
 
-/// A daemon without a process.
 struct Server {
     dir: TempDir,
     config: Config,
@@ -105,7 +102,7 @@ impl Server {
         Self { dir, config, store }
     }
 
-    /// Serves a client of this machine that comes over TCP.
+    /// Serves a TCP client of this machine.
     fn serve(&self, client: &mut Memory) -> Ended {
         let run = Dir::open(self.dir.path()).expect("opened");
         let board = Scoreboard::create(&run).expect("made");
@@ -122,7 +119,7 @@ impl Server {
         )
     }
 
-    /// What a client is told that says this.
+    /// Returns the output to a client that sends `said`.
     fn told(&self, said: &[u8]) -> String {
         let mut client = Memory::saying(said);
         assert_eq!(self.serve(&mut client), Ended::Well);

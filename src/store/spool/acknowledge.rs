@@ -1,4 +1,4 @@
-//! Taking messages out of the queue: one write of 64 bytes.
+//! Acknowledgement: removes messages from the queue with one header write of 64 bytes.
 
 use super::compact::compact;
 use super::fetch::Handout;
@@ -22,11 +22,10 @@ impl Waiting for Handout<'_> {
     }
 }
 
-/// Acknowledges all messages up to and including number `seq` of the leased mailbox, durably, and forgets
-/// what the limits say of those that are history.
+/// Durably acknowledges all messages of the leased mailbox up to and including `seq`. Drops history beyond the limits.
 ///
 /// # Errors
-/// Those of the system; then they may be handed out again.
+/// [`StoreError::ReadOnly`]; I/O errors. The messages may be delivered to a reader again then.
 fn acknowledge(lease: &Handout<'_>, seq: u64) -> Result<(), StoreError> {
     let header = header(lease)?;
     match up_to(lease, &header, seq)? {
@@ -35,11 +34,10 @@ fn acknowledge(lease: &Handout<'_>, seq: u64) -> Result<(), StoreError> {
     }
 }
 
-/// Acknowledges the messages at the head of the queue that have expired, and forgets what the limits say;
-/// how many expired.
+/// Acknowledges expired messages at the head of the queue and returns their number. Drops history beyond the limits.
 ///
 /// # Errors
-/// Those of the system.
+/// [`StoreError::ReadOnly`]; I/O errors.
 pub(super) fn expire(lease: &Handout<'_>) -> Result<u64, StoreError> {
     let header = header(lease)?;
     let now = unix_millis();
@@ -65,7 +63,7 @@ pub(super) fn expire(lease: &Handout<'_>) -> Result<u64, StoreError> {
     Ok(expired)
 }
 
-/// The header of the leased mailbox, which is to be written.
+/// Reads the header of the leased mailbox for an update. Fails if the mailbox is read-only.
 fn header(lease: &Handout<'_>) -> Result<Header, StoreError> {
     let file = lease.file();
     let read = |e| StoreError::system("read", &lease.path)(e);
@@ -78,11 +76,15 @@ fn header(lease: &Handout<'_>) -> Result<Header, StoreError> {
 fn newest(lease: &Handout<'_>) -> Result<Header, StoreError> {
     let header = repair::header(lease.file(), &lease.path, lease.end)?;
     header.ok_or_else(|| {
-        StoreError::damaged(&lease.path, 0, "its messages are gone while they were read")
+        StoreError::damaged(
+            &lease.path,
+            0,
+            "its messages disappeared while they were being read",
+        )
     })
 }
 
-/// Writes the header with these messages acknowledged, and gives back what is forgotten.
+/// Durably writes the header with `acked` (number and end of the last message), and frees the space of dropped history.
 fn settle(lease: &Handout<'_>, before: Header, acked: (u64, u64)) -> Result<(), StoreError> {
     let file = lease.file();
     let path = &lease.path;
@@ -98,7 +100,7 @@ fn settle(lease: &Handout<'_>, before: Header, acked: (u64, u64)) -> Result<(), 
         return Ok(());
     }
     {
-        // Only the holder of the lease moves the boundaries; the lock is for the header as a whole.
+        // Only the lease holder moves the boundaries, but an appender may set `named`: reread under the lock.
         let _lock = lock(&lease.spool.paths, &lease.name)?;
         let now = newest(lease)?;
         Header {
@@ -114,7 +116,7 @@ fn settle(lease: &Handout<'_>, before: Header, acked: (u64, u64)) -> Result<(), 
     Ok(())
 }
 
-/// Gives back what is forgotten. The messages are acknowledged already: what goes wrong here is logged.
+/// Frees the space of dropped history. Errors are only logged, because the acknowledgement is durable already.
 fn make_room(lease: &Handout<'_>, header: &Header, gone: &Gone) {
     let file = lease.file();
     let result = match gone.give_back(file) {
@@ -129,11 +131,11 @@ fn make_room(lease: &Handout<'_>, header: &Header, gone: &Gone) {
         Err(e) => Err(e.to_string()),
     };
     if let Err(e) = result {
-        log::warn!("cannot give back space of {}: {e}", lease.path.display());
+        log::warn!("cannot free disk space of {}: {e}", lease.path.display());
     }
 }
 
-/// Number and end of the last message up to number `seq`; `None` when those are acknowledged already.
+/// Returns the number and end of the last fetched message up to `seq`, or `None` if there is nothing to acknowledge.
 fn up_to(lease: &Handout<'_>, header: &Header, seq: u64) -> Result<Option<(u64, u64)>, StoreError> {
     let Some(last) = lease.last.filter(|_| seq > header.acked_seq) else {
         return Ok(None);

@@ -1,10 +1,10 @@
-//! The way of messages into their mailboxes: they are durable before this returns.
+//! Appends messages to mailboxes.
 //!
-//! 1. The messages of a batch are grouped by mailbox ([`append()`]).
-//! 2. Under the lock of each mailbox its end is read, and all its new records are written at once ([`write()`]).
-//! 3. Outside of the locks this process waits for the disk: for the journal, which it shares with others that wait, or
-//!    for the mailbox itself ([`Written::make_durable`]).
-//! 4. The process that watches the mailbox is woken, and the mailbox stays open for the next message ([`finish()`]).
+//! 1. [`append()`] groups the messages of a batch by mailbox.
+//! 2. [`write()`] reads the end of a mailbox and writes all its new records at once, under the mailbox lock.
+//! 3. [`Written::make_durable`] waits without a lock until the records are on the disk: in the journal, which is shared
+//!    with other waiting processes, or in the mailbox.
+//! 4. [`finish()`] wakes the process that watches the mailbox, and caches the open mailbox.
 
 use super::encode::Encoder;
 use super::format::header::Header;
@@ -17,11 +17,11 @@ use crate::name::Name;
 use crate::store::{Delivery, Receipt, StoreError};
 use crate::sys::file;
 
-/// What became of one message.
+/// The outcome of one message.
 pub(super) type DeliveryResult = Result<Receipt, StoreError>;
 
-/// Appends the messages to their mailboxes, which are made where there are none. Those to one mailbox are one write, and
-/// all of them share the wait for the disk.
+/// Appends the messages to their mailboxes, creating missing ones. Messages with a receipt are durable on return. All
+/// messages to one mailbox take one write, and the batch shares the wait for the disk.
 pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<DeliveryResult> {
     if let Err(e) = room::on_disk(&spool.paths.mail, &spool.limits) {
         return batch.iter().map(|_| Err(e.clone())).collect();
@@ -47,11 +47,11 @@ pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<DeliveryResul
         }
         spool.journal.set_waiting(false);
     }
-    // Every message is in one group.
+    // No outcome is missing: each message is in exactly one group.
     outcomes.into_iter().flatten().collect()
 }
 
-/// The messages of a batch that go to one mailbox, in their order, each with its place in the batch.
+/// The messages of a batch to one mailbox, in order, each with its index in the batch.
 struct Group<'b> {
     to: &'b Name,
     messages: Vec<(usize, &'b Delivery<'b>)>,
@@ -72,17 +72,18 @@ fn by_mailbox<'b>(batch: &'b [Delivery<'b>]) -> Vec<Group<'b>> {
     groups
 }
 
-/// Messages that are in a mailbox, and not yet on the disk.
+/// Messages that are written to a mailbox and not yet durable.
 struct Written {
     mailbox: Box<OpenMailbox>,
-    /// Whether the name of the mailbox is known to be on the disk.
+    /// Whether the directory entry of the mailbox is known to be durable.
     named: bool,
-    /// What the journal was given.
+    /// The records' submission to the journal, if any.
     submission: Option<JournalSubmission>,
     outcomes: Vec<DeliveryResult>,
 }
 
-/// Writes the messages of a group to their mailbox. The only group of a batch may go to the journal as well.
+/// Writes the messages of a group to their mailbox. If the group is the only one of its batch, the records may also be
+/// submitted to the journal.
 fn write(spool: &Spool, group: &Group<'_>, is_only: bool) -> Result<Written, StoreError> {
     let mut mailbox = match spool.cache.take(group.to) {
         Some(mailbox) => mailbox,
@@ -102,8 +103,8 @@ fn write(spool: &Spool, group: &Group<'_>, is_only: bool) -> Result<Written, Sto
     if let Some((mut bytes, tail)) = encoder.finish() {
         let records = bytes.len();
         log.write(&position, &mut bytes, tail)?;
-        // In the order of the mailbox. A message that was there already may not be on the disk yet, so that the mailbox
-        // itself has to be synced.
+        // Submit under the lock, in the order of the mailbox. A duplicate means that an earlier record may not be
+        // durable yet, so the mailbox itself must be synced.
         let is_duplicate = |outcome: &DeliveryResult| outcome.as_ref().is_ok_and(|r| r.duplicate);
         if is_only && position.header.named && !outcomes.iter().any(is_duplicate) {
             let (epoch, offset) = (position.header.epoch, position.offset());
@@ -123,8 +124,9 @@ fn write(spool: &Spool, group: &Group<'_>, is_only: bool) -> Result<Written, Sto
     })
 }
 
-/// Whether a header that this process has read before suffices for these messages: only an acknowledgement changes it,
-/// which makes room. Where earlier ids are looked for, or there seems to be no room, it is read again.
+/// Returns whether the cached header suffices for these messages. Once `named` is set, only acknowledgements change a
+/// header, and they free quota. The header is therefore read again only to search for ids, or if the mailbox seems to
+/// be full.
 fn suffices(spool: &Spool, group: &Group<'_>, known: &AppendPosition) -> bool {
     let drafts = || group.messages.iter().map(|(_, message)| &message.draft);
     known.header.named
@@ -133,12 +135,12 @@ fn suffices(spool: &Spool, group: &Group<'_>, known: &AppendPosition) -> bool {
 }
 
 impl Written {
-    /// Lets the kernel begin to write, where several mailboxes are waited for.
+    /// Starts writeback without waiting, so that several mailboxes are written in parallel.
     fn begin_sync(&self) {
         file::begin_sync(&self.mailbox.log.file);
     }
 
-    /// Waits for the disk.
+    /// Waits until the messages are durable.
     fn make_durable(&self, spool: &Spool) -> Result<(), StoreError> {
         if self
             .submission
@@ -154,7 +156,7 @@ impl Written {
     }
 }
 
-/// Waits for the disk, and tells the process that watches the mailbox.
+/// Waits until the messages are durable, wakes the process that watches the mailbox, and caches the open mailbox.
 fn finish(spool: &Spool, written: Written) -> Result<Vec<DeliveryResult>, StoreError> {
     written.make_durable(spool)?;
     bell::ring(spool, &written.mailbox.name);
@@ -162,7 +164,7 @@ fn finish(spool: &Spool, written: Written) -> Result<Vec<DeliveryResult>, StoreE
     Ok(written.outcomes)
 }
 
-/// Waits until the name of a mailbox is on the disk, and notes that in its header, so that it is done once.
+/// Makes the directory entry of a mailbox durable, and records this in its header so that it is done once.
 fn name_on_disk(spool: &Spool, mailbox: &OpenMailbox) -> Result<(), StoreError> {
     spool.sync_name(&mailbox.name)?;
     let (file, path) = (&mailbox.log.file, &mailbox.log.path);
@@ -172,7 +174,7 @@ fn name_on_disk(spool: &Spool, mailbox: &OpenMailbox) -> Result<(), StoreError> 
         .len;
     match repair::header(file, path, len)? {
         Some(header) if !header.named => {
-            // Not waited for: if it is lost, the next append syncs the folder once more.
+            // Not synced: if this write is lost, the next append syncs the folder once more.
             let header = Header {
                 named: true,
                 ..header

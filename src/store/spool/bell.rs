@@ -1,8 +1,8 @@
-//! Waking whoever watches a mailbox: a FIFO in the run directory, named as the mailbox.
+//! Wakes the process that watches a mailbox, through a FIFO in the run directory with the name of the mailbox.
 //!
-//! Whoever has stored a message opens the FIFO and writes a byte, unless nobody watches any mailbox; where nobody watches
-//! this one there is none, or nobody has it open. A watcher that was killed leaves it behind, which harms nobody. (inotify(7) would do
-//! without the help of the writer, but has 128 instances a user.)
+//! A process that has stored a message writes a byte to the FIFO. It skips this if no process watches any mailbox, and
+//! open(2) fails with ENOENT or ENXIO if no process watches this one. A killed watcher leaves its FIFO behind, which is
+//! harmless. (inotify(7) would need no write, but allows only 128 instances per user.)
 
 use std::fs::File;
 use std::io::Read as _;
@@ -17,10 +17,10 @@ use crate::sys::dir::Dir;
 use crate::sys::file;
 use crate::sys::lock::Locked;
 
-/// How long a second watcher waits for the first, who may just be leaving.
+/// How long a new watcher waits for the lock of the previous one, which may be about to exit.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The FIFO, open and locked. Removed when it is dropped.
+/// An open and locked FIFO. Dropping it removes the FIFO.
 #[derive(Debug)]
 pub(super) struct Fifo<'s> {
     dir: &'s Dir,
@@ -29,7 +29,7 @@ pub(super) struct Fifo<'s> {
     _watching: Watching<'s>,
 }
 
-/// One who watches, as long as this lives.
+/// Counts as a watcher in the shared flags until it is dropped.
 #[derive(Debug)]
 struct Watching<'s>(&'s Flags);
 
@@ -47,10 +47,10 @@ impl Drop for Watching<'_> {
 }
 
 impl<'s> Fifo<'s> {
-    /// Opens the one of `name`.
+    /// Opens and locks the FIFO of mailbox `name`, creating it if missing.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] while somebody else has it; those of the system.
+    /// [`StoreError::Busy`] while another process watches the mailbox; I/O errors.
     pub(super) fn open(spool: &'s Spool, name: &Name) -> Result<Self, StoreError> {
         let dir = &spool.paths.run()?.watch;
         let watching = Watching::begin(&spool.flags);
@@ -60,7 +60,7 @@ impl<'s> Fifo<'s> {
             let fifo = dir.fifo_or_new(name.as_str()).map_err(system)?;
             let locked = Locked::within(fifo, LOCK_TIMEOUT).map_err(system)?;
             let locked = locked.map_err(|_| StoreError::Busy)?;
-            // The watcher before us may have removed it while we waited.
+            // The previous watcher may have removed the FIFO while this one waited for the lock.
             if file::facts(locked.file()).map_err(system)?.named {
                 let name = name.clone();
                 return Ok(Self {
@@ -76,7 +76,7 @@ impl<'s> Fifo<'s> {
 
 impl Drop for Fifo<'_> {
     fn drop(&mut self) {
-        // While it is locked. One that stays harms nobody.
+        // The lock is still held, so this cannot remove the FIFO of another watcher. A leftover FIFO is harmless.
         let _ = self.dir.remove(self.name.as_str());
     }
 }
@@ -89,12 +89,12 @@ impl Bell for Fifo<'_> {
     fn silence(&self) {
         let mut file: &File = self.locked.file();
         let mut bytes = [0; 512];
-        // It does not block: an error is that it is empty.
+        // The FIFO is non-blocking: an error means that it is empty.
         while matches!(file.read(&mut bytes), Ok(n) if n == bytes.len()) {}
     }
 }
 
-/// Wakes whoever watches the mailbox of `name`.
+/// Wakes the process that watches the mailbox of `name`, if any.
 pub(super) fn ring(spool: &Spool, name: &Name) {
     if let (true, Ok(run)) = (spool.flags.may_be_watched(), spool.paths.run()) {
         run.watch.poke(name.as_str());

@@ -1,4 +1,4 @@
-//! The cache of open mailboxes: the next message of a process may be for one of them again.
+//! A cache of mailboxes that stay open, because the next message of a process often goes to one of them.
 
 use std::sync::Mutex;
 
@@ -6,20 +6,20 @@ use super::mailbox::OpenMailbox;
 use super::paths::hash;
 use crate::name::Name;
 
-/// How many mailboxes a process keeps open at most.
+/// Maximum number of cached mailboxes.
 const CAPACITY: usize = 128;
-/// How many it appends to at once at most.
+/// Maximum number of mailboxes that a process appends to at once.
 const MOST_AT_ONCE: usize = 32;
-/// How many files an open mailbox has: itself, and its lock.
+/// Descriptors per open mailbox: its log and its lock file.
 const FILES: usize = 2;
-/// So many descriptors a process has for other things: its connection, its log, the directories.
+/// Descriptors reserved for other uses: the connection, the log, directories.
 const OTHERS: usize = 32;
 
-/// As many descriptors as are of use.
+/// The number of descriptors that fills the cache to its capacity. More are of no use.
 pub(crate) const DESCRIPTORS: usize = OTHERS + FILES * (CAPACITY + MOST_AT_ONCE);
 
-/// The mailboxes that this process has appended to lately. It is empty when the process forks: a lock that is taken
-/// through an inherited descriptor is the parent's as well.
+/// The mailboxes that this process has appended to recently. It must be empty at fork(2): a lock taken through an
+/// inherited descriptor is shared with the parent.
 #[derive(Debug)]
 pub(super) struct Cache {
     open: Mutex<Open>,
@@ -27,25 +27,25 @@ pub(super) struct Cache {
     at_once: usize,
 }
 
-/// Those that are open.
+/// The cached mailboxes.
 #[derive(Debug, Default)]
 struct Open {
-    /// In no order, and small, as all of them are looked at for each message.
+    /// Unordered. Each message scans all entries, so entries are small and the mailboxes boxed.
     mailboxes: Vec<Cached>,
-    /// How often a mailbox was added.
+    /// How many times a mailbox was added.
     turns: u64,
 }
 
 #[derive(Debug)]
 struct Cached {
     hash: u32,
-    /// When it was added last, in turns.
+    /// The value of `turns` when it was added.
     turn: u64,
     mailbox: Box<OpenMailbox>,
 }
 
 impl Cache {
-    /// For a process that may have so many descriptors.
+    /// Sizes the cache for this descriptor limit.
     pub(super) fn within(descriptors: usize) -> Self {
         let mailboxes = descriptors.saturating_sub(OTHERS) / FILES;
         let at_once = (mailboxes / 2).clamp(1, MOST_AT_ONCE);
@@ -56,12 +56,12 @@ impl Cache {
         }
     }
 
-    /// How many mailboxes may be appended to at once.
+    /// Returns how many mailboxes this process may append to at once.
     pub(super) fn at_once(&self) -> usize {
         self.at_once
     }
 
-    /// The mailbox of `name`, if it is in the cache.
+    /// Removes the mailbox of `name` from the cache and returns it.
     pub(super) fn take(&self, name: &Name) -> Option<Box<OpenMailbox>> {
         let mut open = self.open.lock().ok()?;
         let hash = hash(name);
@@ -70,7 +70,7 @@ impl Cache {
         Some(open.mailboxes.swap_remove(at).mailbox)
     }
 
-    /// Keeps a mailbox for the next message to it, and closes the one that was not used for longest.
+    /// Adds a mailbox to the cache. Closes the least recently used one if the cache is over capacity.
     pub(super) fn keep(&self, mailbox: Box<OpenMailbox>) {
         let Ok(mut open) = self.open.lock() else {
             return;

@@ -1,4 +1,4 @@
-//! Whether a spool is what it should be, and making it so.
+//! Checks, repairs and restores the mailboxes of a spool.
 
 use super::compact::{LARGEST_SEQ, MailboxWriter, compact};
 use super::format::end;
@@ -12,21 +12,18 @@ use crate::name::Name;
 use crate::store::{Finding, Restoring, StoreError};
 use crate::sys::file;
 
-/// What is wrong with the directories: files that have no business there.
-///
-/// # Errors
-/// Those of the system.
+/// Reports files that do not belong in the mailbox folders.
 pub(super) fn layout(spool: &Spool) -> Result<Vec<Finding>, StoreError> {
     let mut findings = Vec::new();
     for_each_folder(&spool.paths.mail, |dir, folder, names| {
         for name in names {
             let what = match Name::new(&name) {
                 Ok(name) if *paths::folder(&name) == *folder => continue,
-                Ok(_) => "a mailbox in the wrong folder: no request finds it",
+                Ok(_) => "a mailbox in the wrong folder, where requests do not find it",
                 Err(_) if is_left_over(&name) => {
-                    "what an unfinished repair or copy has left; it can be removed"
+                    "left over from an unfinished repair or copy; it can be removed"
                 }
-                Err(_) => "no mailbox",
+                Err(_) => "not a mailbox",
             };
             findings.push(Finding {
                 place: dir
@@ -46,10 +43,7 @@ fn is_left_over(name: &[u8]) -> bool {
     name.starts_with(b".") && name.ends_with(b".new")
 }
 
-/// Removes what unfinished repairs and imports have left. Nobody else may work on the spool.
-///
-/// # Errors
-/// Those of the system.
+/// Removes the temporary files of unfinished repairs and imports. No other process may use the spool.
 pub(super) fn tidy(spool: &Spool) -> Result<(), StoreError> {
     for root in [&spool.paths.mail, &spool.paths.users] {
         for_each_folder(root, |dir, _, names| {
@@ -64,10 +58,7 @@ pub(super) fn tidy(spool: &Spool) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What is wrong with the mailbox of `of`. Every byte that belongs to a message is read.
-///
-/// # Errors
-/// Those of the system.
+/// Reads every byte of every message in the mailbox of `of` and reports damage.
 pub(super) fn mailbox(spool: &Spool, of: &Name) -> Result<Vec<Finding>, StoreError> {
     let Some(view) = View::open(spool, of)? else {
         return Ok(Vec::new());
@@ -82,29 +73,32 @@ pub(super) fn mailbox(spool: &Spool, of: &Name) -> Result<Vec<Finding>, StoreErr
         })
     };
     if !view.writable {
-        find(
-            0,
-            "read-only, since the disk failed to keep something of it".into(),
-        );
+        find(0, "read-only, since a sync to the disk failed".into());
     }
     let Some(header) = view.header else {
         if view.headless {
             find(
                 0,
-                "both its headers are invalid, and it has messages".into(),
+                "both its headers are invalid, but it has messages".into(),
             );
         } else if view.len > 0 {
-            find(0, "neither a header nor a message is in it".into());
+            find(0, "it contains neither a header nor a message".into());
         }
         return Ok(findings);
     };
     if view.unwritten {
-        find(0, "it has no header, so that all its messages wait".into());
+        find(
+            0,
+            "it has no header; all its messages count as unread".into(),
+        );
     } else if view.one_slot_bad {
         find(0, "one of its two headers is invalid".into());
     }
     if !header.is_sane(view.len) {
-        find(0, "its header points behind its end, or backwards".into());
+        find(
+            0,
+            "the offsets in its header are out of order or beyond the end of the file".into(),
+        );
     }
     let torn = end::last_seq(&view.file, &header, view.len)
         .map_err(read)?
@@ -128,7 +122,7 @@ pub(super) fn mailbox(spool: &Spool, of: &Name) -> Result<Vec<Finding>, StoreErr
                 );
             }
             Step::Bad { offset, end } => {
-                // On a running daemon's spool it may have been forgotten since.
+                // A running daemon may have dropped this history since the view was taken.
                 if !forgotten(spool, of, end)? {
                     find(offset, format!("damaged up to byte {end}"));
                 }
@@ -140,13 +134,13 @@ pub(super) fn mailbox(spool: &Spool, of: &Name) -> Result<Vec<Finding>, StoreErr
     if !boundary {
         find(
             header.acked_offset,
-            "the header says that a message begins here, and none does".into(),
+            "the header refers to a message here, but none begins here".into(),
         );
     }
     Ok(findings)
 }
 
-/// Whether what ends at `end` has been given back by now.
+/// Returns whether history up to the offset `end` has been dropped since.
 fn forgotten(spool: &Spool, of: &Name, end: u64) -> Result<bool, StoreError> {
     let now = View::open(spool, of)?;
     Ok(now
@@ -154,11 +148,8 @@ fn forgotten(spool: &Spool, of: &Name, end: u64) -> Result<bool, StoreError> {
         .is_none_or(|header| header.kept_offset >= end))
 }
 
-/// Writes the mailbox of `of` anew if there are bad bytes before a record: those of a message that nobody accepted, before
-/// one that was in the journal already when the power was cut. One that is read-only stays as it is.
-///
-/// # Errors
-/// Those of the system.
+/// Rewrites the mailbox of `of` if bad bytes precede a valid record. A power cut leaves them in place of a message that
+/// was not accepted, before one that was in the journal already. A read-only mailbox stays unchanged.
 pub(super) fn close_gaps(spool: &Spool, of: &Name) -> Result<(), StoreError> {
     let Some(view) = View::open(spool, of)? else {
         return Ok(());
@@ -177,8 +168,8 @@ pub(super) fn close_gaps(spool: &Spool, of: &Name) -> Result<(), StoreError> {
             Step::Record { .. } => {
                 if let Some((from, to)) = gap {
                     log::warn!(
-                        "mailbox {}: bytes {from} to {to} hold no message, as after a power cut; it is written anew, and \
-                         what is in them, unless it is zeros, goes to quarantine",
+                        "mailbox {}: bytes {from} to {to} contain no valid message, as after a power cut; rewriting it \
+                         (unless all zero, these bytes go to quarantine)",
                         view.path.display()
                     );
                     return repair(spool, of);
@@ -189,17 +180,14 @@ pub(super) fn close_gaps(spool: &Spool, of: &Name) -> Result<(), StoreError> {
     }
 }
 
-/// Writes the mailbox of `of` anew with what is valid in it.
-///
-/// # Errors
-/// Those of the system.
+/// Rewrites the mailbox of `of` with its valid records. Damaged regions are copied to quarantine.
 pub(super) fn repair(spool: &Spool, of: &Name) -> Result<(), StoreError> {
     let Some(view) = View::open(spool, of)? else {
         return Ok(());
     };
     let path = &view.path;
     if !view.writable {
-        // What the disk has counts, and not what the kernel thinks that it has.
+        // After a failed sync the page cache may differ from the disk. The disk is authoritative.
         file::forget_cached(&view.file).map_err(StoreError::system("read anew", path))?;
     }
     let header = match view.header.filter(|_| !view.unwritten) {
@@ -233,10 +221,10 @@ pub(super) struct Restore<'s> {
 }
 
 impl<'s> Restore<'s> {
-    /// Begins the mailbox of `of`.
+    /// Starts to restore the mailbox of `of`. Its messages up to number `acked` count as acknowledged.
     ///
     /// # Errors
-    /// When there is one already; those of the system.
+    /// [`StoreError::Exists`]; [`StoreError::Order`] if `acked` is too large; I/O errors.
     pub(super) fn begin(spool: &'s Spool, of: &Name, acked: u64) -> Result<Self, StoreError> {
         if acked > LARGEST_SEQ {
             return Err(StoreError::Order {

@@ -1,6 +1,6 @@
-//! Writing a mailbox anew: with its valid records alone, from the beginning of the file.
+//! Rewrites a mailbox as a new file that contains only valid records.
 //!
-//! Done by repair, and in place of giving space back where the file system cannot do that.
+//! Used by repair and restore, and to free space where the file system cannot punch holes.
 
 use std::fs::File;
 use std::io;
@@ -18,16 +18,16 @@ use crate::store::StoreError;
 use crate::sys::file;
 use crate::sys::random;
 
-/// Numbers go up to this at most: no mailbox will ever get there by itself.
+/// Largest message number that a repaired or restored mailbox may have. Appends never reach it.
 pub(super) const LARGEST_SEQ: u64 = 1 << 62;
-/// How much is gathered before it is written.
+/// Bytes buffered before each write.
 const PORTION: usize = 256 * 1024;
 
-/// Copies the mailbox of `name`, whose lease the caller has (or the whole spool), and which has this header,
-/// and puts the copy in its place. What is no valid record stays behind.
+/// Replaces the mailbox of `name`, which is open as `old` and has this `header`, by a copy of its valid records. The
+/// caller holds the lease of the mailbox or uses the spool alone.
 ///
 /// # Errors
-/// Those of the system; then the mailbox is as it was.
+/// I/O errors. The old mailbox or the complete copy is in place then.
 pub(super) fn compact(
     spool: &Spool,
     name: &Name,
@@ -58,7 +58,7 @@ pub(super) fn compact(
     writer.finish(header.acked_seq)
 }
 
-/// Writes a mailbox that is seen by nobody until it is whole.
+/// Writes a new mailbox under a temporary name, so that no other process sees it before it is complete.
 #[derive(Debug)]
 pub(super) struct MailboxWriter<'s> {
     spool: &'s Spool,
@@ -66,20 +66,17 @@ pub(super) struct MailboxWriter<'s> {
     file: File,
     header: Header,
     bytes: Vec<u8>,
-    /// Where `bytes` go.
+    /// The file offset of `bytes`.
     offset: u64,
     kept: bool,
     last: u64,
 }
 
 impl<'s> MailboxWriter<'s> {
-    /// Begins one for `name`. What an earlier attempt has left is overwritten.
-    ///
-    /// # Errors
-    /// Those of the system.
+    /// Starts a mailbox for `name`. Overwrites the temporary file of an earlier attempt.
     pub(super) fn begin(spool: &'s Spool, name: &Name) -> Result<Self, StoreError> {
         let path = temporary_path(spool, name);
-        // A mailbox must be readable where no file can be made.
+        // Create the lock file now: on a full disk the mailbox must be readable without creating one.
         drop(spool.paths.lock_file(name)?);
         let folder = spool.paths.mailbox_folder(name)?;
         let mut epoch = [0; 4];
@@ -101,7 +98,7 @@ impl<'s> MailboxWriter<'s> {
         })
     }
 
-    /// From the next message on, the mailbox is whole; before that, only the ids of messages count.
+    /// Sets the kept boundary here, once. Only the ids of earlier messages count, and later messages must be whole.
     pub(super) fn kept_from_here(&mut self) {
         if !self.kept {
             self.kept = true;
@@ -110,10 +107,10 @@ impl<'s> MailboxWriter<'s> {
         }
     }
 
-    /// Adds a message, which has been acknowledged or waits. Numbers must rise, and what waits comes last.
+    /// Adds a message. Numbers must rise, and acknowledged messages must precede waiting ones.
     ///
     /// # Errors
-    /// Those of the system, and [`StoreError::Order`].
+    /// [`StoreError::Order`]; I/O errors.
     pub(super) fn push(
         &mut self,
         message: &Stored<'_>,
@@ -167,10 +164,10 @@ impl<'s> MailboxWriter<'s> {
         Ok(())
     }
 
-    /// Puts the mailbox, whose messages up to number `acked` are acknowledged, in its place, on the disk.
+    /// Durably puts the mailbox in place. Its messages up to number `acked` are acknowledged.
     ///
     /// # Errors
-    /// Those of the system; then what was in its place still is.
+    /// I/O errors. The old mailbox or the complete new one is in place then.
     pub(super) fn finish(mut self, acked: u64) -> Result<(), StoreError> {
         self.kept_from_here();
         self.write()?;
@@ -179,7 +176,7 @@ impl<'s> MailboxWriter<'s> {
         let path = folder.path_of(self.name.as_str());
         let write = |e: io::Error| StoreError::system("write", Path::new(&path))(e);
         file::write_at(&self.file, &self.header.first_bytes(), 0).map_err(write)?;
-        // Both slots: losing one shall not cost anything from the beginning.
+        // Write both slots, so that losing one is harmless from the start.
         self.header.write_next(&self.file).map_err(write)?;
         file::sync(&self.file).map_err(write)?;
         folder
@@ -189,7 +186,7 @@ impl<'s> MailboxWriter<'s> {
     }
 }
 
-/// No name begins with a dot, so this is no mailbox.
+/// Returns the temporary name. It is not a mailbox name, because names never begin with a dot.
 fn temporary_name(name: &Name) -> String {
     format!(".{name}.new")
 }

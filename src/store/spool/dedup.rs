@@ -1,7 +1,7 @@
-//! Whether a message is in a mailbox already: the same id from the same sender.
+//! Duplicate detection: finds a stored message with the same id from the same sender.
 //!
-//! The log itself is asked, from its end backwards, and nothing beside it: what is found there is what
-//! a crash has left, so a message is never taken for stored that is not.
+//! It searches the mailbox log backwards. A separate index could differ from the log after a crash and report a lost
+//! message as stored.
 
 use std::fs::File;
 use std::io;
@@ -12,10 +12,10 @@ use super::format::header::Header;
 use super::retention::IDS;
 use crate::message::Draft;
 
-/// The number under which the message of `draft` is in the mailbox, if it is among the last 4,096.
+/// Returns the number of the stored message with the id and sender of `draft`, if it is among the last 4,096.
 ///
 /// # Errors
-/// Those of `pread(2)`.
+/// Errors from `pread(2)`.
 pub(super) fn find(
     file: &File,
     header: &Header,
@@ -28,8 +28,8 @@ pub(super) fn find(
         if head.id != draft.id || back.sender(&head) != draft.from.as_bytes() {
             continue;
         }
-        // Of what has been read long ago the head is enough. What is to be read must be whole: a crash may have left a
-        // message that nobody accepted without its middle.
+        // Before the kept offset only heads are left. After it the record must be whole: a crash may have left both
+        // ends of a message that was never accepted, without its middle.
         if back.begins_at() < header.kept_offset || back.record(&head)?.is_some() {
             return Ok(Some(head.seq));
         }
@@ -48,9 +48,9 @@ mod tests {
 
     use super::*;
 
-    /// A power cut may take the middle of a message that nobody accepted, and leave both its ends.
+    /// A power cut may leave both ends of a message that was never accepted, without its middle.
     #[test]
-    fn a_message_without_its_middle_is_none_that_was_stored() {
+    fn a_message_with_a_lost_middle_is_not_a_duplicate() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("spool");
         let spool = Spool::open(&path, Limits::default()).expect("a spool");

@@ -1,4 +1,4 @@
-//! The records of messages to one mailbox, gathered for one write.
+//! Encodes the messages to one mailbox as records for a single write.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,20 +12,20 @@ use crate::message::Draft;
 use crate::name::Name;
 use crate::store::{Delivery, Receipt, StoreError};
 
-/// Gathers the records of messages to one mailbox, whose lock is held.
+/// Gathers the records of messages to one mailbox. The mailbox lock must be held.
 pub(super) struct Encoder<'a, 'm> {
     spool: &'a Spool,
     file: &'a File,
     path: &'a Path,
     position: &'a AppendPosition,
-    /// Where the next record goes, once all before it are written.
+    /// The end of the mailbox after all records gathered so far.
     tail: Tail,
     bytes: Vec<u8>,
     encoded: Vec<(&'m Draft<'m>, u64)>,
 }
 
 impl<'a, 'm> Encoder<'a, 'm> {
-    /// For the mailbox in `file`, from `position` on.
+    /// Creates an encoder that appends to the mailbox in `file` at `position`.
     pub(super) fn new(
         spool: &'a Spool,
         file: &'a File,
@@ -43,7 +43,7 @@ impl<'a, 'm> Encoder<'a, 'm> {
         }
     }
 
-    /// Whether the quota has room for all `drafts` behind `position`.
+    /// Returns whether the quota has room for all `drafts` after `position`.
     pub(super) fn has_room<'d>(
         spool: &Spool,
         to: &Name,
@@ -60,10 +60,10 @@ impl<'a, 'm> Encoder<'a, 'm> {
         room::in_mailbox(&spool.limits, to, &position.header, last, len).is_ok()
     }
 
-    /// Adds the record of a message, unless it is in the mailbox already; what becomes of it once all is written.
+    /// Adds the record of a message unless it is a duplicate. The receipt holds once all records are durable.
     ///
     /// # Errors
-    /// [`StoreError::Quota`]; those of the system.
+    /// [`StoreError::Quota`]; I/O errors.
     pub(super) fn push(&mut self, message: &'m Delivery<'m>) -> Result<Receipt, StoreError> {
         let draft = &message.draft;
         if draft.once
@@ -90,7 +90,7 @@ impl<'a, 'm> Encoder<'a, 'm> {
         })
     }
 
-    /// The number under which the message of `draft` is in the batch or in the mailbox already.
+    /// Returns the number of an earlier message with the id and sender of `draft`, in the batch or in the mailbox.
     fn earlier(&self, draft: &Draft<'_>) -> Result<Option<u64>, StoreError> {
         let is_same =
             |(other, _): &&(&Draft<'_>, u64)| other.id == draft.id && other.from == draft.from;
@@ -101,7 +101,7 @@ impl<'a, 'm> Encoder<'a, 'm> {
             .map_err(StoreError::system("read", self.path))
     }
 
-    /// The bytes to be written, and where the mailbox ends then; `None` when no message is new.
+    /// Returns the bytes to write and the resulting end of the mailbox, or `None` if there is no new message.
     pub(super) fn finish(self) -> Option<(Vec<u8>, Tail)> {
         (!self.encoded.is_empty()).then_some((self.bytes, self.tail))
     }

@@ -1,4 +1,4 @@
-//! Handing out what waits in a mailbox, under a lease.
+//! Reads the waiting messages of a mailbox, with or without a lease.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -18,14 +18,14 @@ use crate::sys::clock::unix_millis;
 use crate::sys::file;
 use crate::sys::lock::Locked;
 
-/// How long a second reader waits for the first before it is told `busy`: somebody who fetches twice in
-/// a row must not meet the lease of their own last fetch.
+/// How long a reader waits for the lease before it gets `busy`. A client that fetches twice in a row must not be
+/// refused because of its own previous lease.
 const LEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Up to so many bytes of messages are counted one by one.
+/// Largest queue, in bytes, whose messages are counted one by one.
 const COUNTED: u64 = 1 << 20;
 
-/// A mailbox that is read, and how far it has been handed out.
+/// A mailbox that is being read, and the read position.
 #[derive(Debug)]
 pub(super) struct Handout<'s> {
     pub(super) spool: &'s Spool,
@@ -33,21 +33,21 @@ pub(super) struct Handout<'s> {
     pub(super) path: PathBuf,
     mailbox: Mailbox,
     pub(super) epoch: u32,
-    /// Where the mailbox ended when it was opened.
+    /// Where the mailbox ended when it was opened or last refreshed.
     pub(super) end: u64,
     header: Header,
     walk: Walk,
     now: u64,
-    /// Number and end of the last message that was handed out.
+    /// Number and end of the last message that was returned.
     pub(super) last: Option<(u64, u64)>,
 }
 
 /// An open mailbox.
 #[derive(Debug)]
 enum Mailbox {
-    /// With its lock: the lease itself.
+    /// Locked: the file lock is the lease.
     Leased(Locked),
-    /// Only to look at.
+    /// Not locked: only for peeking.
     Open(File),
 }
 
@@ -61,10 +61,10 @@ impl Mailbox {
 }
 
 impl<'s> Handout<'s> {
-    /// Leases the mailbox of `name`; `None` when there is none.
+    /// Leases the mailbox of `name`. Returns `None` if it does not exist or has no header yet.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] while another reader has it; damage; those of the system.
+    /// [`StoreError::Busy`] while another reader has the lease; [`StoreError::Damaged`]; I/O errors.
     pub(super) fn lease(spool: &'s Spool, name: &Name) -> Result<Option<Self>, StoreError> {
         Self::open(spool, name, |file, path| {
             let locked =
@@ -73,10 +73,10 @@ impl<'s> Handout<'s> {
         })
     }
 
-    /// Opens the mailbox of `name` to look at it; `None` when there is none.
+    /// Opens the mailbox of `name` without a lease. Returns `None` if it does not exist or has no header yet.
     ///
     /// # Errors
-    /// Damage; those of the system.
+    /// [`StoreError::Damaged`]; I/O errors.
     pub(super) fn peek(spool: &'s Spool, name: &Name) -> Result<Option<Self>, StoreError> {
         Self::open(spool, name, |file, _| Ok(Mailbox::Open(file)))
     }
@@ -88,13 +88,13 @@ impl<'s> Handout<'s> {
     ) -> Result<Option<Self>, StoreError> {
         let path = spool.paths.mailbox_path(name);
         let mailbox = loop {
-            // A descriptor of our own, opened after the fork: its lock is ours alone.
+            // Opened after the fork, so that no other process shares the lock; see flock(2).
             let Some(file) = spool.paths.mailbox(name)? else {
                 return Ok(None);
             };
             let mailbox = hold(file, &path)?;
             let facts = file::facts(mailbox.file());
-            // It may have been copied, and replaced, while we waited.
+            // The mailbox may have been replaced by a copy while this process waited.
             if facts.map_err(StoreError::system("look at", &path))?.named {
                 break mailbox;
             }
@@ -119,30 +119,28 @@ impl<'s> Handout<'s> {
         }))
     }
 
-    /// The open mailbox.
+    /// Returns the open mailbox.
     pub(super) fn file(&self) -> &File {
         self.mailbox.file()
     }
 
-    /// Keeps what is damaged, before the messages behind it are acknowledged, and it is history.
+    /// Copies a damaged region to quarantine if this process has the lease: an acknowledgement of the messages that
+    /// follow makes the region history, which is removed later.
     fn pass_over(&self, offset: u64, end: u64) {
         if matches!(self.mailbox, Mailbox::Open(_)) {
             return;
         }
         log::error!(
-            "mailbox {} is damaged: bytes {offset} to {end} are no message, and go to quarantine",
+            "mailbox {} is damaged: bytes {offset} to {end} contain no valid message and go to quarantine",
             self.path.display()
         );
         if let Err(e) = repair::quarantine(&self.spool.paths, &self.name, self.file(), offset, end)
         {
-            log::error!("cannot put them there: {e}");
+            log::error!("cannot copy these bytes to quarantine: {e}");
         }
     }
 
-    /// Goes on with the messages that have come since, behind those that were handed out.
-    ///
-    /// # Errors
-    /// Those of the system.
+    /// Continues with messages that have arrived since the mailbox was opened or last refreshed.
     pub(super) fn refresh(&mut self) -> Result<(), StoreError> {
         let facts = file::facts(self.file()).map_err(StoreError::system("look at", &self.path))?;
         if !facts.named {
@@ -164,7 +162,7 @@ impl<'s> Handout<'s> {
         Ok(())
     }
 
-    /// The lease of the mailbox that has taken the place of this one, behind the same message.
+    /// Leases the file that has replaced this mailbox, and continues after the last message that was returned.
     fn replaced(&mut self) -> Result<(), StoreError> {
         let Some(mut again) = Self::lease(self.spool, &self.name)? else {
             return Ok(());
@@ -190,8 +188,8 @@ impl<'s> Handout<'s> {
     }
 }
 
-/// The header and the end of a mailbox at a moment when nobody appends; `None` when it has no message
-/// yet, because its first write was cut off.
+/// Reads header and end of a mailbox under its lock. Returns `None` if it has no header because its first write was
+/// interrupted.
 fn snapshot(
     spool: &Spool,
     name: &Name,
@@ -209,8 +207,8 @@ fn snapshot(
     Ok(Some((header, end.offset)))
 }
 
-/// Nobody is shown a message, or its number, that a crash could still take back: what has been appended
-/// and not yet synced by its writer is synced by its reader.
+/// Syncs messages that their writers have not synced yet. A reader must not see a message, or its number, that a crash
+/// could still remove.
 fn make_durable(
     spool: &Spool,
     name: &Name,
@@ -220,7 +218,7 @@ fn make_durable(
 ) -> Result<(), StoreError> {
     let facts = file::facts(file).map_err(StoreError::system("look at", path))?;
     if !facts.writable {
-        // The disk has failed before, and no sync can be believed any more.
+        // The disk has failed before, so a successful sync would prove nothing.
         return Ok(());
     }
     sync(file, path)?;

@@ -1,7 +1,7 @@
-//! What the processes of one daemon tell each other in shared memory, so that they need not ask the disk: whether claims
-//! and watchers may exist, and which folders are known to be on the disk.
+//! Flags that the processes of a daemon share in memory to avoid disk access: whether claims and watchers may exist,
+//! and which folders are known to be durable.
 //!
-//! A process that shares no memory asks the disk each time.
+//! A process without shared memory reads the disk each time.
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -10,33 +10,33 @@ use std::sync::atomic::{AtomicU64, fence};
 use super::paths;
 use crate::name::Name;
 
-/// How many words the names of folders take, a bit each.
+/// Words that hold one bit per folder.
 const FOLDER_WORDS: usize = 4;
-/// How many words are shared.
+/// Number of shared words.
 const WORDS: usize = 2 + FOLDER_WORDS;
 
 /// The flags of a spool.
 #[derive(Debug, Default)]
 pub(super) struct Flags {
     shared: Option<&'static [AtomicU64; WORDS]>,
-    /// The folders that are known to be on the disk, in a process that shares no memory.
+    /// The folders known to be durable, in a process without shared memory.
     own_folders: [AtomicU64; FOLDER_WORDS],
-    /// A name that was unclaimed when this many claims had been made.
+    /// The number of claims made, and a name that was unclaimed then.
     unclaimed: Mutex<Option<(u64, Name)>>,
 }
 
 impl Flags {
-    /// Shares these words, which are 0, with all processes that are forked from now on.
+    /// Shares these words, which must be 0, with all processes forked from now on.
     pub(super) fn share(&mut self, words: &'static [AtomicU64; WORDS]) {
         self.shared = Some(words);
     }
 
-    /// How many claims have been made since the daemon was started.
+    /// The number of claims made since the daemon started.
     fn claims(&self) -> Option<&'static AtomicU64> {
         self.shared.map(|words| &words[0])
     }
 
-    /// How many processes watch a mailbox, and how many were killed while they did.
+    /// The number of processes that watch a mailbox or were killed while they did.
     fn watchers(&self) -> Option<&'static AtomicU64> {
         self.shared.map(|words| &words[1])
     }
@@ -46,11 +46,11 @@ impl Flags {
             .map_or(&self.own_folders[..], |words| &words[2..])
     }
 
-    /// Calls `sync`, which waits until all folders that exist are on the disk, unless that was done since the folder of
-    /// `name` was made. Folders are never removed.
+    /// Calls `sync`, which makes all existing folders durable, unless it has succeeded since the folder of `name` was
+    /// created. Folders are never removed.
     ///
     /// # Errors
-    /// Those of `sync`.
+    /// Errors from `sync`.
     pub(super) fn sync_folder_once<E>(
         &self,
         name: &Name,
@@ -69,24 +69,24 @@ impl Flags {
         Ok(())
     }
 
-    /// Notes that a name was claimed, which is seen on the disk by now.
+    /// Records that a name was claimed. The claim must be visible on the disk before this call.
     pub(super) fn note_claim(&self) {
         if let Some(claims) = self.claims() {
             claims.fetch_add(1, SeqCst);
         }
     }
 
-    /// Whether `name` is claimed, as `look` finds on the disk. A name that was not is looked for again after the next
-    /// claim.
+    /// Returns whether `name` is claimed. Calls `look` to read the disk, unless `name` was the last name found
+    /// unclaimed and there was no claim since.
     ///
     /// # Errors
-    /// Those of `look`.
+    /// Errors from `look`.
     pub(super) fn is_claimed<E>(
         &self,
         name: &Name,
         look: impl FnOnce() -> Result<bool, E>,
     ) -> Result<bool, E> {
-        // Before it is looked for.
+        // Read the counter before the disk, so that a claim in between is not missed.
         let now = self.claims().map(|claims| claims.load(SeqCst));
         let (Some(now), Ok(mut unclaimed)) = (now, self.unclaimed.lock()) else {
             return look();
@@ -100,7 +100,7 @@ impl Flags {
         Ok(claimed)
     }
 
-    /// Notes that this process is going to watch a mailbox, or does not watch it any more.
+    /// Records that this process begins or stops to watch a mailbox.
     pub(super) fn note_watcher(&self, begins: bool) {
         if let Some(watchers) = self.watchers() {
             if begins {
@@ -111,8 +111,8 @@ impl Flags {
         }
     }
 
-    /// Whether a process may be watching a mailbox. One that begins after this reads the mailbox later than this process
-    /// has written to it.
+    /// Returns whether a process may be watching a mailbox. A watcher that begins after this call reads the mailbox
+    /// after this process has written to it, and needs no wakeup.
     pub(super) fn may_be_watched(&self) -> bool {
         fence(SeqCst);
         self.watchers()
@@ -139,17 +139,17 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_looked_for_again_once_somebody_note_claim_one() {
+    fn an_unclaimed_name_is_looked_up_again_after_a_claim() {
         let mut flags = Flags::default();
         assert!(
             asked(&flags, "al", false) && asked(&flags, "al", false),
-            "alone"
+            "without shared memory"
         );
         flags.share(Box::leak(Box::default()));
         assert!(asked(&flags, "al", false));
         assert!(!asked(&flags, "al", false));
-        assert!(asked(&flags, "bob", false), "another");
-        assert!(asked(&flags, "al", false), "one is remembered");
+        assert!(asked(&flags, "bob", false), "another name");
+        assert!(asked(&flags, "al", false), "only one name is cached");
         flags.note_claim();
         assert!(asked(&flags, "al", true));
         assert!(asked(&flags, "al", true), "it may be released");
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn watchers_are_counted() {
         let mut flags = Flags::default();
-        assert!(flags.may_be_watched(), "nobody knows");
+        assert!(flags.may_be_watched(), "without shared memory");
         flags.share(Box::leak(Box::default()));
         assert!(!flags.may_be_watched());
         flags.note_watcher(true);

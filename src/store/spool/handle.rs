@@ -1,4 +1,4 @@
-//! The open spool: what every operation works with.
+//! The open spool, which every operation uses.
 
 use super::cache::Cache;
 use super::flags::Flags;
@@ -9,23 +9,22 @@ use super::room;
 use crate::name::Name;
 use crate::store::{Limits, StoreError};
 
-/// A spool that is open. Open it once and fork: the directory handles may be shared, and every file is opened after the
-/// fork.
+/// An open spool. Open it once and fork: processes may share the directory handles, and open every file after the fork.
 #[derive(Debug)]
 pub(crate) struct Spool {
     pub(super) paths: Paths,
     pub(super) limits: Limits,
-    /// The mailboxes that this process has appended to lately.
+    /// The mailboxes that this process has appended to recently.
     pub(super) cache: Cache,
     pub(super) flags: Flags,
     pub(super) journal: Journal,
-    /// Told of each request that fails for want of room.
+    /// Called for each request that fails because the disk is full.
     pub(super) on_full: Option<OnFull>,
-    /// `None` in a process that looks at a spool which another one may work on.
+    /// `None` in a process that only inspects a spool, which another process may be using.
     pub(super) _lock: Option<SpoolLock>,
 }
 
-/// What is called when a disk is full.
+/// A callback for the error of a full disk.
 pub(super) struct OnFull(pub(super) Box<dyn Fn(&StoreError) + Send + Sync>);
 
 impl std::fmt::Debug for OnFull {
@@ -35,12 +34,12 @@ impl std::fmt::Debug for OnFull {
 }
 
 impl Spool {
-    /// The limits that hold now: on a disk that is nearly full, no history is kept.
+    /// Returns the limits in force now: a nearly full disk keeps no history.
     pub(super) fn limits_now(&self) -> Limits {
         room::limits_now(&self.paths.mail, &self.limits)
     }
 
-    /// Returns `result`, and reports a full disk that it tells of.
+    /// Returns `result`. Reports it to `on_full` first if it is [`StoreError::DiskFull`].
     pub(super) fn reported<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let (Err(e @ StoreError::DiskFull(_)), Some(on_full)) = (&result, &self.on_full) {
             on_full.0(e);
@@ -48,10 +47,10 @@ impl Spool {
         result
     }
 
-    /// Waits until the name of the mailbox of `name` is on the disk: the entry in its folder, and that of the folder.
+    /// Makes the directory entries of the mailbox of `name` durable: its own in its folder, and that of the folder.
     ///
     /// # Errors
-    /// Those of `fsync(2)`.
+    /// Errors from `fsync(2)`.
     pub(super) fn sync_name(&self, name: &Name) -> Result<(), StoreError> {
         let folder = self.paths.mailbox_folder(name)?;
         folder
@@ -63,10 +62,10 @@ impl Spool {
         })
     }
 
-    /// Removes the mailbox of `name`, which has no messages.
+    /// Durably removes the mailbox of `name`, which must have no messages.
     ///
     /// # Errors
-    /// Those of `unlinkat(2)` and `fsync(2)`.
+    /// Errors from `unlinkat(2)` and `fsync(2)`.
     pub(super) fn remove_mailbox(&self, name: &Name) -> Result<(), StoreError> {
         let folder = self.paths.mailbox_folder(name)?;
         folder

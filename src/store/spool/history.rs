@@ -1,4 +1,4 @@
-//! Messages that were acknowledged, and what became of one that was sent.
+//! Reads acknowledged messages, and traces a single message.
 
 use super::format::backwards::Backwards;
 use super::handle::Spool;
@@ -7,10 +7,10 @@ use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{State, StoreError, Trace};
 
-/// Shows acknowledged messages with numbers lower than `before`, newest first. Those that are still whole.
+/// Passes whole acknowledged messages with numbers below `before` to `each`, newest first, until it returns `false`.
 ///
 /// # Errors
-/// Damage; those of the system.
+/// [`StoreError::Damaged`]; I/O errors.
 pub(super) fn history(
     spool: &Spool,
     of: &Name,
@@ -38,10 +38,10 @@ pub(super) fn history(
     Ok(())
 }
 
-/// What is known of message `seq`. Its head is enough, which is kept for longer than the whole.
+/// Returns what is known of message `seq`. Needs only its head, which is kept longer than the whole message.
 ///
 /// # Errors
-/// Damage; those of the system.
+/// [`StoreError::Damaged`]; I/O errors.
 pub(super) fn trace(spool: &Spool, of: &Name, seq: u64) -> Result<Option<Trace>, StoreError> {
     let Some(view) = View::open(spool, of)? else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! A mailbox that is open for appending, and waiting until one is on the disk.
+//! A mailbox that is open for appending, and the sync that makes a mailbox durable.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::sys::file::{self, Facts};
 use crate::sys::lock::HeldLock;
 use crate::sys::random;
 
-/// A mailbox and its lock file, open for the next message.
+/// A mailbox and its lock file, open for appending.
 #[derive(Debug)]
 pub(super) struct OpenMailbox {
     pub(super) name: Name,
@@ -21,29 +21,29 @@ pub(super) struct OpenMailbox {
     pub(super) log: MailboxLog,
 }
 
-/// The file of a mailbox.
+/// The log file of a mailbox.
 #[derive(Debug)]
 pub(super) struct MailboxLog {
     pub(super) path: PathBuf,
     pub(super) file: File,
-    /// How this process has left it; `None` before its first message.
+    /// The position after the last append of this process; `None` before the first.
     known: Option<AppendPosition>,
 }
 
-/// Where the next record of a mailbox goes.
+/// The position of the next record in a mailbox.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AppendPosition {
     pub(super) header: Header,
     pub(super) tail: Tail,
-    /// How long the file is, in bytes. 0: the header has to be written as well.
+    /// Length of the file in bytes. If 0, the header must be written as well.
     len: u64,
 }
 
 impl OpenMailbox {
-    /// Opens the mailbox of `name`, which is made when there is none.
+    /// Opens the mailbox of `name`, creating it if missing.
     ///
     /// # Errors
-    /// [`StoreError::ReadOnly`]; those of the system.
+    /// [`StoreError::ReadOnly`]; I/O errors.
     pub(super) fn open(paths: &Paths, name: &Name) -> Result<Self, StoreError> {
         Ok(Self {
             name: name.clone(),
@@ -56,16 +56,16 @@ impl OpenMailbox {
         })
     }
 
-    /// Waits for the lock of the mailbox, under which alone its log may be worked on.
+    /// Waits for the lock of the mailbox. Its log may only be used under this lock.
     ///
     /// # Errors
-    /// Those of `openat(2)` and `flock(2)`.
+    /// Errors from `openat(2)` and `flock(2)`.
     pub(super) fn lock(
         &mut self,
         paths: &Paths,
     ) -> Result<(HeldLock<'_>, &mut MailboxLog), StoreError> {
         let failed = |e| StoreError::system("lock the mailbox", paths.mailbox_path(&self.name))(e);
-        // A lock file that was removed since the last message guards nothing.
+        // A lock file that was removed since the last append guards nothing: open the new one.
         while self.log.known.is_some() && !file::facts(&self.lock_file).map_err(failed)?.named {
             self.lock_file = paths.lock_file(&self.name)?;
         }
@@ -75,11 +75,11 @@ impl OpenMailbox {
 }
 
 impl MailboxLog {
-    /// Where the next record goes. What this process knows of the mailbox is used where no other one has appended
-    /// meanwhile, and the header that it has read where that `suffices`.
+    /// Returns the position of the next record. Reuses the cached tail if no other process has appended since, and the
+    /// cached header too if `suffices` accepts it.
     ///
     /// # Errors
-    /// [`StoreError::ReadOnly`]; damage; those of the system.
+    /// [`StoreError::ReadOnly`]; [`StoreError::Damaged`]; I/O errors.
     pub(super) fn position(
         &mut self,
         paths: &Paths,
@@ -88,7 +88,7 @@ impl MailboxLog {
     ) -> Result<AppendPosition, StoreError> {
         let mut facts = self.facts()?;
         if !facts.named {
-            // It was replaced by a copy of itself.
+            // The mailbox was replaced by a copy.
             self.file = paths.mailbox_or_new(name)?;
             self.known = None;
             facts = self.facts()?;
@@ -118,7 +118,7 @@ impl MailboxLog {
         file::facts(&self.file).map_err(StoreError::system("look at", &self.path))
     }
 
-    /// How this process has left the mailbox, if it still ends so.
+    /// Takes the cached position, and returns it if the mailbox still ends there.
     fn still_known(&mut self, len: u64) -> Result<Option<AppendPosition>, StoreError> {
         let Some(known) = self.known.take().filter(|known| known.len == len) else {
             return Ok(None);
@@ -128,7 +128,7 @@ impl MailboxLog {
         Ok(is_last.then_some(known))
     }
 
-    /// The end of the mailbox, mended where a crash has cut it off.
+    /// Finds the end of the mailbox, and repairs a torn tail.
     fn tail(
         &self,
         paths: &Paths,
@@ -147,12 +147,12 @@ impl MailboxLog {
         }
     }
 
-    /// Begins a mailbox that has no message. What a first write that was cut off has left is removed.
+    /// Starts a mailbox that has no message. Removes the remains of a first write that was cut off.
     fn begin(&self, paths: &Paths, name: &Name, len: u64) -> Result<AppendPosition, StoreError> {
         if len > 0 {
             if repair::quarantine(paths, name, &self.file, 0, len)? {
                 log::warn!(
-                    "mailbox {}: its {len} bytes hold no message, and go to quarantine",
+                    "mailbox {}: its {len} bytes contain no valid message and go to quarantine",
                     self.path.display()
                 );
             }
@@ -172,11 +172,11 @@ impl MailboxLog {
         })
     }
 
-    /// Writes `bytes`, which begin with [`AppendPosition::first_bytes`], at `position`, in one write: all of them or none. The
-    /// mailbox ends with `tail` then. Zeros are added to `bytes`, so that the file grows by whole blocks.
+    /// Writes `bytes`, which begin with [`AppendPosition::first_bytes`], at `position` with one write. The mailbox ends
+    /// at `tail` then. Pads `bytes` with zeros, so that the file grows by whole blocks.
     ///
     /// # Errors
-    /// Those of `pwrite(2)`; then the file is cut back to where it ended.
+    /// Errors from `pwrite(2)`. The file is truncated to where its records ended then.
     pub(super) fn write(
         &mut self,
         position: &AppendPosition,
@@ -186,8 +186,8 @@ impl MailboxLog {
         let offset = position.offset();
         end::fill_block(bytes, offset, position.len);
         file::write_at(&self.file, bytes, offset).map_err(|e| {
-            // If this fails as well, the next append mends the tail. What is cut off must not come back behind what is
-            // written there next.
+            // Sync the truncation, so that after a crash the removed bytes do not reappear behind the next record. If
+            // this fails as well, the next append repairs the tail.
             let _ = file::truncate(&self.file, offset).and_then(|()| file::sync(&self.file));
             StoreError::system("write", &self.path)(e)
         })?;
@@ -199,19 +199,19 @@ impl MailboxLog {
         Ok(())
     }
 
-    /// Notes that the mailbox was left at `position`.
+    /// Records that the mailbox ends at `position`.
     pub(super) fn left_at(&mut self, position: &AppendPosition) {
         self.known = Some(*position);
     }
 }
 
 impl AppendPosition {
-    /// Where the next write goes.
+    /// Returns the file offset of the next write.
     pub(super) fn offset(&self) -> u64 {
         if self.len == 0 { 0 } else { self.tail.offset }
     }
 
-    /// What has to be written before the next record: the header of a new mailbox, or nothing.
+    /// Returns the bytes to write before the next record: the header of a new mailbox, or nothing.
     pub(super) fn first_bytes(&self) -> Vec<u8> {
         if self.len == 0 {
             self.header.first_bytes()
@@ -221,17 +221,17 @@ impl AppendPosition {
     }
 }
 
-/// Waits until a mailbox is on the disk. An error is final: the kernel may have forgotten what it could
-/// not write, and would say that all is well if it were asked again. So the mailbox turns read-only,
-/// until `droplinectl check --repair` has looked at what the disk really has.
+/// Waits until a mailbox is durable. An error is final: the kernel may drop pages that it could not write, and then a
+/// second fdatasync(2) returns success. So the mailbox is made read-only until `droplinectl check --repair` has
+/// repaired it from the contents of the disk.
 ///
 /// # Errors
 /// [`StoreError::ReadOnly`].
 pub(super) fn sync(file: &File, path: &Path) -> Result<(), StoreError> {
     file::sync(file).map_err(|e| {
         log::error!(
-            "the disk failed to keep {}: {e}; the mailbox is read-only from now on; \
-             stop the daemon and use droplinectl check --repair",
+            "cannot sync {} to disk: {e}; the mailbox is read-only from now on; \
+             stop the daemon and run droplinectl check --repair",
             path.display()
         );
         if let Err(e) = file::make_read_only(file) {

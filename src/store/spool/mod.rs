@@ -1,11 +1,9 @@
-//! The spool: mailboxes as append-only logs in a directory, guarded by lock files.
+//! The spool engine: mailboxes as append-only logs in a directory that many processes use at once.
 //!
-//! Many processes work on it at once. An append holds one of 4,096 lock files for microseconds (read the tail, one write)
-//! and waits for the disk outside of it: for its own mailbox, or, while many wait, for the journal that they share, which
-//! one process writes. A fetch holds a lock on the mailbox itself, the lease, so that two readers do not get the same
-//! messages.
+//! An append holds one of 4,096 lock files for microseconds (read the tail, one write) and waits for the disk without
+//! it: for its own mailbox or, under load, for the shared journal that one process writes. A fetch holds a lock on the
+//! mailbox file itself, the lease, so that two readers do not get the same messages.
 
-// In the order in which they build on each other.
 mod acknowledge;
 mod append;
 mod bell;
@@ -32,7 +30,7 @@ mod survey;
 mod sweep;
 mod users;
 
-// Tests of the spool as a whole. Those of one file are in that file.
+// Tests of the spool as a whole. Tests of a single file are in that file.
 #[cfg(test)]
 #[path = "../../../tests/spool/crash/mod.rs"]
 mod crash;

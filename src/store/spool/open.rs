@@ -1,4 +1,4 @@
-//! Opening a spool: making it, taking over an older format, and bringing what a killed daemon has left to the mailboxes.
+//! Opens a spool: creates it, upgrades an older format, and recovers the journal of a killed daemon.
 
 use std::io;
 use std::path::Path;
@@ -19,22 +19,20 @@ use crate::sys::file;
 use crate::sys::lock::Locked;
 
 const FORMAT: &str = "FORMAT";
-/// What becomes [`FORMAT`] once it is whole.
+/// The temporary name of [`FORMAT`] while it is being written.
 const NEW_FORMAT: &str = "FORMAT.new";
 
 impl Spool {
-    /// Opens the spool at `path` for a daemon. A directory that is missing or empty becomes a spool, and one of format 1
-    /// is taken over.
+    /// Opens the spool at `path` for a daemon. Creates it in a missing or empty directory, and upgrades format 1.
     ///
     /// # Errors
-    /// When another process works on it, when it has another format, or belongs to another user, and those
-    /// of the system.
+    /// [`StoreError::Unusable`] if it is in use, belongs to another user, or has an unsupported format; I/O errors.
     pub(crate) fn open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
         make_path(path)?;
         let root = Dir::open(path).map_err(StoreError::system("open the spool", path))?;
         let format = read_format(&root)?;
         if format.is_none() {
-            // Before anything is changed: another directory stays as it is.
+            // Check this before any change: a directory that is not a spool must stay as it is.
             refuse_other_directory(&root)?;
             root.make_private()
                 .map_err(StoreError::system("chmod 0700", path))?;
@@ -43,13 +41,13 @@ impl Spool {
             .privacy()
             .map_err(StoreError::system("look at", path))?;
         privacy.map_err(|what| unusable(path, what))?;
-        // Before the spool is locked: a process that looks at a locked spool takes its mailboxes for whole.
+        // Take the recovery lock before the spool lock: an inspecting process assumes that a locked spool is recovered.
         let right = match root.sub(JOURNAL) {
             Ok(dir) => Some(RecoveryLock::take(&dir)?),
             Err(_) => None,
         };
         let lock = SpoolLock::take(&root)?;
-        // It may have been made, or taken over, while this process waited.
+        // Another process may have created or upgraded it while this one waited.
         let version = match read_format(&root)? {
             Some(format) => parse_format(path, &format)?,
             None => {
@@ -63,11 +61,11 @@ impl Spool {
             recovery::recover(&spool, &right)?;
         }
         if version == Version::One {
-            match take_over(&root).map_err(StoreError::system("take over the spool in", path)) {
-                Ok(()) => log::info!("the spool {} has format 2 now", path.display()),
-                // What is in it can be read, which makes room. Nothing is written so far that format 1 does not have.
+            match take_over(&root).map_err(StoreError::system("upgrade the spool in", path)) {
+                Ok(()) => log::info!("upgraded the spool {} to format 2", path.display()),
+                // Continue, because reading messages frees space. Nothing is written yet that format 1 lacks.
                 Err(e @ StoreError::DiskFull(_)) => {
-                    log::warn!("the spool stays one of format 1 until there is room: {e}");
+                    log::warn!("the spool keeps format 1 until the disk has enough space: {e}");
                 }
                 Err(e) => return Err(e),
             }
@@ -76,12 +74,12 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Opens the spool at `path` to look at it, whether or not a daemon works on it. What a daemon that was killed has left
-    /// in the journal is brought to the mailboxes first, unless another process works on the spool. With it comes why that
-    /// cannot be, for want of room or of the right to write: then there is more than is seen.
+    /// Opens the spool at `path` to inspect it, whether or not a daemon uses it. Recovers the journal of a killed
+    /// daemon first, unless another process uses the spool. If that is impossible for lack of space or of write
+    /// permission, also returns the reason: the journal then has messages that the mailboxes lack.
     ///
     /// # Errors
-    /// When there is none, or it has another format, and those of the system.
+    /// [`StoreError::Unusable`] if it is not a spool, or its format is not supported; I/O errors.
     pub(crate) fn look_at(
         path: &Path,
         limits: Limits,
@@ -94,7 +92,7 @@ impl Spool {
         let spool = Self::handles(&root, limits)?;
         match spool.recover_unless_in_use(&root) {
             Ok(()) => Ok((spool, None)),
-            // Looking must do all the same.
+            // Inspection is possible without recovery.
             Err(e @ StoreError::Unavailable { .. }) => Ok((spool, Some(e))),
             Err(e) => Err(e),
         }
@@ -109,7 +107,7 @@ impl Spool {
             .reopened()
             .and_then(Locked::attempt)
             .map_err(StoreError::system("lock", root.path()))?;
-        // With a daemon, all of it is in the mailboxes as well. Without one it may not be.
+        // While a daemon runs, the mailboxes have all that the journal has. Otherwise they may lack some of it.
         if lock.is_err() {
             return Ok(());
         }
@@ -135,11 +133,8 @@ impl Spool {
         })
     }
 
-    /// Lets the spool know who is online, and wake the processes that watch mailboxes, by files in the directory
-    /// `run_dir`. What an earlier daemon has left there, and has ended, is removed.
-    ///
-    /// # Errors
-    /// Those of the system.
+    /// Adds `run_dir`, the directory for presence leases and for the FIFOs that wake mailbox watchers. Removes the
+    /// ended leases and all FIFOs of an earlier daemon.
     pub(crate) fn with_run_dir(mut self, run_dir: &Path) -> Result<Self, StoreError> {
         let boot = clock::boot_id().map_err(StoreError::system("read", clock::BOOT_ID))?;
         let open = || -> io::Result<Run> {
@@ -175,7 +170,7 @@ fn unusable(path: &Path, what: String) -> StoreError {
     StoreError::no_spool(path, what)
 }
 
-/// Makes the directory, and those above it.
+/// Creates the directory and its parents.
 fn make_path(path: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::DirBuilderExt;
     if path.is_dir() {
@@ -210,7 +205,7 @@ fn read_format(root: &Dir) -> Result<Option<String>, StoreError> {
     Ok(Some(String::from_utf8_lossy(&text[..n]).into_owned()))
 }
 
-/// Without a FORMAT there must be nothing, or what an earlier attempt at [`make`] has left.
+/// Refuses a directory without FORMAT, unless it is empty or was left by an interrupted [`make`].
 fn refuse_other_directory(root: &Dir) -> Result<(), StoreError> {
     let path = root.path();
     let names = root.names().map_err(StoreError::system("read", path))?;
@@ -224,7 +219,7 @@ fn refuse_other_directory(root: &Dir) -> Result<(), StoreError> {
     if let Some(other) = names.iter().find(|name| !is_ours(name)) {
         let what = format!(
             "it is not empty and has no file FORMAT (it has \"{}\"); name an empty directory, or one \
-             that dropline made",
+             that dropline created",
             other.escape_ascii()
         );
         return Err(unusable(path, what));
@@ -237,14 +232,14 @@ fn refuse_other_directory(root: &Dir) -> Result<(), StoreError> {
             return Ok(());
         }
         let what = format!(
-            "its file FORMAT is gone, but mail/{folder} has mailboxes; put the file back (from a \
+            "its file FORMAT is missing, but mail/{folder} has mailboxes; restore the file (from a \
              backup, or from a new spool of the same version)"
         );
         Err(unusable(path, what))
     })
 }
 
-/// Makes a spool of an empty directory. It can be done again after a crash at any moment: FORMAT comes last.
+/// Creates a spool in an empty directory. Can be repeated after a crash at any point, because FORMAT is written last.
 fn make(root: &Dir) -> io::Result<()> {
     for name in DIRECTORIES {
         root.make_dir(name)?;
@@ -252,7 +247,7 @@ fn make(root: &Dir) -> io::Result<()> {
     write_format(root)
 }
 
-/// Writes the current FORMAT, whole or not at all, behind everything else in `root`.
+/// Writes the current FORMAT atomically, after the other entries of `root` are durable.
 fn write_format(root: &Dir) -> io::Result<()> {
     let format = root.file_or_new(NEW_FORMAT)?;
     file::truncate(&format, 0)?;
@@ -263,13 +258,13 @@ fn write_format(root: &Dir) -> io::Result<()> {
     root.sync()
 }
 
-/// Makes a spool of format 1 one of format 2, in which all its files are valid.
+/// Upgrades a spool from format 1 to format 2. All its other files are valid in both.
 fn take_over(root: &Dir) -> io::Result<()> {
     write_format(root)
 }
 
-/// Makes the directories that hold nothing in a spool at rest, where they were removed. All names in `root` are on the
-/// disk then, whatever an earlier start has left undone.
+/// Creates missing directories among those that are empty in an idle spool. Makes all entries of `root` durable, in
+/// case an earlier start was interrupted.
 fn make_what_is_missing(root: &Dir) -> io::Result<()> {
     for name in ["lock", JOURNAL, "quarantine"] {
         root.make_dir(name)?;

@@ -1,5 +1,5 @@
-//! Who is online: a small file each in the run directory, replaced as a whole. The lock of the mailbox guards it. No
-//! file is synced: a crash of the machine ends all leases (format/lease.rs).
+//! Presence leases: a small file per online name in the run directory, replaced atomically under the lock of the
+//! mailbox. Files are not synced, because a crash of the machine ends all leases (format/lease.rs).
 
 use std::io;
 
@@ -12,7 +12,7 @@ use crate::store::{Lease, StoreError};
 use crate::sys::dir::Dir;
 use crate::sys::file;
 
-/// Takes the lease of `name`, if `may_replace` lets go whoever has it.
+/// Takes the lease of `name`, replacing a current one if `may_replace` permits. Returns whether it was taken.
 pub(super) fn take(
     spool: &Spool,
     name: &Name,
@@ -24,7 +24,7 @@ pub(super) fn take(
     let _lock = lock(&spool.paths, name)?;
     match look_of(spool, name)? {
         LeaseFile::Current(other) if !may_replace(&other) => return Ok(false),
-        // A name that has a file needs no further one.
+        // The file exists already, so its replacement needs no check for space.
         LeaseFile::Current(_) | LeaseFile::Over => {}
         LeaseFile::None => sweep::room(spool, run)?,
     }
@@ -35,7 +35,7 @@ pub(super) fn take(
     Ok(true)
 }
 
-/// The lease of `name`, if it has not ended.
+/// Returns the lease of `name` if it has not ended.
 pub(super) fn lease(spool: &Spool, name: &Name) -> Result<Option<Lease>, StoreError> {
     Ok(match look_of(spool, name)? {
         LeaseFile::Current(lease) => Some(lease),
@@ -47,7 +47,7 @@ pub(super) fn lease(spool: &Spool, name: &Name) -> Result<Option<Lease>, StoreEr
     })
 }
 
-/// Ends the lease of `name` if `whose` agrees.
+/// Ends the lease of `name` if `whose` accepts it. Returns whether it did.
 pub(super) fn give_back(
     spool: &Spool,
     name: &Name,
@@ -75,7 +75,7 @@ pub(super) fn give_back(
     Ok(true)
 }
 
-/// Those who are online, and where that is known.
+/// Returns the current leases with a known address, sorted by name.
 pub(super) fn online(spool: &Spool) -> Result<Vec<(Name, Lease)>, StoreError> {
     sweep::now_and_then(spool);
     let run = spool.paths.run()?;
@@ -106,12 +106,12 @@ fn look_of(spool: &Spool, name: &Name) -> Result<LeaseFile, StoreError> {
     ))
 }
 
-/// Ends the lease of `name`, whichever client has it. The lock of the mailbox must be held.
+/// Ends the lease of `name`, no matter which client has it. The lock of the mailbox must be held.
 ///
 /// # Errors
-/// Those of `unlinkat(2)`, but for ENOENT.
+/// Errors from `unlinkat(2)`, except ENOENT.
 pub(super) fn end(spool: &Spool, name: &Name) -> Result<(), StoreError> {
-    // In a spool that no daemon works on, no client is online.
+    // Without a run directory no daemon uses the spool, and no client is online.
     let Ok(run) = spool.paths.run() else {
         return Ok(());
     };
@@ -125,7 +125,7 @@ pub(super) fn end(spool: &Spool, name: &Name) -> Result<(), StoreError> {
 }
 
 fn replace(dir: &Dir, name: &Name, text: &str) -> io::Result<()> {
-    // No name begins with a dot.
+    // Names never begin with a dot.
     let temporary = format!(".{name}.new");
     let write = || {
         let new = dir.file_or_new(&temporary)?;
@@ -134,7 +134,7 @@ fn replace(dir: &Dir, name: &Name, text: &str) -> io::Result<()> {
         dir.rename(&temporary, name.as_str())
     };
     write().inspect_err(|_| {
-        // On a full disk each byte counts.
+        // Do not leave it behind on a full disk.
         let _ = dir.remove(&temporary);
     })
 }
@@ -147,7 +147,7 @@ mod tests {
     use crate::sys::clock::boot_millis;
 
     #[test]
-    fn leases_that_ended_are_swept() {
+    fn ended_and_incomplete_leases_are_swept() {
         let temp = tempfile::tempdir().expect("a directory");
         let open = || Dir::open(temp.path()).expect("a directory");
         let run = |boot: &str| Run {

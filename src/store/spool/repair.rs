@@ -1,4 +1,4 @@
-//! The end of a mailbox after a crash: found, and mended before the next append.
+//! Repairs the end and the header of a mailbox after a crash, before the next append.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,12 +12,12 @@ use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::file;
 
-/// Cuts off what follows the last valid record of a mailbox that is `len` bytes long. What is cut off
-/// was accepted by nobody, or the disk has failed; it is kept in quarantine all the same, unless it is zeros. Bad bytes before
-/// a valid record stay where they are, and readers pass over them. The stripe's lock must be held.
+/// Truncates a mailbox of `len` bytes after its last valid record. Unless the disk has failed, the removed bytes belong
+/// to no accepted message. They are copied to quarantine unless they are all zero. Bad bytes before a valid record stay
+/// in place, and readers skip them. The lock of the mailbox must be held.
 ///
 /// # Errors
-/// Those of the system; then nothing was cut off.
+/// I/O errors. The mailbox is unchanged then.
 pub(super) fn mend_tail(
     paths: &Paths,
     name: &Name,
@@ -48,7 +48,7 @@ pub(super) fn mend_tail(
     Ok(tail)
 }
 
-/// Says what is cut off, and keeps it.
+/// Logs which bytes are removed, and copies them to quarantine.
 fn report(
     paths: &Paths,
     name: &Name,
@@ -62,28 +62,28 @@ fn report(
     let lost = len.saturating_sub(tail.offset);
     if len < header.acked_offset {
         log::error!(
-            "mailbox {path} ends before its byte {}: what was behind it is lost",
+            "mailbox {path} is shorter than the {} bytes that its header refers to: the rest is lost",
             header.acked_offset
         );
     } else if quarantine(paths, name, file, tail.offset, len)? {
         log::warn!(
-            "mailbox {path}: its end, {lost} bytes from {} on, holds no message, and goes to quarantine",
+            "mailbox {path}: its last {lost} bytes, from byte {} on, contain no valid message and go to quarantine",
             tail.offset
         );
     } else {
         log::warn!(
-            "mailbox {path}: its end, {lost} bytes from {} on, holds zeros, and is cut off",
+            "mailbox {path}: its last {lost} bytes, from byte {} on, are zeros and are removed",
             tail.offset
         );
     }
     Ok(())
 }
 
-/// The header of a mailbox that is `len` bytes long; `None` when nothing is in it, because its first write
-/// was cut off. Where that write has left the message, and not the header before it, the header is rebuilt.
+/// Reads the header of a mailbox of `len` bytes. Returns `None` if the mailbox is empty because its first write was cut
+/// off. If that write has left a message but no header, rebuilds the header.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] when there was a header, and is none any more; those of the system.
+/// [`StoreError::Damaged`] if a header was written and none is valid; I/O errors.
 pub(super) fn header(file: &File, path: &Path, len: u64) -> Result<Option<Header>, StoreError> {
     let read = |e| StoreError::system("read", path)(e);
     if let Some(header) = Header::read(file).map_err(read)? {
@@ -93,12 +93,12 @@ pub(super) fn header(file: &File, path: &Path, len: u64) -> Result<Option<Header
         Some(_) if !Header::was_never_written(file).map_err(read)? => Err(StoreError::damaged(
             path,
             0,
-            "both its headers are invalid, and it has messages",
+            "both its headers are invalid, but it has messages",
         )),
         rebuilt => {
             if rebuilt.is_some() {
                 log::warn!(
-                    "mailbox {} has no header; all its messages wait",
+                    "mailbox {} has no header; all its messages count as unread",
                     path.display()
                 );
             }
@@ -107,10 +107,7 @@ pub(super) fn header(file: &File, path: &Path, len: u64) -> Result<Option<Header
     }
 }
 
-/// A header for a mailbox that has lost its own: all messages wait. `None` when there are none.
-///
-/// # Errors
-/// Those of the system.
+/// Builds a header for a mailbox that has lost its own. All messages wait. Returns `None` if there are none.
 pub(super) fn rebuilt_header(
     file: &File,
     path: &Path,
@@ -120,17 +117,14 @@ pub(super) fn rebuilt_header(
     Ok(first.map(|(epoch, offset, seq)| Header::rebuilt(epoch, offset, seq)))
 }
 
-/// Epoch, offset and number of the first valid record of a mailbox that has no header to tell.
-///
-/// # Errors
-/// Those of the system.
+/// Finds the first valid record of a mailbox without a header, and returns its epoch, offset and number.
 fn first_record(file: &File, path: &Path, len: u64) -> Result<Option<(u32, u64, u64)>, StoreError> {
     let mut bytes = vec![0; 64 * 1024];
     let mut at = RECORDS;
     while at < len {
         let n = file::read_at(file, &mut bytes, at).map_err(StoreError::system("read", path))?;
         for hit in memchr::memmem::find_iter(&bytes[..n], &record::MAGIC) {
-            // Every record carries the epoch of its file, so that it can be found without a header.
+            // Every record contains the epoch of its file, so it can be validated without a header.
             let Some(epoch) = record::claimed_epoch(&bytes[hit..n]) else {
                 break;
             };
@@ -141,17 +135,14 @@ fn first_record(file: &File, path: &Path, len: u64) -> Result<Option<(u32, u64, 
                 return Ok(Some((epoch, offset, seq)));
             }
         }
-        // The chunks overlap by what is needed to read the epoch.
+        // The chunks overlap by the bytes needed to read the epoch.
         at += (n as u64).saturating_sub(8).max(8);
     }
     Ok(None)
 }
 
-/// Copies the bytes from `from` to `to` of a mailbox into a file of its own, named after where they come
-/// from, unless they are zeros; whether it did.
-///
-/// # Errors
-/// Those of the system.
+/// Durably copies the bytes from `from` to `to` of a mailbox to a quarantine file named `NAME@from`, unless they are
+/// all zero. Returns whether it did.
 pub(super) fn quarantine(
     paths: &Paths,
     name: &Name,

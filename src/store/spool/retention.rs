@@ -1,9 +1,8 @@
-//! History: how long acknowledged messages are kept, and how their space is given back.
+//! Retention: drops old acknowledged messages and frees their space.
 //!
-//! Two boundaries move through a mailbox, both behind what is acknowledged. Before the kept offset the
-//! messages are forgotten, by age and by size. Their heads stay a while longer, up to the ids offset, so
-//! that a message which is sent again is recognised; of what is in between, only the long bodies are given
-//! back. The boundaries are on the disk before anything is.
+//! Two boundaries advance through the acknowledged part of a mailbox. Messages before the kept offset are dropped, by
+//! age and by size. Between the ids offset and the kept offset their heads remain, so that a message that is sent again
+//! is recognised, and only the space of long bodies is freed. New boundaries are durable before any space is freed.
 
 use std::fs::File;
 use std::io;
@@ -15,23 +14,24 @@ use crate::name::MAX_NAME;
 use crate::store::Limits;
 use crate::sys::file;
 
-/// Of how many messages the ids are kept at least, and looked for.
+/// Minimum number of messages whose ids are kept, and number of messages searched for duplicates.
 pub(super) const IDS: usize = 4_096;
-/// What the file system gives back at the least.
+/// Smallest unit that the file system frees, in bytes.
 const BLOCK: u64 = 4_096;
-/// How much is gathered before it is given back: each time costs a transaction of the file system.
+/// Bytes gathered before they are freed, because each call costs a file system transaction.
 const PORTION: u64 = 64 * 1024;
 
-/// What is to be given back.
+/// The ranges of a mailbox whose space is to be freed.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
     ranges: Vec<(u64, u64)>,
 }
 
-/// Moves the boundaries of `header` as far as the limits say, at the time `now`.
+/// Advances the boundaries of `header` as far as `limits` demand at `now` (milliseconds since 1970). Returns the space
+/// to free.
 ///
 /// # Errors
-/// Those of `pread(2)`.
+/// Errors from `pread(2)`.
 pub(super) fn forget(
     file: &File,
     header: &mut Header,
@@ -43,7 +43,7 @@ pub(super) fn forget(
     let mut history = header.acked_offset.saturating_sub(header.kept_offset);
     let oldest = head_at(file, header.epoch, header.kept_offset, header.acked_offset)?;
     let stale = |at: u64| at.saturating_add(limits.history_millis) <= now;
-    // By size, a quarter is let through first, so that it is not done again for each message.
+    // Tolerate an excess of a quarter, so that this is not repeated for each message.
     let too_much = history
         > limits
             .history_bytes
@@ -81,22 +81,21 @@ pub(super) fn forget(
     Ok(gone)
 }
 
-/// Moves the ids offset: heads are kept of the last messages, as many as deduplication looks at, from the
-/// first of them on that may be sent again.
+/// Advances the ids offset. Of the last [`IDS`] messages, keeps the heads from the first on that may be sent again.
 fn forget_ids(file: &File, header: &mut Header) -> io::Result<()> {
     let last = header.acked_seq.saturating_sub(IDS as u64);
     while header.ids_offset < header.kept_offset {
         match head_at(file, header.epoch, header.ids_offset, header.kept_offset)? {
             Some(head) if head.once && head.seq > last => break,
             Some(head) => header.ids_offset += head.record_len() as u64,
-            // Bad bytes: nothing between them and the next whole record is worth keeping.
+            // Bad bytes: the ids from here to the kept offset are not worth a search.
             None => header.ids_offset = header.kept_offset,
         }
     }
     Ok(())
 }
 
-/// The head of the record at `offset`, if there is one that ends by `end`.
+/// Reads the head of the record at `offset`, if there is a record that ends by `end`.
 fn head_at(file: &File, epoch: u32, offset: u64, end: u64) -> io::Result<Option<Head>> {
     if offset >= end {
         return Ok(None);
@@ -108,7 +107,7 @@ fn head_at(file: &File, epoch: u32, offset: u64, end: u64) -> io::Result<Option<
 }
 
 impl Gone {
-    /// The blocks of a record that hold nothing but its body.
+    /// Adds the blocks of a record that contain only its body.
     fn body(&mut self, offset: u64, end: u64) {
         let from = (offset + (HEAD + MAX_NAME) as u64).next_multiple_of(BLOCK);
         let to = (end - TRAILER as u64) / BLOCK * BLOCK;
@@ -117,11 +116,11 @@ impl Gone {
         }
     }
 
-    /// Gives the space back. The header that says so must be on the disk. Returns whether the file system
-    /// can do that.
+    /// Frees the space. The header with the new boundaries must be durable. Returns whether the file system can punch
+    /// holes.
     ///
     /// # Errors
-    /// Those of `fallocate(2)`. It is only space: whatever comes next tries again.
+    /// Errors from `fallocate(2)`. They only waste space, which a later call frees.
     pub(super) fn give_back(&self, file: &File) -> io::Result<bool> {
         for &(from, to) in &self.ranges {
             if !file::punch(file, from, to)? {
@@ -132,8 +131,8 @@ impl Gone {
     }
 }
 
-/// Whether more than half of a mailbox of `len` bytes is forgotten, and more than history may take: then
-/// it is worth copying the rest.
+/// Returns whether the rest of a mailbox of `len` bytes is worth copying: more than half of it is dropped, and more
+/// than history may take.
 pub(super) fn is_worth_copying(header: &Header, len: u64, limits: &Limits) -> bool {
     let forgotten = header.ids_offset - RECORDS;
     forgotten > limits.history_bytes && forgotten > len.saturating_sub(header.ids_offset)

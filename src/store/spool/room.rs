@@ -1,4 +1,4 @@
-//! Whether there is room: on the disk, and in a mailbox.
+//! Checks for room on the disk and in a mailbox.
 
 use super::format::end::Tail;
 use super::format::header::Header;
@@ -7,11 +7,10 @@ use crate::store::{Limits, StoreError};
 use crate::sys::dir::Dir;
 use crate::sys::file;
 
-/// With less free than this above the floor, a disk is nearly full.
+/// A disk with less than this free above `min_free_bytes` is nearly full, in bytes.
 const MARGIN: u64 = 16 << 20;
 
-/// The limits that hold now in the file system of `dir`: on a disk that is nearly full, no history is kept, so that
-/// reading makes room.
+/// Returns the limits in force in the file system of `dir`. A nearly full disk keeps no history: reading frees space.
 pub(super) fn limits_now(dir: &Dir, limits: &Limits) -> Limits {
     let enough = limits.min_free_bytes.saturating_add(MARGIN);
     match file::free(dir) {
@@ -23,10 +22,10 @@ pub(super) fn limits_now(dir: &Dir, limits: &Limits) -> Limits {
     }
 }
 
-/// Refuses new messages while the disk of `dir` is nearly full: acknowledging, which makes room, still needs some.
+/// Checks that the disk of `dir` has room for messages beyond the reserve that acknowledgements need to free space.
 ///
 /// # Errors
-/// [`StoreError::DiskFull`], and those of the system.
+/// [`StoreError::DiskFull`]; I/O errors.
 pub(super) fn on_disk(dir: &Dir, limits: &Limits) -> Result<(), StoreError> {
     let free = free(dir)?;
     let few_inodes = free
@@ -38,10 +37,7 @@ pub(super) fn on_disk(dir: &Dir, limits: &Limits) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether the disk of `dir` has `bytes` free beside what must stay free.
-///
-/// # Errors
-/// Those of the system.
+/// Returns whether the disk of `dir` has `bytes` free in addition to `min_free_bytes`.
 pub(super) fn for_bytes(dir: &Dir, limits: &Limits, bytes: u64) -> Result<bool, StoreError> {
     Ok(free(dir)?.bytes >= limits.min_free_bytes.saturating_add(bytes))
 }
@@ -50,7 +46,7 @@ fn free(dir: &Dir) -> Result<file::Free, StoreError> {
     file::free(dir).map_err(StoreError::system("ask for free space in", dir.path()))
 }
 
-/// Whether the mailbox of `name` may have one more message behind `tail`, of `len` bytes on the disk.
+/// Checks that the quota of the mailbox of `name` has room for one more record of `len` bytes at `tail`.
 ///
 /// # Errors
 /// [`StoreError::Quota`].
@@ -63,10 +59,10 @@ pub(super) fn in_mailbox(
 ) -> Result<(), StoreError> {
     let full = |why| Err(StoreError::Quota(name.clone(), why));
     if tail.seq.saturating_sub(header.acked_seq) >= limits.quota_messages {
-        return full("too many messages wait in it");
+        return full("it has too many unread messages");
     }
     if tail.offset.saturating_sub(header.acked_offset) + len > limits.quota_bytes {
-        return full("the messages that wait in it are too long");
+        return full("its unread messages take too much space");
     }
     Ok(())
 }

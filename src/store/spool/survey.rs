@@ -1,4 +1,4 @@
-//! Looking at mailboxes without touching them.
+//! Inspects mailboxes without changing them.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -15,15 +15,12 @@ use crate::name::Name;
 use crate::store::{Queue, State, StoreError};
 use crate::sys::file;
 
-/// The names of all mailboxes, sorted.
-///
-/// # Errors
-/// Those of the system.
+/// Returns the names of all mailboxes, sorted.
 pub(super) fn mailboxes(spool: &Spool) -> Result<Vec<Name>, StoreError> {
     let mut all = Vec::new();
     for_each_folder(&spool.paths.mail, |_, folder, names| {
         let names = names.iter().filter_map(|name| Name::new(name).ok());
-        // A file in another folder than its own is no mailbox: no request finds it.
+        // A file in the wrong folder is not a mailbox: requests do not find it.
         all.extend(names.filter(|name| *paths::folder(name) == *folder));
         Ok(())
     })?;
@@ -31,36 +28,33 @@ pub(super) fn mailboxes(spool: &Spool) -> Result<Vec<Name>, StoreError> {
     Ok(all)
 }
 
-/// A mailbox as it was at a moment when nobody appended to it.
+/// A snapshot of a mailbox, taken under its lock.
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) path: PathBuf,
     pub(super) file: File,
-    /// `None` when nothing is in it.
+    /// `None` if the mailbox is empty or `headless`.
     pub(super) header: Option<Header>,
-    /// There was a header, and is none any more.
+    /// A header was written, and none is valid.
     pub(super) headless: bool,
-    /// No header was ever written, and the one above was made up.
+    /// No header was ever written, and `header` is rebuilt.
     pub(super) unwritten: bool,
     /// One of the two header slots is invalid.
     pub(super) one_slot_bad: bool,
-    /// Where its records end.
+    /// The end of its records.
     pub(super) len: u64,
     pub(super) writable: bool,
 }
 
 impl View {
-    /// Opens the mailbox of `of`; `None` when there is none.
-    ///
-    /// # Errors
-    /// Those of the system.
+    /// Opens the mailbox of `of`. Returns `None` if it does not exist.
     pub(super) fn open(spool: &Spool, of: &Name) -> Result<Option<Self>, StoreError> {
-        // Makes no lock file for a name without a mailbox.
+        // Do not create a lock file for a name without a mailbox.
         if spool.paths.mailbox(of)?.is_none() {
             return Ok(None);
         }
         let path = spool.paths.mailbox_path(of);
-        // The lock first: a mailbox may be replaced by a copy of itself.
+        // Lock before opening: another process may replace the mailbox by a copy.
         let _lock = lock(&spool.paths, of)?;
         let Some(file) = spool.paths.mailbox(of)? else {
             return Ok(None);
@@ -89,20 +83,20 @@ impl View {
         }))
     }
 
-    /// The header; `None` when nothing is in the mailbox.
+    /// Returns the header, or `None` if the mailbox is empty. Fails if the header is damaged.
     pub(super) fn sound_header(&self) -> Result<Option<Header>, StoreError> {
         if self.headless {
-            // It says so with the path.
+            // Fails again, with the path in the error.
             repair::header(&self.file, &self.path, self.len)?;
         }
         Ok(self.header)
     }
 }
 
-/// What waits in the mailbox of `of`; `None` when there is no such mailbox.
+/// Returns the size of the queue in the mailbox of `of`, or `None` if there is no such mailbox or it is empty.
 ///
 /// # Errors
-/// Damage, and those of the system.
+/// [`StoreError::Damaged`]; I/O errors.
 pub(super) fn queue(spool: &Spool, of: &Name) -> Result<Option<Queue>, StoreError> {
     let Some(view) = View::open(spool, of)? else {
         return Ok(None);
@@ -115,7 +109,7 @@ pub(super) fn queue(spool: &Spool, of: &Name) -> Result<Option<Queue>, StoreErro
         bytes: view.len.saturating_sub(header.acked_offset),
         oldest: None,
     };
-    // Counted one by one, and not told from the numbers, in which damage may have left gaps.
+    // Count one by one, because damage may have left gaps in the numbers.
     let mut walk = Walk::new(header.epoch, header.acked_offset, view.len);
     loop {
         let step = walk.step(&view.file);
@@ -133,11 +127,10 @@ pub(super) fn queue(spool: &Spool, of: &Name) -> Result<Option<Queue>, StoreErro
     Ok(Some(queue))
 }
 
-/// Shows the messages of the mailbox of `of` until `each` returns `false`; the number up to which they are
-/// acknowledged.
+/// Passes the messages of the mailbox of `of` to `each` until it returns `false`. Returns the last acknowledged number.
 ///
 /// # Errors
-/// Damage, and those of the system.
+/// [`StoreError::Damaged`]; I/O errors.
 pub(super) fn messages(
     spool: &Spool,
     of: &Name,
@@ -165,7 +158,7 @@ pub(super) fn messages(
                     break;
                 }
             }
-            // It is damaged, or was forgotten since we have looked at the header.
+            // Damaged, or dropped since the header was read.
             Step::Bad { .. } => {}
             Step::End => break,
         }

@@ -1,5 +1,4 @@
-//! Leases that have ended: removed when they are met, and now and then all of them, so that the run directory neither
-//! grows without bound nor is filled.
+//! Removes ended presence leases, on access and in periodic sweeps, so that the run directory does not fill up.
 
 use std::io;
 
@@ -12,19 +11,16 @@ use crate::sys::clock::boot_millis;
 use crate::sys::file;
 use crate::sys::lock::Locked;
 
-/// When the directory was swept last: the time as text, and the lock of whoever does it. No name begins with a dot.
+/// The file with the time of the last sweep as text. Its lock admits one sweep at a time. Names never begin with a dot.
 const STAMP: &str = ".swept";
-/// How often the directory is swept at most, in milliseconds: the shortest lease.
+/// Shortest time between sweeps, in milliseconds. It is the shortest duration of a lease.
 const EVERY: u64 = 5_000;
-/// How many leases are looked at each time, so that nobody waits long.
+/// Maximum number of leases examined at a time, to bound the delay for a request.
 pub(super) const AT_ONCE: usize = 4_096;
-/// The floors are no more than this part of the file system, which is often a small one in memory.
+/// The floors are limited to 1/`PART` of the file system, which is often a small tmpfs.
 const PART: u64 = 16;
 
-/// Removes what has ended or was never whole. Nobody else may work on the directory.
-///
-/// # Errors
-/// Those of the system.
+/// Removes ended and incomplete leases. No other process may use the directory.
 pub(super) fn all(run: &Run) -> io::Result<()> {
     for name in run.online.names()? {
         let Ok(text) = std::str::from_utf8(&name) else {
@@ -37,7 +33,7 @@ pub(super) fn all(run: &Run) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what has ended, if that was not done lately. Best effort: whoever calls has other things to do.
+/// Removes ended leases, unless that was done recently. Best effort: errors are only logged.
 pub(super) fn now_and_then(spool: &Spool) {
     let Ok(run) = spool.paths.run() else { return };
     let attempt = || -> io::Result<()> {
@@ -46,11 +42,11 @@ pub(super) fn now_and_then(spool: &Spool) {
             return Ok(());
         }
         let Ok(stamp) = Locked::attempt(stamp)? else {
-            // Somebody does it.
+            // Another process is sweeping.
             return Ok(());
         };
         if is_due(stamp.file())? {
-            // Fixed in length, so that nothing of an older one stays behind it.
+            // Fixed width, so that it overwrites the old time completely.
             file::write_at(
                 stamp.file(),
                 format!("{:020}\n", boot_millis()).as_bytes(),
@@ -74,7 +70,7 @@ fn is_due(stamp: &std::fs::File) -> io::Result<bool> {
     Ok(last.is_none_or(|last| last > now || now - last >= EVERY))
 }
 
-/// Removes those that have ended among some: all, where there are not too many, and else others each time.
+/// Removes the ended leases among [`AT_ONCE`] names. Starts at another name each time, to cover a larger directory too.
 fn some(spool: &Spool, run: &Run) {
     let Ok(names) = run.online.names() else {
         return;
@@ -88,8 +84,8 @@ fn some(spool: &Spool, run: &Run) {
     }
 }
 
-/// Removes the lease of `name`, which was seen to have ended, unless somebody works on that mailbox: then it is met
-/// again. Nobody waits, and no error matters, as it has ended in any case.
+/// Removes the ended lease of `name`, unless another process holds the lock of the mailbox. Does not wait, and ignores
+/// errors: an ended lease has no effect, and a later sweep finds it again.
 pub(super) fn forget(spool: &Spool, run: &Run, name: &Name) {
     let Ok(file) = spool.paths.lock_file(name) else {
         return;
@@ -97,17 +93,16 @@ pub(super) fn forget(spool: &Spool, run: &Run, name: &Name) {
     let Ok(Ok(_lock)) = Locked::attempt(file) else {
         return;
     };
-    // Somebody may have taken it meanwhile.
+    // A client may have taken the lease since it was read.
     if matches!(run.lease_file(name.as_str()), Ok(LeaseFile::Over)) {
         let _ = run.online.remove(name.as_str());
     }
 }
 
-/// Whether there is room for one more lease. The floors are those of the spool, but never more than a part of what the
-/// file system has.
+/// Checks that the run directory has room for one more lease. The floors are those of the spool, limited by [`PART`].
 ///
 /// # Errors
-/// [`StoreError::DiskFull`], and those of the system.
+/// [`StoreError::DiskFull`]; I/O errors.
 pub(super) fn room(spool: &Spool, run: &Run) -> Result<(), StoreError> {
     let path = run.online.path();
     let free =
@@ -164,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn leases_that_ended_are_swept_when_another_is_taken() {
+    fn ended_leases_are_swept_when_another_is_taken() {
         let dir = tempfile::tempdir().expect("a directory");
         let spool = spool(dir.path(), Limits::default());
         for n in 0..50 {
@@ -177,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_ended_is_removed_when_it_is_met() {
+    fn an_ended_lease_is_removed_when_it_is_read() {
         let dir = tempfile::tempdir().expect("a directory");
         let spool = spool(dir.path(), Limits::default());
         for name in ["al", "bob", "cy", "di"] {
@@ -186,7 +181,7 @@ mod tests {
         let bob: Name = "bob".parse().expect("a name");
         assert_eq!(spool.lease(&bob).expect("readable"), None);
         assert_eq!(files(&spool), ["al", "cy", "di"]);
-        // Somebody works on that one: it is not waited for.
+        // A locked mailbox is skipped without waiting.
         let cy: Name = "cy".parse().expect("a name");
         let lock = Locked::wait(spool.paths.lock_file(&cy).expect("opened")).expect("locked");
         assert_eq!(spool.online().expect("readable").len(), 1);
@@ -204,7 +199,7 @@ mod tests {
         let free = file::free(&spool.paths.run().expect("there").online).expect("known");
         let full = free.bytes < free.all_bytes / PART;
         spool.limits.min_free_bytes = u64::MAX;
-        // As much as the file system has in all is never asked for.
+        // The floor is limited to a part of the file system.
         let new = take(&spool, "bob", 60_000);
         assert_eq!(matches!(new, Err(StoreError::DiskFull(_))), full);
         assert!(take(&spool, "al", 60_000).expect("renewed"));

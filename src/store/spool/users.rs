@@ -1,7 +1,7 @@
-//! Names that are registered, and names that belong to a login: a small file each, replaced as a whole.
+//! Registered names, and names claimed by logins: a small file each.
 //!
-//! `user/3f/bob` is two lines: `registered MILLISECONDS` and `checksum CRC-32` of the first line, in
-//! hexadecimal. `user/3f/.bob.claim`, of the same form, says that the name belongs to a login of this machine.
+//! `user/3f/bob` has two lines: `registered MILLISECONDS` and `checksum CRC-32` of the first line, in hexadecimal.
+//! `user/3f/.bob.claim` has the same format, and records that the name belongs to a login of this machine.
 
 use std::fs::File;
 use std::io;
@@ -15,12 +15,9 @@ use crate::store::{StoreError, User};
 use crate::sys::dir::Dir;
 use crate::sys::file;
 
-/// Registers `name`, durably; `false` when it was registered already.
-///
-/// # Errors
-/// Those of the system.
+/// Durably registers `name` at the time `at`, in milliseconds since 1970. Returns `false` if it was registered already.
 pub(super) fn register(spool: &Spool, name: &Name, at: u64) -> Result<bool, StoreError> {
-    // Of several processes that register one name at once, one is the first.
+    // The lock makes one of several concurrent registrations the first.
     let _lock = lock(&spool.paths, name)?;
     if spool.paths.user_file(&place(name))?.is_some() {
         return Ok(false);
@@ -33,7 +30,7 @@ pub(super) fn register(spool: &Spool, name: &Name, at: u64) -> Result<bool, Stor
 }
 
 fn replace(folder: &Dir, name: &Name, text: &str) -> io::Result<()> {
-    // No name begins with a dot.
+    // Names never begin with a dot.
     let temporary = format!(".{name}.new");
     let new = folder.file_or_new(&temporary)?;
     file::truncate(&new, 0)?;
@@ -42,17 +39,17 @@ fn replace(folder: &Dir, name: &Name, text: &str) -> io::Result<()> {
     folder.rename(&temporary, name.as_str())
 }
 
-/// Waits until the names in a folder, and that of the folder, are on the disk.
+/// Makes the entries of a folder, and the entry of the folder itself, durable.
 fn sync_names(spool: &Spool, folder: &Dir) -> Result<(), StoreError> {
     [folder, &spool.paths.users]
         .into_iter()
         .try_for_each(|dir| dir.sync().map_err(StoreError::system("sync", dir.path())))
 }
 
-/// Since when `name` is registered; `None` when it is not.
+/// Returns when `name` was registered, or `None` if it is not.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] for a record that is not whole; those of the system.
+/// [`StoreError::Damaged`] if the record is incomplete; I/O errors.
 pub(super) fn registered(spool: &Spool, name: &Name) -> Result<Option<u64>, StoreError> {
     let place = place(name);
     let path = spool.paths.users.path_of(&place);
@@ -61,14 +58,11 @@ pub(super) fn registered(spool: &Spool, name: &Name) -> Result<Option<u64>, Stor
     };
     match read(&file).map_err(StoreError::system("read", &path))? {
         Some(registered) => Ok(Some(registered)),
-        None => Err(StoreError::damaged(path, 0, "it is no registration")),
+        None => Err(StoreError::damaged(path, 0, "it is not a registration")),
     }
 }
 
-/// Forgets `name`, durably; `false` when it was not registered.
-///
-/// # Errors
-/// Those of the system.
+/// Durably removes the registration of `name`. Returns `false` if there was none.
 pub(super) fn deregister(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
     if spool.paths.user_file(&place(name))?.is_none() {
         return Ok(false);
@@ -77,7 +71,7 @@ pub(super) fn deregister(spool: &Spool, name: &Name) -> Result<bool, StoreError>
     remove(spool, name, name.as_str())
 }
 
-/// Removes `file` from the folder of `name`, durably; `false` when there was none.
+/// Durably removes `file` from the folder of `name`. Returns `false` if it does not exist.
 fn remove(spool: &Spool, name: &Name, file: &str) -> Result<bool, StoreError> {
     let folder = spool.paths.user_folder(name)?;
     match folder.remove(file).and_then(|()| folder.sync()) {
@@ -87,25 +81,22 @@ fn remove(spool: &Spool, name: &Name, file: &str) -> Result<bool, StoreError> {
     }
 }
 
-/// Notes that `name` belongs to a login of this machine, durably.
+/// Durably records that `name` belongs to a login of this machine.
 ///
-/// A client that was online with the name before is so no more: it cannot have been the login, whose first use this is.
-/// The process that watches its mailbox is woken, to see that it may not go on. A claim that is not whole counts already,
-/// and is made again by the next use, so that nothing of this is left undone.
-///
-/// # Errors
-/// Those of the system.
+/// Ends the presence lease of the name: this is the first use by the login, so the lease belongs to another client.
+/// Wakes the process that watches its mailbox, which then finds that it must stop. An incomplete claim is in force, and
+/// the next use repeats all of this.
 pub(super) fn claim(spool: &Spool, name: &Name, at: u64) -> Result<(), StoreError> {
     let place = claim_place(name);
     let path = spool.paths.users.path_of(&place);
     let write = |e| StoreError::system("write", &path)(e);
-    // A claim that was cut off while it was written may not have its name on the disk.
+    // An incomplete claim may lack a durable directory entry.
     let is_made = || {
         let file = spool.paths.user_file(&place)?;
         let claim = file.map_or(Ok(None), |file| read(&file)).map_err(write)?;
         Ok::<_, StoreError>(claim.is_some())
     };
-    // Mostly it is there, and durable.
+    // Usually the claim exists and is durable.
     if is_made()? {
         return Ok(());
     }
@@ -124,19 +115,13 @@ pub(super) fn claim(spool: &Spool, name: &Name, at: u64) -> Result<(), StoreErro
     sync_names(spool, &folder)
 }
 
-/// Whether `name` belongs to a login of this machine.
-///
-/// # Errors
-/// Those of the system.
+/// Returns whether `name` belongs to a login of this machine.
 pub(super) fn claimed(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
     let look = || Ok(spool.paths.user_file(&claim_place(name))?.is_some());
     spool.flags.is_claimed(name, look)
 }
 
-/// Ends a claim; `false` when there was none.
-///
-/// # Errors
-/// Those of the system.
+/// Durably removes the claim of `name`. Returns `false` if there was none.
 pub(super) fn release(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
     if spool.paths.user_file(&claim_place(name))?.is_none() {
         return Ok(false);
@@ -148,18 +133,12 @@ fn claim_place(name: &Name) -> Place {
     place_around(".", name, ".claim")
 }
 
-/// All names that are registered, sorted.
-///
-/// # Errors
-/// Those of the system.
+/// Returns all registered names, sorted.
 pub(super) fn names(spool: &Spool) -> Result<Vec<Name>, StoreError> {
     list(spool, |file| Name::new(file).ok())
 }
 
-/// All claims, sorted by name, and since when. One that is not whole is of 1970.
-///
-/// # Errors
-/// Those of the system.
+/// Returns all claims with their times, sorted by name. The time of an incomplete claim is 0.
 pub(super) fn claims(spool: &Spool) -> Result<Vec<(Name, u64)>, StoreError> {
     let names = list(spool, |file| {
         Name::new(file.strip_prefix(b".")?.strip_suffix(b".claim")?).ok()
@@ -176,7 +155,7 @@ pub(super) fn claims(spool: &Spool) -> Result<Vec<(Name, u64)>, StoreError> {
     Ok(all)
 }
 
-/// The names in all folders that `name` finds in the names of files, sorted.
+/// Returns the names that `name` extracts from the file names in all folders, sorted.
 fn list(spool: &Spool, name: impl Fn(&[u8]) -> Option<Name>) -> Result<Vec<Name>, StoreError> {
     let mut all = Vec::new();
     for_each_folder(&spool.paths.users, |_, _, files| {
@@ -187,14 +166,14 @@ fn list(spool: &Spool, name: impl Fn(&[u8]) -> Option<Name>) -> Result<Vec<Name>
     Ok(all)
 }
 
-/// All registered names, sorted, and since when.
+/// Returns all registered names with their times, sorted.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] for a record that is not whole; those of the system.
+/// [`StoreError::Damaged`] if a record is incomplete; I/O errors.
 pub(super) fn users(spool: &Spool) -> Result<Vec<User>, StoreError> {
     let mut all = Vec::new();
     for name in names(spool)? {
-        // It may have been deregistered meanwhile.
+        // The name may have been deregistered since the listing.
         if let Some(registered) = registered(spool, &name)? {
             all.push(User { name, registered });
         }
@@ -202,7 +181,7 @@ pub(super) fn users(spool: &Spool) -> Result<Vec<User>, StoreError> {
     Ok(all)
 }
 
-/// The time in a record; `None` when it is not whole.
+/// Reads the time in a record. Returns `None` if the record is incomplete.
 fn read(file: &File) -> io::Result<Option<u64>> {
     let mut text = [0; 128];
     let n = file::read_at(file, &mut text, 0)?;
@@ -231,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_registration_is_whole_or_none() {
+    fn an_incomplete_registration_is_rejected() {
         let text = encode(1_795_300_000_123);
         assert_eq!(decode(text.as_bytes()), Some(1_795_300_000_123));
         for cut in 0..text.len() {

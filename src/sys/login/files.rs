@@ -1,20 +1,20 @@
-//! Logins and groups as text: the lines of passwd(5) and group(5), in files and in the answers of getent(1).
+//! Parses the lines of passwd(5) and group(5), from files and from the output of getent(1).
 //!
-//! What is read may be anything: a line that is none of these is passed over, and so is one that is too long.
+//! The input is not trusted. Invalid lines and lines that are too long are skipped.
 
 use std::io::{self, BufRead as _, BufReader, Read};
 
-/// How much is read with one call.
+/// The size of one read, in bytes.
 const PORTION: usize = 4 * 1024;
-/// What is longer is no line; a group may have many members.
+/// The length of the longest line, in bytes. A group may have many members.
 const LONGEST_LINE: u64 = 1 << 20;
-/// What is behind that in a file is not read.
+/// The most bytes that are read from a file.
 const LONGEST_FILE: u64 = 64 << 20;
 
-/// Whom somebody asks for.
+/// The key of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key<'a> {
-    /// The user with this number.
+    /// The login with this user ID.
     Uid(u32),
     /// The login with this name.
     Name(&'a str),
@@ -29,7 +29,7 @@ impl Key<'_> {
     }
 }
 
-/// What there is to know of a login.
+/// A login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) name: String,
@@ -38,7 +38,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// The login in this line; `None` for one that is none, such as a comment, or a line that refers elsewhere (`+`).
+    /// Parses a line of passwd(5). Returns `None` for an invalid line, a comment, or a reference to NIS (`+`, `-`).
     fn parse(line: &str) -> Option<Self> {
         let mut fields = line.split(':');
         let name = fields.next()?;
@@ -54,17 +54,14 @@ impl Entry {
     }
 }
 
-/// The number of a user or a group. The last one of all is none: to the kernel it means that nothing changes.
+/// Parses a user or group ID. Rejects the largest one, by which setresuid(2) and setresgid(2) change nothing.
 fn number(text: &str) -> Option<u32> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|_| is_plain);
     number.filter(|number| *number != u32::MAX)
 }
 
-/// The first login with this key in `source`, which has lines of passwd(5).
-///
-/// # Errors
-/// Those of `read(2)`.
+/// Returns the first login with this key in `source`, which consists of lines of passwd(5).
 pub(super) fn login(source: impl Read, key: Key<'_>) -> io::Result<Option<Entry>> {
     let mut found = None;
     each_line(source, |line| {
@@ -74,10 +71,7 @@ pub(super) fn login(source: impl Read, key: Key<'_>) -> io::Result<Option<Entry>
     Ok(found)
 }
 
-/// The numbers of the groups in `source`, which has lines of group(5), that name this member.
-///
-/// # Errors
-/// Those of `read(2)`.
+/// Returns the IDs of the groups that list `member` in `source`, which consists of lines of group(5).
 pub(super) fn groups(source: impl Read, member: &str) -> io::Result<Vec<u32>> {
     let mut groups = Vec::new();
     each_line(source, |line| {
@@ -92,7 +86,7 @@ pub(super) fn groups(source: impl Read, member: &str) -> io::Result<Vec<u32>> {
     Ok(groups)
 }
 
-/// The groups in the answer to `getent initgroups NAME`; `None` for the answer to something else.
+/// Parses the output of `getent initgroups NAME`. Returns `None` if it is not a single valid line for `name`.
 pub(super) fn initgroups(answer: &[u8], name: &str) -> Option<Vec<u32>> {
     let answer = std::str::from_utf8(answer).ok()?.strip_suffix('\n')?;
     let groups = answer.strip_prefix(name)?;
@@ -101,7 +95,7 @@ pub(super) fn initgroups(answer: &[u8], name: &str) -> Option<Vec<u32>> {
     groups.filter(|_| is_whole)
 }
 
-/// Calls `each` for the lines of `source`, without their ends, until it returns false.
+/// Calls `each` with the lines of `source`, without line ends, until it returns `false`.
 fn each_line(source: impl Read, mut each: impl FnMut(&str) -> bool) -> io::Result<()> {
     let mut source = BufReader::with_capacity(PORTION, source.take(LONGEST_FILE));
     let mut line = Vec::new();
@@ -142,13 +136,13 @@ mod tests {
     }
 
     #[test]
-    fn the_first_login_with_a_key_is_found() {
+    fn finds_the_first_login_with_a_key() {
         let text = "root:x:0:0:root:/root:/bin/sh\nal:x:7:8::/:\nAl:x:8:8::/:\nbo:x:7:9\ndom\\al b@c:x:9:9::/:/";
         assert_eq!(of(text, Key::Uid(0)), Some(entry("root", 0, 0)));
         assert_eq!(of(text, Key::Uid(7)), Some(entry("al", 7, 8)));
         assert_eq!(of(text, Key::Name("bo")), Some(entry("bo", 7, 9)));
         assert_eq!(of(text, Key::Name("Al")), Some(entry("Al", 8, 8)));
-        // The last line may have no end.
+        // The last line may lack its line end.
         assert_eq!(of(text, Key::Uid(9)), Some(entry("dom\\al b@c", 9, 9)));
         for key in [
             Key::Uid(1),
@@ -161,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_login_is_passed_over() {
+    fn skips_invalid_lines() {
         for line in [
             "",
             ":",
@@ -192,10 +186,10 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_hides_no_other() {
+    fn skips_a_line_that_is_too_long_but_not_the_next() {
         let long = usize::try_from(LONGEST_LINE).expect("a size");
         for length in [long - 1, long, long + 1, 3 * long] {
-            // What is cut off must not pass for a line: `al` would be in the middle of it.
+            // The rest of a long line, which contains `al`, must not be parsed as a line.
             let mut text = vec![b'x'; length];
             text.extend_from_slice(b"al:x:7:8::/:\nbo:x:7:9::/:\n");
             let found = of(&text, Key::Uid(7)).expect("one");
@@ -206,10 +200,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_end_has_one() {
+    fn stops_reading_at_the_size_limit() {
         let endless = io::repeat(b'x');
         assert_eq!(login(endless, Key::Uid(7)).expect("read"), None);
-        // What is cut by that end is no line.
+        // A line that crosses the limit is skipped.
         let long = usize::try_from(LONGEST_FILE).expect("a size");
         let mut text = vec![b'x'; long - 8];
         text.extend_from_slice(b"\na:x:1:234::/:\n");
@@ -222,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_those_that_name_the_member() {
+    fn finds_the_groups_that_list_a_member() {
         let text =
             "root:x:0:\nadm:x:4:al,bo\nx:x:y:al\nmail:*:8:alf,b al\nlast:x:9:bo, al ,\nal:x:10";
         let of = |member| groups(text.as_bytes(), member).expect("read");

@@ -1,7 +1,7 @@
-//! getent(1), which answers from wherever the machine keeps logins: LDAP, sssd, systemd.
+//! Lookups with getent(1), which queries all sources of the machine, such as LDAP, sssd and systemd.
 //!
-//! The C library would load what it needs for that into this process: each fork would copy it, and a program that
-//! is linked statically cannot.
+//! The C library would load NSS modules into this process. Each fork would copy their mappings, and a statically
+//! linked program cannot load them.
 
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -17,32 +17,32 @@ use crate::sys::poll::{self, Want};
 use crate::sys::process::{self, PidFd};
 use crate::sys::signal;
 
-/// How long one may run.
+/// How long a getent process may run.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
-/// One that was killed is looked at again after that.
+/// How long to wait for the end of a getent that was killed or has closed its output.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Where the kernel cannot tell of the end of a process, it is looked for as often.
+/// How often to check whether getent has ended, on a kernel without pidfd_open(2).
 const TICK: Duration = Duration::from_millis(50);
-/// The longest answer.
+/// The longest output, in bytes.
 const MOST: usize = 64 * 1024;
-/// The longest name that is asked for.
+/// The longest name to look up, in bytes.
 const LONGEST_NAME: usize = 256;
-/// The exit status of one that has not found anything.
+/// The exit status of getent for a key that was not found.
 const NOT_THERE: i32 = 2;
 
-/// Where it can be; not the caller's PATH, which anybody may set.
+/// The paths to search for getent. PATH is not used: the user controls it.
 const PLACES: [&str; 2] = ["/usr/bin/getent", "/bin/getent"];
-/// Where it is said which sources the machine asks; the second is that of some systems without an own /etc.
+/// The files that configure the sources of the machine. The second has the defaults of vendors that keep /etc empty.
 const SOURCES: [&str; 2] = ["/etc/nsswitch.conf", "/usr/etc/nsswitch.conf"];
-/// The longest of these files.
+/// The longest of these files, in bytes.
 const LONGEST_SOURCES: usize = 64 * 1024;
 
-/// The program, where it knows more logins than /etc/passwd.
+/// Returns the path of getent if the machine has sources of logins besides /etc/passwd.
 pub(super) fn for_logins() -> Option<PathBuf> {
     program(&["passwd"])
 }
 
-/// The program, where it knows more groups than /etc/group.
+/// Returns the path of getent if the machine has sources of groups besides /etc/group.
 pub(super) fn for_groups() -> Option<PathBuf> {
     program(&["initgroups", "group"])
 }
@@ -51,7 +51,7 @@ fn program(databases: &[&str]) -> Option<PathBuf> {
     let read =
         |path: &&str| match file::read_small(Path::new(path), LONGEST_SOURCES, Duration::ZERO) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            // What cannot be read may say anything.
+            // An unreadable file may configure any source.
             text => Some(text.unwrap_or_default()),
         };
     let sources = SOURCES.iter().find_map(read)?;
@@ -62,7 +62,7 @@ fn program(databases: &[&str]) -> Option<PathBuf> {
     program.map(Path::to_owned)
 }
 
-/// Whether nsswitch.conf(5) names files, and nothing else, for the first of these databases that it has.
+/// Returns whether the text of nsswitch.conf(5) lists only `files` for the first of `databases` that it contains.
 pub(super) fn is_files_alone(sources: &str, databases: &[&str]) -> bool {
     let lines = || sources.lines().map(|line| line.split('#').next());
     let of = |database: &&str| {
@@ -71,13 +71,13 @@ pub(super) fn is_files_alone(sources: &str, databases: &[&str]) -> bool {
     };
     databases.iter().find_map(of).is_some_and(|sources| {
         let mut words = sources.split_whitespace();
-        // `[NOTFOUND=return]` and the like only say when to stop.
+        // Actions such as `[NOTFOUND=return]` only control when a lookup stops.
         words.all(|word| word == "files" || (word.starts_with('[') && word.ends_with(']')))
     })
 }
 
 impl Key<'_> {
-    /// What getent is asked, if it can be: what it would take for a number, or for something else, is no name.
+    /// Returns the argument for getent; `None` for a name that getent would interpret as an ID or as something else.
     pub(super) fn argument(&self) -> Option<String> {
         match *self {
             Self::Uid(uid) => (uid != u32::MAX).then(|| uid.to_string()),
@@ -93,20 +93,17 @@ impl Key<'_> {
     }
 }
 
-/// One that runs.
+/// A running getent process.
 #[derive(Debug)]
 pub(super) struct Running {
     child: Child,
-    /// Tells of its end, where the kernel can.
+    /// Its descriptor, where the kernel supports pidfd_open(2).
     end: Option<PidFd>,
     deadline: Deadline,
 }
 
 impl Running {
-    /// Starts one whose answer goes to `to`. It ends with the calling thread.
-    ///
-    /// # Errors
-    /// Those of `fork(2)` and `execve(2)`.
+    /// Starts a getent that writes its output to `to`. The kernel kills it when the calling thread ends.
     pub(super) fn start(
         program: &Path,
         database: &str,
@@ -133,32 +130,29 @@ impl Running {
         })
     }
 
-    /// How it has ended; `None` while it runs. When its time is over it is killed.
-    ///
-    /// # Errors
-    /// Those of `waitpid(2)`.
+    /// Returns the status of a process that has ended; `None` while it runs. Kills it after its deadline.
     pub(super) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         let ended = self.child.try_wait()?;
         if ended.is_none() && self.deadline.passed() {
-            // Not waited for: it may be in the kernel, which lets it end later.
+            // Do not wait: a process that is blocked in the kernel may end much later.
             let _ = self.child.kill();
             self.deadline = Deadline::after(AGAIN);
         }
         Ok(ended)
     }
 
-    /// What to poll for: readable when it has ended.
+    /// Returns the descriptor to poll, if any. It is readable when the process has ended.
     pub(super) fn end(&self) -> Option<BorrowedFd<'_>> {
         self.end.as_ref().map(PidFd::fd)
     }
 
-    /// When to look at it again, at the latest.
+    /// Returns the longest time to wait before the next call of [`ended`](Self::ended).
     pub(super) fn left(&self) -> Duration {
         let left = self.deadline.left();
         self.end.as_ref().map_or(left.min(TICK), |_| left)
     }
 
-    /// Waits for its end. One that has nothing more to say has little time for that.
+    /// Waits a short time for the end of a process that has closed its output.
     fn wait(&mut self) -> io::Result<ExitStatus> {
         self.deadline = self.deadline.min(Deadline::after(AGAIN));
         let last = self.deadline.extended(AGAIN);
@@ -179,10 +173,10 @@ impl Running {
     }
 }
 
-/// What it answers; nothing, when there is nothing to be found.
+/// Runs getent and returns its output, which is empty when the key is not found.
 ///
 /// # Errors
-/// When it cannot be started, or does not answer as it should, or not in time.
+/// When getent cannot be started, fails or times out, or [`answer`] fails.
 pub(super) fn ask(program: &Path, database: &str, argument: &str) -> io::Result<Vec<u8>> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut running = Running::start(program, database, argument, theirs.into())?;
@@ -202,10 +196,10 @@ pub(super) fn ask(program: &Path, database: &str, argument: &str) -> io::Result<
     }
 }
 
-/// All that is said to `from`, until nobody can say more.
+/// Reads the output of getent from `from` until end of stream.
 ///
 /// # Errors
-/// When that is not so by `deadline`, or what is said is too much, or ends within a line.
+/// When the stream does not end by `deadline`, is too long, or ends within a line.
 pub(super) fn answer(mut from: &UnixStream, deadline: Deadline) -> io::Result<Vec<u8>> {
     let (mut answer, mut part) = (Vec::new(), [0; 1024]);
     loop {

@@ -1,8 +1,7 @@
-//! The helper for logins: a process that runs getent(1) for processes that may start no programs.
+//! The login helper, which runs getent(1) for sandboxed processes that may not start programs.
 //!
-//! The sandbox of a daemon lets it start no programs, so that it asks a process outside of it. A request (`uid 1000`,
-//! `name al`) comes with one end of a pair of sockets, to which getent writes its answer. Requests wait in the socket
-//! while no helper runs.
+//! A request (`uid 1000`, `name al`) carries one end of a socket pair, to which getent writes its output. Requests are
+//! queued in the socket while no helper runs.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
@@ -20,18 +19,18 @@ use super::getent::{self, Running};
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{self, Want};
 
-/// How long a request waits for its answer.
+/// How long to wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// The number of getent processes that run at once. Further requests wait in the socket.
+/// The number of getent processes that run concurrently. Further requests wait in the socket.
 const MAX_RUNNING: usize = 8;
 /// The longest request, in bytes.
 const MAX_REQUEST: usize = 512;
-/// The most descriptors that can come with one request (SCM_MAX_FD): there is room for all, so that none is left open.
+/// The most descriptors that a request can carry (SCM_MAX_FD). All of them are received, so that all can be closed.
 const MAX_DESCRIPTORS: usize = 253;
-/// The first byte of an answer that says why there is none.
+/// The first byte of an answer that is an error message.
 const FAILED: u8 = b'!';
 
-/// What a process needs to answer requests.
+/// The helper: the program that it runs, and the socket that it receives requests from.
 #[derive(Debug)]
 pub(crate) struct LoginHelper {
     program: PathBuf,
@@ -39,10 +38,7 @@ pub(crate) struct LoginHelper {
 }
 
 impl LoginHelper {
-    /// Makes the helper's side, which runs `program`, and the socket that requests are sent to.
-    ///
-    /// # Errors
-    /// Those of `socketpair(2)`.
+    /// Creates a helper that runs `program`, and the socket to send requests to (socketpair(2)).
     pub(super) fn pair(program: PathBuf) -> io::Result<(Self, OwnedFd)> {
         let (requests, socket) = nix::sys::socket::socketpair(
             AddressFamily::Unix,
@@ -53,15 +49,15 @@ impl LoginHelper {
         Ok((Self { program, socket }, requests))
     }
 
-    /// The descriptor that it needs.
+    /// Returns the descriptor that the helper needs.
     pub(crate) fn descriptor(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
 
-    /// Answers requests until no process can send one any more.
+    /// Serves requests until no process can send any more.
     ///
     /// # Errors
-    /// Those of `ppoll(2)` and `recvmsg(2)`; when a request has more descriptors than this process may open.
+    /// Those of `ppoll(2)` and `recvmsg(2)`; when a request carries more descriptors than this process may open.
     pub(crate) fn serve(&self) -> io::Result<()> {
         answer_all(self.socket.as_fd(), &self.program)
     }
@@ -73,9 +69,9 @@ fn answer_all(socket: BorrowedFd<'_>, program: &Path) -> io::Result<()> {
         running.retain_mut(|one| match one.ended() {
             Ok(None) => true,
             Ok(Some(status)) => {
-                // 2 is that there is none.
+                // getent exits with 2 when the key is not found.
                 if !matches!(status.code(), Some(0 | 2)) {
-                    log::warn!("{} did not answer: {status}", program.display());
+                    log::warn!("{} failed: {status}", program.display());
                 }
                 false
             }
@@ -97,7 +93,7 @@ fn answer_all(socket: BorrowedFd<'_>, program: &Path) -> io::Result<()> {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
             Err(e) => return Err(e),
         };
-        // A client that has waited for too long has closed its end.
+        // A client whose wait timed out has closed its end.
         let to = to.filter(|to| !poll::is_over(to.as_fd()));
         if let (Some(argument), Some(to)) = (argument(&request), to) {
             running.extend(answer(program, &argument, to));
@@ -105,7 +101,7 @@ fn answer_all(socket: BorrowedFd<'_>, program: &Path) -> io::Result<()> {
     }
 }
 
-/// Starts a getent that answers to `to`; `None` when it cannot be started, which `to` is told.
+/// Starts a getent that writes to `to`. If that fails, writes the error to `to` and returns `None`.
 fn answer(program: &Path, argument: &str, to: OwnedFd) -> Option<Running> {
     let to_say = to.try_clone();
     match Running::start(program, "passwd", argument, to) {
@@ -117,14 +113,14 @@ fn answer(program: &Path, argument: &str, to: OwnedFd) -> Option<Running> {
                 program.display()
             );
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            // `to` may be no socket, or have no reader.
+            // This fails when `to` is not a socket or has no reader.
             let _ = to_say.map(|to| nix::sys::socket::send(to.as_raw_fd(), why.as_bytes(), flags));
             None
         }
     }
 }
 
-/// The argument that a request has getent look up; `None` for one that is not valid.
+/// Returns the getent argument of a request; `None` when the request is invalid.
 fn argument(request: &[u8]) -> Option<String> {
     let key = match std::str::from_utf8(request).ok()?.split_once(' ')? {
         ("uid", number) => Key::Uid(number.parse().ok()?),
@@ -134,7 +130,7 @@ fn argument(request: &[u8]) -> Option<String> {
     key.argument()
 }
 
-/// The next request, and its descriptor if it came with exactly one; `None` when no process can send any more.
+/// Receives the next request, with its descriptor if it carries exactly one; `None` when no process can send.
 fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
     let mut request = vec![0; MAX_REQUEST];
     let mut control = nix::cmsg_space!([RawFd; MAX_DESCRIPTORS]);
@@ -146,7 +142,7 @@ fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, Option<OwnedFd
     let mut came: Vec<OwnedFd> = Vec::new();
     for part in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(fds) = part {
-            // SAFETY: the kernel has just given us these descriptors, and nobody else knows of them.
+            // SAFETY: recvmsg(2) has just created these descriptors. They have no other owner.
             came.extend(
                 fds.into_iter()
                     .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
@@ -161,10 +157,11 @@ fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, Option<OwnedFd
     Ok(Some((request, one)))
 }
 
-/// Asks the helper behind `socket`: the answer of `getent passwd`, which is empty when there is no such login.
+/// Sends a lookup to the helper behind `socket`. Returns the output of `getent passwd`, which is empty when there is no
+/// such login.
 ///
 /// # Errors
-/// When there is no helper any more, it does not answer in time, or getent cannot be run.
+/// When the helper has ended, does not answer in time, or cannot run getent; those of [`getent::answer`].
 pub(super) fn ask(socket: BorrowedFd<'_>, key: Key<'_>) -> io::Result<Vec<u8>> {
     let deadline = Deadline::after(ANSWER_TIMEOUT);
     let request = match key {

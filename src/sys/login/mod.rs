@@ -1,7 +1,8 @@
-//! The logins of this machine, and becoming one of them.
+//! Looks up the logins of this machine, and switches to one of them.
 //!
-//! They are looked up in /etc/passwd and /etc/group, and what is not there by getent(1); never by the C library,
-//! which loads libraries for that (NSS). A daemon that may start no programs delegates getent to a helper process.
+//! Logins are looked up in /etc/passwd first, then with getent(1). Groups are looked up with getent(1) if the machine
+//! has sources of groups besides /etc/group, else in that file. The lookup functions of the C library are not used,
+//! because they load NSS modules. A daemon that may not start programs delegates getent to a helper process.
 
 mod files;
 mod getent;
@@ -22,23 +23,24 @@ pub(crate) use self::helper::LoginHelper;
 const LOGINS: &str = "/etc/passwd";
 const GROUPS: &str = "/etc/group";
 
-/// How logins are looked up that are not in /etc/passwd, once [`delegate`] was called: by getent before.
+/// Where to look up logins that are not in /etc/passwd. Until [`delegate`] sets it, this process runs getent itself.
 static ELSEWHERE: OnceLock<Elsewhere> = OnceLock::new();
 
 #[derive(Debug)]
 enum Elsewhere {
-    /// They are not: /etc/passwd has all.
+    /// Only /etc/passwd is searched. All other logins are unknown.
     Nowhere,
-    /// By the helper at the other end of this socket.
+    /// The helper at the other end of this socket looks them up.
     Helper(OwnedFd),
 }
 
-/// Makes this process, and all that it forks from now on, start no program to look up a login, but send requests to the
-/// helper that this returns: to be run in another process, and closed in this one. `None` where /etc/passwd has all
-/// logins, or this was called before.
+/// Makes this process and its future children look up logins through a helper instead of starting a program.
+///
+/// Returns the helper: the caller runs it in another process, and closes it in this one. Returns `None` when
+/// all logins are in /etc/passwd, or on a second call.
 ///
 /// # Errors
-/// Those of `socketpair(2)`. Then logins that are not in /etc/passwd are unknown.
+/// Those of `socketpair(2)`. Logins that are not in /etc/passwd are then unknown.
 pub(crate) fn delegate() -> io::Result<Option<LoginHelper>> {
     let pair = match (getent::for_logins(), ELSEWHERE.get()) {
         (Some(program), None) => LoginHelper::pair(program).map(Some),
@@ -49,12 +51,12 @@ pub(crate) fn delegate() -> io::Result<Option<LoginHelper>> {
         Ok(None) => (Ok(None), Elsewhere::Nowhere),
         Err(e) => (Err(e), Elsewhere::Nowhere),
     };
-    // It is set already when this is called twice.
+    // On a second call this fails, and the first value stays.
     let _ = ELSEWHERE.set(elsewhere);
     helper
 }
 
-/// The descriptor that requests are sent to, for a process that will look up logins and closes all others.
+/// Returns the descriptor for requests to the helper. A process that will look up logins must keep it open.
 pub(crate) fn descriptor() -> Option<RawFd> {
     match ELSEWHERE.get()? {
         Elsewhere::Helper(requests) => Some(requests.as_raw_fd()),
@@ -62,7 +64,7 @@ pub(crate) fn descriptor() -> Option<RawFd> {
     }
 }
 
-/// The login with this key.
+/// Looks up the login with this key.
 fn find(key: Key<'_>) -> io::Result<Option<Entry>> {
     if let Some(entry) = in_file(LOGINS, |file| files::login(file, key))?.flatten() {
         return Ok(Some(entry));
@@ -81,7 +83,7 @@ fn find(key: Key<'_>) -> io::Result<Option<Entry>> {
     files::login(answer.as_slice(), key)
 }
 
-/// What `read` finds in the file at `path`; `None` when there is no such file.
+/// Opens the file at `path` and returns the result of `read` for it; `None` when it does not exist.
 fn in_file<T>(path: &str, read: impl FnOnce(File) -> io::Result<T>) -> io::Result<Option<T>> {
     match File::open(path).and_then(read) {
         Ok(found) => Ok(Some(found)),
@@ -90,20 +92,20 @@ fn in_file<T>(path: &str, read: impl FnOnce(File) -> io::Result<T>) -> io::Resul
     }
 }
 
-/// The login of the user with this number, from wherever this machine keeps them; `None` when there is none.
+/// Returns the login with this user ID, from any source of this machine; `None` when there is none.
 ///
 /// # Errors
-/// When it cannot be found out, or not in time.
+/// When the lookup fails or times out.
 pub(crate) fn name(uid: u32) -> io::Result<Option<String>> {
     Ok(find(Key::Uid(uid))?.map(|entry| entry.name))
 }
 
-/// The login of whoever runs this process; `None` also when it cannot be found out.
+/// Returns the login of the effective user of this process; `None` also when the lookup fails.
 pub(crate) fn own() -> Option<String> {
     name(nix::unistd::geteuid().as_raw()).ok().flatten()
 }
 
-/// Whether this process has the rights of root.
+/// Returns whether this process runs as root.
 pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
@@ -114,29 +116,29 @@ pub(crate) struct Account {
     name: String,
     uid: Uid,
     gid: Gid,
-    /// All groups that it is in.
+    /// All groups of the account, the primary one included.
     groups: Vec<Gid>,
 }
 
-/// The account with this name, if there is one.
+/// Returns the account with this name; `None` when there is none.
 ///
 /// # Errors
-/// When it cannot be found out, or not in time.
+/// When the lookup fails or times out.
 pub(crate) fn account(name: &str) -> io::Result<Option<Account>> {
     find(Key::Name(name))?.map(Account::of).transpose()
 }
 
-/// Whether there is an account with this name.
+/// Returns whether there is an account with this name.
 ///
 /// # Errors
-/// When it cannot be found out, or not in time.
+/// When the lookup fails or times out.
 pub(crate) fn exists(name: &str) -> io::Result<bool> {
     Ok(find(Key::Name(name))?.is_some())
 }
 
 impl Account {
-    /// What there is to know of a login, with its groups. Where getent does not answer, those in /etc/group are all:
-    /// it can do less, and nothing that it should not.
+    /// Looks up the groups of a login. If getent fails, the account has only its groups in /etc/group: it gets fewer
+    /// rights, never more.
     fn of(entry: Entry) -> io::Result<Self> {
         let mut groups = vec![entry.gid];
         let name = entry.name;
@@ -162,32 +164,32 @@ impl Account {
         })
     }
 
-    /// Its name.
+    /// Returns the login name.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its number.
+    /// Returns the user ID.
     pub(crate) fn uid(&self) -> u32 {
         self.uid.as_raw()
     }
 
-    /// The number of its group.
+    /// Returns the ID of the primary group.
     pub(crate) fn gid(&self) -> u32 {
         self.gid.as_raw()
     }
 
-    /// Whether it is root's.
+    /// Returns whether this is the account of root.
     pub(crate) fn is_root(&self) -> bool {
         self.uid.is_root()
     }
 }
 
-/// Lets root, who may do anything to the directory `path`, become the account that owns it, for good, so that what is
-/// made there belongs to its owner. Nothing happens where there is no such directory, or this process is not root's.
+/// Switches from root permanently to the account that owns the directory `path`, so that new files in it belong to this
+/// account. Does nothing when the directory does not exist, or this process does not run as root.
 ///
 /// # Errors
-/// When the owner has no account; those of [`become_account`].
+/// When the directory cannot be examined, its owner has no account or the lookup fails; those of [`become_account`].
 pub(crate) fn become_owner(path: &Path) -> io::Result<()> {
     let owner = match std::fs::metadata(path) {
         Ok(meta) => std::os::unix::fs::MetadataExt::uid(&meta),
@@ -200,17 +202,17 @@ pub(crate) fn become_owner(path: &Path) -> io::Result<()> {
     match find(Key::Uid(owner))? {
         Some(entry) => become_account(&Account::of(entry)?),
         None => {
-            let message = format!("user number {owner} has no account");
+            let message = format!("uid {owner} has no account");
             Err(io::Error::new(io::ErrorKind::NotFound, message))
         }
     }
 }
 
-/// Becomes `account`, with its groups and no others, and makes sure that there is no way back. Must be called while
+/// Switches permanently to `account` and its groups, and verifies that root cannot be regained. Must be called while
 /// there is only one thread.
 ///
 /// # Errors
-/// Those of `setgroups(2)`, `setresgid(2)` and `setresuid(2)`; `PermissionDenied` when root could be had back.
+/// Those of `setgroups(2)`, `setresgid(2)` and `setresuid(2)`; `PermissionDenied` when root can be regained.
 pub(crate) fn become_account(account: &Account) -> io::Result<()> {
     let (uid, gid) = (account.uid, account.gid);
     nix::unistd::setgroups(&account.groups)?;
@@ -222,7 +224,7 @@ pub(crate) fn become_account(account: &Account) -> io::Result<()> {
         nix::unistd::setresgid(root.1, root.1, root.1),
     ];
     if back.iter().any(|way| *way != Err(Errno::EPERM)) {
-        let message = "the rights of root could be had back";
+        let message = "root privileges can be regained";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
     }
     Ok(())

@@ -13,33 +13,33 @@ use crate::sys::clock::Deadline;
 use crate::sys::poll;
 
 #[test]
-fn an_account_is_what_the_machine_says() {
+fn finds_root_and_no_invalid_or_unknown_names() {
     let root = account("root").expect("looked up");
     let root = root.expect("every machine has it");
     assert!(root.is_root() && root.gid() == 0 && root.groups.contains(&Gid::from_raw(0)));
     assert_eq!(name(0).expect("looked up").as_deref(), Some("root"));
-    for nobody in ["no-such-account", "", "-x", "0", "root:x", "+root"] {
-        assert_eq!(account(nobody).expect("looked up"), None, "{nobody:?}");
-        assert!(!exists(nobody).expect("looked up"));
+    for unknown in ["no-such-account", "", "-x", "0", "root:x", "+root"] {
+        assert_eq!(account(unknown).expect("looked up"), None, "{unknown:?}");
+        assert!(!exists(unknown).expect("looked up"));
     }
     assert_eq!(name(u32::MAX).expect("looked up"), None);
 }
 
 #[test]
-fn a_file_that_is_not_there_has_nothing_and_one_that_cannot_be_read_is_named() {
+fn a_missing_file_has_no_logins_and_an_unreadable_one_is_an_error() {
     let read = |path: &str| in_file(path, |file| files::login(file, Key::Uid(0)));
     assert_eq!(read("/nonexistent/passwd").expect("nothing"), None);
     let error = read("/").expect_err("a directory").to_string();
     assert!(error.starts_with("cannot read /: "), "{error}");
 }
 
-/// Something that is called as getent is, in a directory of its own.
+/// Creates a script that stands in for getent, in a temporary directory. It logs its arguments to the file `asked`.
 fn getent(does: &str) -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("getent");
     let text = format!("#!/bin/sh\necho \"$*\" >>\"${{0%/*}}/asked\"\n{does}\n");
-    // Not written by this process: what another test starts meanwhile would have it open, and nothing that is open for
-    // writing can be run.
+    // Another process writes the script: a program that a concurrent test starts would inherit a descriptor that this
+    // process has open for writing, and execve(2) would fail with ETXTBSY.
     let done = Command::new("sh")
         .args(["-c", "printf %s \"$1\" >\"$0\""])
         .arg(&path)
@@ -54,7 +54,7 @@ fn getent(does: &str) -> (TempDir, PathBuf) {
 const ONE: &str = "[ \"$3\" = 1000 ] || [ \"$3\" = al ] || exit 2; echo al:x:1000:8::/:";
 
 #[test]
-fn getent_is_asked_for_what_can_be_asked_for() {
+fn runs_getent_for_valid_keys_only() {
     let (dir, program) = getent(ONE);
     let ask = |argument: &str| getent::ask(&program, "passwd", argument);
     assert_eq!(ask("al").expect("an answer"), b"al:x:1000:8::/:\n");
@@ -62,7 +62,7 @@ fn getent_is_asked_for_what_can_be_asked_for() {
     assert_eq!(ask("bo").expect("an answer"), b"");
     let asked = std::fs::read_to_string(dir.path().join("asked")).expect("written");
     assert_eq!(asked, "passwd -- al\npasswd -- 1000\npasswd -- bo\n");
-    // A number is asked for as such alone, and nothing is an option.
+    // Names that getent would take for a number or an option are rejected.
     for name in [
         "", "7", "0123", "-7", "+7", " 7", "-s", "a:b", "a\nb", "a\0b", "#a",
     ] {
@@ -77,7 +77,7 @@ fn getent_is_asked_for_what_can_be_asked_for() {
 }
 
 #[test]
-fn what_getent_says_is_believed_within_bounds() {
+fn checks_the_output_of_getent_and_isolates_it() {
     let fails = |does: &str| {
         let (_dir, program) = getent(does);
         let error = getent::ask(&program, "passwd", "al").expect_err(does);
@@ -89,13 +89,13 @@ fn what_getent_says_is_believed_within_bounds() {
     assert!(fails("echo al:x:1:8::/:; kill -SEGV $$").contains("signal: 11"));
     let nowhere = getent::ask(Path::new("/nonexistent"), "passwd", "al");
     assert!(nowhere.is_err());
-    // What it has is its own: not our input, and not our environment.
+    // getent inherits neither standard input nor the environment.
     let (_dir, program) = getent("env >&2; read line && exit 1; echo \"$LC_ALL$HOME$CARGO\"");
     let said = getent::ask(&program, "passwd", "al").expect("an answer");
     assert_eq!(said, b"C\n");
 }
 
-/// A helper in a thread of this process, and the way to ask it.
+/// A helper in a thread of this process, and the socket to send requests to.
 struct InThread {
     socket: OwnedFd,
     thread: std::thread::JoinHandle<io::Result<()>>,
@@ -112,7 +112,7 @@ impl InThread {
         helper::ask(self.socket.as_fd(), key)
     }
 
-    /// Sends what nobody would, with these descriptors.
+    /// Sends an arbitrary request with these descriptors.
     fn send(&self, request: &[u8], to: &[BorrowedFd<'_>]) {
         let to: Vec<_> = to.iter().map(|fd| fd.as_raw_fd()).collect();
         let rights = [ControlMessage::ScmRights(&to)];
@@ -129,14 +129,14 @@ impl InThread {
 }
 
 #[test]
-fn the_helper_finds_out_what_it_is_asked() {
+fn the_helper_answers_requests() {
     let (dir, program) = getent(ONE);
     let helper = InThread::start(program);
     let line = b"al:x:1000:8::/:\n";
     assert_eq!(helper.ask(Key::Uid(1000)).expect("an answer"), line);
     assert_eq!(helper.ask(Key::Name("al")).expect("an answer"), line);
     assert_eq!(helper.ask(Key::Uid(7)).expect("an answer"), b"");
-    // Each has an answer of its own.
+    // Concurrent requests get their own answers.
     std::thread::scope(|scope| {
         for n in 0..40_u32 {
             let helper = &helper;
@@ -150,7 +150,7 @@ fn the_helper_finds_out_what_it_is_asked() {
     let asked = || std::fs::read_to_string(dir.path().join("asked")).expect("written");
     assert_eq!(asked().lines().count(), 43);
     helper.end();
-    // One that cannot ask says so.
+    // A helper that cannot run getent returns the error.
     let helper = InThread::start("/nonexistent".into());
     let error = helper.ask(Key::Uid(7)).expect_err("no getent");
     let begins = "cannot run /nonexistent: ";
@@ -159,7 +159,7 @@ fn the_helper_finds_out_what_it_is_asked() {
 }
 
 #[test]
-fn what_is_no_request_costs_the_helper_nothing() {
+fn the_helper_ignores_invalid_requests() {
     let (dir, program) = getent(ONE);
     let helper = InThread::start(program);
     let (ours, theirs) = UnixStream::pair().expect("a pair");
@@ -188,11 +188,11 @@ fn what_is_no_request_costs_the_helper_nothing() {
     helper.send(b"uid 1000", &[]);
     let many: Vec<_> = (0..20).map(|_| theirs.as_fd()).collect();
     helper.send(b"uid 1000", &many);
-    // Whoever has gone is not asked for.
+    // No getent runs for a client that has closed its end.
     let (gone, to_gone) = UnixStream::pair().expect("a pair");
     drop(gone);
     helper.send(b"uid 1000", &[to_gone.as_fd()]);
-    // What nobody can read is no matter of the helper's.
+    // A descriptor that is not a socket does no harm.
     let nowhere = File::open("/dev/null").expect("opened");
     helper.send(b"uid 1000", &[nowhere.as_fd()]);
     assert!(!helper.ask(Key::Uid(1000)).expect("an answer").is_empty());
@@ -209,7 +209,7 @@ fn what_is_no_request_costs_the_helper_nothing() {
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_helper_asks_for_eight_at_once_and_kills_what_hangs() {
+fn the_helper_runs_eight_getents_at_once_and_kills_those_that_hang() {
     let (dir, program) = getent("[ \"$3\" = 1000 ] || exec sleep 600; echo al:x:1000:8::/:");
     let helper = InThread::start(program);
     let begun = Instant::now();
@@ -228,12 +228,12 @@ fn a_helper_asks_for_eight_at_once_and_kills_what_hangs() {
         assert!(begun.elapsed() < LIMIT);
         std::thread::sleep(Duration::from_millis(5));
     }
-    // Whoever comes now waits, and not for ever.
+    // A further request waits, and times out.
     let error = helper.ask(Key::Uid(1000)).expect_err("too late");
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     assert_eq!(error.to_string(), "getent does not answer in time");
     assert_eq!(asked(), 8);
-    // Their time is over after ten seconds; then the others have their turn, but for the one that has gone.
+    // The hanging processes are killed after ten seconds. The queued requests follow, except the one that timed out.
     for ours in hanging.iter().take(8) {
         assert_eq!(
             getent::answer(ours, Deadline::after(LIMIT)).expect("its end"),
@@ -247,7 +247,7 @@ fn a_helper_asks_for_eight_at_once_and_kills_what_hangs() {
     let answer = getent::answer(&ours, Deadline::after(LIMIT)).expect("an answer");
     assert_eq!(answer, b"al:x:1000:8::/:\n");
     assert_eq!(asked(), 8 + 4 + 1);
-    // What still runs ends with the helper, in whose thread it was started.
+    // Processes that still run are killed when the thread of the helper ends.
     helper.end();
     for ours in hanging {
         assert!(poll::readable_by(ours.as_fd(), Deadline::after(LIMIT)).expect("waited"));
@@ -255,18 +255,18 @@ fn a_helper_asks_for_eight_at_once_and_kills_what_hangs() {
 }
 
 #[test]
-fn a_helper_that_has_ended_is_not_waited_for() {
+fn a_request_to_an_ended_helper_fails() {
     let helper = InThread::start("/nonexistent".into());
     let copy = helper.socket.try_clone().expect("a copy");
-    nix::sys::socket::shutdown(copy.as_raw_fd(), nix::sys::socket::Shutdown::Write).expect("said");
+    nix::sys::socket::shutdown(copy.as_raw_fd(), nix::sys::socket::Shutdown::Write).expect("done");
     helper.thread.join().expect("joined").expect("no error");
-    let error = helper::ask(copy.as_fd(), Key::Uid(7)).expect_err("nobody");
+    let error = helper::ask(copy.as_fd(), Key::Uid(7)).expect_err("no helper");
     assert_eq!(error.to_string(), "the helper for logins has ended");
     assert!(send(copy.as_raw_fd(), b"x", MsgFlags::MSG_NOSIGNAL).is_err());
 }
 
 #[test]
-fn files_alone_need_no_getent() {
+fn needs_no_getent_when_only_files_are_configured() {
     let alone = |text: &str| getent::is_files_alone(text, &["passwd"]);
     for text in [
         "passwd: files",

@@ -1,10 +1,10 @@
-//! Many producers, and one consumer.
+//! Tests of the submission queue.
 
 use super::*;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Deals with what is left until it has been `n`; what that was.
+/// Opens the queue and completes `n` submissions. Returns their bytes.
 fn serve(queue: SubmissionQueue, n: usize) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     let mut taken = Vec::new();
@@ -21,9 +21,9 @@ fn serve(queue: SubmissionQueue, n: usize) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn what_many_leave_is_dealt_with_and_each_is_told() {
+fn completes_the_submissions_of_concurrent_producers() {
     const EACH: usize = 200;
-    // One beside the other, and far away; some share a bell, and some a word.
+    // Adjacent and distant slots. Some share a futex word, and some a word of `submitted`.
     let places = [0, 1, 31, 32, 63, 64, 100, SLOTS - 1];
     let queue = SubmissionQueue::new().expect("mapped");
     let served = std::thread::scope(|scope| {
@@ -56,33 +56,32 @@ fn what_many_leave_is_dealt_with_and_each_is_told() {
 }
 
 #[test]
-fn nobody_waits_for_one_that_is_gone() {
+fn refuses_submissions_unless_open_and_completes_pending_ones_on_close() {
     let queue = SubmissionQueue::new().expect("mapped");
-    assert_eq!(queue.submit(3, &[b"x"]), None, "nobody is there yet");
+    assert_eq!(queue.submit(3, &[b"x"]), None, "not open yet");
     assert!(!queue.opens_within(Duration::from_millis(1)));
     queue.open();
-    assert_eq!(queue.submit(3, &[&[0; SLOT_BYTES], b"x"]), None, "too much");
+    assert_eq!(queue.submit(3, &[&[0; SLOT_BYTES], b"x"]), None, "too long");
     queue.pause();
-    assert_eq!(queue.submit(3, &[b"x"]), None, "not now");
+    assert_eq!(queue.submit(3, &[b"x"]), None, "paused");
     queue.resume();
-    assert_eq!(queue.submit(SLOTS, &[b"x"]), None, "no such place");
+    assert_eq!(queue.submit(SLOTS, &[b"x"]), None, "no such slot");
     let number = queue.submit(3, &[&[1; SLOT_BYTES]]).expect("room");
     assert_eq!(
         queue.wait(3, number, Duration::from_millis(1)),
         Completion::TimedOut,
-        "in time"
+        "no consumer"
     );
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| queue.wait(3, number, LIMIT));
         queue.close();
         assert_eq!(waits.join().expect("joined"), Completion::Unknown);
     });
-    assert_eq!(queue.submit(3, &[b"x"]), None, "it is closed");
+    assert_eq!(queue.submit(3, &[b"x"]), None, "closed");
 }
 
-/// A process that was killed has left something, and the next one in its place leaves something else.
 #[test]
-fn an_answer_to_a_process_that_was_killed_is_none_to_the_next() {
+fn a_completion_for_a_killed_producer_is_not_taken_by_the_next_in_its_slot() {
     let queue = SubmissionQueue::new().expect("mapped");
     queue.open();
     let killed = queue.submit(7, &[b"killed"]).expect("room");
@@ -97,7 +96,7 @@ fn an_answer_to_a_process_that_was_killed_is_none_to_the_next() {
     queue.take_all(&mut taken, |bytes| assert_eq!(bytes, b"next"));
     queue.complete(&taken, Completion::Done);
     assert_eq!(queue.wait(7, next, soon), Completion::Done);
-    // What went wrong is no success.
+    // A submission that failed is not reported as done.
     let number = queue.submit(7, &[b"more"]).expect("room");
     taken.clear();
     queue.take_all(&mut taken, |_| {});
@@ -106,7 +105,7 @@ fn an_answer_to_a_process_that_was_killed_is_none_to_the_next() {
 }
 
 #[test]
-fn who_is_busy_is_counted_once() {
+fn counts_each_busy_producer_once() {
     let queue = SubmissionQueue::new().expect("mapped");
     for place in [0, 0, 64, SLOTS - 1, SLOTS] {
         queue.set_busy(place, true);
@@ -117,10 +116,10 @@ fn who_is_busy_is_counted_once() {
 }
 
 #[test]
-fn the_one_sleeps_until_it_is_asked() {
+fn the_consumer_sleeps_until_it_is_woken() {
     let queue = SubmissionQueue::new().expect("mapped");
     queue.open();
-    assert!(queue.sleep(Some(Duration::from_millis(1))), "nobody came");
+    assert!(queue.sleep(Some(Duration::from_millis(1))), "no wake-up");
     std::thread::scope(|scope| {
         let sleeps = scope.spawn(|| {
             queue.sleep(Some(LIMIT));
@@ -134,18 +133,18 @@ fn the_one_sleeps_until_it_is_asked() {
     let queue = SubmissionQueue::new().expect("mapped");
     queue.open();
     std::thread::scope(|scope| {
-        // Somebody pauses it, before or after it has gone to sleep without a limit.
+        // The queue is paused before or after the consumer goes to sleep without a limit.
         let sleeps = scope.spawn(|| queue.sleep(None));
         queue.pause();
         assert!(!sleeps.join().expect("joined"));
     });
     queue.resume();
     queue.submit(0, &[b"x"]);
-    assert!(!queue.sleep(Some(LIMIT)), "something is there");
+    assert!(!queue.sleep(Some(LIMIT)), "a submission is pending");
 }
 
 #[test]
-fn a_submission_to_a_consumer_that_died_is_unknown_also_when_the_next_has_begun() {
+fn submissions_to_a_dead_consumer_are_unknown_even_after_the_next_has_opened_the_queue() {
     let queue = SubmissionQueue::new().expect("mapped");
     queue.open();
     let taken_by_it = queue.submit(3, &[b"taken"]).expect("room");
@@ -158,7 +157,7 @@ fn a_submission_to_a_consumer_that_died_is_unknown_also_when_the_next_has_begun(
     let completion = queue.wait(SLOTS - 1, not_taken, LIMIT);
     assert_eq!(completion, Completion::Unknown);
     taken.clear();
-    queue.take_all(&mut taken, |_| panic!("nothing is left"));
+    queue.take_all(&mut taken, |_| panic!("none is pending"));
     let number = queue.submit(3, &[b"next"]).expect("room");
     queue.take_all(&mut taken, |bytes| assert_eq!(bytes, b"next"));
     queue.complete(&taken, Completion::Done);
@@ -166,7 +165,7 @@ fn a_submission_to_a_consumer_that_died_is_unknown_also_when_the_next_has_begun(
 }
 
 #[test]
-fn a_consumer_that_begins_while_the_queue_is_drained_is_asked_to_end() {
+fn a_draining_queue_stays_draining_when_a_consumer_opens_it() {
     let queue = SubmissionQueue::new().expect("mapped");
     for died in [false, true] {
         if died {

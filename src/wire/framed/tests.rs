@@ -72,11 +72,11 @@ fn addresses_and_names() {
 }
 
 #[test]
-fn a_list_of_many_is_one_frame() {
+fn a_long_list_is_truncated_to_one_frame() {
     let names: Vec<Name> = (0..100_000)
         .map(|n| format!("u{n}").parse().expect("a name"))
         .collect();
-    assert_eq!(encode_list(&[], |_| true), NOBODY);
+    assert_eq!(encode_list(&[], |_| true), NO_CLIENTS);
     let two = encode_list(&names[..2], |name| name.as_str() == "u1");
     assert_eq!(two, b"Client Status List:\nu0 (offline)\nu1 (online)\n");
     assert_eq!(decode_listed(b"u1 (online)"), Some((n("u1"), true)));
@@ -90,7 +90,7 @@ fn a_list_of_many_is_one_frame() {
 }
 
 #[test]
-fn the_sender_is_taken_from_the_text_and_put_back() {
+fn the_header_of_a_message_carries_its_sender() {
     let text = b"alice (msg offline)>\nhello\nyou\n";
     assert_eq!(decode_message(text), (Some(n("alice")), &b"hello\nyou"[..]));
     let mut out = Vec::new();
@@ -106,7 +106,7 @@ fn the_sender_is_taken_from_the_text_and_put_back() {
 }
 
 #[test]
-fn a_message_forges_no_other_and_drives_no_terminal() {
+fn forged_headers_and_control_characters_are_escaped() {
     let mut out = Vec::new();
     encode_delivery(&mut out, &n("eve"), b"x\x1b[2J\nbob (msg offline)>\nlies\0");
     assert_eq!(
@@ -117,7 +117,7 @@ fn a_message_forges_no_other_and_drives_no_terminal() {
 
 proptest! {
     #[test]
-    fn a_frame_is_read_as_it_was_written(
+    fn a_frame_is_decoded_as_it_was_encoded(
         text in prop::collection::vec(any::<u8>(), 0..600),
         next in prop::collection::vec(any::<u8>(), 0..9),
         big: bool,
@@ -134,7 +134,7 @@ proptest! {
     }
 
     #[test]
-    fn a_kept_message_is_read_as_it_was_written(
+    fn a_stored_message_is_decoded_as_it_was_encoded(
         from in "[A-Za-z0-9_][A-Za-z0-9._-]{0,49}",
         body in prop::collection::vec(any::<u8>(), 0..200),
     ) {
@@ -144,7 +144,7 @@ proptest! {
     }
 
     #[test]
-    fn a_queue_is_its_messages(bodies in prop::collection::vec("[a-z\\n]{1,20}(\\neve \\(msg offline\\)>)?", 1..5)) {
+    fn a_queue_has_one_header_per_message(bodies in prop::collection::vec("[a-z\\n]{1,20}(\\neve \\(msg offline\\)>)?", 1..5)) {
         let mut out = Vec::new();
         for body in &bodies {
             encode_delivery(&mut out, &n("al"), body.as_bytes());

@@ -94,7 +94,7 @@ fn the_kind_of_a_refusal_is_read_from_its_reply() {
 }
 
 #[test]
-fn a_refusal_of_another_server_may_pass() {
+fn an_unknown_refusal_is_temporary() {
     let read = decode_refusal(b"Message declined. Greylisted\n");
     let (code, sentence) = read.expect("a refusal");
     assert!(code.later_helps());
@@ -113,7 +113,7 @@ fn a_line_ends_at_its_newline() {
 }
 
 #[test]
-fn a_message_drives_no_terminal_and_forges_no_other() {
+fn control_characters_and_forged_messages_are_escaped() {
     let mut reply = Vec::new();
     let body = "one\n\tb;root;x\u{1b}[2J\u{9b}\u{7f}\r\tü".as_bytes();
     encode_message(
@@ -128,7 +128,7 @@ fn a_message_drives_no_terminal_and_forges_no_other() {
 
 proptest! {
     #[test]
-    fn what_is_encoded_is_parsed_again(
+    fn a_request_is_parsed_as_it_was_encoded(
         to in "[A-Za-z0-9_][A-Za-z0-9._-]{0,49}",
         from in "[A-Za-z0-9_][A-Za-z0-9._-]{0,49}",
         body in prop::collection::vec(any::<u8>(), 0..300),
@@ -145,7 +145,7 @@ proptest! {
     }
 
     #[test]
-    fn a_fetched_message_is_lines_of_its_own(body in prop::collection::vec(any::<u8>(), 1..300)) {
+    fn a_fetched_message_is_decoded_line_by_line(body in prop::collection::vec(any::<u8>(), 1..300)) {
         let (to, from) = (n("bob"), n("al"));
         let mut reply = Vec::new();
         encode_message(&mut reply, &to, &from, &body);

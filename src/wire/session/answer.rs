@@ -1,4 +1,4 @@
-//! What a server answers in a session.
+//! The answers of the session dialect, their encoder and their decoder.
 
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
@@ -9,10 +9,10 @@ use crate::message::{LARGEST_MAX_BODY, MessageId, Speaks, Trust};
 use crate::name::Name;
 use crate::wire::code::Code;
 
-/// How often a client that watches, and gets nothing, is told `PING`.
+/// The interval between `PING` lines to a client whose watch is idle.
 pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A line on its way to the client.
+/// An answer line under construction.
 #[derive(Debug)]
 pub(crate) struct AnswerLine<'o> {
     out: &'o mut Vec<u8>,
@@ -20,7 +20,7 @@ pub(crate) struct AnswerLine<'o> {
 }
 
 impl<'o> AnswerLine<'o> {
-    /// A line that begins with this word.
+    /// Begins a line with this word.
     pub(crate) fn begin(out: &'o mut Vec<u8>, word: &str) -> Self {
         Self {
             out,
@@ -28,21 +28,21 @@ impl<'o> AnswerLine<'o> {
         }
     }
 
-    /// `key=value`. The value must have no space.
+    /// Appends ` key=value`. The value must not contain a space.
     pub(crate) fn field(mut self, key: &str, value: impl fmt::Display) -> Self {
         let _ = write!(self.text, " {key}={value}");
         self
     }
 
-    /// A word, or the text for a person at the end of an error.
+    /// Appends a word, or the sentence of an error.
     pub(crate) fn word(mut self, word: impl fmt::Display) -> Self {
         let _ = write!(self.text, " {word}");
         self
     }
 
-    /// The line is whole.
+    /// Ends the line and appends it to the output.
     pub(crate) fn end(self) {
-        // What came from outside is quoted in some errors: it must not break the line, or grow it too long.
+        // Errors may quote untrusted input, which must neither break the line nor exceed its length.
         let text = self.text.replace(char::is_control, "?");
         let longest = text.len().min(MAX_LINE - 1);
         let most = (0..=longest).rev().find(|at| text.is_char_boundary(*at));
@@ -52,24 +52,21 @@ impl<'o> AnswerLine<'o> {
     }
 }
 
-/// A message as it is handed out.
+/// A delivered message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message<'a> {
-    /// Its number in the mailbox.
+    /// The number in the mailbox.
     pub(crate) seq: u64,
-    /// Its id.
     pub(crate) id: MessageId,
-    /// Who sent it.
     pub(crate) from: Name,
-    /// How far that can be believed.
+    /// How the sender's name was verified.
     pub(crate) trust: Trust,
-    /// When it was accepted, in milliseconds since 1970.
+    /// The time of acceptance, in milliseconds since 1970.
     pub(crate) at: u64,
-    /// What it says.
     pub(crate) body: &'a [u8],
 }
 
-/// Appends what a client is told of a message that was stored.
+/// Appends the answer to a `SEND`.
 pub(crate) fn encode_stored(out: &mut Vec<u8>, id: MessageId, to: &Name, seq: u64) {
     out.extend_from_slice(b"OK id=");
     out.extend_from_slice(&id.hex());
@@ -80,10 +77,10 @@ pub(crate) fn encode_stored(out: &mut Vec<u8>, id: MessageId, to: &Name, seq: u6
     out.push(b'\n');
 }
 
-/// Appends a message to an answer. Not by [`AnswerLine`]: there are millions of them, and nothing in them can break a line.
+/// Appends a message. For speed, this does not use [`AnswerLine`]: no field of a message can break the line.
 pub(crate) fn encode_message(out: &mut Vec<u8>, message: &Message<'_>) {
     const MOST_FIELDS: usize = 256;
-    // A field that is added must not be forgotten here.
+    // The pattern is exhaustive so that a new field cannot be forgotten here.
     let Message {
         seq,
         id,
@@ -111,16 +108,16 @@ pub(crate) fn encode_message(out: &mut Vec<u8>, message: &Message<'_>) {
     out.push(b'\n');
 }
 
-/// Where a name is online.
+/// The place where a name is online.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
-    /// The UDP address that instant messages go to.
+    /// The UDP address for instant messages.
     pub(crate) address: SocketAddr,
-    /// Which of them are understood there.
+    /// The form of instant messages that the client there understands.
     pub(crate) speaks: Speaks,
 }
 
-/// Appends the answer to `LOOKUP` of `name`; without a location, the name is offline.
+/// Appends the answer to `LOOKUP`. Without a location, the name is offline.
 pub(crate) fn encode_location(out: &mut Vec<u8>, name: &Name, location: Option<Location>) {
     let line = AnswerLine::begin(out, "OK").field("name", name);
     match location {
@@ -134,8 +131,7 @@ pub(crate) fn encode_location(out: &mut Vec<u8>, name: &Name, location: Option<L
     }
 }
 
-/// Appends a line about a registered name; times are in milliseconds since 1970, and a name without `online_since` is
-/// offline.
+/// Appends a `USER` line. Times are in milliseconds since 1970. Without `online_since`, the name is offline.
 pub(crate) fn encode_user(out: &mut Vec<u8>, name: &Name, since: u64, online_since: Option<u64>) {
     let line = AnswerLine::begin(out, "USER")
         .field("name", name)
@@ -147,7 +143,7 @@ pub(crate) fn encode_user(out: &mut Vec<u8>, name: &Name, since: u64, online_sin
     }
 }
 
-/// Appends the end of `n` messages or users: whether there are more, and how many messages wait, where that is known.
+/// Appends the `END` of `n` messages or users: whether there are more, and how many messages wait, if known.
 pub(crate) fn encode_end(out: &mut Vec<u8>, n: u64, more: bool, waiting: Option<u64>) {
     let line = AnswerLine::begin(out, "END")
         .field("n", n)
@@ -159,7 +155,7 @@ pub(crate) fn encode_end(out: &mut Vec<u8>, n: u64, more: bool, waiting: Option<
 }
 
 impl AnswerFields<'_> {
-    /// What the answer to `LOOKUP` says: `Some(None)` when the name is offline, `None` when this is no such answer.
+    /// Decodes the answer to `LOOKUP`: `Some(None)` if the name is offline, `None` if the answer is malformed.
     pub(crate) fn location(self) -> Option<Option<Location>> {
         if !self.is_online() {
             return Some(None);
@@ -173,17 +169,17 @@ impl AnswerFields<'_> {
         }))
     }
 
-    /// The name that a `USER` line is about, and whether it is online.
+    /// Decodes a `USER` line: the name, and whether it is online.
     pub(crate) fn user(self) -> Option<(Name, bool)> {
         Some((self.name("name")?, self.is_online()))
     }
 
-    /// Whether there is more behind an `END`.
+    /// Returns whether an `END` line announces more.
     pub(crate) fn more(self) -> bool {
         self.number("more").unwrap_or(0) > 0
     }
 
-    /// How many messages wait, says an `END`.
+    /// Returns how many messages wait according to an `END` line, or 0 if it has no such field.
     pub(crate) fn waiting(self) -> u64 {
         self.number("waiting").unwrap_or(0)
     }
@@ -193,27 +189,26 @@ impl AnswerFields<'_> {
     }
 }
 
-/// A piece of an answer.
+/// A part of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer<'a> {
-    /// It was done.
+    /// Success.
     Ok(AnswerFields<'a>),
-    /// It was not done: the kind of error, and why.
+    /// Failure: the kind of the error, and a sentence for people.
     Err(Code, &'a str),
-    /// A message.
     Message(Message<'a>),
     /// A registered name.
     User(AnswerFields<'a>),
-    /// The end of messages or users.
+    /// The end of the messages or users.
     End(AnswerFields<'a>),
-    /// The server lives.
+    /// The server is alive.
     Ping,
 }
 
-/// What `received` begins with, and how many bytes that is; `None` while it is not whole.
+/// Decodes the part of an answer that `received` begins with, and its length in bytes. `None` while it is incomplete.
 ///
 /// # Errors
-/// When it is nothing that a server of this dialect says.
+/// When no server of this dialect sends such bytes.
 pub(crate) fn decode_answer(received: &[u8]) -> Result<Option<(Answer<'_>, usize)>, &'static str> {
     let Some((line, end)) = first_line(received)? else {
         return Ok(None);
@@ -231,7 +226,7 @@ pub(crate) fn decode_answer(received: &[u8]) -> Result<Option<(Answer<'_>, usize
         "END" => Answer::End(fields),
         "PING" => Answer::Ping,
         "MSG" => return message(received, fields, end),
-        _ => return Err("that is no answer of the session dialect"),
+        _ => return Err("not an answer of the session dialect"),
     };
     Ok(Some((answer, end)))
 }
@@ -241,12 +236,12 @@ fn message<'a>(
     fields: AnswerFields<'a>,
     end: usize,
 ) -> Result<Option<(Answer<'a>, usize)>, &'static str> {
-    const WRONG: &str = "a MSG line is not whole";
+    const WRONG: &str = "a MSG line lacks a field or has an invalid one";
     let len = fields.number("len").ok_or(WRONG)?;
     let len = usize::try_from(len)
         .ok()
         .filter(|len| *len <= LARGEST_MAX_BODY)
-        .ok_or("a message is longer than any can be")?;
+        .ok_or("a message is longer than any server allows")?;
     let seq = fields.number("seq").ok_or(WRONG)?;
     let at = fields.number("at").ok_or(WRONG)?;
     let from = fields.name("from").ok_or(WRONG)?;
@@ -305,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_of_names_is_read() {
+    fn answers_about_names_are_decoded() {
         let name: Name = "bob".parse().expect("a name");
         let location = Some(Location {
             address: "10.0.0.5:8283".parse().expect("an address"),
@@ -337,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_server_says_is_refused() {
+    fn malformed_answers_are_refused() {
         for wrong in [
             "Message declined. Bad verb\n",
             "MSG seq=1\n",
@@ -351,7 +346,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_message_is_read_as_it_was_written(
+        fn a_message_is_decoded_as_it_was_encoded(
             seq: u64, id: [u8; 16], at: u64, local: bool,
             from in "[A-Za-z0-9_][A-Za-z0-9._-]{0,49}",
             body in prop::collection::vec(any::<u8>(), 1..200),

@@ -1,21 +1,21 @@
-//! Lines of the session dialect and their fields, as both sides write and read them.
+//! The lines of the session dialect and their fields, for both sides.
 
 use std::fmt::{self, Write as _};
 
 use crate::name::Name;
 use crate::wire::code::Code;
 
-/// The most bytes that a line has, its newline included.
+/// The longest line, in bytes, newline included.
 pub(super) const MAX_LINE: usize = 1024;
 
-/// A line of the dialect, or why it is none.
+/// The text of a line, or why the line is invalid.
 pub(super) type Text<'a> = Result<&'a str, &'static str>;
 
-/// The first line of `received`, without its newline (and a carriage return before it), and where what
-/// follows it begins; `None` while it is not whole.
+/// Returns the first line of `received`, without its newline and a carriage return before it, and the offset of the
+/// byte that follows it. Returns `None` while the line is incomplete.
 ///
 /// # Errors
-/// When a line is longer than [`MAX_LINE`]: where the next one begins cannot be told.
+/// When the line is longer than [`MAX_LINE`]. The start of the next line is then unknown.
 pub(super) fn first_line(received: &[u8]) -> Result<Option<(Text<'_>, usize)>, &'static str> {
     let within = &received[..received.len().min(MAX_LINE)];
     let Some(end) = memchr::memchr(b'\n', within) else {
@@ -34,21 +34,21 @@ pub(super) fn first_line(received: &[u8]) -> Result<Option<(Text<'_>, usize)>, &
     Ok(Some((text, end + 1)))
 }
 
-/// A request that is wrong: the kind of error, and the sentence for a person.
+/// Why a request is invalid: the kind of the error, and a sentence for people.
 pub(super) type WrongRequest = (Code, String);
 
-/// A request that is not one, for this reason.
+/// Returns a syntax error with this sentence.
 pub(super) fn syntax(text: impl Into<String>) -> WrongRequest {
     (Code::Syntax, text.into())
 }
 
-/// The name that a field is.
+/// Parses a field that is a name.
 pub(super) fn name(text: &str) -> Result<Name, WrongRequest> {
     text.parse()
         .map_err(|e| (Code::Name, format!("'{text}' is not a name: {e}")))
 }
 
-/// The field that must stand first, and the options behind it.
+/// Splits a required field, which errors call `what`, from the options after it.
 pub(super) fn argument<'l>(rest: &'l str, what: &str) -> Result<(&'l str, &'l str), WrongRequest> {
     let (first, options) = rest.split_once(' ').unwrap_or((rest, ""));
     if first.is_empty() {
@@ -57,12 +57,12 @@ pub(super) fn argument<'l>(rest: &'l str, what: &str) -> Result<(&'l str, &'l st
     Ok((first, options))
 }
 
-/// Whether these are options.
+/// Checks that all fields are options.
 pub(super) fn check(options: &str) -> Result<(), WrongRequest> {
     option(options, "").map(drop)
 }
 
-/// The value of an option, if it is there; the last one if it is there twice.
+/// Returns the value of an option. The last one counts if the option is repeated.
 pub(super) fn option<'l>(options: &'l str, key: &str) -> Result<Option<&'l str>, WrongRequest> {
     let mut found = None;
     if options.is_empty() {
@@ -78,14 +78,14 @@ pub(super) fn option<'l>(options: &'l str, key: &str) -> Result<Option<&'l str>,
     Ok(found)
 }
 
-/// The value of an option that is a number.
+/// Returns the value of a numeric option.
 pub(super) fn number(options: &str, key: &str) -> Result<Option<u64>, WrongRequest> {
     option(options, key)?.map(to_number).transpose()
 }
 
-/// The number that a field is.
+/// Parses a field that is a number.
 pub(super) fn to_number(text: &str) -> Result<u64, WrongRequest> {
-    // parse() alone would take a sign.
+    // parse() accepts a sign.
     if text.bytes().all(|byte| byte.is_ascii_digit())
         && let Ok(number) = text.parse()
     {
@@ -94,7 +94,7 @@ pub(super) fn to_number(text: &str) -> Result<u64, WrongRequest> {
     Err(syntax(format!("'{text}' is not a number")))
 }
 
-/// The option `port`.
+/// Returns the value of the option `port`.
 pub(super) fn port(options: &str) -> Result<Option<u16>, WrongRequest> {
     let Some(port) = number(options, "port")? else {
         return Ok(None);
@@ -105,19 +105,19 @@ pub(super) fn port(options: &str) -> Result<Option<u16>, WrongRequest> {
     }
 }
 
-/// Appends an option, if it has a value.
+/// Appends an option if it has a value.
 pub(super) fn put<T: fmt::Display>(line: &mut String, key: &str, value: Option<&T>) {
     if let Some(value) = value {
         let _ = write!(line, " {key}={value}");
     }
 }
 
-/// The `key=value` fields of a line.
+/// The `key=value` fields of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AnswerFields<'a>(pub(super) &'a str);
 
 impl<'a> AnswerFields<'a> {
-    /// The value of a field.
+    /// Returns the value of a field.
     pub(crate) fn get(self, key: &str) -> Option<&'a str> {
         self.0
             .split(' ')
@@ -126,17 +126,17 @@ impl<'a> AnswerFields<'a> {
             .map(|(_, value)| value)
     }
 
-    /// The value of a field that is a number.
+    /// Returns the value of a numeric field.
     pub(crate) fn number(self, key: &str) -> Option<u64> {
         self.get(key)?.parse().ok()
     }
 
-    /// The value of a field that is a name.
+    /// Returns the value of a field that is a name.
     pub(crate) fn name(self, key: &str) -> Option<Name> {
         self.get(key)?.parse().ok()
     }
 
-    /// Whether this word stands first.
+    /// Returns whether the first field is `word`.
     pub(crate) fn begins_with(self, word: &str) -> bool {
         self.0.split(' ').next() == Some(word)
     }

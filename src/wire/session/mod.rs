@@ -1,8 +1,7 @@
-//! The session dialect: text lines and counted bodies, many requests a connection, pipelining allowed.
+//! The session dialect: text lines and counted bodies, many requests per connection, pipelining allowed.
 //!
-//! A line has at most 1,024 bytes; its fields are separated by one space; options are `key=value` in
-//! any order, and unknown ones are passed over. A body follows its line, as long as the line says, and a
-//! newline follows the body.
+//! A line has at most 1,024 bytes, and one space separates its fields. Options are `key=value` in any order; unknown
+//! options are ignored. A body follows its line, which gives the length, and a newline follows the body.
 
 mod answer;
 mod fields;

@@ -1,4 +1,4 @@
-//! What a client asks for in a session: each request, how it is read and how it is written.
+//! The requests of the session dialect, their decoder and their encoder.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -10,106 +10,102 @@ use crate::message::MessageId;
 use crate::name::Name;
 use crate::wire::code::Code;
 
-/// What both sides say that they speak.
+/// The version of the dialect, as both sides send it.
 pub(crate) const VERSION: &str = "dropline/1";
-/// How each version of the dialect begins.
+/// Begins a session in any version of the dialect.
 pub(crate) const OPENING: &[u8] = b"HELLO dropline/";
-/// How many bytes of a body that is too long the server still reads, to find the next request.
+/// The longest body over the limit that the server skips to reach the next request, in bytes.
 const LONGEST_SKIP: usize = 64 << 20;
-/// How far into the future a message can expire, in seconds: a hundred years.
+/// The longest time to live of a message, in seconds: a hundred years.
 pub(crate) const LONGEST_TTL: u64 = 100 * 366 * 24 * 3_600;
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request<'a> {
-    /// The first line: which version, and who speaks.
+    /// Begin the session.
     Hello {
-        /// Who; a session without a name may only look around.
+        /// Without a name, the session can use only the requests that act for no user, such as `WHO`.
         name: Option<Name>,
     },
-    /// Keep a message.
+    /// Store a message.
     Send {
-        /// Whose mailbox it goes to.
         to: Name,
-        /// The sender's own id, if the same message may come again.
+        /// The sender's id for the message, if the sender may repeat the request.
         id: Option<MessageId>,
-        /// After how many seconds it is of no use any more.
+        /// The time to live, in seconds.
         ttl: Option<u64>,
-        /// What it says.
         body: &'a [u8],
     },
-    /// Hand out what waits.
+    /// Return the waiting messages.
     Fetch {
-        /// How many messages at most.
+        /// At most this many messages.
         max: u64,
-        /// Only to look at: they cannot be acknowledged, and stay free for other readers.
+        /// Leave the messages free for other readers. They cannot be acknowledged.
         peek: bool,
     },
-    /// All up to this number are the client's now.
+    /// Acknowledge all messages up to this number.
     Ack(u64),
-    /// Hand out what waits, and then each message as it comes.
+    /// Return the waiting messages, and then each message as it arrives.
     Watch,
-    /// Show messages that were acknowledged, newest first.
+    /// Return acknowledged messages, newest first.
     History {
-        /// Only those with lower numbers.
+        /// Only messages with lower numbers.
         before: Option<u64>,
-        /// How many at most.
+        /// At most this many messages.
         max: u64,
     },
-    /// What has become of a message that this client has sent.
+    /// Report the state of a message that this client sent.
     Status {
-        /// In whose mailbox.
         to: Name,
-        /// Under which number.
+        /// The number of the message in the recipient's mailbox.
         seq: u64,
     },
-    /// This name is at that UDP address now, for as long as the lease.
+    /// Put the name online at a UDP address, for the time of the lease.
     Online {
-        /// The port.
         port: u16,
-        /// The address, if it is not the one that the server sees.
+        /// Replaces the client's address, as the server sees it.
         addr: Option<IpAddr>,
     },
-    /// Keep the lease.
+    /// Renew the lease.
     Renew,
-    /// Give the lease back.
+    /// End the lease.
     Offline {
-        /// Only if it is for this port.
+        /// Only a lease for this port.
         port: Option<u16>,
     },
-    /// Forget the name.
+    /// Remove the registration of the name.
     Deregister,
-    /// Who is registered.
+    /// List the registered names.
     Who {
-        /// Only those after this name.
+        /// Only names after this one.
         after: Option<Name>,
-        /// How many at most.
+        /// At most this many names.
         max: u64,
     },
-    /// Where to send an instant message.
+    /// Report the address for instant messages to a name.
     Lookup(Name),
-    /// The end of the session.
+    /// End the session.
     Quit,
 }
 
-/// What the bytes that a client has sent begin with.
+/// The result of decoding the start of a buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Parsed<'a> {
-    /// A part of a request.
+    /// The request has not arrived completely.
     Incomplete,
-    /// A request, and how many bytes it has.
+    /// A request, and its length in bytes.
     Request(Request<'a>, usize),
-    /// Something wrong. The next request begins so many bytes from here, which may not all have come yet.
+    /// An invalid request. The next one begins at this offset, which may lie beyond the bytes received so far.
     Wrong(Code, String, usize),
-    /// Something wrong, after which it cannot be told where the next request begins.
+    /// An invalid request after which the offset of the next one is unknown.
     Lost(Code, String),
 }
 
-/// What `received` begins with, from a client of a server that takes bodies of `max_body` bytes.
+/// Decodes the request that `received` begins with, for a server that accepts bodies of up to `max_body` bytes.
 pub(crate) fn decode_request(received: &[u8], max_body: usize) -> Parsed<'_> {
     let (line, end) = match first_line(received) {
         Ok(Some((Ok(line), end))) => (line, end),
-        // A body could follow a SEND like this one, of which the length is not known.
+        // A body of unknown length may follow this SEND.
         Ok(Some((Err(what), end))) if !received.starts_with(b"SEND") => {
             return Parsed::Wrong(Code::Syntax, what.into(), end);
         }
@@ -127,7 +123,7 @@ pub(crate) fn decode_request(received: &[u8], max_body: usize) -> Parsed<'_> {
     }
 }
 
-/// A request that is its line alone.
+/// Parses a request that has no body.
 fn simple(verb: &str, rest: &str) -> Result<Request<'static>, WrongRequest> {
     Ok(match verb {
         "HELLO" => {
@@ -196,7 +192,7 @@ fn send<'a>(received: &'a [u8], rest: &str, end: usize, max_body: usize) -> Pars
         let text = format!("the message is too long: at most {max_body} bytes are allowed");
         return Parsed::Lost(Code::TooLong, text);
     }
-    // The newline after the body.
+    // A newline follows the body.
     let next = end + len + 1;
     let wrong = |(code, text): WrongRequest| Parsed::Wrong(code, text, next);
     if len > max_body {
@@ -220,7 +216,7 @@ fn send<'a>(received: &'a [u8], rest: &str, end: usize, max_body: usize) -> Pars
     }
 }
 
-/// Whom a message is for, its id, and for how long it is of use.
+/// Parses the recipient, the id and the time to live of a `SEND`.
 fn head(to: &str, options: &str) -> Result<(Name, Option<MessageId>, Option<u64>), WrongRequest> {
     let to = name(to)?;
     let id = option(options, "id")?
@@ -241,8 +237,7 @@ fn bare(rest: &str, request: Request<'static>) -> Result<Request<'static>, Wrong
     Ok(request)
 }
 
-/// Appends a request to what is sent. It is one that the server understands if its body is not empty and not
-/// longer than the server's `max-body`.
+/// Appends a request. The server accepts a body that is not empty and not longer than its `max-body`.
 pub(crate) fn encode_request(out: &mut Vec<u8>, request: &Request<'_>) {
     let mut line = String::new();
     let mut body: Option<&[u8]> = None;

@@ -1,4 +1,4 @@
-//! The simulated disk itself: what is on it, and what a power cut may leave of what is on its way there.
+//! The simulated disk: its durable state, and the states that a power cut may leave while operations are pending.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 use crate::sys::operation_log::Op;
 
 const SECTOR: usize = 512;
-/// With more writes than this pending at once, the states are drawn by chance.
+/// With more pending writes than this, states are sampled at random.
 const EXHAUSTIVE: usize = 2;
-/// How many states are drawn then.
+/// Number of sampled states.
 const DRAWN: usize = 60;
 
-/// A small generator of numbers, so that a failure can be repeated by its seed.
+/// A small random number generator. Its seed makes a failure reproducible.
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
     pub(super) fn below(&mut self, n: usize) -> usize {
-        // Knuth's linear congruential generator, its upper half.
+        // The upper half of Knuth's linear congruential generator.
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -36,7 +36,7 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// The files and directories that are below `path` now.
+    /// Reads the files and directories below `path`.
     pub(super) fn read(path: &Path) -> Self {
         use std::os::unix::fs::MetadataExt;
         let mut disk = Self::default();
@@ -79,7 +79,7 @@ impl Disk {
         }
     }
 
-    /// Writes those sectors that `pick` chooses; the file is as long as if all were written.
+    /// Writes the sectors that `pick` chooses. The file grows as if all were written.
     fn write(&mut self, number: u64, offset: u64, bytes: &[u8], pick: impl Fn(usize) -> bool) {
         let content = self.contents.entry(number).or_default();
         let offset = usize::try_from(offset).expect("small");
@@ -93,7 +93,7 @@ impl Disk {
         }
     }
 
-    /// One of the ways in which a pending operation may have reached the disk.
+    /// Applies a pending operation in one of the ways in which it may have reached the disk.
     fn apply_in_part(&mut self, op: &Op, way: usize) {
         let Op::Write(number, offset, bytes) = op else {
             if way > 0 {
@@ -116,16 +116,16 @@ impl Disk {
         }
     }
 
-    /// Lays the disk out as files.
+    /// Writes this state to files below `path`.
     pub(super) fn lay_out(&self, path: &Path) {
         let (files, dirs) = list(path);
         // A file is lost with its directory.
         let is_there = |file: &Path| file.parent().is_some_and(|dir| self.dirs.contains(dir));
-        // Each is made anew, as after a boot: no process has it open, or has locked it.
+        // Create every file anew, as after a boot: no process has it open or locked.
         for old in files {
             fs::remove_file(old).expect("removed");
         }
-        // Those in others come behind them, and go first.
+        // Subdirectories sort after their parents and must be removed first.
         for old in dirs.difference(&self.dirs).collect::<Vec<_>>().iter().rev() {
             fs::remove_dir(old).expect("removed");
         }
@@ -142,13 +142,13 @@ impl Disk {
             let written = written.map_or(0, |last| last + 1);
             let file = fs::File::create(path).expect("made");
             file.write_all_at(&content[..written], 0).expect("written");
-            // The zeros behind it take no time.
+            // Extending the file is faster than writing zeros.
             file.set_len(content.len() as u64).expect("written");
         }
     }
 }
 
-/// The files and the directories below `path`, and `path` itself.
+/// Returns the files below `path`, and the directories including `path` itself.
 fn list(path: &Path) -> (Vec<PathBuf>, BTreeSet<PathBuf>) {
     let (mut files, mut dirs) = (Vec::new(), BTreeSet::new());
     let mut todo = vec![path.to_owned()];
@@ -170,7 +170,7 @@ fn ways(op: &Op) -> usize {
     if matches!(op, Op::Write(..)) { 8 } else { 2 }
 }
 
-/// All states in which `durable` may be found when `pending` were under way.
+/// Returns the states, or a sample of them, that a crash may leave when `durable` is synced and `pending` is not.
 pub(super) fn crash_states(durable: &Disk, pending: &[&Op], random: &mut Random) -> Vec<Disk> {
     let state = |choices: &[usize]| {
         let mut disk = durable.clone();

@@ -1,9 +1,9 @@
-//! A simulated disk: every state that a power cut could leave, and whether the promises hold in each.
+//! A simulated disk: checks the promises of the store in every state that a power cut could leave.
 //!
-//! The store runs on real files while each of its operations is recorded. Then, after each operation, the
-//! disk is taken apart: what was synced is there; of what was not, every write may be there, or not, or in
-//! parts (by sectors of 512 bytes), in any order, with or without the file's new length; every name may be
-//! there or not. Each such state is laid out as a spool, and the store has to work with it.
+//! The store runs on real files while each of its operations is recorded. The tests then enumerate the possible disk
+//! states after each operation. Synced data is present. Each unsynced write may be present, absent or partial (by
+//! sectors of 512 bytes), in any order, with or without the new file length, and each unsynced name present or absent.
+//! Each state is written to files as a spool, and the store must work on it.
 
 mod disk;
 mod journaled;
@@ -26,7 +26,7 @@ use crate::name::Name;
 use crate::store::{Care, Delivery, Limits, Mail};
 use crate::sys::operation_log::{self, Op};
 
-/// What somebody outside has seen happen.
+/// An event that a client can observe.
 #[derive(Clone, Debug)]
 enum Seen {
     Submitted(Name, MessageId, Vec<u8>),
@@ -36,7 +36,7 @@ enum Seen {
     Acked(Name, u64),
 }
 
-/// A spool, what is done on it, and what is seen of that.
+/// A spool under test, and the events observed so far.
 struct Stage {
     _dir: TempDir,
     path: PathBuf,
@@ -133,8 +133,8 @@ impl Stage {
     }
 }
 
-/// Goes through every crash state after every operation; how many there were. Operations that `ignored` picks are taken
-/// as if they had never been done. `check` is told the state, and how many notes come before it.
+/// Calls `check` with every crash state after every operation, and the number of notes before it. Skips operations that
+/// `ignored` picks, as if they were never issued. Returns the number of states.
 ///
 /// # Errors
 /// The first broken promise.
@@ -177,7 +177,7 @@ fn for_each_state(
     Ok(states)
 }
 
-/// Whether the promises to all that was seen hold in every crash state.
+/// Verifies in every crash state that the promises hold for all observed events. Returns the number of states.
 ///
 /// # Errors
 /// The first broken promise.
@@ -187,7 +187,7 @@ fn try_all(
     ops: &[Op],
     ignored: impl Fn(&Op) -> bool,
 ) -> Result<usize, String> {
-    // What happened before the recording was started is known from its beginning.
+    // Events before the recording count as observed in every state.
     let noted = ops.iter().filter(|op| matches!(op, Op::Note(_))).count();
     let before = stage.seen.len() - noted;
     let mut random = Random(stage.random.0);
@@ -197,7 +197,7 @@ fn try_all(
     })
 }
 
-/// What was pending and is synced now is on the disk for good.
+/// Makes the pending operations that `synced` picks durable.
 fn settle(durable: &mut Disk, pending: &mut Vec<&Op>, synced: impl Fn(&Op) -> bool) {
     pending.retain(|op| {
         if synced(op) {
@@ -207,7 +207,7 @@ fn settle(durable: &mut Disk, pending: &mut Vec<&Op>, synced: impl Fn(&Op) -> bo
     });
 }
 
-/// A directory in memory where that can be had: thousands of states are laid out and synced.
+/// Creates a directory, in memory if possible, because thousands of states are written and synced.
 fn fast_directory() -> TempDir {
     let memory = Path::new("/dev/shm");
     let dir = if memory.is_dir() {
@@ -218,7 +218,7 @@ fn fast_directory() -> TempDir {
     dir.expect("a directory")
 }
 
-/// A line for the table that `scripts/test` prints at its end.
+/// Adds a line to the table that `scripts/test` prints at its end.
 fn report(what: &str, states: usize) {
     use std::io::Write as _;
     if let Some(path) = std::env::var_os("DROPLINE_TEST_REPORT") {
@@ -231,8 +231,8 @@ fn report(what: &str, states: usize) {
     }
 }
 
-/// Sends, reads and acknowledges in all ways; what was done to files.
-fn life(stage: &mut Stage) -> Vec<Op> {
+/// Sends, reads and acknowledges in all ways. Returns the file operations.
+fn workload(stage: &mut Stage) -> Vec<Op> {
     operation_log::start();
     stage.store(&[("bob", 1, 10)]);
     stage.store(&[("bob", 2, 3_000)]);
@@ -244,7 +244,7 @@ fn life(stage: &mut Stage) -> Vec<Op> {
     stage.store(&[("carol", 7, 10)]);
     stage.fetch("carol", true);
     stage.store(&[("bob", 8, 20_000)]);
-    // Now there is more than history may keep: space is given back.
+    // History exceeds its limit now: space is freed.
     stage.fetch("bob", true);
     stage.store(&[("bob", 9, 10)]);
     stage.fetch("bob", true);
@@ -253,7 +253,7 @@ fn life(stage: &mut Stage) -> Vec<Op> {
     operation_log::take()
 }
 
-/// A mailbox with a torn tail is mended by an append, and written anew.
+/// Repairs a mailbox with a torn tail by an append, and then rewrites it.
 fn repairs(stage: &mut Stage) -> (Disk, Vec<Op>) {
     let bob = n("bob");
     stage.store(&[("bob", 1, 10), ("bob", 2, 600), ("carol", 3, 10)]);
@@ -271,13 +271,13 @@ fn repairs(stage: &mut Stage) -> (Disk, Vec<Op>) {
 }
 
 #[test]
-fn every_crash_state_of_a_life_keeps_the_promises() {
+fn every_crash_state_of_a_workload_keeps_the_promises() {
     let mut stage = Stage::new(1);
     let before = Disk::read(&stage.path);
-    let ops = life(&mut stage);
+    let ops = workload(&mut stage);
     let states = try_all(&mut stage, &before, &ops, |_| false).expect("the promises hold");
     assert!(states > 400, "{states} states");
-    report("a life", states);
+    report("a workload", states);
 }
 
 #[test]
@@ -288,13 +288,13 @@ fn every_crash_state_of_a_repair_keeps_the_promises() {
     report("a repair", states);
 }
 
-/// The negative controls: a store that skips a sync is found out.
+/// Negative controls: a store that skips a sync breaks the promises.
 #[test]
-fn a_store_that_does_not_sync_is_found_out() {
+fn a_missing_sync_is_detected() {
     for what in ["files", "directories", "the directory of the folders"] {
         let mut stage = Stage::new(3);
         let before = Disk::read(&stage.path);
-        let ops = life(&mut stage);
+        let ops = workload(&mut stage);
         let mail = stage.path.join("mail");
         let skip = |op: &Op| match op {
             Op::Sync(_) => what == "files",
@@ -310,15 +310,15 @@ fn a_store_that_does_not_sync_is_found_out() {
     }
 }
 
-/// Lives by chance, as many as the environment says: `scripts/test --long` does.
+/// Runs random workloads. `DROPLINE_TEST_LIVES` sets their number; `scripts/test --long` raises it.
 #[test]
-fn crash_states_of_lives_by_chance() {
-    let lives = std::env::var("DROPLINE_TEST_LIVES")
+fn crash_states_of_random_workloads_keep_the_promises() {
+    let workloads = std::env::var("DROPLINE_TEST_LIVES")
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(2);
     let mut total = 0;
-    for seed in 1..=lives {
+    for seed in 1..=workloads {
         let mut stage = Stage::new(seed);
         let with_journal = seed % 2 == 0;
         stage
@@ -354,5 +354,5 @@ fn crash_states_of_lives_by_chance() {
         let tried = try_all(&mut stage, &before, &ops, |_| false);
         total += tried.unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
     }
-    report("lives by chance", total);
+    report("random workloads", total);
 }

@@ -1,4 +1,4 @@
-//! Whether the promises hold for a spool as it is found after a crash.
+//! Verification of the store's promises on a spool after a crash.
 
 use std::collections::HashSet;
 
@@ -22,7 +22,7 @@ fn fetch(spool: &Spool, of: &Name) -> Result<Fetched, String> {
     Ok(all)
 }
 
-/// Whether the promises hold for the spool as it is found, after all that was `seen`.
+/// Verifies that the promises hold for the spool in its present state, after the events `seen`.
 pub(super) fn verify(spool: &Spool, seen: &[Seen]) -> Result<(), String> {
     RecoveryLock::take(spool.journal.dir().expect("there"))
         .and_then(|right| recovery::recover(spool, &right))
@@ -30,7 +30,7 @@ pub(super) fn verify(spool: &Spool, seen: &[Seen]) -> Result<(), String> {
     for name in ["bob", "carol"].map(n) {
         let found = fetch(spool, &name)?;
         is_consistent(&found, &name, seen)?;
-        // And it goes on: the next message comes behind all others, under a number that nobody has seen.
+        // The spool must remain usable: the next message comes last, with a number that no client has seen.
         let (from, id) = (n("al"), MessageId([0xee; 16]));
         let draft = Draft {
             id,
@@ -64,9 +64,7 @@ pub(super) fn verify(spool: &Spool, seen: &[Seen]) -> Result<(), String> {
         let mut expected = found;
         expected.push((next.seq, id, b"next".to_vec()));
         if fetch(spool, &name)? != expected {
-            return Err(format!(
-                "{name}: after the next message, others than before are there"
-            ));
+            return Err(format!("{name}: the next message changed the earlier ones"));
         }
         spool
             .check(&name)
@@ -87,7 +85,7 @@ fn is_consistent(found: &Fetched, name: &Name, seen: &[Seen]) -> Result<(), Stri
         let same =
             |s: &Seen| matches!(s, Seen::Submitted(of, i, b) if of == name && i == id && b == body);
         if !seen.iter().any(same) {
-            return Err(format!("{name}: message {seq} is none that was sent"));
+            return Err(format!("{name}: message {seq} was never sent"));
         }
     }
     let begun = seen.iter().filter_map(|s| match s {
@@ -106,7 +104,7 @@ fn is_consistent(found: &Fetched, name: &Name, seen: &[Seen]) -> Result<(), Stri
             }
             Seen::Acked(of, acked) if of == name && found.iter().any(|(seq, ..)| seq <= acked) => {
                 return Err(format!(
-                    "{name}: acknowledged up to {acked}, and shown again"
+                    "{name}: acknowledged up to {acked}, but shown again"
                 ));
             }
             Seen::Shown(of, id, seq)

@@ -1,4 +1,4 @@
-//! Every crash state of opening a spool: of making it, and of taking over one of format 1.
+//! Every crash state of opening a spool: of creating it, and of upgrading format 1.
 
 use std::path::Path;
 
@@ -9,14 +9,14 @@ use super::{fast_directory, for_each_state, report};
 use crate::store::Limits;
 use crate::sys::operation_log::{self, Op};
 
-/// Opens the spool at `path`; what is done to files.
+/// Opens the spool at `path`. Returns the file operations.
 fn opening(path: &Path) -> Vec<Op> {
     operation_log::start();
     drop(Spool::open(path, Limits::default()).expect("opened"));
     operation_log::take()
 }
 
-/// Tries each state; how many there were.
+/// Opens the spool in each crash state and compares its contents. Returns the number of states.
 fn try_all(path: &Path, before: &Disk, ops: &[Op], expected: &Contents) -> usize {
     let states = for_each_state(
         before,
@@ -38,7 +38,7 @@ fn try_all(path: &Path, before: &Disk, ops: &[Op], expected: &Contents) -> usize
 }
 
 #[test]
-fn every_crash_state_of_making_a_spool_can_be_opened() {
+fn every_crash_state_of_creating_a_spool_can_be_opened() {
     let dir = fast_directory();
     let path = dir.path().join("spool");
     std::fs::create_dir(&path).expect("made");
@@ -46,17 +46,17 @@ fn every_crash_state_of_making_a_spool_can_be_opened() {
     let ops = opening(&path);
     assert!(ops.contains(&Op::MakeDir(path.join("mail"))));
     let states = try_all(&path, &before, &ops, &Contents::default());
-    report("making a spool", states);
+    report("creating a spool", states);
 }
 
 #[test]
-fn every_crash_state_of_taking_over_format_1_has_all_messages() {
+fn every_crash_state_of_upgrading_format_1_has_all_messages() {
     let dir = fast_directory();
-    // Lock files and empty folders hold nothing, and are many.
+    // Leave out lock files and empty folders: they hold nothing, and there are many.
     let path = unpack_format_1(dir.path(), &["--exclude=spool/lock/*"]);
     for folders in ["mail", "user"] {
         for folder in std::fs::read_dir(path.join(folders)).expect("a directory") {
-            // Fails for those that are not empty.
+            // Fails for a folder that is not empty.
             let _ = std::fs::remove_dir(folder.expect("an entry").path());
         }
     }
@@ -65,5 +65,5 @@ fn every_crash_state_of_taking_over_format_1_has_all_messages() {
     let expected = Contents::of(&Spool::open(&path, Limits::default()).expect("opened"));
     let states = try_all(&path, &before, &ops, &expected);
     assert!(states > 20, "{states}");
-    report("taking over a spool of format 1", states);
+    report("upgrading a spool of format 1", states);
 }

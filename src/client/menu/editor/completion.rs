@@ -1,4 +1,4 @@
-//! Completing names: of those who are there, and of those with whom one has to do.
+//! Completes names: of registered users, recent senders, and recipients.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -12,26 +12,26 @@ use crate::client::link::Link;
 use crate::client::outbox::Outbox;
 use crate::name::Name;
 
-/// How long the names are good that the server has told.
+/// How long collected names are cached.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// How many messages of the history are looked through.
+/// How many messages of the history are searched for senders.
 const LATELY: u32 = 50;
 
-/// The names that the server knows, asked for when somebody wants one completed.
+/// Completes names, and collects them when a completion is requested.
 pub(super) struct NameCompleter {
     link: Link,
-    /// Whether the whole line is to be a name; else it is one behind `!send`.
+    /// Whether the prompt asks for a name. Otherwise only the argument of `!send` is completed.
     pub(super) is_asked: bool,
     known: Mutex<Option<(Instant, Vec<Name>)>>,
-    /// Those to whom this menu has sent something.
+    /// The recipients of messages sent from this menu.
     recipients: Mutex<BTreeSet<Name>>,
-    /// Who asks.
+    /// The user's name.
     me: Option<Name>,
 }
 
 impl NameCompleter {
-    /// Those that this server knows.
+    /// Creates a completer for the users of this server.
     pub(super) fn of(link: &Link) -> Self {
         Self {
             link: link.with_short_timeouts(),
@@ -42,13 +42,12 @@ impl NameCompleter {
         }
     }
 
-    /// Asks for `me` from now on.
+    /// Sets the user's name, and discards the cached names.
     pub(super) fn complete_for(&mut self, me: &Name) {
         self.me = Some(me.clone());
         *self.known.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Something was sent to `name`.
     pub(super) fn add_recipient(&self, name: &Name) {
         let mut recipients = self
             .recipients
@@ -57,14 +56,13 @@ impl NameCompleter {
         recipients.insert(name.clone());
     }
 
-    /// Those who are registered, who have sent us something lately, and for whom something is in the outbox. Where
-    /// somebody does not answer soon, the others will do.
+    /// Collects the registered users, recent senders, and recipients of queued messages. Skips failing or slow sources.
     fn all(&self) -> Vec<Name> {
         let people = self.link.who(None).unwrap_or_default();
         let mut names: Vec<_> = people.into_iter().map(|person| person.name).collect();
         if let Some(me) = &self.me {
             let mut left = LATELY;
-            // What is there of it will do.
+            // On failure, use the names found so far.
             let _ = self.link.history(me, &mut |message| {
                 names.extend(Name::new(message.from));
                 left -= 1;
@@ -80,7 +78,7 @@ impl NameCompleter {
         names
     }
 
-    /// The names that begin so; none where the server does not answer soon.
+    /// Returns the names that begin with `head`.
     fn beginning(&self, head: &str) -> Vec<String> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let is_fresh = known.as_ref().is_some_and(|(at, _)| at.elapsed() < FRESH);
@@ -101,7 +99,7 @@ impl NameCompleter {
     }
 }
 
-/// Where in `line` a name begins that ends at `at`; `None` where no name is meant.
+/// Returns where the name that ends at `at` begins in `line`; `None` if no name is expected there.
 fn name_at(line: &str, at: usize, is_asked: bool) -> Option<usize> {
     let before = line.get(..at)?;
     if is_asked {
@@ -132,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_completed_where_one_is_meant() {
+    fn names_are_completed_only_where_expected() {
         assert_eq!(name_at("bo", 2, true), Some(0));
         assert_eq!(name_at("bo", 2, false), None);
         assert_eq!(name_at("!send bo", 8, false), Some(6));

@@ -1,13 +1,12 @@
-//! The line that is being typed, as the editor tells of it, so that nothing above it is ever cleared.
+//! Tracks the line being edited, so that a redraw after a resize never clears output above it.
 //!
-//! To draw the line anew, the editor goes up by as many rows as it has counted, and clears them. What a terminal
-//! that changes its size does meanwhile, it does not know, and some do it before they tell. So
-//! - each row ends with a line's end ([`rows`](super::rows)), and is joined with no other: there may be more rows
-//!   than the editor has counted, of which some stay visible, but there are never fewer;
-//! - a terminal that becomes lower may cut off rows below the cursor, down to which the editor would go, now or
-//!   before it goes up: where there are such, room is made for them first;
-//! - the rows are broken at the width that the editor knows. It learns of another one by a signal, which
-//!   [`resizes`](super::resizes) hands on.
+//! To redraw the line, the editor moves up by the number of rows that it has counted, and clears them. A resized
+//! terminal may reflow or cut off rows before the editor learns of the new size. Therefore:
+//! - Each row ends with a newline ([`rows`](super::rows)), so that the terminal never joins rows. It may have more
+//!   rows than counted, some of which stay visible after a redraw, but never fewer.
+//! - A terminal that loses height may cut off rows below the cursor, to which the editor moves before it moves up.
+//!   Such rows are scrolled in first.
+//! - Rows are broken at the width that the editor assumes; [`resizes`](super::resizes) forwards SIGWINCH to it.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,19 +23,18 @@ use super::rows::{Position, Rows};
 use crate::client::view;
 use crate::sys::terminal;
 
-/// By when the editor has looked at a signal, whatever else there was to do.
+/// Longest time until the editor has handled a signal.
 const LOOKED: Duration = Duration::from_secs(1);
 
-/// What the editor asks, and tells.
+/// The callbacks of the editor.
 #[derive(Completer, Helper, Validator)]
 pub(super) struct LineHelper {
-    /// Completes names.
     #[rustyline(Completer)]
     pub(super) names: NameCompleter,
     drawn: Arc<DrawnLine>,
 }
 
-/// The line as it was drawn.
+/// The line as last drawn.
 #[derive(Debug)]
 pub(super) struct DrawnLine {
     mode: GraphemeClusterMode,
@@ -48,18 +46,18 @@ pub(super) struct DrawnLine {
 struct LineState {
     prompt: String,
     text: String,
-    /// Where the cursor is, in bytes of the text.
+    /// The cursor's position, in bytes of the text.
     at: usize,
-    /// How wide the editor takes the terminal to be.
+    /// The width that the editor assumes, in columns.
     columns: usize,
-    /// How narrow it may take it to be instead, as it has perhaps not looked yet, and since when.
+    /// A smaller width that it may still assume, as it may not have handled the last signal yet; and since when.
     narrowest: Option<(usize, Instant)>,
-    /// The number of resizes that it knew of, when we knew how wide.
+    /// The number of forwarded resizes when `columns` was set.
     resizes: usize,
 }
 
 impl LineHelper {
-    /// A line in which these names are completed, in an editor that takes characters to be as wide as that.
+    /// Creates the callbacks. `mode` is how the editor measures the width of characters.
     pub(super) fn new(names: NameCompleter, mode: GraphemeClusterMode, resizes: ResizeLog) -> Self {
         let drawn = DrawnLine {
             mode,
@@ -72,12 +70,12 @@ impl LineHelper {
         }
     }
 
-    /// The line as it was drawn, for whoever prints above it.
+    /// Returns the line as last drawn, for output above it.
     pub(super) fn drawn(&self) -> Arc<DrawnLine> {
         Arc::clone(&self.drawn)
     }
 
-    /// An empty line behind this prompt.
+    /// Starts an empty line after this prompt.
     pub(super) fn begin(&self, prompt: &str) {
         let resizes = self.drawn.resizes.last().times;
         *self.drawn.state() = LineState {
@@ -88,12 +86,10 @@ impl LineHelper {
         };
     }
 
-    /// Whether nothing is in it.
     pub(super) fn is_empty(&self) -> bool {
         self.drawn.state().text.is_empty()
     }
 
-    /// What is in it.
     pub(super) fn text(&self) -> String {
         self.drawn.state().text.clone()
     }
@@ -111,16 +107,15 @@ impl DrawnLine {
         }
     }
 
-    /// Makes room for what the editor does before it clears the line: it goes down to the last row, and from there
-    /// up by all rows that it has counted.
+    /// Scrolls in the rows for a redraw: the editor moves down to the last row, then up by all rows it has counted.
     pub(super) fn make_room(&self) {
         let room = self.room(&self.state());
-        // Where the terminal is gone, the editor finds out.
+        // If the terminal is gone, the editor detects it.
         let _ = view::write_bytes(room.as_bytes());
     }
 
     fn room(&self, state: &LineState) -> String {
-        /// Down by a row, which there is after that (IND); the column stays.
+        /// IND: moves down one row, scrolling at the bottom, and keeps the column.
         const DOWN: &str = "\x1bD";
         let counted = state
             .narrowest
@@ -138,22 +133,22 @@ impl DrawnLine {
         room
     }
 
-    /// The editor is about to draw `text`, with the cursor at `at`.
+    /// Notes that the editor is about to draw `text` with the cursor at `at`.
     fn draws(&self, text: &str, at: usize) {
         let last = self.resizes.last();
         let mut state = self.state();
-        // Room for what is there now, and was drawn before.
+        // Make room for the line as last drawn, which is still on the screen.
         let room = self.room(&state);
         if last.times == state.resizes {
             let is_over = |since: &Instant| since.elapsed() > LOOKED;
             state.narrowest.take_if(|(_, since)| is_over(since));
         } else if text == state.text {
-            // This is what it does when it is told: it asks the terminal, and draws.
+            // A redraw of the same text handles the signal: the editor has read the new size.
             state.columns = terminal::size().columns;
             state.narrowest = None;
             state.resizes = last.times;
         } else if self.is_low(&state, last.columns) {
-            // It has drawn nothing then; or it has not looked yet, as there is much to read.
+            // The editor does not redraw a single row for a signal, or has not handled it yet: input is pending.
             let narrowest = last.columns.min(state.columns);
             state.narrowest = (last.columns != state.columns).then(|| (narrowest, Instant::now()));
             state.columns = last.columns;
@@ -162,11 +157,11 @@ impl DrawnLine {
         text.clone_into(&mut state.text);
         state.at = at;
         drop(state);
-        // Where the terminal is gone, the editor finds out.
+        // If the terminal is gone, the editor detects it.
         let _ = view::write_bytes(room.as_bytes());
     }
 
-    /// The editor is about to move the cursor to `at`.
+    /// Notes that the editor is about to move the cursor to `at`.
     fn moves(&self, at: usize) {
         let mut state = self.state();
         let room = self.room(&state);
@@ -177,7 +172,7 @@ impl DrawnLine {
         }
     }
 
-    /// Whether the line has one row, with this many columns as well.
+    /// Returns whether the line fits one row, at this width and at the assumed one.
     fn is_low(&self, state: &LineState, columns: usize) -> bool {
         [columns, state.columns].iter().all(|&columns| {
             let end = self.rows(columns).cursor(&state.prompt, &state.text);
@@ -189,7 +184,7 @@ impl DrawnLine {
 impl Hinter for LineHelper {
     type Hint = String;
 
-    /// Hints at nothing. The editor calls this before it draws.
+    /// Returns no hint. The editor calls this before it draws.
     fn hint(&self, text: &str, at: usize, _: &Context<'_>) -> Option<String> {
         self.drawn.draws(text, at);
         None
@@ -208,7 +203,7 @@ impl Highlighter for LineHelper {
         laid.into()
     }
 
-    /// Breaks the line into rows; it has no colours.
+    /// Breaks the line into rows, without colours.
     fn highlight<'l>(&self, text: &'l str, _: usize) -> Cow<'l, str> {
         let state = self.drawn.state();
         let rows = self.drawn.rows(state.columns);
@@ -216,7 +211,7 @@ impl Highlighter for LineHelper {
         rows.lay(text, behind).0.into()
     }
 
-    /// Nothing changes. The editor calls this when the cursor moves.
+    /// Requests no redraw. The editor calls this when the cursor moves.
     fn highlight_char(&self, _: &str, at: usize, _: CmdKind) -> bool {
         self.drawn.moves(at);
         false

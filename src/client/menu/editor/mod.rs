@@ -1,5 +1,5 @@
-//! The line editor, and the screen that it shares with what comes meanwhile. There is one editor for all prompts, so that
-//! what is typed ahead of them, or pasted, reaches them all.
+//! The line editor, and the screen that it shares with other threads. All prompts share one editor, so that input typed
+//! ahead or pasted reaches the following prompts.
 
 mod completion;
 mod line;
@@ -23,10 +23,10 @@ use crate::client::link::Link;
 use crate::client::view;
 use crate::name::Name;
 
-/// What was typed at a prompt.
+/// Input at a prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Typed {
-    /// Text: one line, or as many as were pasted together.
+    /// Text: one line, or several if they were pasted together.
     Text(String),
     /// Ctrl-C.
     Interrupt,
@@ -38,20 +38,20 @@ pub(super) enum Typed {
 pub(super) struct Prompt {
     editor: Editor<LineHelper, DefaultHistory>,
     screen: Arc<Screen>,
-    /// Lines that were pasted together with one that has been used.
+    /// Pasted lines that are not used yet.
     ahead: VecDeque<String>,
 }
 
 impl Prompt {
-    /// Prompts on this terminal, and the screen that they share with what comes meanwhile.
+    /// Creates the editor on this terminal, and its screen.
     ///
     /// # Errors
-    /// When the terminal cannot be used.
+    /// The terminal cannot be used.
     pub(super) fn new(link: &Link, resizes: &ResizeLog) -> io::Result<Self> {
         let config = Config::builder()
             .auto_add_history(true)
             .completion_type(CompletionType::List)
-            // Without colours it would not let us break the line into rows.
+            // Without colours, the editor would not call the highlighter, which breaks the line into rows.
             .color_mode(ColorMode::Forced)
             .build();
         let mode = config.grapheme_cluster_mode();
@@ -68,44 +68,41 @@ impl Prompt {
         })
     }
 
-    /// The screen that they share with what comes meanwhile.
+    /// Returns the screen, which is shared with other threads.
     pub(super) fn screen(&self) -> &Arc<Screen> {
         &self.screen
     }
 
-    /// Asks for text, which may have several lines if they were pasted.
+    /// Prompts for text. Pasted text may have several lines.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// The terminal is gone.
     pub(super) fn text(&mut self, what: &str) -> io::Result<Typed> {
         let typed = self.ask(what);
         self.screen.go_on();
         typed
     }
 
-    /// As [`text`](Self::text), where Ctrl-C throws away what is typed (the arrow up brings it back), and another line
-    /// can be typed.
+    /// As [`text`](Self::text), but Ctrl-C on a line with text moves it to the history and prompts again.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// The terminal is gone.
     pub(super) fn chat_line(&mut self, what: &str) -> io::Result<Typed> {
         let typed = self.ask_again(what);
         self.screen.go_on();
         typed
     }
 
-    /// Asks for one line, after which the menu may be left: whoever asks says whether it goes on. If more
-    /// lines were pasted, they answer the next questions.
+    /// As [`line`](Self::line), but the caller must call [`Screen::go_on`] unless it leaves the menu.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// The terminal is gone.
     pub(super) fn choice(&mut self, what: &str) -> io::Result<Typed> {
         let typed = self.ask_again(what)?;
         Ok(self.first_line(typed))
     }
 
-    /// Asks until there is an answer: Ctrl-C is one where nothing is typed, and else begins a new line, as a shell
-    /// has it.
+    /// Prompts until there is an answer. Ctrl-C is one on an empty line; otherwise it starts a new line, as in a shell.
     fn ask_again(&mut self, what: &str) -> io::Result<Typed> {
         loop {
             let typed = self.ask(what)?;
@@ -138,10 +135,10 @@ impl Prompt {
         }
     }
 
-    /// Asks for one line. If more were pasted, they answer the next questions.
+    /// Prompts for one line. Further pasted lines answer the next prompts.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// The terminal is gone.
     pub(super) fn line(&mut self, what: &str) -> io::Result<Typed> {
         let typed = self.chat_line(what)?;
         Ok(self.first_line(typed))
@@ -158,19 +155,19 @@ impl Prompt {
         Typed::Text(first)
     }
 
-    /// These lines answer the next questions.
+    /// Makes these lines answer the next prompts.
     pub(super) fn put_back(&mut self, lines: Vec<String>) {
         for line in lines.into_iter().rev() {
             self.ahead.push_front(line);
         }
     }
 
-    /// Forgets what was pasted and not yet used.
+    /// Discards pasted lines that are not used yet.
     pub(super) fn forget_ahead(&mut self) {
         self.ahead.clear();
     }
 
-    /// What was in the line when it was left.
+    /// Returns the text of the line when the last prompt ended.
     pub(super) fn last_text(&self) -> String {
         self.editor
             .helper()
@@ -178,20 +175,20 @@ impl Prompt {
             .unwrap_or_default()
     }
 
-    /// Makes `text` come back with the arrow that points up.
+    /// Adds `text` to the history of the prompt.
     pub(super) fn remember(&mut self, text: &str) {
-        // A history that is full forgets its oldest; there is no other reason to fail.
+        // This cannot fail: the history is in memory, and drops its oldest entry when it is full.
         let _ = self.editor.add_history_entry(text);
     }
 
-    /// Completes names for `me` from now on.
+    /// Sets the user for whom names are completed.
     pub(super) fn complete_for(&mut self, me: &Name) {
         if let Some(line) = self.editor.helper_mut() {
             line.names.complete_for(me);
         }
     }
 
-    /// Completes `name` from now on, to which something was sent.
+    /// Adds the recipient `name` to the completions.
     pub(super) fn add_recipient(&self, name: &Name) {
         if let Some(line) = self.editor.helper() {
             line.names.add_recipient(name);
@@ -204,10 +201,10 @@ impl Prompt {
         }
     }
 
-    /// Asks until there is a name; `None` when the person does not want to give one.
+    /// Prompts until a valid name is entered. Returns `None` on Ctrl-C or Ctrl-D.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// The terminal is gone.
     pub(super) fn name(&mut self, what: &str) -> io::Result<Option<Name>> {
         loop {
             self.is_name_asked(true);
@@ -218,7 +215,7 @@ impl Prompt {
             };
             match text.trim().parse() {
                 Ok(name) => return Ok(Some(name)),
-                Err(e) => view::show_wrapped(&format!("That is not a name: {e}."))?,
+                Err(e) => view::show_wrapped(&format!("Invalid name: {e}."))?,
             }
         }
     }

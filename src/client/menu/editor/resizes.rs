@@ -1,7 +1,7 @@
-//! Telling the editor that the terminal has another size: once, when that has come to rest.
+//! Forwards SIGWINCH to the editor, once the size of the terminal has settled.
 //!
-//! While somebody drags the corner of a window, its size changes many times a second, and each time the line
-//! would be drawn anew; a terminal that has become narrower keeps pieces of the old one.
+//! A window that is dragged by its corner changes its size many times a second. Each redraw in a narrower terminal
+//! would leave remains of the old line on the screen.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,19 +11,19 @@ use crate::client::thread;
 use crate::sys::signal::{Held, SIGWINCH};
 use crate::sys::terminal;
 
-/// How long a size must last.
+/// How long the size must stay the same.
 const REST: Duration = Duration::from_millis(100);
 
-/// What the editor was told last.
+/// The last resize forwarded to the editor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::client::menu) struct Resize {
-    /// How many times it has been told something.
+    /// How many resizes were forwarded.
     pub(in crate::client::menu) times: usize,
-    /// How wide the terminal was the last time.
+    /// The width at the last one, in columns.
     pub(in crate::client::menu) columns: usize,
 }
 
-/// What the editor has been told, for those who have to know what it knows.
+/// The record of forwarded resizes, from which [`line`](super::line) infers the width that the editor assumes.
 #[derive(Clone, Debug, Default)]
 pub(in crate::client::menu) struct ResizeLog(Arc<Mutex<Resize>>);
 
@@ -32,7 +32,7 @@ impl ResizeLog {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last of it.
+    /// Returns the last forwarded resize.
     pub(in crate::client::menu) fn last(&self) -> Resize {
         *self.state()
     }
@@ -44,18 +44,18 @@ impl ResizeLog {
     }
 }
 
-/// From here on the editor is told of nothing, before [`forward`].
+/// Holds back SIGWINCH until [`forward`] is called.
 ///
 /// # Errors
-/// Those of `pthread_sigmask(3)`: none that is known for this call.
+/// Those of pthread_sigmask(3); this call has none.
 pub(in crate::client::menu) fn hold() -> io::Result<Held> {
     Held::new(SIGWINCH)
 }
 
-/// Tells the editor from now on, on a thread of its own.
+/// Starts a thread that forwards resizes to the editor.
 ///
 /// # Errors
-/// When there can be no thread.
+/// The thread cannot be started.
 pub(in crate::client::menu) fn forward(held: Held, log: &ResizeLog) -> io::Result<()> {
     let log = log.clone();
     thread::spawn("resizes", move || {

@@ -1,36 +1,33 @@
-//! How the editor lays text out in the rows of a terminal, and the same text with a line's end behind each row.
+//! Lays out text in the rows of a terminal as the editor does, with a newline after each full row.
 //!
-//! A terminal that is made wider joins rows that it has broken itself, and the line that is being typed has fewer
-//! rows than the editor knows of: what it clears then is above the line. Rows that end with a line's end are
-//! never joined, so that there are always at least as many as the editor counts.
+//! A terminal that gets wider joins rows that it has wrapped itself. The line then has fewer rows than the editor has
+//! counted, and a redraw would clear output above it. Rows that end with a newline are never joined.
 
 use rustyline::GraphemeClusterMode;
 use unicode_segmentation::UnicodeSegmentation as _;
 
-/// What the editor takes a tab for.
+/// The editor's tab width, in columns.
 const TAB: usize = 8;
 
-/// A place on the terminal, counted from where a prompt begins.
+/// A position on the terminal, relative to the start of the prompt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position {
-    /// The row.
     pub(super) row: usize,
-    /// The column; behind the last one when the row is full.
+    /// The column; after the last one if the row is full.
     pub(super) column: usize,
 }
 
-/// The rows of a terminal.
+/// The geometry of a terminal's rows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rows {
-    /// How wide they are.
+    /// Their width, in columns.
     pub(super) columns: usize,
-    /// How wide the editor takes characters to be that belong together.
+    /// How the editor measures the width of a grapheme cluster.
     pub(super) mode: GraphemeClusterMode,
 }
 
 impl Rows {
-    /// What is to be written so that `text` stands there from `from` on, and the place behind it. What would not
-    /// be seen, or would drive the terminal, is left out.
+    /// Lays out `text` from `from` on. Returns the text to print, without control characters, and the end.
     pub(super) fn lay(self, text: &str, from: Position) -> (String, Position) {
         let mut laid = String::with_capacity(text.len() + text.len() / self.columns.max(1));
         let mut place = from;
@@ -64,7 +61,7 @@ impl Rows {
         (laid, place)
     }
 
-    /// Where the cursor stands behind a prompt and a text: behind a full row it is in the next one.
+    /// Returns the position of the cursor after a prompt and a text. After a full row, it is in the next one.
     pub(super) fn cursor(self, prompt: &str, text: &str) -> Position {
         let (_, behind) = self.lay(prompt, Position::default());
         let (_, place) = self.lay(text, behind);

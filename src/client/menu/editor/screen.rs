@@ -1,9 +1,8 @@
-//! The terminal, which the prompt shares with whatever comes while somebody types.
+//! The terminal, shared by the prompt and by threads that print while the user types.
 //!
-//! What comes is printed above the prompt, and the line that is being typed is kept. While a line is edited,
-//! printing means handing over to the editor, which may return before it has looked: so a message counts as
-//! shown only after the editor has stood still for a moment with it. While the terminal is lent, to a pager,
-//! nothing is printed: notices wait until it is given back, and so do messages, which nobody has seen until then.
+//! Output is printed above the prompt; the line being typed is kept. While a line is edited, output is handed to the
+//! editor, which may return without having printed it. A message therefore counts as shown only after the editor has
+//! stayed in the prompt for `GLANCE`. While the terminal is lent to a pager, notices and messages wait.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,12 +16,12 @@ use crate::message::MessageId;
 use crate::name::Name;
 use crate::sys::terminal;
 
-/// How long the editor takes to look at what was handed over, at most.
+/// Longest time until the editor prints output handed to it.
 const GLANCE: Duration = Duration::from_millis(300);
-/// How long somebody who wants to leave waits for a message to be sent.
+/// How long the exit waits for a message that is being sent.
 const LAST_WORK: Duration = Duration::from_secs(5);
 
-/// What can be printed on at any time, from any thread.
+/// The terminal. Any thread can print on it at any time.
 pub(in crate::client::menu) struct Screen {
     printer: Mutex<Option<Box<dyn ExternalPrinter + Send>>>,
     drawn: Arc<DrawnLine>,
@@ -34,31 +33,29 @@ pub(in crate::client::menu) struct Screen {
 struct ScreenState {
     /// How many times the editor was entered or left.
     turns: u64,
-    /// Whether it is in use.
+    /// Whether the editor is in use.
     prompting: bool,
     /// Whether a message is being sent.
     busy: bool,
     leaving: bool,
-    /// Whether somebody else draws on the terminal.
+    /// Whether the terminal is lent, for instance to a pager.
     lent: bool,
-    /// What was to be printed meanwhile.
+    /// Output to print when the terminal is no longer lent.
     held: Vec<String>,
-    /// Whether there will be another prompt after the last one.
+    /// Whether another prompt follows the last one.
     goes_on: bool,
-    /// What the next prompt begins with, and the turn after which it does.
+    /// The text that the editor will print at the next prompt, and the value of `turns` when it was handed over.
     unseen: Option<(u64, String)>,
-    /// Messages that were printed and are not yet known to be seen.
+    /// Messages that were printed and are not recorded as shown yet.
     handed: Vec<MessageId>,
-    /// Who has sent what was shown last.
     last_sender: Option<Name>,
-    /// With whom one talks.
     partner: Option<Name>,
-    /// Whether the person was told that the server does not answer.
+    /// Whether the user was told that the server does not answer.
     is_server_gone: bool,
 }
 
 impl Screen {
-    /// The terminal; with no editor that can print, what comes is simply written.
+    /// Creates the screen. Without a printer of the editor, output is written directly.
     pub(super) fn new(
         printer: Option<Box<dyn ExternalPrinter + Send>>,
         drawn: Arc<DrawnLine>,
@@ -80,7 +77,7 @@ impl Screen {
         self.changed.notify_all();
     }
 
-    /// The editor is entered.
+    /// Notes that the editor is entered.
     pub(in crate::client::menu) fn begin_prompt(&self) {
         self.change(|state| {
             state.turns += 1;
@@ -88,7 +85,7 @@ impl Screen {
         });
     }
 
-    /// The editor is left.
+    /// Notes that the editor is left.
     pub(in crate::client::menu) fn end_prompt(&self) {
         self.change(|state| {
             state.turns += 1;
@@ -97,12 +94,12 @@ impl Screen {
         });
     }
 
-    /// There will be another prompt.
+    /// Notes that another prompt will follow.
     pub(in crate::client::menu) fn go_on(&self) {
         self.change(|state| state.goes_on = true);
     }
 
-    /// Does something that is better not interrupted.
+    /// Runs `work`; the exit waits some seconds for it.
     pub(in crate::client::menu) fn busy<T>(&self, work: impl FnOnce() -> T) -> T {
         self.change(|state| state.busy = true);
         let done = work();
@@ -110,44 +107,44 @@ impl Screen {
         done
     }
 
-    /// Does something during which nobody else may print.
+    /// Runs `work` while it alone may use the terminal.
     pub(in crate::client::menu) fn lend<T>(&self, work: impl FnOnce() -> T) -> T {
         {
-            // What is being printed just now comes first.
+            // Wait for output in progress.
             let _printer = self.printer();
             self.change(|state| state.lent = true);
         }
         let done = work();
         let _printer = self.printer();
         for text in std::mem::take(&mut self.state().held) {
-            // There is no prompt while this goes on. Where the terminal is gone, the menu will find out.
+            // No prompt is open here. If the terminal is gone, the menu detects it.
             let _ = view::print_line(&text);
         }
         self.change(|state| state.lent = false);
         done
     }
 
-    /// Whether somebody else draws on the terminal.
+    /// Returns whether the terminal is lent.
     pub(in crate::client::menu) fn is_lent(&self) -> bool {
         self.state().lent
     }
 
-    /// Waits while the terminal is lent; `false` when the menu is being left.
+    /// Waits while the terminal is lent. Returns `false` if the menu is closing.
     pub(in crate::client::menu) fn is_back(&self) -> bool {
         let lent = |state: &mut ScreenState| state.lent && !state.leaving;
         let waited = self.changed.wait_while(self.state(), lent);
         !waited.unwrap_or_else(PoisonError::into_inner).leaving
     }
 
-    /// The menu is left: nothing more counts as shown. Waits some seconds for what is better not
-    /// interrupted. Returns whether a line is being edited.
+    /// Starts closing the menu: no further message counts as shown. Waits up to `LAST_WORK` for a message being sent.
+    /// Returns whether a line is being edited.
     pub(in crate::client::menu) fn leave(&self) -> bool {
         self.change(|state| state.leaving = true);
         if self.state().busy {
-            // Behind the ^C that the terminal shows.
+            // Continue after the ^C that the terminal echoes.
             let _ = view::print_line("\r\n");
             let _ = view::show_wrapped(
-                "Leaving, as soon as what is on its way has arrived, or some seconds are over.",
+                "Exiting as soon as the message is sent, or after a few seconds.",
             );
         }
         let waited = self
@@ -156,13 +153,13 @@ impl Screen {
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let turns = state.turns;
         if let Some((_, text)) = state.unseen.take_if(|(turn, _)| *turn == turns) {
-            // There is no prompt any more to begin with it.
+            // No prompt follows in which the editor would print it.
             let _ = view::print_line(&text);
         }
         state.prompting
     }
 
-    /// Whether the menu is being left.
+    /// Returns whether the menu is closing.
     pub(in crate::client::menu) fn is_leaving(&self) -> bool {
         self.state().leaving
     }
@@ -171,12 +168,12 @@ impl Screen {
         self.printer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells something above the prompt, as [`print`](Self::print).
+    /// Prints a notice, wrapped to the width, as [`print`](Self::print).
     pub(in crate::client::menu) fn tell(&self, text: &str) {
         self.print(&view::wrapped(text, terminal::size().columns));
     }
 
-    /// Prints `text` above the prompt, if there is one; where the terminal is lent, after that.
+    /// Prints `text` above the prompt, if one is open. While the terminal is lent, the text waits.
     pub(in crate::client::menu) fn print(&self, text: &str) {
         let mut printer = self.printer();
         let mut state = self.state();
@@ -194,9 +191,8 @@ impl Screen {
         self.tell(&format!("dropline: {}", view::sanitized(error.as_bytes())));
     }
 
-    /// Prints messages, each as text with its id. Returns which of them count as shown, and waits for that
-    /// no longer than it takes the editor to look, or the person to go on or to leave; `None` when the
-    /// terminal is lent and nothing was printed.
+    /// Prints messages, given as text with their ids. Waits until the editor has had time to print, or the user
+    /// goes on or leaves. Returns the ids that count as shown; `None` if nothing is printed while the terminal is lent.
     pub(in crate::client::menu) fn show(
         &self,
         messages: &[(MessageId, String)],
@@ -217,10 +213,10 @@ impl Screen {
         drop(printer);
         let mut state = self.state();
         if !was_prompting && state.turns == turns {
-            // It was written at once.
+            // The messages were written directly.
             return Some(ids);
         }
-        // The editor takes one after the other. Before the last was handed over, it had seen all others.
+        // The editor accepts a text only after it has taken the previous one, so only the last can still be pending.
         loop {
             if state.leaving {
                 ids.pop();
@@ -236,7 +232,7 @@ impl Screen {
                     return Some(ids);
                 }
             } else if state.goes_on {
-                // The next prompt begins with it.
+                // The editor prints it at the next prompt.
                 state.unseen = messages.last().map(|(_, text)| (turns, text.clone()));
                 return Some(ids);
             } else {
@@ -247,42 +243,42 @@ impl Screen {
         }
     }
 
-    /// The messages that were printed here and are not yet noted as shown.
+    /// Returns the messages that were printed here and are not recorded as shown yet.
     pub(in crate::client::menu) fn handed(&self) -> Vec<MessageId> {
         self.state().handed.clone()
     }
 
-    /// Who has sent the message that was shown last.
+    /// Returns the sender of the last message shown.
     pub(in crate::client::menu) fn last_sender(&self) -> Option<Name> {
         self.state().last_sender.clone()
     }
 
-    /// The message that was shown last is from `sender`.
+    /// Sets the sender of the last message shown.
     pub(in crate::client::menu) fn shown_from(&self, sender: Name) {
         self.state().last_sender = Some(sender);
     }
 
-    /// What is typed goes to `partner` from now on, and messages from others stand out.
+    /// Starts a chat with `partner`. Messages from other senders are marked.
     pub(in crate::client::menu) fn chat_with(&self, partner: &Name) {
         self.change(|state| state.partner = Some(partner.clone()));
     }
 
-    /// Whether one talks to somebody.
+    /// Returns whether a chat is open.
     pub(in crate::client::menu) fn is_chat(&self) -> bool {
         self.state().partner.is_some()
     }
 
-    /// The person was told whether the server answers.
+    /// Records whether the user was told that the server does not answer.
     pub(in crate::client::menu) fn told_of_server(&self, is_gone: bool) {
         self.state().is_server_gone = is_gone;
     }
 
-    /// Whether the person was told that the server does not answer.
+    /// Returns whether the user was told that the server does not answer.
     pub(in crate::client::menu) fn is_server_gone(&self) -> bool {
         self.state().is_server_gone
     }
 
-    /// A message as it is shown here.
+    /// Formats a message for this screen.
     pub(in crate::client::menu) fn format_message(&self, message: &MessageView<'_>) -> String {
         match &self.state().partner {
             Some(partner) if partner.as_bytes() != message.from => {
@@ -292,12 +288,12 @@ impl Screen {
         }
     }
 
-    /// These are noted as shown.
+    /// Forgets messages that have been recorded as shown.
     pub(in crate::client::menu) fn noted(&self, ids: &[MessageId]) {
         self.state().handed.retain(|id| !ids.contains(id));
     }
 
-    /// Hands `text` to the editor, or writes it where there is none, or it does not edit.
+    /// Hands `text` to the editor's printer. Without one, or if that fails, writes it directly.
     fn put(
         &self,
         printer: &mut Option<Box<dyn ExternalPrinter + Send>>,
@@ -311,7 +307,7 @@ impl Screen {
             .as_mut()
             .map(|printer| printer.print(format!("{text}\n")));
         if !matches!(printed, Some(Ok(()))) {
-            // Where the terminal is gone, the menu will find out.
+            // If the terminal is gone, the menu detects it.
             let _ = view::print_line(text);
         }
     }

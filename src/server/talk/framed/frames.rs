@@ -1,4 +1,4 @@
-//! Frames from and to a client.
+//! Receives and sends the frames of a connection.
 
 use std::io;
 
@@ -7,22 +7,22 @@ use crate::server::talk::conversation::Conversation;
 use crate::server::talk::outcome::{Outcome, Stop};
 use crate::wire::framed::{self as wire, Frame, Order};
 
-/// A client of the framed dialect, and how it writes its frames.
+/// A client of the framed dialect, with the byte order of its frames.
 pub(super) struct Frames<'t, 'a> {
     pub(super) talk: &'t mut Conversation<'a>,
     order: Option<Order>,
 }
 
 impl<'t, 'a> Frames<'t, 'a> {
-    /// The frames of a client that has said no whole one yet.
+    /// Returns the frames of a client that has sent no whole frame yet.
     pub(super) fn new(talk: &'t mut Conversation<'a>) -> Self {
         Self { talk, order: None }
     }
 
-    /// The next frame that the client says.
+    /// Receives the next frame.
     ///
     /// # Errors
-    /// When it leaves, is too slow, or says something that is not a frame.
+    /// When the client leaves, is too slow, or sends something that is not a frame.
     pub(super) fn hear(&mut self) -> Result<Vec<u8>, Stop> {
         let talk = &mut *self.talk;
         let ended = |outcome| Err(Stop::Ended(outcome));
@@ -48,7 +48,7 @@ impl<'t, 'a> Frames<'t, 'a> {
                     return ended(Outcome::Broken(how.into()));
                 }
                 Received::Silence => {
-                    let how = "the client did not go on in time";
+                    let how = "the client did not continue in time";
                     return ended(Outcome::Slow(how.into()));
                 }
                 Received::Ending => {
@@ -59,7 +59,7 @@ impl<'t, 'a> Frames<'t, 'a> {
         }
     }
 
-    /// Says one frame, in one write: the old client reads it with one read.
+    /// Sends a frame in one write, because the old client reads it with one read.
     ///
     /// # Errors
     /// When the connection is broken, or the client does not read.

@@ -1,6 +1,6 @@
-//! The framed dialect: one command a connection, as the old chat client speaks it.
+//! The framed dialect of the old chat client: one command for each connection.
 //!
-//! It has no words for errors. What cannot be done ends the connection, and the log says why.
+//! It has no error replies. A command that fails ends the connection, and the log has the reason.
 
 mod frames;
 mod queue;
@@ -20,10 +20,10 @@ use crate::server::scoreboard::Counter;
 use crate::store::{Lease, StoreError};
 use crate::wire::framed::{self as wire, Command};
 
-/// Who has sent a message that does not say it.
+/// The sender of a message that names none.
 const NO_SENDER: &str = "unknown";
 
-/// Serves a client of the framed dialect that has said something.
+/// Serves a client of the framed dialect that has sent something.
 pub(super) fn serve(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
     talk.connection.send_at_once()?;
     let mut frames = Frames::new(talk);
@@ -57,7 +57,7 @@ impl Frames<'_, '_> {
         let name = match Name::new(&text) {
             Ok(name) if command != Command::Register || wire::is_registrable(&name) => name,
             _ if command == Command::Register => {
-                // The one answer that makes the client ask for another name.
+                // Only this reply makes the client ask for another name.
                 self.say(wire::IS_ONLINE)?;
                 let why = format!("register: the name is not {}", wire::REGISTRABLE);
                 return Ok(Outcome::Refused(why));
@@ -70,7 +70,7 @@ impl Frames<'_, '_> {
             Err(e) => return Ok(Outcome::Refused(e.to_string())),
         };
         let verb = String::from_utf8_lossy(command.text());
-        // To send to a name is not to act as it.
+        // A client that sends to a name does not act as that name.
         let who = if command == Command::Send {
             name.to_string()
         } else {
@@ -90,7 +90,8 @@ impl Frames<'_, '_> {
         }
     }
 
-    /// Two clients that register one name at once are told apart by a reservation, before either has said its address.
+    /// Registers a name. Of two clients that register the same name at once, a reservation excludes the second before
+    /// either has sent its address.
     fn register(&mut self, name: &Name) -> Result<Outcome, Stop> {
         let what = format!("register {name}");
         let peer = self.talk.peer.ip();
@@ -108,7 +109,7 @@ impl Frames<'_, '_> {
         }
         let registered = self.register_reserved(name, &reserved, &what);
         if registered.is_err() {
-            // A client that did not go on is not online.
+            // The client did not finish: it is not online.
             let ours = |lease: &Lease| lease.token == reserved.token && lease.address.is_none();
             self.talk
                 .store
@@ -125,7 +126,7 @@ impl Frames<'_, '_> {
         what: &str,
     ) -> Result<Outcome, Stop> {
         let store = self.talk.store;
-        // A mailbox makes a name known as well: what waits in it is for the client that registers.
+        // A name with waiting messages counts as known: the messages are for the client that registers.
         let waiting = store.peek(name).map_err(doing(|| what))?;
         let waiting = waiting.map_or(Ok(0), |mailbox| mailbox.waiting());
         let known = waiting.map_err(doing(|| what))? > 0
@@ -159,7 +160,7 @@ impl Frames<'_, '_> {
         Ok(Outcome::Done(format!("{what} at {address}: a new name")))
     }
 
-    /// Hands out what waits, as far as it goes into one frame.
+    /// Sends the waiting messages, as many as fit into one frame.
     fn hand_out(&mut self, name: &Name, address: SocketAddr) -> Result<Outcome, Stop> {
         let what = format!("register {name} at {address}");
         let store = self.talk.store;
@@ -168,7 +169,7 @@ impl Frames<'_, '_> {
             Err(StoreError::Busy) => None,
             Err(e) => return Err(doing(|| what)(e)),
         };
-        // We may have waited for another reader.
+        // A login may have claimed the name while this process waited for another reader.
         self.talk.may(Act::StillAs(name)).map_err(doing(|| &what))?;
         let queue = match &mut waiting {
             Some(waiting) => queue(waiting.as_mut()).map_err(doing(|| &what))?,
@@ -189,7 +190,7 @@ impl Frames<'_, '_> {
         }
         talk.status.served();
         if let (Some(waiting), Some(last)) = (&mut waiting, queue.last) {
-            // If the name has another owner by now, what that owner has not seen stays.
+            // If a login has claimed the name by now, the messages stay for that owner.
             talk.may(Act::StillAs(name))
                 .map_err(doing(|| format!("{what}: {count} messages stay waiting")))?;
             waiting.acknowledge(last).map_err(doing(|| &what))?;

@@ -1,19 +1,18 @@
-//! The messages that wait, as far as they go into one frame.
+//! Collects the waiting messages that fit into one frame.
 
 use crate::store::{StoreError, Waiting};
 use crate::wire::framed as wire;
 
-/// Messages for one frame.
 #[derive(Default)]
 pub(super) struct FrameQueue {
     pub(super) text: Vec<u8>,
     pub(super) count: u64,
-    /// The number of the last of them.
+    /// The number of the last one in the mailbox.
     pub(super) last: Option<u64>,
 }
 
-/// As many whole messages as one frame holds. Where not even the first does, it says so in its place, and
-/// that message stays: other dialects can carry it.
+/// Collects as many whole messages as fit into one frame. If the first one does not fit, a notice takes its place, and
+/// the message stays: other dialects can carry it.
 pub(super) fn queue(waiting: &mut dyn Waiting) -> Result<FrameQueue, StoreError> {
     let mut queue = FrameQueue::default();
     while let Some(message) = waiting.next()? {

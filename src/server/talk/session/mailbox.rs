@@ -11,7 +11,7 @@ use crate::wire::code::Code;
 use crate::wire::session::{Message, encode_end, encode_message};
 
 impl<'a> Session<'_, 'a> {
-    /// Hands out what waits. It stays leased to this session until it is acknowledged, but for a peek.
+    /// Sends the waiting messages. Unless this is a peek, they stay leased to this session until they are acknowledged.
     pub(super) fn fetch(&mut self, max: u64, peek: bool) -> Result<(), SessionError> {
         let name = self.named()?;
         self.must_not_watch()?;
@@ -21,10 +21,10 @@ impl<'a> Session<'_, 'a> {
             let mut found = store.peek(&name).map_err(|e| self.refuse(&what, e))?;
             return self.hand_out(found.as_deref_mut(), max, &what).map(drop);
         }
-        // What this session has leased before is handed out again.
+        // Messages that this session has leased before are sent again.
         self.leased = None;
         let found = store.fetch(&name);
-        // We may have waited for another reader.
+        // A login may have claimed the name while this process waited for another reader.
         self.keeps(&name)?;
         match found.map_err(|e| self.refuse(&what, e))? {
             Some(mut waiting) => {
@@ -41,7 +41,7 @@ impl<'a> Session<'_, 'a> {
         }
     }
 
-    /// Refuses what cannot be done beside a watch.
+    /// Refuses a request that is not allowed during a watch.
     fn must_not_watch(&mut self) -> Result<(), SessionError> {
         match self.watch {
             Some(_) => Err(self.error(Code::Syntax, "not while WATCH goes on")),
@@ -49,7 +49,7 @@ impl<'a> Session<'_, 'a> {
         }
     }
 
-    /// Writes messages and the END; the numbers of the first and the last message, if there was one.
+    /// Sends messages and the END line. Returns the numbers of the first and the last message, if there was one.
     fn hand_out<R: Reading + ?Sized>(
         &mut self,
         reading: Option<&mut R>,
@@ -76,7 +76,7 @@ impl<'a> Session<'_, 'a> {
                     }
                     Ok(None) => break,
                     Err(e) => {
-                        // What was handed out is leased all the same.
+                        // The messages sent so far are leased all the same.
                         self.refuse(what, e);
                         return Ok(range);
                     }
@@ -90,9 +90,9 @@ impl<'a> Session<'_, 'a> {
         Ok(range)
     }
 
-    /// Takes all messages up to number `seq` out of the queue, if they were handed out: to this session, or as a peek.
-    /// Of what only an earlier session was handed nothing is known: a client that may not have seen it fetches it again.
-    /// What is acknowledged already may be acknowledged again, by a client that did not hear the answer.
+    /// Removes all messages up to number `seq` from the queue, if they were sent to this session, leased or as a peek.
+    /// Messages that only an earlier session received must be fetched again: this client may not have seen them. A
+    /// message may be acknowledged twice, by a client that did not receive the first answer.
     pub(super) fn acknowledge(&mut self, seq: u64) -> Result<(), SessionError> {
         let name = self.named()?;
         let done = match &mut self.leased {
@@ -112,7 +112,7 @@ impl<'a> Session<'_, 'a> {
             }
             Err(e) => Err(self.refuse(&format!("acknowledge {name}/{seq}"), e)),
         };
-        // The lease is over when nothing is left to acknowledge.
+        // The lease ends when nothing is left to acknowledge.
         let is_over = |leased: &Leased<'_>| seq >= leased.last;
         if self.watch.is_none() && self.leased.as_ref().is_some_and(is_over) {
             self.leased = None;
@@ -120,7 +120,7 @@ impl<'a> Session<'_, 'a> {
         answered
     }
 
-    /// Counts what was handed out and is acknowledged now, told from the numbers.
+    /// Counts the messages that are newly acknowledged, computed from their numbers.
     fn count_delivered(&mut self, seq: u64) {
         let mut count = 1;
         if let Some(leased) = &mut self.leased {
@@ -131,7 +131,7 @@ impl<'a> Session<'_, 'a> {
         self.talk.status.count(Counter::Delivered, count);
     }
 
-    /// Acknowledges what this session has seen and has not leased; whether there is such a message.
+    /// Acknowledges messages that this session has seen but not leased. Returns whether message `seq` is or was there.
     fn acknowledge_shown(&self, name: &Name, seq: u64) -> Result<bool, StoreError> {
         let store = self.talk.store;
         if let Some(mut waiting) = store.fetch(name)? {
@@ -149,13 +149,13 @@ impl<'a> Session<'_, 'a> {
         self.is_read(name, seq)
     }
 
-    /// Whether message `seq` was acknowledged before.
+    /// Returns whether message `seq` was acknowledged before.
     fn is_read(&self, name: &Name, seq: u64) -> Result<bool, StoreError> {
         let trace = self.talk.store.trace(name, seq)?;
         Ok(trace.is_some_and(|trace| trace.state == State::Read))
     }
 
-    /// Shows what was acknowledged, newest first.
+    /// Sends acknowledged messages, newest first.
     pub(super) fn history(&mut self, before: Option<u64>, max: u64) -> Result<(), SessionError> {
         let name = self.named()?;
         self.must_not_watch()?;
@@ -180,7 +180,7 @@ impl<'a> Session<'_, 'a> {
     }
 }
 
-/// A stored message, as it goes to the client.
+/// Converts a stored message to its wire form.
 pub(super) fn to_wire<'m>(message: &Stored<'m>) -> Message<'m> {
     Message {
         seq: message.seq,

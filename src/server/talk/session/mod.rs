@@ -1,7 +1,6 @@
-//! The session dialect: many requests a connection, pipelined.
+//! The session dialect: many requests on one connection, pipelined.
 //!
-//! What has come in is worked on as a whole: messages that are sent one behind the other are stored as one
-//! batch, which waits for the disk once.
+//! Requests that have arrived are processed together. Consecutive `SEND`s are one batch, which waits for the disk once.
 
 mod mailbox;
 mod presence;
@@ -21,13 +20,13 @@ use crate::sys::clock::Deadline;
 use crate::wire::code::Code;
 use crate::wire::session::{AnswerLine, Parsed, Request, VERSION, decode_request};
 
-/// How many bytes of requests are worked on at once.
+/// The number of bytes of requests that are processed together.
 const READ_AHEAD: usize = 256 * 1024;
-/// How often it is looked whether a silent client may keep its lease on the mailbox: sooner than the owner of the name
-/// gives up waiting for it.
+/// The interval between checks whether a silent client may keep its lease on the mailbox. It is shorter than the time
+/// that the owner of the name waits for the lease.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Serves a client of the session dialect that has said something.
+/// Serves a client of the session dialect that has sent its first bytes.
 pub(super) fn serve(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
     talk.connection.send_at_once()?;
     talk.connection.expect_many();
@@ -63,9 +62,9 @@ pub(super) fn serve(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
 }
 
 impl Session<'_, '_> {
-    /// Works on requests until the session ends.
+    /// Processes requests until the session ends.
     fn serve(&mut self) -> Result<(), SessionError> {
-        // How much of what comes next belongs to a request that was refused.
+        // The number of bytes to skip: the rest of a refused request.
         let mut skip = 0;
         let mut began = Deadline::after(self.talk.config.request_timeout);
         loop {
@@ -85,7 +84,7 @@ impl Session<'_, '_> {
         }
     }
 
-    /// Works on what was received; how much of it that was, and whether the client leaves.
+    /// Processes the received bytes. Returns how many were processed, and whether the client has sent `QUIT`.
     fn work(&mut self, received: &[u8], skip: &mut usize) -> Result<(usize, bool), SessionError> {
         let mut at = 0;
         let mut batch = Batch::default();
@@ -152,7 +151,7 @@ impl Session<'_, '_> {
         }
         match request {
             Request::Hello { .. } => Err(self.error(Code::Syntax, "HELLO was said already")),
-            // Those go through the batch.
+            // SEND goes through the batch.
             Request::Send { .. } => Ok(()),
             Request::Fetch { max, peek } => self.fetch(max, peek),
             Request::Ack(seq) => self.acknowledge(seq),
@@ -169,7 +168,7 @@ impl Session<'_, '_> {
         }
     }
 
-    /// Waits until the client says more, its mailbox has more, or its time is over.
+    /// Waits for input, a new message in the mailbox, or a timeout.
     fn wait(&mut self, began: &mut Deadline, in_request: bool) -> Result<(), SessionError> {
         let in_request = in_request || !self.talk.received.is_empty();
         let limit = match &self.watch {
@@ -227,7 +226,7 @@ impl Session<'_, '_> {
         }
     }
 
-    /// Reads on while there is more at once: requests that are worked on together cost less.
+    /// Reads more input that has already arrived: requests that are processed together cost less.
     fn read_ahead(&mut self, mut before: usize) -> Result<(), SessionError> {
         let talk = &mut *self.talk;
         while talk.received.len() - before == MOST_READ && talk.received.len() < READ_AHEAD {
@@ -237,7 +236,7 @@ impl Session<'_, '_> {
                 .receive(&mut talk.received, Duration::ZERO)?
             {
                 Received::Bytes => {}
-                // They are told once more, when what has come before is done.
+                // The next wait reports this again, after the requests so far are done.
                 _ => break,
             }
         }

@@ -1,4 +1,4 @@
-//! `ONLINE`, `WHO`, `LOOKUP` and their like: who is there.
+//! `ONLINE`, `RENEW`, `OFFLINE`, `DEREGISTER`, `WHO` and `LOOKUP`: registration and presence of users.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,8 +14,8 @@ use crate::wire::code::Code;
 use crate::wire::session::{AnswerLine, Location, encode_end, encode_location, encode_user};
 
 impl Session<'_, '_> {
-    /// Registers the name if need be, and notes where it is. A client that died, or was started anew, takes the
-    /// place of its former self when it comes from the same address.
+    /// Registers the name if it is new, and records its address. A client that was restarted replaces its earlier lease
+    /// if it connects from the same IP address.
     pub(super) fn online(&mut self, port: u16, addr: Option<IpAddr>) -> Result<(), SessionError> {
         let name = self.named()?;
         let peer = self.talk.peer;
@@ -38,7 +38,7 @@ impl Session<'_, '_> {
         Ok(())
     }
 
-    /// Whether the name is a new one; `None` when another client has it.
+    /// Returns whether the name is new; `None` when another client holds its lease.
     fn go_online(&self, name: &Name, address: SocketAddr) -> Result<Option<bool>, Refused> {
         let (store, by) = (self.talk.store, self.talk.peer.ip());
         let span = self.talk.config.lease;
@@ -56,7 +56,6 @@ impl Session<'_, '_> {
         Ok(Some(store.register(name, unix_millis())?))
     }
 
-    /// Keeps the lease.
     pub(super) fn renew(&mut self) -> Result<(), SessionError> {
         let name = self.named()?;
         let renewed = self.renewed(&name);
@@ -70,7 +69,7 @@ impl Session<'_, '_> {
         Ok(())
     }
 
-    /// Whether there was a lease of this client to renew.
+    /// Renews the lease and returns whether this client had one.
     fn renewed(&self, name: &Name) -> Result<bool, Refused> {
         let by = self.talk.peer.ip();
         let lease = self.talk.store.lease(name)?;
@@ -85,7 +84,7 @@ impl Session<'_, '_> {
         self.talk.take_lease(name, &renewed, &same)
     }
 
-    /// Gives the lease back, if it was taken from the same address, and for that port.
+    /// Ends the lease, if it was taken from the same IP address and for that port.
     pub(super) fn offline(&mut self, port: Option<u16>) -> Result<(), SessionError> {
         let name = self.named()?;
         let by = self.talk.peer.ip();
@@ -97,7 +96,7 @@ impl Session<'_, '_> {
         self.ok()
     }
 
-    /// Forgets the name. What waits for it stays.
+    /// Removes the registration of the name. Its waiting messages stay.
     pub(super) fn deregister(&mut self) -> Result<(), SessionError> {
         let name = self.named()?;
         let store = self.talk.store;
@@ -110,7 +109,7 @@ impl Session<'_, '_> {
         self.ok()
     }
 
-    /// Who is registered, and whether they are online.
+    /// Lists the registered names, and whether they are online.
     pub(super) fn who(&mut self, after: Option<&Name>, max: u64) -> Result<(), SessionError> {
         let store = self.talk.store;
         let names = store.names().map_err(|e| self.refuse("who", e))?;
@@ -122,7 +121,7 @@ impl Session<'_, '_> {
         for name in &rest[..shown] {
             let since = match store.registered(name) {
                 Ok(Some(since)) => since,
-                // It was deregistered meanwhile.
+                // It was deregistered after the names were read.
                 Ok(None) => continue,
                 Err(e) => {
                     log::error!("{}: who: {e}", self.talk.peer);
@@ -141,7 +140,7 @@ impl Session<'_, '_> {
         Ok(())
     }
 
-    /// Where to send an instant message. A client that this one cannot reach is offline to it.
+    /// Reports where to send an instant message. A recipient that this client cannot reach is reported as offline.
     pub(super) fn lookup(&mut self, name: &Name) -> Result<(), SessionError> {
         let store = self.talk.store;
         let found = store

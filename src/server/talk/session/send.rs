@@ -1,4 +1,4 @@
-//! `SEND`: messages on their way into mailboxes, and what became of earlier ones.
+//! `SEND` and `STATUS`: stores messages and reports the state of earlier ones.
 
 use super::state::{Session, SessionError};
 use crate::message::{Draft, Fields, MessageId};
@@ -10,7 +10,7 @@ use crate::sys::clock::unix_millis;
 use crate::wire::code::Code;
 use crate::wire::session::{AnswerLine, encode_stored};
 
-/// How many messages are stored at once at most.
+/// The largest number of messages in a batch.
 const MOST: usize = 256;
 
 /// Messages that are stored together.
@@ -26,8 +26,8 @@ struct Outgoing<'r> {
 }
 
 impl Session<'_, '_> {
-    /// Adds a message to the batch, which is stored when it is full; refuses it in a session without a name, which has no
-    /// sender.
+    /// Adds a message to the batch and stores the batch when it is full. Refuses the message in a session without a
+    /// name, because it has no sender.
     pub(super) fn send<'r>(
         &mut self,
         batch: &mut Batch<'r>,
@@ -44,7 +44,7 @@ impl Session<'_, '_> {
         let id = match id.map_or_else(new_id, Ok) {
             Ok(id) => id,
             Err(e) => {
-                // The answers keep the order of the requests.
+                // The answers must keep the order of the requests.
                 self.deliver(batch);
                 self.refuse(&format!("store {to}"), e);
                 return;
@@ -62,7 +62,7 @@ impl Session<'_, '_> {
         }
     }
 
-    /// Stores what is in the batch, and answers.
+    /// Stores the batch and answers.
     pub(super) fn deliver(&mut self, batch: &mut Batch<'_>) {
         let Some(from) = self.name.clone() else {
             return;
@@ -73,7 +73,7 @@ impl Session<'_, '_> {
         }
         if let Err(refused) = self.talk.may(Act::StillAs(&from)) {
             for _ in messages {
-                self.tell("who may", &refused);
+                self.tell("authorize", &refused);
             }
             return;
         }
@@ -94,7 +94,7 @@ impl Session<'_, '_> {
                 },
             })
             .collect();
-        // The store has an outcome for each.
+        // The store returns one outcome for each message.
         let outcomes = self.talk.store.deliver(&deliveries);
         for (Outgoing { to, id, body, .. }, outcome) in messages.iter().zip(outcomes) {
             match outcome {
@@ -111,7 +111,7 @@ impl Session<'_, '_> {
         }
     }
 
-    /// What became of a message. Only its sender is told, and of one that is not known any more nothing.
+    /// Reports the state of a message to its sender. A message of another sender is answered like an unknown one.
     pub(super) fn status(&mut self, to: &Name, seq: u64) -> Result<(), SessionError> {
         let name = self.named()?;
         let trace = self.talk.store.trace(to, seq);

@@ -1,5 +1,5 @@
-//! A session: what it holds, the answers that were not sent yet, and whose it is. A login may claim the name of an open
-//! client at any time.
+//! The state of a session: its name, its leases, and the answers that were not sent yet. A login may claim the name of
+//! an open client at any time.
 
 use std::fmt;
 use std::io;
@@ -14,38 +14,37 @@ use crate::sys::clock::Deadline;
 use crate::wire::code::Code;
 use crate::wire::session::{AnswerLine, VERSION};
 
-/// A session, as far as it has come.
 pub(super) struct Session<'t, 'a> {
     pub(super) talk: &'t mut Conversation<'a>,
-    /// Whose it is. A session without a name may only look around.
+    /// The name that it acts as. Without one, it may only use `WHO` and `LOOKUP`.
     pub(super) name: Option<Name>,
     pub(super) greeted: bool,
     /// Answers that were not sent yet.
     pub(super) out: Vec<u8>,
     pub(super) leased: Option<Leased<'a>>,
     pub(super) watch: Option<Watch<'a>>,
-    /// The highest number of a message that was shown to this session, by any request.
+    /// The highest number of a message that any request has shown to this session.
     pub(super) shown: u64,
-    /// Why the client may not act as the name, if it may not.
+    /// The last denial, for the log.
     pub(super) denied: Option<String>,
     pub(super) tally: Tally,
 }
 
-/// Messages that were handed out, and are leased until they are acknowledged.
+/// The lease on the mailbox, for messages that were sent to the client and are not acknowledged yet.
 pub(super) struct Leased<'a> {
     pub(super) waiting: Box<dyn Waiting + 'a>,
-    /// The number of the last of them; 0 while there is none.
+    /// The number of the last message sent; 0 while there is none.
     pub(super) last: u64,
-    /// Up to which number they are acknowledged.
+    /// The number up to which messages are acknowledged.
     pub(super) acked: u64,
 }
 
-/// That the mailbox is watched.
+/// A watch on the mailbox.
 pub(super) struct Watch<'a> {
     pub(super) bell: Box<dyn Bell + 'a>,
-    /// Whether there may be messages that were not handed out yet.
+    /// Whether there may be messages that were not sent to the client yet.
     pub(super) more: bool,
-    /// When the client is told that the server lives.
+    /// When to send the next `PING`.
     pub(super) ping: Deadline,
 }
 
@@ -58,17 +57,17 @@ pub(super) struct Tally {
     pub(super) errors: u64,
 }
 
-/// Why a request is not done, or the session ends.
+/// Why a request is not done, or why the session ends.
 pub(super) enum SessionError {
-    /// The client was told why a request is not done. The session goes on.
+    /// The request was answered with an error. The session continues.
     Told,
-    /// The connection is broken, or the client too slow to read.
+    /// The connection is broken, or the client reads too slowly.
     Broken(io::Error),
-    /// The session ends. The client was told, or needs not be.
+    /// The session ends. No further answer is needed.
     Over,
-    /// The client was told that it took too long.
+    /// The client took too long and was answered with an error.
     Slow,
-    /// What it says is not this dialect.
+    /// The client's input is not this dialect.
     Garbage,
 }
 
@@ -79,7 +78,6 @@ impl From<io::Error> for SessionError {
 }
 
 impl<'t, 'a> Session<'t, 'a> {
-    /// A session that has not begun.
     pub(super) fn new(talk: &'t mut Conversation<'a>) -> Self {
         Self {
             talk,
@@ -94,7 +92,7 @@ impl<'t, 'a> Session<'t, 'a> {
         }
     }
 
-    /// What the session has done, for the log.
+    /// Returns a summary of the session for the log.
     pub(super) fn summary(&self) -> String {
         let Tally {
             sent,
@@ -108,24 +106,24 @@ impl<'t, 'a> Session<'t, 'a> {
         )
     }
 
-    /// Whose session it is, for people.
+    /// Returns the name of the session as text for people.
     pub(super) fn whose(&self) -> String {
         let name = self.name.as_ref();
-        name.map_or("nobody".into(), |name| self.talk.marked(name))
+        name.map_or("an unnamed client".into(), |name| self.talk.marked(name))
     }
 
-    /// Shows what is done on the scoreboard and in `ps`.
+    /// Shows the current activity on the scoreboard and in the process title.
     pub(super) fn doing(&self, what: &str) {
         self.talk.doing(&format!("{what} {}", self.whose()));
     }
 
-    /// Answers that a request was done, and says nothing more.
+    /// Answers `OK` without further fields.
     pub(super) fn ok(&mut self) -> Result<(), SessionError> {
         AnswerLine::begin(&mut self.out, "OK").end();
         Ok(())
     }
 
-    /// Answers that a request was not done.
+    /// Answers with an error.
     pub(super) fn error(&mut self, code: Code, text: impl fmt::Display) -> SessionError {
         self.tally.errors += 1;
         AnswerLine::begin(&mut self.out, "ERR")
@@ -135,13 +133,13 @@ impl<'t, 'a> Session<'t, 'a> {
         SessionError::Told
     }
 
-    /// Answers that a request was not done, while `what` was.
+    /// Answers that `what` was refused or failed.
     pub(super) fn refuse(&mut self, what: &str, error: impl Into<Refused>) -> SessionError {
         self.tell(what, &error.into())
     }
 
-    /// The same for a reason that several requests share. What the client may not do is noted for the log of the session;
-    /// what it can do nothing about is logged at once.
+    /// Like [`refuse`](Self::refuse), for an error that several requests share. A denial is kept for the log line of
+    /// the session. An error that the client cannot act on is logged at once.
     pub(super) fn tell(&mut self, what: &str, refused: &Refused) -> SessionError {
         let Some(declined) = refused.declined() else {
             log::error!("{}: {what}: {refused}", self.talk.peer);
@@ -154,7 +152,6 @@ impl<'t, 'a> Session<'t, 'a> {
         self.error(declined.code(), declined)
     }
 
-    /// Sends the answers.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         if !self.out.is_empty() {
             self.flush_within(&mut Pace::new(self.talk.config.request_timeout))?;
@@ -162,14 +159,13 @@ impl<'t, 'a> Session<'t, 'a> {
         Ok(())
     }
 
-    /// The same for a part of an answer, all of which has one pace.
+    /// Sends a part of an answer. All parts share one pace.
     pub(super) fn flush_within(&mut self, pace: &mut Pace) -> io::Result<()> {
         self.talk.connection.send(&self.out, pace)?;
         self.out.clear();
         Ok(())
     }
 
-    /// Begins the session.
     pub(super) fn hello(&mut self, name: Option<Name>) -> Result<(), SessionError> {
         let name = name.or_else(|| self.talk.principal.login().cloned());
         let may = self.talk.may(match &name {
@@ -195,10 +191,10 @@ impl<'t, 'a> Session<'t, 'a> {
         Ok(())
     }
 
-    /// The name of the session, which the request acts as.
+    /// Returns the name of the session, which the request acts as.
     ///
     /// # Errors
-    /// When it has none, or when the name is another's by now.
+    /// When the session has none, or when a login has claimed it.
     pub(super) fn named(&mut self) -> Result<Name, SessionError> {
         let Some(name) = self.name.clone() else {
             return Err(self.anonymous());
@@ -213,20 +209,20 @@ impl<'t, 'a> Session<'t, 'a> {
         self.error(Code::Name, text)
     }
 
-    /// Whether the session may go on as `name`.
+    /// Checks that the session may still act as `name`.
     ///
     /// # Errors
-    /// When it may not; then it has nothing leased any more.
+    /// When it may not. It then loses its lease.
     pub(super) fn keeps(&mut self, name: &Name) -> Result<(), SessionError> {
         let may = self.talk.may(Act::StillAs(name));
         if matches!(may, Err(Refused::Denied(_))) {
             self.leased = None;
         }
-        may.map_err(|refused| self.refuse("who may", refused))
+        may.map_err(|refused| self.refuse("authorize", refused))
     }
 
-    /// Ends what the session holds if the name is another's by now: its lease, so that the name's owner can read; and its
-    /// watch, and with that the session.
+    /// Ends the lease if a login has claimed the name, so that the owner can read. A watch ends as well, with the
+    /// session.
     pub(super) fn let_go(&mut self, name: &Name) -> Result<(), SessionError> {
         if self.watch.is_none() {
             self.drop_lost_lease();
@@ -237,7 +233,7 @@ impl<'t, 'a> Session<'t, 'a> {
         Ok(())
     }
 
-    /// Drops the lease of a session that may not go on. With its next request it is told why.
+    /// Drops the lease if the session may not act as its name any more. Its next request is answered with the reason.
     pub(super) fn drop_lost_lease(&mut self) {
         if let (Some(name), true) = (&self.name, self.leased.is_some())
             && self.talk.may(Act::StillAs(name)).is_err()
@@ -246,7 +242,7 @@ impl<'t, 'a> Session<'t, 'a> {
         }
     }
 
-    /// Whether a lease is held that the owner of the name could want, and no bell tells of that.
+    /// Returns whether the session holds a lease that a new owner of the name may need, and has no bell to report that.
     pub(super) fn is_in_the_way(&self) -> bool {
         self.leased.is_some() && self.watch.is_none() && self.talk.principal.can_lose_its_name()
     }

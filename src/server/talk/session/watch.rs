@@ -1,4 +1,4 @@
-//! `WATCH`: each message as it comes.
+//! `WATCH`: sends each message as it arrives.
 
 use std::io;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::sys::clock::Deadline;
 use crate::wire::code::Code;
 use crate::wire::session::{PING_INTERVAL, encode_message};
 
-/// How many bytes are handed out to a client that watches before its requests are looked at again.
+/// The number of bytes sent to a watching client before its requests are processed again.
 const PUSH: usize = 256 * 1024;
-/// How long the kernel of a client that watches may acknowledge nothing.
+/// How long the kernel of a watching client may acknowledge nothing before the connection breaks.
 const VANISHED: Duration = Duration::from_secs(90);
 
-/// Why messages are not handed out to a client that watches.
+/// Why messages cannot be sent to a watching client.
 #[derive(Debug, thiserror::Error)]
 enum PushError {
     #[error(transparent)]
@@ -28,14 +28,14 @@ enum PushError {
 }
 
 impl<'a> Session<'_, 'a> {
-    /// Hands out what waits, and what comes, from now on.
+    /// Sends waiting and new messages from now on.
     pub(super) fn watch(&mut self) -> Result<(), SessionError> {
         let name = self.named()?;
         if self.watch.is_some() {
             return Err(self.error(Code::Syntax, "WATCH goes on already"));
         }
         self.leased = None;
-        // The bell first: a message that comes between the two is seen, and rings for nothing.
+        // Take the bell before reading the mailbox, so that a message that arrives in between cannot be missed.
         let bell = self.talk.store.bell(&name);
         let bell = bell.map_err(|e| self.refuse(&format!("watch {name}"), e))?;
         self.watch = Some(Watch {
@@ -48,7 +48,7 @@ impl<'a> Session<'_, 'a> {
         Ok(())
     }
 
-    /// The bell has rung: there are messages.
+    /// Resets the bell that has rung, so that the mailbox is read again.
     pub(super) fn rang(&mut self) {
         if let Some(watch) = &mut self.watch {
             watch.bell.silence();
@@ -56,14 +56,14 @@ impl<'a> Session<'_, 'a> {
         }
     }
 
-    /// The client has just been told that the server lives.
+    /// Restarts the `PING` interval, after something was sent to the client.
     pub(super) fn pinged(&mut self) {
         if let Some(watch) = &mut self.watch {
             watch.ping = Deadline::after(PING_INTERVAL);
         }
     }
 
-    /// Hands out some of what has come to a client that watches.
+    /// Sends some of the new messages to a watching client.
     pub(super) fn push(&mut self) -> Result<(), SessionError> {
         let Some(name) = self.name.clone() else {
             return Ok(());
@@ -72,7 +72,8 @@ impl<'a> Session<'_, 'a> {
             return self.let_go(&name);
         }
         let leased = self.leased(&name);
-        // What has come after a claim is its owner's: it is looked at after what there is to hand out.
+        // Messages that arrive after a claim belong to the owner. Checked after reading the mailbox: if no login has
+        // claimed the name now, none had when the messages arrived.
         self.let_go(&name)?;
         let pushed = match leased {
             Ok(Some(mut leased)) => {
@@ -100,7 +101,7 @@ impl<'a> Session<'_, 'a> {
         Ok(())
     }
 
-    /// The lease on the mailbox, with what has come since; `None` while there is no mailbox.
+    /// Returns the lease on the mailbox with the messages that have arrived since; `None` while there is no mailbox.
     fn leased(&mut self, name: &Name) -> Result<Option<Leased<'a>>, StoreError> {
         match self.leased.take() {
             Some(mut leased) => {
@@ -118,8 +119,7 @@ impl<'a> Session<'_, 'a> {
         }
     }
 
-    /// Sends messages until there are no more, or it is time to hear what the client says; whether there may be
-    /// more.
+    /// Sends messages until there are none left or the client's requests are due. Returns whether there may be more.
     fn push_some(&mut self, leased: &mut Leased<'_>) -> Result<bool, PushError> {
         let mut pushed = 0;
         let mut pace = Pace::new(self.talk.config.request_timeout);

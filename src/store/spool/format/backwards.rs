@@ -1,4 +1,4 @@
-//! Walking over the records of a mailbox from its end to its beginning.
+//! Iteration over the records of a mailbox from its end to its beginning.
 
 use std::fs::File;
 use std::io;
@@ -8,23 +8,23 @@ use crate::message::Stored;
 use crate::name::MAX_NAME;
 use crate::sys::file;
 
-/// How much is read at once.
+/// The size of a read, in bytes.
 const CHUNK: u64 = 128 * 1024;
 
-/// A walk from the end of a mailbox to its beginning, over trailers and heads alone.
+/// A walk from the end of a mailbox to its beginning. It checks trailers and heads only, not bodies.
 #[derive(Debug)]
 pub(crate) struct Backwards<'f> {
     file: &'f File,
     epoch: u32,
     stop: u64,
-    /// Where the record of the last step begins.
+    /// The offset of the current record.
     at: u64,
     buffer: Vec<u8>,
     buffer_at: u64,
 }
 
 impl<'f> Backwards<'f> {
-    /// A walk from `end`, which need not be where a record ends, to `stop`.
+    /// Creates a walk from `end`, which need not be the end of a record, back to `stop`.
     pub(crate) fn new(file: &'f File, epoch: u32, stop: u64, end: u64) -> Self {
         Self {
             file,
@@ -38,17 +38,17 @@ impl<'f> Backwards<'f> {
 }
 
 impl Backwards<'_> {
-    /// The head of the record before; `None` at the beginning.
+    /// Moves to the previous record and returns its head; `None` at the beginning.
     ///
     /// # Errors
-    /// Those of `pread(2)`.
+    /// When `pread(2)` fails.
     pub(crate) fn step(&mut self) -> io::Result<Option<Head>> {
         while self.at > self.stop {
             let end = self.at;
             if let Some(head) = self.record_before(end)? {
                 return Ok(Some(head));
             }
-            // Bad bytes: to the next place where a record may end.
+            // Bad bytes: records end at multiples of 8, so try the previous one.
             self.at = (end - 1) / 8 * 8;
         }
         Ok(None)
@@ -77,12 +77,12 @@ impl Backwards<'_> {
         Ok(head)
     }
 
-    /// Where the record of the last step begins.
+    /// Returns the offset of the current record.
     pub(crate) fn begins_at(&self) -> u64 {
         self.at
     }
 
-    /// The sender of the record of the last step. Its bytes are in the buffer.
+    /// Returns the sender of the current record, whose head and sender [`step`](Self::step) has read.
     pub(crate) fn sender(&self, head: &Head) -> &[u8] {
         let from = usize::try_from(self.at - self.buffer_at)
             .unwrap_or(usize::MAX)
@@ -92,18 +92,18 @@ impl Backwards<'_> {
             .unwrap_or_default()
     }
 
-    /// The whole record of the last step; `None` when only its head is there, or it is damaged.
+    /// Reads the current record as a whole; `None` when its body was given back or it is damaged.
     ///
     /// # Errors
-    /// Those of `pread(2)`.
+    /// When `pread(2)` fails.
     pub(crate) fn record(&mut self, head: &Head) -> io::Result<Option<Stored<'_>>> {
         let (epoch, at) = (self.epoch, self.at);
         let bytes = self.bytes(at, head.record_len())?;
         Ok(record::decode(bytes, head, epoch, at))
     }
 
-    /// `len` bytes from `from` on, or fewer at the end of the file. What is read is mostly before them:
-    /// that is where we go.
+    /// Returns `len` bytes at `from`, or fewer at the end of the file. A read mostly covers the bytes before
+    /// them, which the next steps need.
     fn bytes(&mut self, from: u64, len: usize) -> io::Result<&[u8]> {
         let buffer_end = self.buffer_at + self.buffer.len() as u64;
         if from < self.buffer_at || from + len as u64 > buffer_end {

@@ -1,8 +1,8 @@
-//! Where the records of a mailbox end: not at the end of the file, but where its zeros begin.
+//! Search for the end of the records in a mailbox file, which is where its trailing zeros begin.
 //!
-//! A file grows by whole blocks, the rest of the last one filled with zeros. An append into them leaves the file as
-//! long as it was, so that to have it on the disk the file system has to write the block alone, and not its own
-//! notes about the file as well. (PostgreSQL and SQLite do the same with their logs.) No record ends with zeros.
+//! A file grows by whole blocks, padded with zeros. An append into the padding leaves the length of the file unchanged,
+//! so that fdatasync(2) writes the data block but no metadata. (PostgreSQL and SQLite do the same with their logs.) No
+//! record ends with zeros.
 
 use std::fs::File;
 use std::io;
@@ -11,35 +11,35 @@ use super::header::Header;
 use super::record::{self, TRAILER};
 use crate::sys::file;
 
-/// By what a file grows: what most file systems give out at the least, so that it costs no room.
+/// The unit by which a file grows, in bytes. It is the block size of most file systems, so that padding takes no space.
 const BLOCK: u64 = 4_096;
-/// How much of it is looked at, at once.
+/// The size of a read, in bytes.
 const ROOM: usize = 4_096;
 
-/// Where the records of a mailbox end, and which is the last.
+/// The end of the records of a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MailboxEnd {
-    /// Behind this there are zeros, or nothing.
+    /// The offset behind which the file has zeros or ends.
     pub(crate) offset: u64,
-    /// The number of the last record; `None` when what is there does not end with one.
+    /// The number of the last record; `None` when no valid record ends at `offset`.
     pub(crate) seq: Option<u64>,
 }
 
-/// Where the next record of a mailbox goes.
+/// The position of the next record of a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tail {
     /// The number of the last record.
     pub(crate) seq: u64,
-    /// Where it ends.
+    /// The end of the last record.
     pub(crate) offset: u64,
 }
 
-/// The end of a mailbox that is `len` bytes long, found in its last block alone when all is well.
+/// Finds the end of a mailbox file of `len` bytes. An intact file takes one read of its last block.
 ///
 /// # Errors
-/// Those of `pread(2)`.
+/// When `pread(2)` fails.
 pub(crate) fn find(file: &File, header: &Header, len: u64) -> io::Result<MailboxEnd> {
-    // What was acknowledged has been there, whatever its bytes are by now.
+    // Acknowledged records count even where they read as zeros, because their space was given back.
     let floor = header.acked_offset.min(len);
     let mut block = [0; ROOM];
     let mut end = len;
@@ -71,10 +71,10 @@ pub(crate) fn find(file: &File, header: &Header, len: u64) -> io::Result<Mailbox
     })
 }
 
-/// The number of the last record of a mailbox whose records end at `end`; `None` when none ends there.
+/// Returns the number of the record that ends at `end`; `None` when none ends there.
 ///
 /// # Errors
-/// Those of `pread(2)`.
+/// When `pread(2)` fails.
 pub(crate) fn last_seq(file: &File, header: &Header, end: u64) -> io::Result<Option<u64>> {
     if end == header.acked_offset {
         return Ok(Some(header.acked_seq));
@@ -92,15 +92,15 @@ fn seq_in(trailer: &[u8], header: &Header, end: u64) -> Option<u64> {
     end.is_multiple_of(8).then_some(trailer.seq)
 }
 
-/// Whether a mailbox of this `epoch` ends with the record before `tail`, as it did once, and nothing is behind it.
+/// Returns whether the record that ends at `tail` is still the last of a mailbox with this `epoch`.
 ///
-/// Zeros alone do not say so: what was read and forgotten meanwhile, with all that came after it, is given back, and
-/// reads as zeros as well.
+/// Zeros behind `tail` do not prove that: later records may have been read, forgotten and given back since, and then
+/// read as zeros as well. So the trailer before `tail` must be valid too.
 ///
 /// # Errors
-/// Those of `pread(2)`.
+/// When `pread(2)` fails.
 pub(crate) fn is_last(file: &File, epoch: u32, tail: Tail) -> io::Result<bool> {
-    // A record does not begin with zeros, and is written from its beginning on.
+    // A record begins with its magic and is written from its beginning, so 8 bytes show whether there is a next one.
     let mut bytes = [0; TRAILER + 8];
     let Some(from) = tail.offset.checked_sub(TRAILER as u64) else {
         return Ok(false);
@@ -116,7 +116,7 @@ pub(crate) fn is_last(file: &File, epoch: u32, tail: Tail) -> io::Result<bool> {
     )
 }
 
-/// Adds zeros to what is written at `offset` into a file that is `len` bytes long, so that it grows by whole blocks.
+/// Pads `bytes`, which are to be written at `offset`, with zeros so that a file of `len` bytes grows by whole blocks.
 pub(crate) fn fill_block(bytes: &mut Vec<u8>, offset: u64, len: u64) {
     let end = offset + bytes.len() as u64;
     if end > len {
@@ -125,9 +125,9 @@ pub(crate) fn fill_block(bytes: &mut Vec<u8>, offset: u64, len: u64) {
     }
 }
 
-/// How much of `bytes` is left without the zeros at its end; `None` when nothing is.
+/// Returns the length of `bytes` without trailing zeros; `None` when all are zeros.
 fn without_zeros(bytes: &[u8]) -> Option<usize> {
-    /// What is compared at once.
+    /// The size of a comparison, in bytes.
     const WIDE: usize = 64;
     let mut chunks = bytes.rchunks(WIDE).enumerate();
     let (index, chunk) =
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_acknowledged_ends_a_mailbox_whatever_its_bytes_are_by_now() {
+    fn acknowledged_records_count_after_their_space_was_given_back() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("m");
         let header = Header {
@@ -163,7 +163,7 @@ mod tests {
             acked_offset: 8_192,
             ..Header::new(1)
         };
-        // All of it was given back, and reads as zeros; with room behind it, and without.
+        // All records were given back and read as zeros, with and without padding behind them.
         for len in [8_192, 8_200, 12_288, 20_480] {
             std::fs::write(&path, vec![0; len]).expect("written");
             let file = File::open(&path).expect("a file");
@@ -174,12 +174,12 @@ mod tests {
             };
             assert_eq!(end, expected, "{len}");
         }
-        // Shorter than that, it is damaged.
+        // A file that ends before the acknowledged offset is damaged.
         std::fs::write(&path, vec![0; 4_096]).expect("written");
         let file = File::open(&path).expect("a file");
         let end = find(&file, &header, 4_096).expect("readable");
         assert_eq!((end.offset, end.seq), (4_096, None));
-        // And what is no record is told from zeros.
+        // Non-zero bytes that are no record are not taken for padding.
         let mut bytes = vec![0; 12_288];
         bytes[9_000] = 1;
         std::fs::write(&path, bytes).expect("written");

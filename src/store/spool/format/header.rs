@@ -1,7 +1,7 @@
-//! A mailbox file: its header, and what its end says.
+//! The header of a mailbox file.
 //!
-//! The header is two slots in sectors of their own. The older one is overwritten, so a write that is cut
-//! off leaves the other. (A disk writes a sector of 512 bytes whole or not at all.)
+//! The header has two slots in separate sectors. An update overwrites the older slot, so that a torn write
+//! leaves the other. (A disk writes a sector of 512 bytes atomically.)
 //!
 //! ```text
 //! 0     slot      0  magic         u32    24  acknowledged: seq     u64
@@ -11,10 +11,11 @@
 //!                16  generation    u64    56  ids: offset           u64
 //! ```
 //!
-//! Up to and including the acknowledged number the messages are history, and the records that wait
-//! begin at its offset. From the kept offset to there, the records are history. From the ids offset to
-//! the kept offset, only their heads are sure to be there: they tell which ids were stored. What is before
-//! has been given back to the file system. Behind the last record there may be zeros, up to the end of the file.
+//! The offsets divide the file into regions, in this order:
+//! - before the ids offset: space given back to the file system;
+//! - up to the kept offset: forgotten records, whose heads remain so that duplicate ids are found;
+//! - up to the acknowledged offset: history, which is whole;
+//! - behind it: waiting records, then zeros or the end of the file.
 
 use std::fs::File;
 use std::io;
@@ -22,39 +23,39 @@ use std::io;
 use super::record::{checksum, u32_at, u64_at};
 use crate::sys::file;
 
-/// Where the records begin.
+/// The offset of the first record.
 pub(crate) const RECORDS: u64 = HEADER as u64;
 const HEADER: usize = 1024;
 const SLOT: usize = 64;
 const SLOT_AT: [usize; 2] = [0, 512];
 const MAGIC: [u8; 4] = *b"DlM\x01";
-/// Set once the file's name is known to be on the disk.
+/// The flag of a mailbox whose file name is durable.
 const NAMED: u32 = 1;
 
-/// What a header says.
+/// The contents of a header slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// A random number of this file.
+    /// A random number that identifies this file.
     pub(crate) epoch: u32,
-    /// Whether the name of the file is known to be on the disk.
+    /// Whether the name of the file is known to be durable.
     pub(crate) named: bool,
-    /// Flags that this version does not know. Every copy keeps them.
+    /// Flags that this version does not define. Every copy keeps them.
     pub(crate) other_flags: u32,
     pub(crate) generation: u64,
-    /// The last message that was acknowledged; 0 when none was.
+    /// The number of the last acknowledged message, or 0.
     pub(crate) acked_seq: u64,
-    /// Where the record after it begins.
+    /// The offset of the record after it.
     pub(crate) acked_offset: u64,
-    /// The last message whose record has been given back; 0 when none was.
+    /// The number of the last message that was forgotten, or 0.
     pub(crate) kept_seq: u64,
-    /// Where the first record that is still there, whole, begins.
+    /// The offset of the first whole record.
     pub(crate) kept_offset: u64,
-    /// Where the first record whose head is still there begins.
+    /// The offset of the first record whose head still exists.
     pub(crate) ids_offset: u64,
 }
 
 impl Header {
-    /// The header of a new mailbox.
+    /// Creates the header of a new mailbox.
     pub(crate) fn new(epoch: u32) -> Self {
         Self {
             epoch,
@@ -69,8 +70,7 @@ impl Header {
         }
     }
 
-    /// The same for a mailbox that has only `len` bytes left: what is behind them is lost, and what was
-    /// acknowledged stays so.
+    /// Moves the offsets into a file that was cut to `len` bytes. Acknowledged messages stay acknowledged.
     pub(crate) fn within(self, len: u64) -> Self {
         let len = len.max(RECORDS);
         Self {
@@ -81,7 +81,7 @@ impl Header {
         }
     }
 
-    /// Whether its boundaries are in order, within a mailbox that is `len` bytes long.
+    /// Returns whether the offsets are in order and within a mailbox of `len` bytes.
     pub(crate) fn is_sane(&self, len: u64) -> bool {
         RECORDS <= self.ids_offset
             && self.ids_offset <= self.kept_offset
@@ -90,10 +90,10 @@ impl Header {
             && self.kept_seq <= self.acked_seq
     }
 
-    /// The newest valid header of `file`; `None` when there is none.
+    /// Reads the newest valid header of `file`; `None` when there is none.
     ///
     /// # Errors
-    /// Those of `pread(2)`.
+    /// When `pread(2)` fails.
     pub(crate) fn read(file: &File) -> io::Result<Option<Self>> {
         let mut bytes = [0; SLOT_AT[1] + SLOT];
         let n = file::read_at(file, &mut bytes, 0)?;
@@ -104,8 +104,8 @@ impl Header {
         Ok(slots.max_by_key(|header| header.generation))
     }
 
-    /// The header of a mailbox that has none, whose first record has this epoch, offset and number: all its
-    /// messages wait. It gets to the disk as the first one that is written.
+    /// Creates a header for a mailbox that has lost its own, from the epoch, offset and number of its first
+    /// record. All messages wait. Its generation is 0, so that the first update writes generation 1.
     pub(crate) fn rebuilt(epoch: u32, first: u64, seq: u64) -> Self {
         Self {
             epoch,
@@ -120,10 +120,10 @@ impl Header {
         }
     }
 
-    /// Whether one of the two slots of `file` holds something that is no valid header.
+    /// Returns whether a slot of `file` is neither empty nor a valid header.
     ///
     /// # Errors
-    /// Those of `pread(2)`.
+    /// When `pread(2)` fails.
     pub(crate) fn has_bad_slot(file: &File) -> io::Result<bool> {
         let mut bytes = [0; SLOT_AT[1] + SLOT];
         file::read_at(file, &mut bytes, 0)?;
@@ -133,28 +133,28 @@ impl Header {
         }))
     }
 
-    /// Whether no header was ever written to `file`, as far as the disk knows.
+    /// Returns whether the header of `file` is all zeros, which means that none ever reached the disk.
     ///
     /// # Errors
-    /// Those of `pread(2)`.
+    /// When `pread(2)` fails.
     pub(crate) fn was_never_written(file: &File) -> io::Result<bool> {
         let mut bytes = [0; HEADER];
         file::read_at(file, &mut bytes, 0)?;
         Ok(bytes.iter().all(|&byte| byte == 0))
     }
 
-    /// Writes this as the next header of `file`, over the older slot. To be called with the stripe's
-    /// lock held, on a header that was read under the same lock.
+    /// Writes the header with the next generation over the older slot of `file`. The caller holds the lock of
+    /// the mailbox, and has read the header under the same lock.
     ///
     /// # Errors
-    /// Those of `pwrite(2)`.
+    /// When `pwrite(2)` fails.
     pub(crate) fn write_next(mut self, file: &File) -> io::Result<()> {
         self.generation += 1;
         let at = self.slot_at();
         file::write_at(file, &self.encode(), at)
     }
 
-    /// The first bytes of a new mailbox, up to the records.
+    /// Encodes the first bytes of a new mailbox, up to the records.
     pub(crate) fn first_bytes(&self) -> Vec<u8> {
         let mut bytes = self.encode().to_vec();
         bytes.resize(HEADER, 0);
@@ -162,7 +162,7 @@ impl Header {
     }
 
     fn slot_at(&self) -> u64 {
-        // The first generation is 1 and goes to the first slot.
+        // Generation 1 goes to the first slot.
         SLOT_AT[usize::from(self.generation.is_multiple_of(2))] as u64
     }
 
@@ -229,7 +229,7 @@ mod tests {
             header.write_next(&file).expect("written");
             let after = Header::read(&file).expect("readable").expect("a header");
             assert_eq!(after.acked_seq, seq);
-            // Each bit of the newer slot, flipped, leaves the older.
+            // Any flipped bit in the newer slot makes the older one count.
             for bit in 0..SLOT as u64 * 8 {
                 let at = after.slot_at() + bit / 8;
                 let mut byte = [0];
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_no_header() {
+    fn zeros_are_no_header() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("m");
         std::fs::write(&path, [0; 1024]).expect("written");

@@ -1,11 +1,12 @@
-//! The bytes of a lease: one line and its checksum.
+//! The format of a lease file: one line and its checksum.
 //!
 //! ```text
 //! lease ADDRESS|- text|datagram BY TOKEN SINCE UNTIL BOOT
 //! checksum CRC-32
 //! ```
 //!
-//! BOOT is the id of a boot of the machine: after another one the lease has ended. UNTIL is of a clock that is never set.
+//! BOOT is the boot id of the machine: a lease ends with its boot. UNTIL is a time of `CLOCK_BOOTTIME`, which cannot be
+//! set.
 
 use std::fs::File;
 use std::io;
@@ -14,22 +15,22 @@ use crate::store::Lease;
 use crate::sys::clock::boot_millis;
 use crate::sys::file;
 
-/// The state of a lease on the disk.
+/// The state of a lease file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum LeaseFile {
     /// There is no file.
     None,
-    /// It has ended, or is not whole: a damaged lease counts as ended.
+    /// The lease has ended. A damaged lease counts as ended.
     Over,
-    /// It is in force.
+    /// The lease is in force.
     Current(Lease),
 }
 
 impl LeaseFile {
-    /// The state of the lease in `file`, in the boot `boot` of the machine.
+    /// Reads the lease in `file`. `boot` is the current boot id.
     ///
     /// # Errors
-    /// Those of `pread(2)`.
+    /// When `pread(2)` fails.
     pub(crate) fn read(file: Option<&File>, boot: &str) -> io::Result<Self> {
         let Some(file) = file else {
             return Ok(Self::None);
@@ -40,7 +41,7 @@ impl LeaseFile {
     }
 }
 
-/// The text of `lease` in the boot `boot` of the machine.
+/// Encodes `lease` with the boot id `boot`.
 pub(crate) fn encode(lease: &Lease, boot: &str) -> String {
     let Lease {
         address,
@@ -56,7 +57,7 @@ pub(crate) fn encode(lease: &Lease, boot: &str) -> String {
     format!("{line}checksum {sum:08x}\n")
 }
 
-/// The lease, if it is whole and has not ended.
+/// Decodes a lease; `None` when it is damaged or has ended.
 fn decode(text: &[u8], boot: &str) -> Option<Lease> {
     let text = std::str::from_utf8(text).ok()?;
     let mut fields = text.lines().next()?.strip_prefix("lease ")?.split(' ');
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_whole_or_none_and_ends_with_its_time_and_its_boot() {
+    fn rejects_a_lease_that_is_damaged_expired_or_of_another_boot() {
         let lease = a_lease();
         let text = encode(&lease, "b1");
         assert_eq!(decode(text.as_bytes(), "b1"), Some(lease));

@@ -1,4 +1,4 @@
-//! The bytes on the disk, to and from values: nothing here knows a path, takes a lock, or waits for the disk.
+//! The on-disk formats: encoding, decoding and search. Nothing here opens a path, takes a lock or syncs.
 
 pub(super) mod backwards;
 pub(super) mod end;

@@ -1,6 +1,6 @@
-//! The bytes of a record, to and from values. Pure: no file in sight.
+//! The format of a record. Encoding and decoding do no I/O.
 //!
-//! All numbers are little-endian, and a record is a multiple of 8 bytes long and begins at one.
+//! All numbers are little-endian. The offset and the length of a record are multiples of 8 bytes.
 //!
 //! ```text
 //!  0  magic        u32    32  accepted at  u64, ms since 1970   sender
@@ -14,24 +14,24 @@
 //!                                                               20  checksum    u32, of 0..20
 //! ```
 //!
-//! Checksums are CRC-32 and seeded with the file's epoch and an offset (the record's beginning; for
-//! the trailer, its end), so that stale bytes of another file or place never pass for a record. With
-//! the trailer, the last record is found in one read at the end of the file.
+//! Checksums are CRC-32, seeded with the epoch of the file and an offset (the beginning of the record, or the end of
+//! the trailer for its own checksum). Stale bytes from another file or offset are therefore invalid. With the trailer,
+//! one read at the end of the file finds the last record.
 //!
-//! A field is its type (u16), the length of its value (u16) and the value. Fields that a program does not know are kept by
-//! every copy. Records of format 1 have none.
+//! A field is its type (u16), the length of its value (u16) and the value. Every copy keeps fields of unknown type.
+//! Records of format 1 have no fields.
 
 use crate::message::{Draft, Fields, LARGEST_MAX_BODY, MessageId, Stored, Trust};
 use crate::name::{MAX_NAME, Name};
 
-/// What a record begins with.
+/// The magic number at the beginning of a record.
 pub(crate) const MAGIC: [u8; 4] = *b"DlR\x01";
 const TRAILER_MAGIC: [u8; 4] = *b"DlT\x01";
-/// The flag of a message whose sender may send it again.
+/// The flag of a message that its sender may send again with the same id.
 const ONCE: u16 = 1;
-/// How long the fixed part at the beginning of a record is.
+/// The length of the fixed part at the beginning of a record, in bytes.
 pub(crate) const HEAD: usize = 64;
-/// How long the fixed part at the end of a record is.
+/// The length of the fixed part at the end of a record, in bytes.
 pub(crate) const TRAILER: usize = 24;
 
 /// The fixed part at the beginning of a record, checked.
@@ -49,26 +49,26 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// When it is of no use any more, in milliseconds since 1970.
+    /// Returns when the message expires, in milliseconds since 1970.
     pub(crate) fn expires(&self) -> Option<u64> {
         (self.expires > 0).then_some(self.expires)
     }
 
-    /// How long the whole record is.
+    /// Returns the length of the whole record, in bytes.
     pub(crate) fn record_len(&self) -> usize {
         record_len(self.sender_len, self.body_len, self.fields_len)
     }
 }
 
-/// What a trailer says of the record that it ends.
+/// The trailer of a record, checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Trailer {
     pub(crate) seq: u64,
-    /// How long the record is.
+    /// The length of the whole record, in bytes.
     pub(crate) record_len: u64,
 }
 
-/// How long the record of `draft` is.
+/// Returns the length of the record of `draft`, in bytes.
 pub(crate) fn len_of(draft: &Draft<'_>) -> usize {
     record_len(
         draft.from.as_bytes().len(),
@@ -77,7 +77,7 @@ pub(crate) fn len_of(draft: &Draft<'_>) -> usize {
     )
 }
 
-/// Appends to `out` the record of `draft` as number `seq`, to be written at `offset`.
+/// Appends the record of `draft` with number `seq` to `out`, to be written at `offset`.
 pub(crate) fn encode(out: &mut Vec<u8>, draft: &Draft<'_>, seq: u64, epoch: u32, offset: u64) {
     let sender = draft.from.as_bytes();
     let start = out.len();
@@ -114,7 +114,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, draft: &Draft<'_>, seq: u64, epoch: u32,
     push_checksum(out, trailer, epoch, offset + len as u64);
 }
 
-/// The head in the first bytes of `bytes`, which lie at `offset`; `None` when it is no valid one.
+/// Decodes the head at the beginning of `bytes`, which were read at `offset`; `None` when it is invalid.
 pub(crate) fn decode_head(bytes: &[u8], epoch: u32, offset: u64) -> Option<Head> {
     let head: &[u8; HEAD] = bytes.first_chunk()?;
     if head[..4] != MAGIC || u32_at(head, 4) != epoch {
@@ -140,7 +140,7 @@ pub(crate) fn decode_head(bytes: &[u8], epoch: u32, offset: u64) -> Option<Head>
     is_possible.then_some(head)
 }
 
-/// The record that begins with `head` in `bytes`, which are all of it and lie at `offset`; `None` when
+/// Decodes the record with this `head` at the beginning of `bytes`, which were read at `offset`; `None` when
 /// it is not whole.
 pub(crate) fn decode<'a>(
     bytes: &'a [u8],
@@ -155,7 +155,7 @@ pub(crate) fn decode<'a>(
     }
 }
 
-/// Whether the record that begins with `head` in `bytes`, and lies at `offset`, is as it was written.
+/// Returns whether `bytes`, which were read at `offset`, hold the whole record of `head` with valid checksums.
 pub(crate) fn is_whole(bytes: &[u8], head: &Head, epoch: u32, offset: u64) -> bool {
     let Some(bytes) = bytes.get(..head.record_len()) else {
         return false;
@@ -170,7 +170,7 @@ pub(crate) fn is_whole(bytes: &[u8], head: &Head, epoch: u32, offset: u64) -> bo
         && Fields::new(&data[head.sender_len + head.body_len..][..head.fields_len]).is_some()
 }
 
-/// The record that begins with `head` in `bytes`, which [`is_whole`].
+/// Decodes a record that [`is_whole`] has accepted.
 pub(crate) fn decode_whole<'a>(bytes: &'a [u8], head: &Head) -> Option<Stored<'a>> {
     let (sender, rest) = bytes.get(HEAD..)?.split_at_checked(head.sender_len)?;
     let (body, rest) = rest.split_at_checked(head.body_len)?;
@@ -187,7 +187,7 @@ pub(crate) fn decode_whole<'a>(bytes: &'a [u8], head: &Head) -> Option<Stored<'a
     })
 }
 
-/// The trailer that `bytes` are, which end at `end`; `None` when it is no valid one.
+/// Decodes a trailer that ends at `end`; `None` when it is invalid.
 pub(crate) fn decode_trailer(bytes: &[u8], epoch: u32, end: u64) -> Option<Trailer> {
     let bytes: &[u8; TRAILER] = bytes.try_into().ok()?;
     let valid = bytes[16..20] == TRAILER_MAGIC
@@ -199,12 +199,12 @@ pub(crate) fn decode_trailer(bytes: &[u8], epoch: u32, end: u64) -> Option<Trail
     })
 }
 
-/// The epoch that a record at the head of `bytes` would claim; `None` when nothing there looks like one.
+/// Returns the epoch field if `bytes` begin with the magic number of a record. Does not verify the checksum.
 pub(crate) fn claimed_epoch(bytes: &[u8]) -> Option<u32> {
     (bytes.len() >= 8 && bytes[..4] == MAGIC).then(|| u32_at(bytes, 4))
 }
 
-/// CRC-32, seeded with the epoch of a file and a place in it.
+/// Returns the CRC-32 of `bytes`, seeded with the epoch of a file and an offset in it.
 pub(crate) fn checksum(bytes: &[u8], epoch: u32, place: u64) -> u32 {
     let mut seed = [0; 12];
     seed[..4].copy_from_slice(&epoch.to_le_bytes());
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_record_is_none() {
+    fn a_part_of_a_record_is_rejected() {
         let from = Name::new(b"george").expect("a name");
         let mut bytes = Vec::new();
         encode(&mut bytes, &sample(&from, b"hi Kyriakos"), 3, 9, 1024);

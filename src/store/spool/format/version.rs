@@ -1,4 +1,4 @@
-//! The file FORMAT of a spool: its version, and what a program must know to work on it.
+//! The file FORMAT of a spool: its version, and the features that a program must support to use it.
 //!
 //! ```text
 //! dropline spool 2
@@ -8,31 +8,30 @@
 //! needs WORD        any number of them, each a line
 //! ```
 //!
-//! **How a newer version adds to the format.** A program leaves alone what it does not know: directories in the spool,
-//! fields of a record (kept by every copy), flags of a header. Where ignoring it would be wrong, the newer program adds a
-//! line `needs WORD` before it writes any of it, and an older one refuses the spool. A kind of trust beyond the two of
-//! the record is written as "open" with a field that names it: an older program shows the sender as unverified.
+//! **Extensions.** A program preserves what it does not support: directories of the spool, fields of a record (kept by
+//! every copy), flags of a header. For an extension that cannot be ignored safely, a newer program adds a line
+//! `needs WORD` before it writes any of it, and older programs refuse the spool. A kind of trust beyond the two of the
+//! record is written as "open" with a field that names it, and older programs show the sender as unverified.
 //!
-//! Format 1 has no fields and no `needs`; each of its files is valid in format 2.
+//! Format 1 has no fields and no `needs`. Its files are valid in format 2.
 
-/// What this program writes.
+/// The file FORMAT that this program writes.
 pub(crate) const CURRENT: &str = "dropline spool 2\nhash crc32\nlocks 4096\nfolders 256\n";
-/// The same of format 1.
+/// The file FORMAT of format 1.
 const FORMAT_1: &str = "dropline spool 1\nhash crc32\nlocks 4096\nfolders 256\n";
 
-/// A version of the format that this program works on.
+/// A version of the format that this program supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
-    /// To be taken over.
+    /// An old spool, which is upgraded when a daemon opens it.
     One,
-    /// The current one.
     Two,
 }
 
-/// The version that the text of a file FORMAT names.
+/// Parses the text of a file FORMAT.
 ///
 /// # Errors
-/// Why this program cannot work on such a spool, and what to do.
+/// The reason why this program does not support the spool, and what to do.
 pub(crate) fn parse(text: &str) -> Result<Version, String> {
     if text == FORMAT_1 {
         return Ok(Version::One);
@@ -40,15 +39,16 @@ pub(crate) fn parse(text: &str) -> Result<Version, String> {
     let Some(needs) = text.strip_prefix(CURRENT) else {
         let first = text.lines().next().unwrap_or_default();
         return Err(format!(
-            "its file FORMAT, which begins with \"{}\", is not one of format 1 or 2 as this program writes them; \
-             use the version of dropline that made the spool",
+            "its file FORMAT, which begins with \"{}\", is not that of format 1 or 2; \
+             use the version of dropline that created the spool",
             first.escape_debug()
         ));
     };
     match needs.lines().next() {
         None => Ok(Version::Two),
         Some(line) => Err(format!(
-            "its file FORMAT says \"{}\", which this version of dropline does not know; use the version that made the spool",
+            "its file FORMAT has the line \"{}\", which this version of dropline does not support; \
+             use the version that wrote it",
             line.escape_debug()
         )),
     }

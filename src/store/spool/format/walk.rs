@@ -1,4 +1,4 @@
-//! Walking over the records of a mailbox, in one pass and bounded memory.
+//! Iteration over the records of a mailbox, in one pass and bounded memory.
 
 use std::fs::File;
 use std::io;
@@ -7,33 +7,21 @@ use super::record::{self, HEAD, Head};
 use crate::message::Stored;
 use crate::sys::file;
 
-/// How much is read at once. Grows for a record that is longer.
+/// The size of a read, in bytes. A longer record is read whole.
 const CHUNK: usize = 128 * 1024;
 
-/// What is next in a mailbox.
+/// The result of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// A valid record, to be read with [`Walk::record`].
-    Record {
-        /// Where it begins.
-        offset: u64,
-        /// Where the next one does.
-        end: u64,
-        /// Its number.
-        seq: u64,
-    },
-    /// Bytes that are no valid record, up to the next one that is, or to the end.
-    Bad {
-        /// Where they begin.
-        offset: u64,
-        /// Where they end.
-        end: u64,
-    },
-    /// Nothing more.
+    /// A valid record from `offset` to `end`. [`Walk::record`] returns its contents.
+    Record { offset: u64, end: u64, seq: u64 },
+    /// Bytes that are no valid record, up to the next one or the end of the walk.
+    Bad { offset: u64, end: u64 },
+    /// The end of the walk.
     End,
 }
 
-/// A walk from one offset of a mailbox to another. Each step is given the file.
+/// A walk from one offset of a mailbox to another. The caller passes the file to each step.
 #[derive(Debug)]
 pub(crate) struct Walk {
     epoch: u32,
@@ -45,7 +33,7 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// A walk over the records that lie from `at` (where one begins) to `end`.
+    /// Creates a walk over the records from `at`, where one begins, to `end`.
     pub(crate) fn new(epoch: u32, at: u64, end: u64) -> Self {
         Self {
             epoch,
@@ -57,10 +45,10 @@ impl Walk {
         }
     }
 
-    /// Goes one step on.
+    /// Moves to the next record, or over bad bytes.
     ///
     /// # Errors
-    /// Those of `pread(2)`.
+    /// When `pread(2)` fails.
     pub(crate) fn step(&mut self, file: &File) -> io::Result<Step> {
         self.found = None;
         let offset = self.at;
@@ -76,7 +64,7 @@ impl Walk {
                 seq: head.seq,
             });
         }
-        // Records begin at multiples of 8, whatever lies between them.
+        // Records begin at multiples of 8.
         self.at = (self.at + 1).next_multiple_of(8);
         while self.at < self.end && self.valid_at(file, self.at)?.is_none() {
             self.at += 8;
@@ -88,23 +76,23 @@ impl Walk {
         })
     }
 
-    /// The record of the last step; `None` when that found none.
+    /// Returns the record of the last step; `None` when that step found none.
     pub(crate) fn record(&self) -> Option<Stored<'_>> {
         let (offset, head) = self.found.as_ref()?;
         record::decode_whole(self.in_buffer(*offset), head)
     }
 
-    /// When the message of the last step is of no use any more, in milliseconds since 1970.
+    /// Returns when the message of the last step expires, in milliseconds since 1970.
     pub(crate) fn expires(&self) -> Option<u64> {
         self.found.as_ref()?.1.expires()
     }
 
-    /// A walk that goes on from here, to another end.
+    /// Returns a walk that continues from here to another end.
     pub(crate) fn up_to(&self, end: u64) -> Self {
         Self::new(self.epoch, self.at, end)
     }
 
-    /// The head of the valid record at `offset`, whose bytes are in the buffer then.
+    /// Returns the head of the valid record at `offset`, and leaves its bytes in the buffer.
     fn valid_at(&mut self, file: &File, offset: u64) -> io::Result<Option<Head>> {
         self.fill(file, offset, HEAD)?;
         let Some(head) = record::decode_head(self.in_buffer(offset), self.epoch, offset) else {
@@ -122,7 +110,7 @@ impl Walk {
             .unwrap_or_default()
     }
 
-    /// Has `len` bytes from `offset` on in the buffer, or as many as there are.
+    /// Reads `len` bytes from `offset` into the buffer, or as many as there are.
     fn fill(&mut self, file: &File, offset: u64, len: usize) -> io::Result<()> {
         let have = self.in_buffer(offset).len();
         let left = usize::try_from(self.end - offset).unwrap_or(usize::MAX);

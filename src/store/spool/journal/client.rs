@@ -1,5 +1,5 @@
-//! The journal, for a process that appends: it submits what it has written to a mailbox, and waits until the journal is
-//! on the disk.
+//! The submitting side of the journal: a process submits the records that it has written to a mailbox, and waits until
+//! they are durable in the journal.
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
@@ -16,28 +16,28 @@ use crate::store::spool::paths::JOURNAL;
 use crate::sys::dir::Dir;
 use crate::sys::submission_queue::{Completion, SubmissionQueue};
 
-/// How many processes must wait for the disk, this one among them, before the journal is used.
+/// The number of processes, this one included, that must wait for the disk before the journal is used.
 const CROWD: u32 = 3;
-/// How long a process waits for the journal before it syncs by itself.
+/// How long a process waits for the journal before it syncs its mailbox itself.
 const COMPLETION_TIMEOUT: Duration = Duration::from_secs(5);
-/// The slot of a process that has none.
+/// The slot number of a process without a slot.
 const NO_SLOT: usize = usize::MAX;
 
-/// The journal of a spool, for those who append.
+/// The journal of a spool, for processes that append.
 #[derive(Debug)]
 pub(in crate::store::spool) struct Journal {
-    /// `None` in a spool that is only looked at, and has none.
+    /// `None` when the spool has no journal, which is allowed for inspection only.
     dir: Option<Dir>,
     path: PathBuf,
     queue: Option<SubmissionQueue>,
-    /// That of this process.
+    /// The slot of this process in the queue.
     slot: AtomicUsize,
-    /// Written by this process itself, an entry at a time: a test sees what is written when.
+    /// A journal that this process writes itself, one entry at a time, so that a test controls the order of writes.
     #[cfg(test)]
     own_log: std::sync::Mutex<Option<JournalLog>>,
 }
 
-/// What was given to the writer of the journal.
+/// A submission to the journal writer.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store::spool) struct JournalSubmission {
     slot: usize,
@@ -45,10 +45,10 @@ pub(in crate::store::spool) struct JournalSubmission {
 }
 
 impl Journal {
-    /// The journal of the spool in `root`, without a writer so far.
+    /// Opens the journal of the spool in `root`, without a queue to its writer.
     ///
     /// # Errors
-    /// Those of `openat(2)`, but for ENOENT.
+    /// When `openat(2)` fails with an error other than ENOENT.
     pub(in crate::store::spool) fn open(root: &Dir) -> Result<Self, StoreError> {
         let path = root.path_of(JOURNAL);
         let dir = match root.sub(JOURNAL) {
@@ -70,17 +70,17 @@ impl Journal {
         &self.path
     }
 
-    /// Maps the memory through which entries are submitted, for all processes that are forked from this one.
+    /// Creates the submission queue, which all processes forked from this one share.
     ///
     /// # Errors
-    /// Those of `mmap(2)`.
+    /// When `mmap(2)` fails.
     pub(in crate::store::spool) fn share(&mut self) -> io::Result<SubmissionQueue> {
         let queue = SubmissionQueue::new()?;
         self.queue = Some(queue);
         Ok(queue)
     }
 
-    /// Gives this process a slot of its own in the queue.
+    /// Sets the slot of this process in the queue. No other live process may have the same slot.
     pub(in crate::store::spool) fn set_slot(&self, slot: usize) {
         self.slot.store(slot, Ordering::Relaxed);
     }
@@ -99,8 +99,8 @@ impl Journal {
         }
     }
 
-    /// Submits `records`, which were written to the mailbox of `name` at `offset`. `None` when this process has to sync the
-    /// mailbox.
+    /// Submits `records`, which were written to the mailbox of `name` at `offset`; `None` when the caller must sync the
+    /// mailbox itself.
     pub(in crate::store::spool) fn submit(
         &self,
         name: &Name,
@@ -126,7 +126,7 @@ impl Journal {
         Some(JournalSubmission { slot, number })
     }
 
-    /// Waits until a submission is in the journal, on the disk; whether it is.
+    /// Waits until a submission is durable in the journal. Returns whether it is.
     pub(in crate::store::spool) fn keeps(&self, submission: JournalSubmission) -> bool {
         #[cfg(test)]
         if submission.slot == NO_SLOT {
@@ -137,38 +137,38 @@ impl Journal {
         };
         let completion = queue.wait(submission.slot, submission.number, COMPLETION_TIMEOUT);
         if completion == Completion::TimedOut {
-            // Spares the other processes the same wait. The writer goes on by itself once it answers.
+            // Spare other processes the same wait. The writer resumes the queue when it responds again.
             queue.pause();
         }
         completion == Completion::Done
     }
 
-    /// That of the directory.
+    /// Returns the descriptor of the journal directory.
     pub(in crate::store::spool) fn descriptor(&self) -> Option<RawFd> {
         self.dir.as_ref().map(|dir| dir.as_fd().as_raw_fd())
     }
 
-    /// The directory, for those who write the journal, or settle it.
+    /// Returns the journal directory, for processes that write or settle the journal.
     pub(in crate::store::spool) fn dir(&self) -> Result<&Dir, StoreError> {
         self.dir
             .as_ref()
             .ok_or_else(|| StoreError::no_spool(&self.path, "there is no such directory"))
     }
 
-    /// Makes this process write the journal by itself, in segments of `len` bytes, or ends that.
+    /// Makes this process write the journal itself, in segments of `len` bytes, or stop with `None`.
     #[cfg(test)]
     pub(in crate::store::spool) fn set_own_log(&self, len: Option<u64>) {
         let log = len.map(|len| JournalLog::open(self.dir().expect("there"), len).expect("made"));
         *self.own_log.lock().expect("locked") = log;
     }
 
-    /// Calls `work` with the journal that this process writes by itself, if it does.
+    /// Calls `work` with the journal that this process writes itself, if there is one.
     #[cfg(test)]
     pub(super) fn with_own_log<T>(&self, work: impl FnOnce(&mut JournalLog) -> T) -> Option<T> {
         self.own_log.lock().expect("locked").as_mut().map(work)
     }
 
-    /// `None` when this process does not write by itself; `Some(None)` when there was no room.
+    /// Returns `None` when this process does not write the journal itself, and `Some(None)` when the journal is full.
     #[cfg(test)]
     fn write_to_own_log(&self, entry: &JournalEntry<'_>) -> Option<Option<JournalSubmission>> {
         self.with_own_log(|log| {

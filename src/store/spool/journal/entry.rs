@@ -1,4 +1,4 @@
-//! The bytes of an entry of the journal: what was written to a mailbox, and where. Pure: no file in sight.
+//! The format of a journal entry: records that were written to a mailbox, and their place in it. No I/O.
 //!
 //! ```text
 //!  0  checksum     u32, of all behind it    12  length of the name  u8
@@ -7,29 +7,30 @@
 //!                                           24  name, then the records
 //! ```
 //!
-//! Whoever has left an entry may have been killed, and the next one be writing over it: the checksum tells.
+//! The process that submitted an entry may be killed, and the next process with its slot may overwrite the entry while
+//! the writer copies it. The checksum detects such an entry.
 
 use crate::name::Name;
 use crate::store::spool::format::record::{self, Head, u32_at, u64_at};
 
-/// How long the fixed part of an entry is.
+/// The length of the fixed part of an entry, in bytes.
 pub(super) const HEAD: usize = 24;
 
-/// What was written to a mailbox.
+/// Records that were written to a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct JournalEntry<'b> {
-    /// Whose mailbox, as bytes that are a name.
+    /// The name of the mailbox, valid for [`Name::new`].
     pub(super) name: &'b [u8],
-    /// Its epoch. A mailbox that was written anew has another.
+    /// The epoch of the mailbox file. A rewritten mailbox has another epoch.
     pub(super) epoch: u32,
-    /// Where in it.
+    /// The offset of the records in the mailbox.
     pub(super) offset: u64,
-    /// Whole records.
+    /// One or more whole records.
     pub(super) records: &'b [u8],
 }
 
 impl<'b> JournalEntry<'b> {
-    /// The fixed part of this entry, which the name and the records follow.
+    /// Encodes the fixed part of the entry, which the name and the records follow.
     pub(super) fn head(&self) -> [u8; HEAD] {
         let mut head = [0; HEAD];
         head[4..8].copy_from_slice(&self.epoch.to_le_bytes());
@@ -48,7 +49,7 @@ impl<'b> JournalEntry<'b> {
         head
     }
 
-    /// The entry that `bytes` are; `None` when they are none, or not whole.
+    /// Decodes an entry; `None` when `bytes` are not exactly one valid entry.
     pub(super) fn decode(bytes: &'b [u8]) -> Option<Self> {
         let head: &[u8; HEAD] = bytes.first_chunk()?;
         if crc32fast::hash(&bytes[4..]) != u32_at(head, 0) {
@@ -64,7 +65,7 @@ impl<'b> JournalEntry<'b> {
         (Name::new(name).is_ok() && entry.are_records()).then_some(entry)
     }
 
-    /// Where in the mailbox it ends.
+    /// Returns the end of the records in the mailbox.
     pub(super) fn end(&self) -> u64 {
         self.offset + self.records.len() as u64
     }
@@ -81,7 +82,7 @@ impl<'b> JournalEntry<'b> {
     }
 }
 
-/// The head of the record that `bytes` begin with, which lie at `offset`; `None` when none does, or it is not whole.
+/// Returns the head of the record at the beginning of `bytes`, which belong at `offset`; `None` when it is not whole.
 pub(super) fn whole_at(bytes: &[u8], epoch: u32, offset: u64) -> Option<Head> {
     let head = record::decode_head(bytes, epoch, offset)?;
     record::is_whole(bytes, &head, epoch, offset).then_some(head)
@@ -126,18 +127,18 @@ mod tests {
         for len in 0..bytes.len() {
             assert_eq!(JournalEntry::decode(&bytes[..len]), None, "{len} bytes");
         }
-        // A checksum is easily made: what it is of must be records that belong there.
+        // A valid checksum does not suffice: the records must belong at the offset, and the name must be valid.
         let elsewhere = JournalEntry {
             offset: 2_048,
             ..entry
         };
         let bytes = [&elsewhere.head()[..], entry.name, entry.records].concat();
         assert_eq!(JournalEntry::decode(&bytes), None);
-        let nobody = JournalEntry {
+        let invalid_name = JournalEntry {
             name: b"../x",
             ..entry
         };
-        let bytes = [&nobody.head()[..], nobody.name, entry.records].concat();
+        let bytes = [&invalid_name.head()[..], invalid_name.name, entry.records].concat();
         assert_eq!(JournalEntry::decode(&bytes), None);
     }
 }

@@ -1,12 +1,11 @@
-//! The journal: where many processes' messages are durable together, before their mailboxes are.
+//! The journal: makes the messages of many processes durable with one write and one sync.
 //!
-//! A wait for the disk costs about the same however much it is for. While several processes wait for it at once, each
-//! for its own mailbox, one process writes the messages of all of them to the journal as well, in one write with one wait
-//! ([`writer`]). They are in the mailboxes all the same, written and not yet synced: a reader syncs a mailbox first. What
-//! was in the journal is synced in the mailboxes later, and written to them once more after a power cut, before the spool
-//! is used ([`settle`], [`recovery`]).
+//! A sync costs about the same for one message as for many. While several processes wait for the disk, each for its own
+//! mailbox, one process writes the messages of all of them to the journal ([`writer`]). The messages are also in their
+//! mailboxes, but not synced there: a reader syncs a mailbox first. The mailboxes are synced later ([`settle`]). After
+//! a power cut, missing messages are written to them again before the spool is used ([`recovery`]).
 //!
-//! Where there is no journal, or it is full, or anything is wrong with it, each process syncs its own mailbox.
+//! When the journal is absent, full or failed, each process syncs its own mailbox.
 
 pub(super) mod client;
 mod entry;

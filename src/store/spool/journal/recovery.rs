@@ -1,4 +1,5 @@
-//! After a daemon that was killed: what it has left in the journal is brought to the mailboxes before the spool is used.
+//! Recovery: settles the journal that a killed daemon has left, before the spool is used. To settle is to make the
+//! entries durable in their mailboxes and to empty the journal.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -15,20 +16,20 @@ use crate::sys::clock::unix_millis;
 use crate::sys::dir::Dir;
 use crate::sys::lock::Locked;
 
-/// How long a start waits until the writer of a daemon that was killed is gone.
+/// How long a start waits for the processes of a killed daemon to exit, and for another process's recovery.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The right to settle what is left in a journal: whoever looks at the spool meanwhile waits for that.
+/// The exclusive right to recover a journal. Processes that inspect the spool wait for it.
 #[derive(Debug)]
 pub(in crate::store::spool) struct RecoveryLock {
     _lock: Locked,
 }
 
 impl RecoveryLock {
-    /// Waits for it in the directory of the journal, for half a minute at most.
+    /// Waits for the lock of the journal directory, for at most 30 seconds.
     ///
     /// # Errors
-    /// Those of the system; that somebody else has it all the time.
+    /// When another process holds the lock for that long; system errors.
     pub(in crate::store::spool) fn take(dir: &Dir) -> Result<Self, StoreError> {
         let path = dir.path().to_owned();
         let lock = dir
@@ -39,16 +40,16 @@ impl RecoveryLock {
             Ok(lock) => Ok(Self { _lock: lock }),
             Err(_) => Err(StoreError::no_spool(
                 path,
-                "another process brings what is in the journal to the mailboxes; try again later",
+                "another process is recovering the journal; try again later",
             )),
         }
     }
 }
 
-/// Settles what a daemon that did not come to its end has left in the journal. Nobody else may work on the spool.
+/// Settles the journal of a daemon that did not exit cleanly. No other process may use the spool.
 ///
 /// # Errors
-/// Those of the system. Then it is all still there.
+/// System errors. Segments that are not settled keep their entries.
 pub(in crate::store::spool) fn recover(
     spool: &Spool,
     _right: &RecoveryLock,
@@ -62,17 +63,17 @@ pub(in crate::store::spool) fn recover(
         mended.extend(settled.map_err(|e| explained(path, e))?);
         Ok(())
     })?;
-    // Only now, as what is written anew takes nothing from the journal any more.
+    // Only after both segments: a rewritten mailbox has a new epoch and takes no more entries from the journal.
     mended
         .iter()
         .try_for_each(|name| check::close_gaps(spool, name))
 }
 
-/// As [`settle()`](super::settle::settle), for a journal that was left behind, which nobody else works with. Of a mailbox that the disk has failed
-/// for good, what the journal has goes to quarantine. Returns the mailboxes that were written to.
+/// Settles a segment of a dead daemon, as [`settle()`](super::settle::settle). Entries of a mailbox whose disk has
+/// failed go to quarantine. Returns the mailboxes that were written to.
 ///
 /// # Errors
-/// Those of the system: a disk that is full, above all. Then the segment is as it was.
+/// System errors, such as a full disk. The segment then keeps its entries.
 fn recover_segment(spool: &Spool, segment: &File, path: &Path) -> Result<Vec<Name>, StoreError> {
     let Some(bytes) = segments::read(segment).map_err(StoreError::system("read", path))? else {
         return Ok(Vec::new());
@@ -83,15 +84,15 @@ fn recover_segment(spool: &Spool, segment: &File, path: &Path) -> Result<Vec<Nam
         let copy = format!("journal.{name}@{}", unix_millis());
         keep(spool, &copy, &bytes)?;
         log::error!(
-            "the journal {} is damaged: some of what was accepted may be lost; what can be read is settled, and all of \
-             it is in {}",
+            "the journal {} is damaged: accepted messages may be lost; its readable entries go to the mailboxes, and a \
+             copy of the file is in {}",
             path.display(),
             spool.paths.quarantine.path_of(&copy).display()
         );
     }
     let mut settled = contents.settle(spool, PageCache::Suspect);
     if !settled.failed.is_empty() {
-        // The first time the kernel tells of what has failed before; what is written now may well get there.
+        // The first sync may have reported the error of an earlier write, see fsync(2). A second attempt may succeed.
         let again = contents.settle(spool, PageCache::Suspect);
         settled.failed = again.failed;
         settled.written += again.written;
@@ -110,8 +111,8 @@ fn recover_segment(spool: &Spool, segment: &File, path: &Path) -> Result<Vec<Nam
     segments::clear(segment).map_err(StoreError::system("empty", path))?;
     if settled.entries > 0 {
         log::info!(
-            "the journal {} was left with {} entries, {} of which were not in their mailboxes: now they are; {} could not be \
-             put there",
+            "recovered the journal {} with {} entries: {} were missing from their mailboxes and were written to them; \
+             {} could not be written and are in quarantine",
             path.display(),
             settled.entries,
             settled.written,
@@ -121,21 +122,21 @@ fn recover_segment(spool: &Spool, segment: &File, path: &Path) -> Result<Vec<Nam
     Ok(settled.mended)
 }
 
-/// What a full disk means here.
+/// Turns the error of a full disk into [`StoreError::Unavailable`].
 fn explained(path: &Path, e: StoreError) -> StoreError {
     match e {
         StoreError::DiskFull(_) => StoreError::Unavailable {
             place: format!("the journal {}", path.display()),
-            why: "the disk has no room to put them into their mailboxes; make room there",
+            why: "the disk is too full to write them to their mailboxes; free some space",
         },
         e => e,
     }
 }
 
-/// Whether [`recover`] has something to do.
+/// Returns whether [`recover`] has anything to do.
 ///
 /// # Errors
-/// Those of the system.
+/// System errors.
 pub(in crate::store::spool) fn is_needed(spool: &Spool) -> Result<bool, StoreError> {
     let Ok(dir) = spool.journal.dir() else {
         return Ok(false);

@@ -1,5 +1,4 @@
-//! The files of the journal: two segments, in turn. While one is filled, what is in the other is brought to the disk
-//! where it belongs, in the mailboxes.
+//! The files of the journal: two segments, used in turn. While one is filled, the entries of the other are settled.
 //!
 //! ```text
 //! a segment                     a batch                               in it, for each entry
@@ -10,12 +9,12 @@
 //! 512  batches
 //! ```
 //!
-//! One that is empty has zeros in the place of its header, and of the head of its first batch.
+//! An empty segment has zeros in place of its header and of the head of its first batch.
 //!
-//! A batch is one write and one fdatasync(2), of a file that has its length and its blocks already, so that nothing else
-//! has to be written for it. The checksums are seeded with the run, a random number of each filling, and the place: what
-//! is left of an earlier filling never passes for a batch. The first that is not whole was the last, and nobody was told
-//! that it is on the disk.
+//! A batch is one write and one fdatasync(2). The length and the blocks of the file are fixed, so that the file system
+//! writes no metadata. The checksums are seeded with the run, a random number of each filling, and the offset, so that
+//! data of an earlier filling never passes for a batch. An incomplete batch is the last one, and no submitter has been
+//! told that it is durable.
 
 use std::fs::File;
 use std::io;
@@ -29,28 +28,26 @@ use crate::sys::file;
 use crate::sys::lock::Locked;
 use crate::sys::random;
 
-/// How long a segment is, in bytes.
+/// The length of a segment, in bytes.
 pub(super) const SEGMENT: u64 = 4 << 20;
 /// How long the writer waits for the lock of a segment.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
-/// Their names.
+/// The file names of the segments.
 pub(super) const NAMES: [&str; 2] = ["0", "1"];
 const MAGIC: [u8; 4] = *b"DlJ\x01";
 const BATCH_MAGIC: [u8; 4] = *b"DlB\x01";
 const HEADER: usize = 512;
 const BATCH: usize = 16;
 
-/// What gathers, to be written at once.
+/// Entries that are gathered for one write.
 #[derive(Debug, Default)]
 pub(super) struct JournalBatch(Vec<u8>);
 
 impl JournalBatch {
-    /// Begins anew.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Adds an entry.
     pub(super) fn push(&mut self, entry: &[u8]) {
         if self.0.is_empty() {
             self.0.resize(BATCH, 0);
@@ -60,7 +57,7 @@ impl JournalBatch {
         self.0.extend_from_slice(entry);
     }
 
-    /// All of it, to be written at `at`.
+    /// Adds padding, length and checksum, and returns the bytes to write at `at`.
     fn sealed(&mut self, run: u32, at: u64) -> &[u8] {
         self.0.resize(self.0.len().next_multiple_of(8), 0);
         let len = u32_len(self.0.len() - BATCH);
@@ -73,24 +70,24 @@ impl JournalBatch {
     }
 }
 
-/// The journal, for the one process that writes it.
+/// The journal, for the process that writes it.
 #[derive(Debug)]
 pub(super) struct JournalLog {
     segments: [Locked; 2],
     len: u64,
-    /// Whether something may be in a segment that is nowhere else on the disk.
+    /// Whether a segment may hold messages that are nowhere else on the disk.
     used: [bool; 2],
-    /// Which is filled.
+    /// The current segment, which is being filled.
     now: usize,
     run: u32,
     at: u64,
 }
 
 impl JournalLog {
-    /// Opens the segments, each `len` bytes long, made where there are none. Nothing must be in them.
+    /// Opens the segments, each `len` bytes long, and creates missing ones. They must be empty.
     ///
     /// # Errors
-    /// Those of the system.
+    /// System errors.
     pub(super) fn open(dir: &Dir, len: u64) -> io::Result<Self> {
         let open = |name| {
             let segment = own(dir.file_or_new(name)?, LOCK_TIMEOUT)?;
@@ -121,15 +118,15 @@ impl JournalLog {
         Ok(())
     }
 
-    /// Whether there is room for `batch` in the segment that is filled.
+    /// Returns whether the current segment has room for `batch`.
     pub(super) fn has_room(&self, batch: &JournalBatch) -> bool {
         self.at.max(HEADER as u64) + batch.0.len() as u64 + 8 <= self.len
     }
 
-    /// Turns to the other segment; whether it was empty. Then the one that is full is to be emptied.
+    /// Switches to the other segment if that is empty, and returns whether it was. The full one must then be emptied.
     ///
     /// # Errors
-    /// Those of `getrandom(2)`.
+    /// When `getrandom(2)` fails.
     pub(super) fn turn(&mut self) -> io::Result<bool> {
         let other = 1 - self.now;
         if !self.used[other] {
@@ -139,13 +136,13 @@ impl JournalLog {
         Ok(false)
     }
 
-    /// Writes a batch, for which there is room, and waits for the disk.
+    /// Writes and syncs a batch. The current segment must have room for it.
     ///
     /// # Errors
-    /// Those of `pwrite(2)` and `fdatasync(2)`. They are final.
+    /// When `pwrite(2)` or `fdatasync(2)` fails. The error is final.
     pub(super) fn write(&mut self, batch: &mut JournalBatch) -> io::Result<()> {
         let file = self.segments[self.now].file();
-        // Before it is there: what fails may be there all the same.
+        // Before the write, because a write that fails may still reach the disk.
         self.used[self.now] = true;
         if self.at == 0 {
             let mut first = header(self.run, self.len);
@@ -159,38 +156,34 @@ impl JournalLog {
         file::sync(file)
     }
 
-    /// The segment that is filled by now, and is to be emptied.
+    /// Returns the full segment, which must be emptied.
     pub(super) fn full(&self) -> Option<usize> {
         let other = 1 - self.now;
         self.used[other].then_some(other)
     }
 
-    /// Whether something is in any of them.
     pub(super) fn any_used(&self) -> bool {
         self.used.contains(&true)
     }
 
-    /// The file of a segment.
     pub(super) fn file(&self, segment: usize) -> &File {
         self.segments[segment].file()
     }
 
-    /// Notes that a segment was emptied, by this process or one that it has forked.
+    /// Notes that this process, or one that it has forked, has emptied a segment.
     pub(super) fn emptied(&mut self, segment: usize) {
         self.used[segment] = false;
     }
 
-    /// The segments that are not empty.
     pub(super) fn used(&self) -> impl Iterator<Item = usize> {
         (0..self.used.len()).filter(|&segment| self.used[segment])
     }
 }
 
-/// Calls `each` for the segments that an earlier process has made, with their paths, once no process writes to them any
-/// more.
+/// Calls `each` with each segment that an earlier process has left and its path, once no process writes to it.
 ///
 /// # Errors
-/// Those of the system, and of `each`; that another process has a segment open to write for as long as `limit`.
+/// When another process holds the lock of a segment for longer than `limit`; errors of `each`; system errors.
 pub(super) fn each_left(
     dir: &Dir,
     limit: Duration,
@@ -206,19 +199,19 @@ pub(super) fn each_left(
     Ok(())
 }
 
-/// The segment that is this process's alone from now on.
+/// Takes the exclusive lock of a segment.
 ///
 /// # Errors
-/// Those of `flock(2)`; that another process has it, and has had it for as long as `limit`.
+/// When another process holds it for longer than `limit`, or `flock(2)` fails.
 fn own(segment: File, limit: Duration) -> io::Result<Locked> {
     Locked::within(segment, limit)?.map_err(|_| {
-        let what = "a process of a daemon that has ended still writes to it";
+        let what = "a process of an earlier daemon still holds the lock";
         io::Error::new(io::ErrorKind::ResourceBusy, what)
     })
 }
 
-/// Makes a file `len` bytes long, all of them written and not only reserved: a block that was never written is noted as
-/// such, and the first write to it would have to change that note as well.
+/// Fills a file with `len` zeros. Blocks that are only reserved (fallocate(2)) would be marked as unwritten, and the
+/// first write to each would have to update that metadata.
 fn fill(file: &File, len: u64) -> io::Result<()> {
     let zeros = vec![0; 64 * 1024];
     file::truncate(file, 0)?;
@@ -229,10 +222,10 @@ fn fill(file: &File, len: u64) -> io::Result<()> {
     file::sync(file)
 }
 
-/// Empties a segment.
+/// Marks a segment as empty, durably.
 ///
 /// # Errors
-/// Those of `pwrite(2)` and `fdatasync(2)`.
+/// When `pwrite(2)` or `fdatasync(2)` fails.
 pub(super) fn clear(segment: &File) -> io::Result<()> {
     file::write_at(segment, &[0; HEADER + BATCH], 0)?;
     file::sync(segment)
@@ -248,10 +241,10 @@ fn header(run: u32, len: u64) -> Vec<u8> {
     header
 }
 
-/// Whether something is in a segment, or it is damaged.
+/// Returns whether a segment has entries or is damaged.
 ///
 /// # Errors
-/// Those of `pread(2)`.
+/// When `pread(2)` fails.
 pub(super) fn is_used(segment: &File) -> io::Result<bool> {
     let mut first = [0; HEADER + BATCH];
     let n = file::read_at(segment, &mut first, 0)?;
@@ -259,10 +252,10 @@ pub(super) fn is_used(segment: &File) -> io::Result<bool> {
     Ok(part(0, HEADER) || part(HEADER, HEADER + BATCH))
 }
 
-/// What is in a segment, all of it; `None` when nothing is.
+/// Reads a whole segment; `None` when it is empty.
 ///
 /// # Errors
-/// Those of `pread(2)`.
+/// When `pread(2)` fails.
 pub(super) fn read(segment: &File) -> io::Result<Option<Vec<u8>>> {
     if !is_used(segment)? {
         return Ok(None);
@@ -274,23 +267,23 @@ pub(super) fn read(segment: &File) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// What the header of a segment says: its run, and its length. `None` when it is none.
+/// Decodes the run and the length in the header of a segment; `None` when it is invalid.
 fn decode_header(segment: &[u8]) -> Option<(u32, usize)> {
     let header: &[u8; 16] = segment.first_chunk()?;
     let valid = header[..4] == MAGIC && checksum(&header[8..], 0, 0) == u32_at(header, 4);
     valid.then(|| (u32_at(header, 8), u32_at(header, 12) as usize))
 }
 
-/// Hands each entry of a segment, as [`read`], to `each`, in the order in which they were written. Whether the segment is
-/// damaged: each batch was on the disk before the next was written, so one that is not whole was the last. What is left of
-/// one that was being emptied when the power was cut is no damage, and is handed out as well.
+/// Calls `each` with the entries of a segment from [`read`], in the order of their writes. Returns whether the segment
+/// is damaged: each batch was synced before the next was written, so only the last can be incomplete. Entries that
+/// survive a power cut during [`clear`] are passed to `each` too, and are no damage.
 pub(super) fn entries<'b>(segment: &'b [u8], mut each: impl FnMut(&'b [u8])) -> bool {
     let header = decode_header(segment);
     let is_zero = |from: usize, len: usize| {
         let part = segment.iter().skip(from).take(len);
         part.copied().all(|byte| byte == 0)
     };
-    // Without a header the run is that of the first batch: that one is of the last filling in any case.
+    // Without a header, take the run of the first batch, which always belongs to the last filling.
     let run = header.map(|(run, _)| run).or_else(|| {
         let first = segment.get(HEADER + 12..HEADER + BATCH)?;
         Some(u32_at(first, 0))
@@ -320,7 +313,7 @@ pub(super) fn entries<'b>(segment: &'b [u8], mut each: impl FnMut(&'b [u8])) -> 
                     each(entry);
                     rest = behind;
                 }
-                // The zeros at its end.
+                // The padding of the batch.
                 _ => break,
             }
         }
@@ -328,7 +321,7 @@ pub(super) fn entries<'b>(segment: &'b [u8], mut each: impl FnMut(&'b [u8])) -> 
     }
 }
 
-/// Where the next batch of this run begins behind `at`, if there is one.
+/// Returns the offset of the next batch of this run behind `at`.
 fn next_batch(segment: &[u8], run: u32, at: usize) -> Option<usize> {
     let rest = segment.get(at + 1..)?;
     memchr::memmem::find_iter(rest, &BATCH_MAGIC)

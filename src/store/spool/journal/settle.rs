@@ -1,7 +1,7 @@
-//! Bringing what is in the journal to the disk where it belongs: in the mailboxes.
+//! Settling a segment of the journal: its entries become durable in their mailboxes, and the segment becomes empty.
 //!
-//! Mostly it is there in the page cache, and only has to be waited for. After a power cut it is not, and is written
-//! once more, to the same place.
+//! Usually the records are in the page cache of the mailbox, which only has to be synced. After a power cut they may be
+//! missing, and are written again at the same offset.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,35 +21,35 @@ use crate::store::spool::repair;
 use crate::sys::clock::unix_millis;
 use crate::sys::file;
 
-/// How much what the kernel remembers of a mailbox can be trusted.
+/// Whether the page cache of a mailbox can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PageCache {
-    /// Nobody but us has waited for the disk, or all who did have said what came of it.
+    /// Every process that synced the mailbox has recorded a disk error, if there was one.
     Trusted,
-    /// Somebody may have been told that the disk has failed, and may have died of something before that was noted.
+    /// A process may have received a disk error and died before it made the mailbox read-only.
     Suspect,
 }
 
-/// How much was settled.
+/// The result of settling the entries of a segment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settled {
-    /// Entries that were there.
+    /// The number of entries.
     pub(super) entries: usize,
-    /// Those of them that had to be written to their mailboxes again.
+    /// The number of entries that had to be written to their mailboxes again.
     pub(super) written: usize,
-    /// Those that have no place in their mailboxes any more, and are in quarantine.
+    /// The number of entries that no longer have a place in their mailboxes and went to quarantine.
     pub(super) set_aside: usize,
-    /// The mailboxes that had to be written to.
+    /// The mailboxes that were written to.
     pub(super) mended: Vec<Name>,
-    /// What could not be settled: it must stay in the journal.
+    /// The mailboxes that failed. Their entries must stay in the journal.
     pub(super) failed: Vec<(Name, StoreError)>,
 }
 
-/// What is in a segment, by mailbox.
+/// The entries of a segment, by mailbox.
 #[derive(Debug, Default)]
 pub(super) struct SegmentContents<'b> {
     pub(super) by_name: BTreeMap<&'b [u8], Vec<JournalEntry<'b>>>,
-    /// Whether there is something that is no batch before one that is.
+    /// Whether the segment is damaged, see [`segments::entries`].
     pub(super) is_damaged: bool,
 }
 
@@ -70,7 +70,7 @@ impl<'b> SegmentContents<'b> {
     pub(super) fn settle(&self, spool: &Spool, cache: PageCache) -> Settled {
         let mut settled = Settled::default();
         for (name, entries) in &self.by_name {
-            // Checked when it was decoded.
+            // Cannot fail: JournalEntry::decode() has checked the name.
             let Ok(name) = Name::new(name) else { continue };
             settled.entries += entries.len();
             match settle_mailbox(spool, &name, entries, cache) {
@@ -86,12 +86,11 @@ impl<'b> SegmentContents<'b> {
     }
 }
 
-/// Brings all that is in a segment to the mailboxes, on the disk, and empties it. What has no place any more goes to
-/// quarantine.
+/// Makes all entries of a segment durable in their mailboxes, and empties the segment. Entries that no longer have a
+/// place in their mailboxes go to quarantine.
 ///
 /// # Errors
-/// Those of the system, of the first mailbox for which there was one; all others are settled. Then the segment is as it
-/// was.
+/// The first error of a mailbox, after all others are settled; damage; system errors. The segment is then unchanged.
 pub(super) fn settle(
     spool: &Spool,
     segment: &File,
@@ -107,11 +106,11 @@ pub(super) fn settle(
         return Err(StoreError::damaged(
             path,
             0,
-            "somebody else has written to it",
+            "another process has written to it",
         ));
     }
     for (name, e) in &settled.failed {
-        log::error!("what the journal has for the mailbox of {name} stays there: {e}");
+        log::error!("cannot apply the journal to the mailbox of {name}; it keeps the entries: {e}");
     }
     match settled.failed.into_iter().next() {
         Some((_, e)) => Err(e),
@@ -119,10 +118,7 @@ pub(super) fn settle(
     }
 }
 
-/// Brings all that is in a segment of `log` to the mailboxes, on the disk, and empties it.
-///
-/// # Errors
-/// Those of the system. Then it is all still there.
+/// Settles a segment of `log`, with the errors of [`settle()`].
 pub(super) fn empty(
     spool: &Spool,
     log: &JournalLog,
@@ -133,7 +129,7 @@ pub(super) fn empty(
     settle(spool, log.file(segment), &path, cache)
 }
 
-/// Settles what a mailbox has in a segment; how much had to be written, and how much is in quarantine instead.
+/// Settles the entries of one mailbox. Returns how many had to be written, and how many went to quarantine instead.
 fn settle_mailbox(
     spool: &Spool,
     name: &Name,
@@ -145,13 +141,13 @@ fn settle_mailbox(
     if cache == PageCache::Suspect
         && let Some(file) = spool.paths.mailbox(name)?
     {
-        // Most of the wait for the disk is over before the lock is taken. An error marks the mailbox as read-only.
+        // Do most of the wait for the disk before the lock is taken. sync() makes the mailbox read-only on an error.
         let _ = sync(&file, &path);
     }
     let found = {
         let _lock = lock(&spool.paths, name)?;
         let Some(file) = open(spool, name, &path, cache)? else {
-            set_aside(spool, name, &all(), "there is no such mailbox any more")?;
+            set_aside(spool, name, &all(), "the mailbox no longer exists")?;
             return Ok((0, entries.len()));
         };
         let len = file::facts(&file)
@@ -169,13 +165,13 @@ fn settle_mailbox(
     };
     match found {
         Ok((file, header, written, misplaced)) => {
-            // Outside the lock: nobody has to wait for the disk who does not want to.
+            // Without the lock, so that other processes can use the mailbox while this one waits for the disk.
             sync(&file, &path)?;
             if !header.named {
                 spool.sync_name(name)?;
             }
             if !misplaced.is_empty() {
-                set_aside(spool, name, &misplaced, "another message is in its place")?;
+                set_aside(spool, name, &misplaced, "another message is in their place")?;
             }
             Ok((written, misplaced.len()))
         }
@@ -186,7 +182,8 @@ fn settle_mailbox(
     }
 }
 
-/// Opens a mailbox to write to it, with its lock held, so that it shows what is to be trusted; `None` when there is none.
+/// Opens a mailbox for writing, and drops its page cache if that is not trusted; `None` when there is no such mailbox.
+/// The caller holds the lock of the mailbox.
 fn open(
     spool: &Spool,
     name: &Name,
@@ -201,14 +198,14 @@ fn open(
     if facts.writable && cache == PageCache::Trusted {
         return Ok(Some(file));
     }
-    let forget = StoreError::system("read anew", path);
+    let forget = StoreError::system("reread", path);
     if facts.writable {
         sync(&file, path)?;
         file::forget_cached(&file).map_err(forget)?;
         return Ok(Some(file));
     }
-    // The disk has failed: what the kernel remembers is not what is there. And it stays read-only for all others, until
-    // somebody has looked at it.
+    // The disk has failed, so the page cache may differ from it. The mailbox must stay read-only for other processes
+    // until an operator repairs it: make it writable for this open(2) only.
     file::forget_cached(&file).map_err(forget)?;
     file::make_writable(&file).map_err(StoreError::system("chmod", path))?;
     let opened = open();
@@ -216,7 +213,8 @@ fn open(
     opened
 }
 
-/// Writes what is not there, as nobody appends; how much that was, and what has another message in its place.
+/// Writes the entries that are missing from a mailbox, whose lock the caller holds. Returns how many were missing, and
+/// the entries that have another message in their place.
 fn restore<'e, 'b>(
     file: &File,
     path: &Path,
@@ -229,8 +227,8 @@ fn restore<'e, 'b>(
     let mut misplaced = Vec::new();
     let mut others = None;
     let mut there = Vec::new();
-    // A mailbox that was written anew was so with all that was in it, on the disk. And what was acknowledged, and given
-    // back, need not come again.
+    // A rewritten mailbox has another epoch, and its messages are durable. Acknowledged messages that were given back
+    // are not needed again.
     let entries = entries
         .iter()
         .filter(|entry| entry.epoch == header.epoch && entry.end() > header.kept_offset);
@@ -259,7 +257,8 @@ fn restore<'e, 'b>(
     Ok((written, misplaced))
 }
 
-/// Whether the record from `from` to `to` lies where this entry belongs, in whose place `there` is, and is none of its own.
+/// Returns whether the record from `from` to `to` overlaps the place of this entry and is none of its records. `there`
+/// is the present contents of that place.
 fn is_foreign(entry: &JournalEntry<'_>, there: &[u8], from: u64, to: u64) -> bool {
     if to <= entry.offset || entry.end() <= from {
         return false;
@@ -272,7 +271,7 @@ fn is_foreign(entry: &JournalEntry<'_>, there: &[u8], from: u64, to: u64) -> boo
     part(entry.records).is_none_or(|ours| part(there) != Some(ours))
 }
 
-/// Where the records of a mailbox begin and end.
+/// Returns the beginning and end of each record in a mailbox.
 fn records(file: &File, header: &Header, len: u64) -> io::Result<Vec<(u64, u64)>> {
     let mut all = Vec::new();
     let mut walk = Walk::new(header.epoch, header.kept_offset, len);
@@ -285,7 +284,7 @@ fn records(file: &File, header: &Header, len: u64) -> io::Result<Vec<(u64, u64)>
     }
 }
 
-/// Puts entries into quarantine: the records of each, one behind the other.
+/// Writes the records of these entries to one file in the quarantine.
 pub(super) fn set_aside(
     spool: &Spool,
     name: &Name,
@@ -300,13 +299,13 @@ pub(super) fn set_aside(
         .collect();
     keep(spool, &copy, &records)?;
     log::error!(
-        "the journal has something for the mailbox of {name} that cannot be put there: {why}; it is in {}",
+        "journal entries for the mailbox of {name} cannot be written to it: {why}; they are in {}",
         spool.paths.quarantine.path_of(&copy).display()
     );
     Ok(())
 }
 
-/// Writes a file in the quarantine.
+/// Writes a file in the quarantine, durably.
 pub(super) fn keep(spool: &Spool, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
     let write = || {
         let file = spool.paths.quarantine.file_or_new(name)?;

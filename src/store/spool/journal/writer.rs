@@ -1,8 +1,8 @@
-//! The one process that writes the journal: it takes what all others have submitted, writes it at once, and waits for
-//! the disk once for all of them.
+//! The process that writes the journal. It takes the submissions of all other processes, writes them at once, and syncs
+//! the journal once for all of them.
 //!
-//! It can be killed at any time, and started again while others append. What was submitted and not yet completed, its
-//! submitters sync by themselves. What is in the journal, its successor brings to the mailboxes first.
+//! It can be killed at any time, and started again while other processes append. Submitters sync their mailboxes
+//! themselves if their submissions are not completed. The next writer settles the journal first.
 
 use std::io;
 use std::time::Duration;
@@ -17,19 +17,19 @@ use crate::sys::helper::Helper;
 use crate::sys::process::{self, End, Pid};
 use crate::sys::submission_queue::{Completion, SubmissionQueue};
 
-/// After so long a time without anything to do it empties the journal, so that little has to be done after a crash.
+/// The idle time after which the writer empties the journal, so that a crash leaves little to recover.
 const QUIET: Duration = Duration::from_secs(1);
-/// How often it looks whether a segment is empty by now, when it has nothing else to do.
+/// How often an idle writer checks whether the full segment has been emptied.
 const SHORT: Duration = Duration::from_millis(10);
-/// How long it waits for processes of a writer before it that still write: they were killed.
+/// How long the writer waits for killed processes of its predecessor to exit.
 const PREDECESSOR_EXIT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of the disk must be free beside what the limits ask for, so that there is a journal: many times its size.
+/// The free space above `min_free_bytes` that the journal requires, in bytes: many times its size.
 const ROOM: u64 = 16 * SEGMENT;
 
-/// Writes the journal until the queue is drained; then the journal is empty.
+/// Writes the journal until the queue is drained, then empties the journal.
 ///
 /// # Errors
-/// Those of the system. Then what is in the journal stays there, for the next writer, or the next start of the daemon.
+/// System errors. The entries stay in the journal for the next writer or the next start of the daemon.
 pub(in crate::store::spool) fn run(
     spool: &Spool,
     queue: SubmissionQueue,
@@ -50,13 +50,13 @@ pub(in crate::store::spool) fn run(
 struct JournalWriter<'s> {
     spool: &'s Spool,
     queue: SubmissionQueue,
-    /// Opened at the first submission: a daemon that never needs it takes no room for it.
+    /// Opened at the first submission, so that a daemon that does not need the journal takes no space for it.
     log: Option<JournalLog>,
-    /// The process that empties the segment that is full.
+    /// The process that empties the full segment.
     emptier: Option<Pid>,
-    /// When that may be forked.
+    /// When the next emptier may be forked.
     not_before: Deadline,
-    /// Not any more once such a process was killed: it may have been told that the disk has failed.
+    /// Suspect after an emptier was killed, because it may have received a disk error.
     page_cache: PageCache,
 }
 
@@ -90,8 +90,8 @@ impl JournalWriter<'_> {
         }
     }
 
-    /// Brings to the mailboxes what a writer before has left in the journal, while others append. That writer, or the
-    /// process that emptied a segment for it, may have died after it was told that the disk has failed under a mailbox.
+    /// Settles the journal that an earlier writer has left, while other processes append. That writer, or its emptier,
+    /// may have died after it received a disk error for a mailbox.
     fn settle_predecessor(&self) -> Result<(), StoreError> {
         let dir = self.spool.journal.dir()?;
         segments::each_left(dir, PREDECESSOR_EXIT_TIMEOUT, |segment, path| {
@@ -99,7 +99,7 @@ impl JournalWriter<'_> {
         })
     }
 
-    /// Writes a batch; whether there was room for it.
+    /// Writes a batch. Returns whether there was room for it.
     fn write(&mut self, batch: &mut JournalBatch) -> Result<bool, StoreError> {
         let Some(log) = &mut self.log else {
             return Ok(false);
@@ -113,7 +113,8 @@ impl JournalWriter<'_> {
         Ok(has_room)
     }
 
-    /// Makes the journal, if there is none and the disk has room for it, while hardly anybody waits for that.
+    /// Opens the journal unless it is open or the disk has no room for it. The caller has paused the
+    /// queue, so that submitters do not wait for this.
     fn begin(&mut self) -> Result<(), StoreError> {
         if self.log.is_none() && room::for_bytes(&self.spool.paths.mail, &self.spool.limits, ROOM)?
         {
@@ -129,8 +130,8 @@ impl JournalWriter<'_> {
             .map_err(StoreError::system("make the journal in", journal.path()))
     }
 
-    /// Sleeps until there is something to do. When there was nothing for a while, the segment that is filled is as good
-    /// as full, and there may be room again where there was none.
+    /// Sleeps until there is work. After an idle time, switches segments, so that the current one is emptied, and
+    /// resumes a paused queue, as there may be room again.
     fn rest(&mut self) -> Result<(), StoreError> {
         let is_used = self.log.as_ref().is_some_and(JournalLog::any_used);
         let limit = match self.emptier {
@@ -151,7 +152,7 @@ impl JournalWriter<'_> {
         .map_err(StoreError::system("write to the journal in", path))
     }
 
-    /// Sees to it that the segment that is full, if there is one, is emptied, by a process of its own.
+    /// Forks a process to empty the full segment, or reaps that process.
     fn empty_what_is_full(&mut self) -> Result<(), StoreError> {
         let full = self.log.as_ref().and_then(JournalLog::full);
         let Some(segment) = full else {
@@ -173,7 +174,7 @@ impl JournalWriter<'_> {
         }
     }
 
-    /// Takes in how a process has ended that was to empty a segment.
+    /// Handles the exit of an emptier.
     fn has_emptied(&mut self, segment: usize, pid: Pid, end: End) -> Result<(), StoreError> {
         match end {
             End::Status(0) => {
@@ -188,7 +189,9 @@ impl JournalWriter<'_> {
                 Err(StoreError::system("empty", self.spool.journal.path())(why))
             }
             End::Signal(_) => {
-                log::warn!("the process {pid} that empties the journal {end}; trying again");
+                log::warn!(
+                    "the process that empties the journal (process {pid}) {end}; trying again"
+                );
                 self.not_before = Deadline::after(QUIET);
                 self.page_cache = PageCache::Suspect;
                 Ok(())
@@ -198,7 +201,7 @@ impl JournalWriter<'_> {
 
     fn fork_emptier(&mut self, segment: usize) {
         let empty = || match &self.log {
-            Some(log) => said(settle::empty(self.spool, log, segment, self.page_cache)),
+            Some(log) => log_error(settle::empty(self.spool, log, segment, self.page_cache)),
             None => false,
         };
         match Helper::new().fork(empty) {
@@ -210,11 +213,11 @@ impl JournalWriter<'_> {
         }
     }
 
-    /// Empties all of it.
+    /// Empties the whole journal.
     fn end(&mut self) -> Result<(), StoreError> {
         if let Some(emptier) = self.emptier.take() {
             process::wait(emptier);
-            // However it has ended.
+            // Its exit status is unknown here, and it may have received a disk error.
             self.page_cache = PageCache::Suspect;
         }
         match self.log.take() {
@@ -226,7 +229,8 @@ impl JournalWriter<'_> {
     }
 }
 
-fn said(result: Result<(), StoreError>) -> bool {
+/// Logs the error, if any. Returns whether `result` is a success.
+fn log_error(result: Result<(), StoreError>) -> bool {
     result
         .inspect_err(|e| log::error!("cannot empty the journal: {e}"))
         .is_ok()

@@ -7,7 +7,7 @@ fn n(text: &str) -> Name {
 }
 
 #[test]
-fn a_request_is_read_and_the_next_one_is_found() {
+fn a_request_is_decoded_and_the_next_one_found() {
     let id = "9f86d081884c7d659a2feaa0c55ad015";
     let line = format!("SEND bob 5 ttl=3600 new=1 id={id}\nhello\nQUIT\n");
     let Parsed::Request(request, len) = decode_request(line.as_bytes(), 10) else {
@@ -25,7 +25,7 @@ fn a_request_is_read_and_the_next_one_is_found() {
 }
 
 #[test]
-fn what_is_wrong_says_where_the_next_request_begins() {
+fn an_invalid_request_returns_the_offset_of_the_next_one() {
     let wrong = |line: &str| match decode_request(line.as_bytes(), 10) {
         Parsed::Wrong(code, _, next) => (code, next),
         other => panic!("{line:?}: {other:?}"),
@@ -53,7 +53,7 @@ fn what_is_wrong_says_where_the_next_request_begins() {
 }
 
 #[test]
-fn a_lost_framing_is_told_from_a_wrong_request() {
+fn lost_framing_is_distinguished_from_an_invalid_request() {
     for lost in [
         "SEND bob\n",
         "SEND bob five\nhello\n",
@@ -108,7 +108,7 @@ fn requests() -> impl Strategy<Value = Request<'static>> {
 
 proptest! {
     #[test]
-    fn what_is_encoded_is_decoded(request in requests(), next in prop::collection::vec(any::<u8>(), 0..20)) {
+    fn a_request_is_decoded_as_it_was_encoded(request in requests(), next in prop::collection::vec(any::<u8>(), 0..20)) {
         let mut bytes = Vec::new();
         encode_request(&mut bytes, &request);
         let len = bytes.len();

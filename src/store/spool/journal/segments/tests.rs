@@ -1,8 +1,8 @@
-//! Segments that are filled, torn, and damaged.
+//! Tests with filled, torn and damaged segments.
 
 use super::*;
 
-/// Room for a few batches.
+/// The length of a segment, with room for a few batches.
 const LEN: u64 = 4_096;
 
 fn written(log: &mut JournalLog, entries: &[&[u8]]) -> bool {
@@ -26,7 +26,7 @@ fn in_segment(file: &File) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn one_that_is_not_whole_before_others_is_damage_and_costs_itself_alone() {
+fn a_bad_batch_before_others_is_damage_and_loses_only_its_own_entries() {
     let (temp, mut log) = log();
     assert!(written(&mut log, &[b"first"]));
     let at = usize::try_from(log.at).expect("small");
@@ -51,7 +51,7 @@ fn log() -> (tempfile::TempDir, JournalLog) {
 }
 
 #[test]
-fn what_was_written_is_read_in_its_order() {
+fn entries_are_read_in_the_order_of_their_writes() {
     let (_temp, mut log) = log();
     assert_eq!(in_segment(log.segments[0].file()), Vec::<Vec<u8>>::new());
     assert!(written(&mut log, &[b"one", b"2", &[0; 9]]));
@@ -59,7 +59,7 @@ fn what_was_written_is_read_in_its_order() {
     let expected: [&[u8]; 4] = [b"one", b"2", &[0; 9], b"four"];
     assert_eq!(in_segment(log.segments[0].file()), expected);
     assert!(log.any_used());
-    assert_eq!(log.full(), None, "it is filled still");
+    assert_eq!(log.full(), None, "it is still being filled");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn segments_are_filled_in_turn_and_wait_until_they_are_emptied() {
     log.emptied(0);
     assert!(log.turn().expect("turned"));
     assert!(written(&mut log, &[b"new"]));
-    // What the filling before has left behind it does not count.
+    // Entries of the earlier filling do not count.
     assert_eq!(in_segment(log.segments[0].file()), [b"new"]);
     assert_eq!(in_segment(log.segments[1].file()).len(), 3);
     clear(log.segments[1].file()).expect("cleared");
@@ -90,7 +90,7 @@ fn segments_are_filled_in_turn_and_wait_until_they_are_emptied() {
 }
 
 #[test]
-fn a_batch_that_is_not_whole_was_the_last_and_none() {
+fn an_incomplete_last_batch_is_ignored() {
     let (temp, mut log) = log();
     assert!(written(&mut log, &[b"first"]));
     let from = usize::try_from(log.at).expect("small");
@@ -105,7 +105,7 @@ fn a_batch_that_is_not_whole_was_the_last_and_none() {
         let file = File::open(&path).expect("there");
         assert_eq!(in_segment(&file), [b"first"], "bit {bit}");
     }
-    // One that was being emptied: it is handed out once more, and that is no damage.
+    // Torn writes of clear(): the entries are read once more, and that is no damage.
     for (zeros_from, zeros_to) in [(0, 512), (512, 528)] {
         let mut part = whole.clone();
         part[zeros_from..zeros_to].fill(0);
@@ -120,7 +120,7 @@ fn a_batch_that_is_not_whole_was_the_last_and_none() {
 }
 
 #[test]
-fn without_its_header_or_its_end_it_is_damaged_and_what_is_there_counts() {
+fn a_segment_without_its_header_or_its_end_is_damaged_and_its_batches_are_read() {
     let (temp, mut log) = log();
     assert!(written(&mut log, &[b"first"]));
     let from = usize::try_from(log.at).expect("small");
