@@ -85,7 +85,7 @@ while IFS= read -r line; do
                 sed -n 's/.*out of range: \(.*\) are allowed/\1/p') || true
             range=${range/ to 9223372036854775807/ or more}
             [ -n "$range" ] || expect "the range of $key" '' 'one'
-            if ! tr -s ' \n' ' ' <<<"$entry" | grep -qF "$range"; then
+            if ! tr -s ' \t\n' ' ' <<<"$entry" | grep -qF "$range"; then
                 expect "the range of $key" "$entry" "$range"
             fi
             ;;
