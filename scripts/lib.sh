@@ -83,7 +83,8 @@ answers() {
     [ "$reply" = 'No verb' ]
 }
 
-# start_daemon DIR [OPTION...] - starts droplined with its spool, run directory and log in DIR.
+# start_daemon DIR [OPTION...] - starts droplined with its spool, run directory and log in DIR, and the lines of the
+# variable daemon_config in its configuration.
 # Sets daemon_pid and daemon_port.
 start_daemon() {
     local dir=$1 ready
@@ -95,6 +96,7 @@ start_daemon() {
     # A daemon of root stays root here: the account dropline may be unable to enter this directory.
     : >"$dir/private.toml"
     [ "$(id -u)" != 0 ] || echo 'user = "root"' >"$dir/private.toml"
+    printf '%s\n' "${daemon_config-}" >>"$dir/private.toml"
     "$DROPLINED" --config "$dir/private.toml" --spool "$dir/spool" --run-dir "$dir/run" --ready-fd 3 "$@" \
         3>"$ready" 2>>"$dir/log" </dev/null &
     daemon_pid=$!

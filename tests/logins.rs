@@ -138,7 +138,9 @@ fn a_name_is_claimed_by_its_first_use_over_the_socket() {
             String::from_utf8_lossy(&done.stderr).into_owned(),
         )
     };
-    assert_eq!(release("bin"), (Some(0), String::new()));
+    let (status, said) = release("bin");
+    assert_eq!(status, Some(0));
+    assert!(said.contains("set the messages of bin aside in "), "{said}");
     assert_eq!(release("bin").0, Some(67));
     daemon.store("games", "bin", "released");
 }

@@ -31,6 +31,7 @@ mod net;
 mod once;
 mod outbox;
 mod proof;
+mod reserved;
 mod service;
 mod session;
 mod start;

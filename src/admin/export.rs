@@ -22,8 +22,9 @@ pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
             },
         )?;
     }
-    for (name, claimed) in store.claims()? {
+    for (name, owner) in store.claims()? {
         let login = name.to_string();
+        let claimed = owner.since;
         line(&mut out, &ArchiveLine::Claim { login, claimed })?;
     }
     let names = store.mailboxes()?;

@@ -27,6 +27,8 @@ pub(super) enum Failure {
     NoMailbox(Name),
     #[error("{0} belongs to no login: no login has used it over the daemon's socket")]
     NotClaimed(Name),
+    #[error("cannot read the logins of this machine: {0}")]
+    Logins(io::Error),
     #[error("cannot write standard output: {0}")]
     Output(#[from] io::Error),
     /// No process holds the lock on the pid file in this run directory.
@@ -71,9 +73,11 @@ impl Failure {
 
     pub(super) fn exit_status(&self) -> u8 {
         match self {
-            Self::Store(_) | Self::NotRunning(_) | Self::Scoreboard(..) | Self::Owner(..) => {
-                exit::UNAVAILABLE
-            }
+            Self::Store(_)
+            | Self::NotRunning(_)
+            | Self::Scoreboard(..)
+            | Self::Owner(..)
+            | Self::Logins(_) => exit::UNAVAILABLE,
             Self::Configuration(_) | Self::WrongConfiguration(..) => exit::CONFIGURATION,
             Self::NoMailbox(_) | Self::NotClaimed(_) => exit::NO_USER,
             Self::Output(_) => exit::CANNOT_WRITE,

@@ -7,7 +7,8 @@ use super::failure::Failure;
 use super::progress::Progress;
 use crate::message::{Fields, LARGEST_MAX_BODY, Stored};
 use crate::name::Name;
-use crate::store::{Engine, Restoring, StoreError};
+use crate::store::{Engine, Owner, Restoring, StoreError};
+use crate::sys::login::LoginTable;
 
 /// Limits a line, in bytes: the largest body with every byte escaped, all fields, and the rest of the object.
 const LONGEST_LINE: usize = LARGEST_MAX_BODY * 6 + Fields::MOST_BYTES * 2 + 1_024;
@@ -27,6 +28,7 @@ pub(super) fn import(
         ahead: None,
         progress: Progress::new("lines", 0),
     };
+    let logins = LoginTable::of_this_machine().map_err(Failure::Logins)?;
     while let Some(line) = lines.next()? {
         let number = lines.number;
         let name = |text: &str| -> Result<Name, Failure> {
@@ -43,8 +45,14 @@ pub(super) fn import(
                 continue;
             }
             ArchiveLine::Claim { login, claimed } => {
+                let name = name(&login)?;
+                // The user IDs of another machine mean nothing here.
+                let owner = Owner {
+                    uid: logins.uid_of(&login),
+                    since: claimed,
+                };
                 store
-                    .claim(&name(&login)?, claimed)
+                    .restore_claim(&name, owner)
                     .map_err(store_error(number))?;
                 continue;
             }

@@ -6,7 +6,8 @@
 
 use super::table::keys;
 use super::values::{
-    AbsolutePath, Account, Addresses, Amount, Count, LogTo, Network, Number, Sandbox, Seconds,
+    AbsolutePath, Account, Addresses, Amount, Count, LogTo, Names, Network, Number, Sandbox,
+    Seconds,
 };
 use crate::message::LARGEST_MAX_BODY;
 
@@ -30,16 +31,24 @@ keys! {
         ///
         /// This key does not affect clients of the Unix socket in the run directory.
         open_networks: Vec<Network> = LOOPBACK, Reload;
+
+        /// Whether the names of all logins of this machine are closed to TCP clients. With `false`, a name is closed
+        /// from the first use by its login over the Unix socket.
+        reserve_logins: bool = true, Reload;
+
+        /// Names of logins that TCP clients may use nevertheless, for example those of programs that send over TCP. The
+        /// use over the Unix socket does not close these names.
+        open_logins: Names = &[], Reload;
     }
 
     "Process" {
-        /// Account that the daemon switches to once it listens, if root started it. If this is empty, the daemon uses
+        /// Account that the daemon switches to after it has bound its sockets, if root started it. If this is empty, the daemon uses
         /// the account `dropline`; if that does not exist, the daemon stays root and logs a warning.
         ///
         /// An account that is set here must exist.
         user: Account = "", Restart;
 
-        /// How the daemon confines itself once it listens. The sandbox blocks new privileges, unrelated files with
+        /// How the daemon confines itself before it listens. The sandbox blocks new privileges, unrelated files with
         /// `landlock(7)`, and dangerous system calls with `seccomp(2)`, until the daemon ends. `try` applies what the
         /// kernel supports and logs what is missing. `require` applies all of it, or the daemon does not start. `off`
         /// applies nothing.

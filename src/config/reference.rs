@@ -172,6 +172,8 @@ fn a_changed_key_takes_effect_or_is_reported_to_need_a_restart() {
             (_, Ok(number)) => (number + 1).to_string(),
             ("bind", _) => "[\"::1\"]".into(),
             ("open_networks" | "penalty_exempt", _) => "[]".into(),
+            ("reserve_logins", _) => "false".into(),
+            ("open_logins", _) => "[\"backup\"]".into(),
             ("sandbox", _) => "\"off\"".into(),
             ("log", _) => "\"stderr\"".into(),
             _ => "\"/other\"".into(),

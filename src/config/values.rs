@@ -9,6 +9,8 @@ use ipnet::IpNet;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
+use crate::name::Name;
+
 /// Limits the number of addresses to listen on.
 pub(crate) const MOST_ADDRESSES: usize = 32;
 
@@ -155,6 +157,48 @@ pub(crate) fn network(text: &str) -> Result<IpNet, String> {
     text.parse()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map_err(|_| format!("{text:?} is neither ADDRESS/BITS nor an address"))
+}
+
+impl Kind for bool {
+    type Literal = Self;
+    type Value = Self;
+
+    fn of(default: Self) -> Self {
+        default
+    }
+
+    fn value(&self) -> Self {
+        *self
+    }
+}
+
+/// A list of user names.
+#[derive(Debug)]
+pub(crate) struct Names(Vec<Name>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        let name = |text: &String| {
+            let invalid = |e| D::Error::custom(format!("{text:?} is not a name: {e}"));
+            text.parse().map_err(invalid)
+        };
+        texts.iter().map(name).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Kind for Names {
+    type Literal = &'static [&'static str];
+    type Value = Vec<Name>;
+
+    fn of(default: Self::Literal) -> Vec<Name> {
+        let names = default.iter().filter_map(|text| text.parse().ok());
+        names.collect()
+    }
+
+    fn value(&self) -> Vec<Name> {
+        self.0.clone()
+    }
 }
 
 /// The name of an account, or empty for none.

@@ -9,7 +9,7 @@ use super::logging;
 use super::scoreboard::Scoreboard;
 use super::talk::{self, Ended};
 use crate::store::Store;
-use crate::sys::login;
+use crate::sys::login::{self, LoginDirectory};
 use crate::sys::peer::Peer;
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::{Blocked, Inbox, Signal};
@@ -47,6 +47,7 @@ pub(super) struct ChildContext<'a> {
     /// The descriptors that the store needs.
     pub(super) keep: &'a [RawFd],
     pub(super) store: &'a dyn Store,
+    pub(super) logins: &'a LoginDirectory,
 }
 
 impl ChildContext<'_> {
@@ -75,9 +76,7 @@ impl ChildContext<'_> {
         } = accepted;
         let mut keep = self.keep.to_vec();
         keep.extend([stream.as_fd().as_raw_fd(), logging::descriptor()]);
-        // TCP clients need no login lookup.
-        let is_local = matches!(peer, Peer::Local { .. });
-        keep.extend(login::descriptor().filter(|_| is_local));
+        keep.extend(login::descriptor());
         process::close_all_but(&mut keep);
         // Ctrl-C in a terminal signals every process of the daemon, but a child finishes its request. All signals stay
         // blocked, so that the master's handlers never run here.
@@ -95,7 +94,15 @@ impl ChildContext<'_> {
             return 0;
         }
         let connection = Connection::new(&mut stream, inbox);
-        match talk::serve(connection, peer, origin, status, config, self.store) {
+        match talk::serve(
+            connection,
+            peer,
+            origin,
+            status,
+            config,
+            self.store,
+            self.logins,
+        ) {
             Ended::Well => 0,
             Ended::Garbage => GARBAGE,
             Ended::Slow => TIMED_OUT,

@@ -34,8 +34,9 @@ const CROWD_TIMEOUT: Duration = Duration::from_secs(1);
 /// The interval between checks for connections to evict.
 const EVICT_EVERY: Duration = Duration::from_millis(100);
 
-/// The number of descriptors that report signals. They precede the listeners in the poll set.
-const SIGNALS: usize = 2;
+/// The index of the first listener in the poll set. Two descriptors that report signals and the watch of the logins
+/// precede it.
+const FIRST_LISTENER: usize = 3;
 
 /// The log target of warnings about the daemon itself.
 const DAEMON: &str = "daemon";
@@ -119,9 +120,10 @@ impl Master {
                 // No descriptor becomes ready when a connection is due for eviction.
                 pause = Some(pause.unwrap_or(EVICT_EVERY).min(EVICT_EVERY));
             }
-            let mut fds = Vec::with_capacity(SIGNALS + self.listeners.len());
+            let mut fds = Vec::with_capacity(FIRST_LISTENER + self.listeners.len());
             fds.push((self.signals.asked.fd(), Want::Read));
             fds.push((self.signals.ends.fd()?, Want::Read));
+            fds.push((context.logins.fd(), Want::Read));
             let mut polled = Vec::with_capacity(self.listeners.len());
             for (index, listener) in self.listeners.iter().enumerate() {
                 if accepting && self.takes_more(listener, config) {
@@ -133,6 +135,10 @@ impl Master {
             if ready.has(1) && self.signals.ends.came() {
                 self.children
                     .reap(&mut self.gate.penalties, &config.penalty_exempt);
+            }
+            // Before a connection is accepted: its child must know all logins.
+            if ready.has(2) {
+                context.logins.refresh();
             }
             if ready.has(0) {
                 self.signals.asked.drain();
@@ -148,7 +154,7 @@ impl Master {
                 }
             }
             for (at, &index) in polled.iter().enumerate() {
-                if ready.has(at + SIGNALS) {
+                if ready.has(at + FIRST_LISTENER) {
                     self.accept_from(index, config, context)?;
                 }
             }

@@ -49,7 +49,7 @@ use crate::store::{self, StoreConfig, StoreError};
 use crate::sys::clock::Deadline;
 use crate::sys::dir::Dir;
 use crate::sys::file;
-use crate::sys::login::Account;
+use crate::sys::login::{Account, LoginDirectory};
 use crate::sys::process::{self, Pid};
 use crate::sys::sandbox::{self, Lacking, Rules};
 use crate::sys::signal;
@@ -249,6 +249,7 @@ fn serve(
     let board = Scoreboard::create(made.pid_file.dir())?;
     logging::count_lost_lines_in(board.lost_lines());
     store.on_disk_full(Box::new(move |e| board.complain_of_disk(e)));
+    let logins = LoginDirectory::open().map_err(StartError::doing("read the logins"))?;
     let supervisor = helpers::start(&mut *store, &listeners.all, &config);
     lay_sandbox(cli, places, &config)?;
     process::give_back_memory();
@@ -268,6 +269,7 @@ fn serve(
             descriptors,
             keep: &keep,
             store: &*store,
+            logins: &logins,
         };
         match master.run(&config, &context)? {
             Leave::Reload => {

@@ -2,35 +2,35 @@
 //!
 //! | principal | how it is known | may |
 //! |---|---|---|
-//! | login | Unix socket: the kernel reports the uid | everything as its login name; the first use claims the name |
+//! | login | Unix socket: the kernel reports the uid, whose login has the same uid | everything as its login name; the first use claims the name |
 //! | root | Unix socket, uid 0 | everything as any name |
-//! | no login | Unix socket, a uid without a login or with one that is not a valid name | nothing |
-//! | open | TCP from `open_networks` | everything as a name that is not claimed |
+//! | no login | Unix socket, any other uid | nothing |
+//! | open | TCP from `open_networks` | everything as a name that belongs to no login |
 //! | stranger | TCP from elsewhere | nothing |
 //!
-//! A client that may send at all may also send *to* a claimed name. An open client must stop acting as a name once a
-//! login has claimed it. Requests that take time or have several steps therefore check again before the step that takes
-//! effect.
+//! A name belongs to a login if a login has claimed it, or if it is a login of this machine (`reserve_logins`). A client
+//! that may send at all may also send *to* such a name. Names can become logins, be claimed and be released at any
+//! time. Requests that take time or have several steps therefore check again before the step that takes effect.
 
 use std::io;
 
 use super::config::Config;
 use crate::message::Trust;
 use crate::name::Name;
-use crate::store::{StoreError, Users};
+use crate::store::{Store, StoreError};
 use crate::sys::clock::unix_millis;
-use crate::sys::login;
+use crate::sys::login::LoginDirectory;
 use crate::sys::peer::Peer;
 use crate::wire::line::{Declined, Refusal};
 
 /// Who a client is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Principal {
-    /// A login of this machine.
-    Login(Name),
+    /// A login of this machine, and its uid.
+    Login(Name, u32),
     /// Root of this machine, and its login.
     Root(Name),
-    /// A uid of this machine that has no login, or one that is not a valid name.
+    /// A uid of this machine that has no login, or one that is not a valid name, or whose name has another uid.
     NoLogin(u32),
     /// A client from an open network, which states its own name.
     Open,
@@ -56,6 +56,8 @@ pub(super) enum Refused {
     Denied(Declined),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("cannot look up whether {0} is a login: {1}")]
+    Login(Name, io::Error),
     #[error("cannot draw a random number: {0}")]
     Random(io::Error),
 }
@@ -65,6 +67,9 @@ impl Refused {
     pub(super) fn declined(&self) -> Option<Declined> {
         let why = match self {
             Self::Denied(declined) => return Some(declined.clone()),
+            Self::Login(name, _) => {
+                return Some(Declined::with(Refusal::LoginUnknown, name));
+            }
             Self::Store(StoreError::Busy) => Refusal::Busy,
             Self::Store(StoreError::DiskFull(_)) => Refusal::DiskFull,
             Self::Store(StoreError::Quota(..)) => Refusal::MailboxFull,
@@ -85,7 +90,7 @@ impl Refused {
 
 impl Principal {
     /// Returns who a client from `peer` is.
-    pub(super) fn of(peer: Peer, config: &Config) -> Self {
+    pub(super) fn of(peer: Peer, config: &Config, logins: &LoginDirectory) -> Self {
         match peer {
             Peer::Inet(address) => {
                 let ip = address.ip().to_canonical();
@@ -96,13 +101,13 @@ impl Principal {
                 }
             }
             Peer::Local { uid, .. } => {
-                let login = login::name(uid).unwrap_or_else(|e| {
+                let login = logins.login_of(uid).unwrap_or_else(|e| {
                     log::warn!("cannot look up the login of uid {uid}: {e}");
                     None
                 });
                 match login.and_then(|login| login.parse().ok()) {
                     Some(name) if uid == 0 => Self::Root(name),
-                    Some(name) => Self::Login(name),
+                    Some(name) => Self::Login(name, uid),
                     None => Self::NoLogin(uid),
                 }
             }
@@ -112,7 +117,7 @@ impl Principal {
     /// Returns how far the client's name can be trusted.
     pub(super) fn trust(&self) -> Trust {
         match self {
-            Self::Login(_) | Self::Root(_) => Trust::Local,
+            Self::Login(..) | Self::Root(_) => Trust::Local,
             Self::NoLogin(_) | Self::Open | Self::Stranger => Trust::Open,
         }
     }
@@ -120,16 +125,16 @@ impl Principal {
     /// Returns the client's login; `None` if the client must state a name.
     pub(super) fn login(&self) -> Option<&Name> {
         match self {
-            Self::Login(name) | Self::Root(name) => Some(name),
+            Self::Login(name, _) | Self::Root(name) => Some(name),
             Self::NoLogin(_) | Self::Open | Self::Stranger => None,
         }
     }
 
-    /// Returns whether a login can claim the name that this client acts as.
+    /// Returns whether the client can lose the name that it acts as: to a login that claims it, or with its account.
     pub(super) fn can_lose_its_name(&self) -> bool {
         match self {
-            Self::Open => true,
-            Self::Login(_) | Self::Root(_) | Self::NoLogin(_) | Self::Stranger => false,
+            Self::Open | Self::Login(..) => true,
+            Self::Root(_) | Self::NoLogin(_) | Self::Stranger => false,
         }
     }
 
@@ -137,24 +142,87 @@ impl Principal {
     /// claims the name. All other acts change nothing, take no lock, and cost at most one file lookup.
     ///
     /// # Errors
-    /// [`Refused::Denied`] when the client may not do `act`; errors of the store.
-    pub(super) fn may(&self, act: Act<'_>, users: &(impl Users + ?Sized)) -> Result<(), Refused> {
+    /// [`Refused::Denied`] when the client may not do `act`; errors of the store and of the lookup of logins.
+    pub(super) fn may(&self, act: Act<'_>, owners: &Owners<'_>) -> Result<(), Refused> {
         match (self, act) {
             (Self::Stranger, _) => denied(Refusal::AddressNotAllowed.into()),
             (Self::NoLogin(uid), _) => denied(Declined::with(Refusal::NoLogin, uid)),
             (_, Act::Ask) => Ok(()),
-            (Self::Login(login) | Self::Root(login), Act::As(name)) if login == name => {
-                Ok(users.claim(name, unix_millis())?)
-            }
-            (Self::Login(login), Act::As(_)) => {
+            (Self::Login(login, _), Act::As(name)) if login != name => {
                 denied(Declined::with(Refusal::NotYourLogin, login))
             }
-            (Self::Open, Act::As(name) | Act::StillAs(name)) if users.claimed(name)? => {
-                denied(Declined::with(Refusal::ClaimedName, name))
-            }
-            (Self::Login(_), Act::StillAs(_))
-            | (Self::Root(_) | Self::Open, Act::As(_) | Act::StillAs(_)) => Ok(()),
+            (Self::Login(_, uid), Act::As(name)) => owners.claim(name, *uid),
+            (Self::Login(_, uid), Act::StillAs(name)) => owners.is_still(name, *uid),
+            (Self::Root(login), Act::As(name)) if login == name => owners.claim(name, 0),
+            (Self::Root(_), Act::As(_) | Act::StillAs(_)) => Ok(()),
+            (Self::Open, Act::As(name) | Act::StillAs(name)) => owners.is_free(name),
         }
+    }
+}
+
+/// The owners of names: the claims in the store, and the logins of this machine.
+#[derive(Clone, Copy)]
+pub(super) struct Owners<'a> {
+    pub(super) store: &'a dyn Store,
+    pub(super) logins: &'a LoginDirectory,
+    pub(super) config: &'a Config,
+}
+
+impl Owners<'_> {
+    /// Claims `name` for the login with this uid, unless the configuration leaves it open.
+    fn claim(&self, name: &Name, uid: u32) -> Result<(), Refused> {
+        if self.config.open_logins.contains(name) {
+            return Ok(());
+        }
+        let owner = self.store.claim(name, Some(uid), unix_millis())?;
+        if owner.uid == Some(uid) {
+            Ok(())
+        } else {
+            denied(Declined::with(Refusal::OtherOwner, name))
+        }
+    }
+
+    /// Checks that `name` is still the login of this uid.
+    fn is_still(&self, name: &Name, uid: u32) -> Result<(), Refused> {
+        if self.uid_of(name)? == Some(uid) {
+            Ok(())
+        } else {
+            denied(Declined::with(Refusal::NoLogin, uid))
+        }
+    }
+
+    /// Checks that `name` belongs to no login.
+    fn is_free(&self, name: &Name) -> Result<(), Refused> {
+        if self.reserved(name)?.is_some() || self.store.claimed(name)? {
+            denied(Declined::with(Refusal::ClaimedName, name))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Claims the name of a recipient that is a login, so that the message is for this account, whichever gets the name
+    /// later.
+    ///
+    /// # Errors
+    /// Errors of the store and of the lookup of logins.
+    pub(super) fn claim_recipient(&self, name: &Name) -> Result<(), Refused> {
+        if let Some(uid) = self.reserved(name)? {
+            self.store.claim(name, Some(uid), unix_millis())?;
+        }
+        Ok(())
+    }
+
+    /// Returns the uid of the login that `name` is reserved for.
+    fn reserved(&self, name: &Name) -> Result<Option<u32>, Refused> {
+        if !self.config.reserve_logins || self.config.open_logins.contains(name) {
+            return Ok(None);
+        }
+        self.uid_of(name)
+    }
+
+    fn uid_of(&self, name: &Name) -> Result<Option<u32>, Refused> {
+        let uid = self.logins.uid_of(name.as_str());
+        uid.map_err(|e| Refused::Login(name.clone(), e))
     }
 }
 

@@ -26,7 +26,7 @@ use std::path::Path;
 pub(crate) use self::error::StoreError;
 pub(crate) use self::operator::{Care, Finding, Queue, Restoring, State, Survey};
 pub(crate) use self::presence::{Lease, Presence};
-pub(crate) use self::users::{User, Users};
+pub(crate) use self::users::{Owner, User, Users};
 pub(crate) use crate::config::Limits;
 
 use crate::message::{Draft, Stored};

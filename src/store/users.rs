@@ -24,11 +24,21 @@ pub(crate) trait Users {
     /// When the registration cannot be removed.
     fn deregister(&self, name: &Name) -> Result<bool, StoreError>;
 
-    /// Claims a name for the login of this machine with the same name, durably, at time `at`.
+    /// Makes the login with user ID `uid` the owner of a name, durably, at time `at` in milliseconds since 1970, unless
+    /// the name has an owner. Returns the owner. An owner without user ID gets this one.
+    ///
+    /// A client that was online with the name before is offline. If clients other than the new owner have read the
+    /// mailbox or registered the name, its messages are set aside, and the owner begins with an empty mailbox.
     ///
     /// # Errors
     /// When the claim cannot be written.
-    fn claim(&self, name: &Name, at: u64) -> Result<(), StoreError>;
+    fn claim(&self, name: &Name, uid: Option<u32>, at: u64) -> Result<Owner, StoreError>;
+
+    /// Makes `owner` the owner of a name, durably, without the effects of a claim: for an import.
+    ///
+    /// # Errors
+    /// When the claim cannot be written.
+    fn restore_claim(&self, name: &Name, owner: Owner) -> Result<(), StoreError>;
 
     /// Returns whether a name belongs to a login of this machine.
     ///
@@ -36,16 +46,17 @@ pub(crate) trait Users {
     /// When the claim cannot be read.
     fn claimed(&self, name: &Name) -> Result<bool, StoreError>;
 
-    /// Returns all names that belong to logins, sorted, with the times of their claims.
+    /// Returns all names that belong to logins, sorted, with their owners.
     ///
     /// # Errors
     /// When they cannot be read.
-    fn claims(&self) -> Result<Vec<(Name, u64)>, StoreError>;
+    fn claims(&self) -> Result<Vec<(Name, Owner)>, StoreError>;
 
-    /// Removes a claim; returns `false` when there was none.
+    /// Removes a claim; returns `false` when there was none. The messages of the name are set aside first, so that the
+    /// next owner does not get them, and the client that is online with the name is offline.
     ///
     /// # Errors
-    /// When the claim cannot be removed.
+    /// When the messages cannot be set aside or the claim cannot be removed.
     fn release(&self, name: &Name) -> Result<bool, StoreError>;
 
     /// Returns all registered names, sorted.
@@ -59,6 +70,15 @@ pub(crate) trait Users {
     /// # Errors
     /// When they cannot be read, or a record is damaged.
     fn users(&self) -> Result<Vec<User>, StoreError>;
+}
+
+/// The login that owns a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// Its user ID; `None` if it is not known, as after an import from another machine.
+    pub(crate) uid: Option<u32>,
+    /// When it became the owner, in milliseconds since 1970; 0 if that is not known.
+    pub(crate) since: u64,
 }
 
 /// A registered name.

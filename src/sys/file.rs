@@ -202,6 +202,20 @@ pub(crate) fn is_read_only(file: impl AsFd) -> io::Result<bool> {
     Ok(stat.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY))
 }
 
+/// Copies the contents of `from` to the empty file `to`.
+pub(crate) fn copy(from: &File, to: &File) -> io::Result<()> {
+    let mut bytes = vec![0; 256 * 1024];
+    let mut offset = 0;
+    loop {
+        let n = read_at(from, &mut bytes, offset)?;
+        if n == 0 {
+            return Ok(());
+        }
+        write_at(to, &bytes[..n], offset)?;
+        offset += n as u64;
+    }
+}
+
 /// Truncates `file` to `len` bytes (ftruncate(2)).
 pub(crate) fn truncate(file: &File, len: u64) -> io::Result<()> {
     #[cfg(test)]

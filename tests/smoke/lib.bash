@@ -8,6 +8,9 @@ export DROPLINED=target/release/droplined
 export DROPLINE=target/release/dropline
 unset DROPLINE_SERVER DROPLINE_USER
 export NO_COLOR=1
+# The names of the tests may be logins of this machine.
+# shellcheck disable=SC2034 # used by start_daemon
+daemon_config='reserve_logins = false'
 dir=$(mktemp -d)
 export DROPLINE_STATE_DIR=$dir/state
 # The pids of the processes that a test started besides the daemon.

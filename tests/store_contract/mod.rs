@@ -59,6 +59,7 @@ macro_rules! hold {
                 one_of_several_concurrent_registrations_is_the_first,
                 names_are_registered_until_they_are_deregistered,
                 claims_stay_until_they_are_released,
+                a_new_owner_gets_no_messages_of_earlier_users,
             }
             presence {
                 a_lease_is_taken_replaced_and_given_back,

@@ -42,6 +42,6 @@ pub(in crate::store) fn a_claim_ends_the_lease<S: Subject>() {
     let e = s.engine();
     let bob = n("bob");
     e.take(&bob, &lease(1, 60_000), &|_| true).expect("written");
-    e.claim(&bob, 1).expect("written");
+    e.claim(&bob, Some(7), 1).expect("written");
     assert_eq!(e.lease(&bob).expect("readable"), None);
 }

@@ -1,7 +1,7 @@
 //! Registered names, and names claimed by logins.
 
-use super::{Subject, n};
-use crate::store::{Limits, User};
+use super::{Subject, draft, n};
+use crate::store::{Delivery, Limits, Owner, User};
 
 pub(in crate::store) fn one_of_several_concurrent_registrations_is_the_first<S: Subject>() {
     let s = S::new();
@@ -38,13 +38,22 @@ pub(in crate::store) fn names_are_registered_until_they_are_deregistered<S: Subj
 
 pub(in crate::store) fn claims_stay_until_they_are_released<S: Subject>() {
     let s = S::new();
+    let owner = |uid, since| Owner { uid, since };
     assert!(!s.engine().claimed(&n("bob")).expect("readable"));
-    s.engine().claim(&n("bob"), 5).expect("written");
-    s.engine().claim(&n("bob"), 9).expect("is one already");
+    let first = s.engine().claim(&n("bob"), Some(7), 5).expect("written");
+    assert_eq!(first, owner(Some(7), 5));
+    let other = s
+        .engine()
+        .claim(&n("bob"), Some(8), 9)
+        .expect("is one already");
+    assert_eq!(
+        other, first,
+        "another account of that name is not the owner"
+    );
     let s = s.reopened(Limits::default());
     let e = s.engine();
     assert!(e.claimed(&n("bob")).expect("readable"));
-    assert_eq!(e.claims().expect("readable"), [(n("bob"), 5)]);
+    assert_eq!(e.claims().expect("readable"), [(n("bob"), first)]);
     assert_eq!(
         e.registered(&n("bob")).expect("readable"),
         None,
@@ -53,4 +62,47 @@ pub(in crate::store) fn claims_stay_until_they_are_released<S: Subject>() {
     assert!(e.release(&n("bob")).expect("removed"));
     assert!(!e.release(&n("bob")).expect("nothing to do"));
     assert!(!e.claimed(&n("bob")).expect("readable"));
+    // An owner whose user ID is not known closes the name, and gets the user ID at its first use.
+    e.restore_claim(&n("bob"), owner(None, 3)).expect("written");
+    assert!(e.claimed(&n("bob")).expect("readable"));
+    let found = e.claim(&n("bob"), Some(8), 9).expect("written");
+    assert_eq!(found, owner(Some(8), 3));
+}
+
+pub(in crate::store) fn a_new_owner_gets_no_messages_of_earlier_users<S: Subject>() {
+    let s = S::new();
+    let e = s.engine();
+    let (al, bob) = (n("al"), n("bob"));
+    let send = |body: &[u8]| {
+        let draft = draft(&al, body[0], body);
+        let receipt = e.deliver_one(Delivery { to: &bob, draft });
+        receipt.expect("stored").seq
+    };
+    let waiting = || {
+        let Some(mut mailbox) = e.fetch(&bob).expect("leased") else {
+            return Vec::new();
+        };
+        let mut bodies = Vec::new();
+        while let Some(message) = mailbox.next().expect("read") {
+            bodies.push(message.body.to_vec());
+        }
+        bodies
+    };
+    // Messages that no client has read are for the owner.
+    send(b"one");
+    e.claim(&bob, Some(7), 1).expect("claimed");
+    assert_eq!(waiting(), [b"one"]);
+    assert!(e.release(&bob).expect("released"));
+    assert!(waiting().is_empty());
+    assert_eq!(send(b"two"), 2, "the numbers continue");
+    // A client that is not the owner has registered the name.
+    assert!(e.register(&bob, 5).expect("registered"));
+    e.claim(&bob, Some(8), 2).expect("claimed");
+    assert!(waiting().is_empty());
+    assert_eq!(e.registered(&bob).expect("readable"), None);
+    assert_eq!(e.trace(&bob, 2).expect("read"), None, "nor any history");
+    assert_eq!(send(b"three"), 3);
+    assert_eq!(waiting(), [b"three"]);
+    e.claim(&bob, Some(8), 3).expect("the same owner");
+    assert_eq!(waiting(), [b"three"]);
 }

@@ -26,7 +26,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-pub(crate) use self::operator::{counter, ctl, exported, status, status_in};
+pub(crate) use self::operator::{counter, ctl, exported, operator_on, status, status_in};
 
 /// Timeout for a single wait. Far longer than any wait takes, so that only a hang reaches it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -352,13 +352,18 @@ fn is_titled(pid: &str, title: &str) -> bool {
 }
 
 /// Writes a configuration file into a directory and returns its path. Under root, the daemon stays root unless `config`
-/// sets `user`: an account `dropline` may exist, and could not enter the directories of the tests.
+/// sets `user`: an account `dropline` may exist, and could not enter the directories of the tests. The names of logins are
+/// open unless `config` sets `reserve_logins`: the names of the tests may be logins of this machine.
 pub(crate) fn configure(dir: &Path, config: &str) -> PathBuf {
     let path = dir.join("droplined.toml");
     let stays = nix::unistd::geteuid().is_root() && !config.contains("user = ");
     // Appended, so that the line numbers of `config` do not change.
     let user = if stays { "\nuser = \"root\"\n" } else { "" };
-    fs::write(&path, format!("{config}{user}")).expect("written");
+    let open = match config.contains("reserve_logins = ") {
+        true => "",
+        false => "\nreserve_logins = false\n",
+    };
+    fs::write(&path, format!("{config}{user}{open}")).expect("written");
     path
 }
 

@@ -15,6 +15,13 @@ pub(crate) fn ctl(daemon: &Daemon, args: &[&str]) -> Output {
         .expect("run")
 }
 
+/// Runs `droplinectl` on the spool of a daemon.
+pub(crate) fn operator_on(daemon: &Daemon, args: &[&str]) -> Output {
+    let mut command = program("droplinectl");
+    command.arg("--spool").arg(daemon.spool());
+    command.args(args).output().expect("run")
+}
+
 /// Exports a spool. Returns the export, one line for each message, and standard error.
 pub(crate) fn exported(spool: &Path) -> (String, String) {
     let output = program("droplinectl")

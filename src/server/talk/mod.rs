@@ -19,6 +19,7 @@ use super::principal::Principal;
 use super::scoreboard::{ChildStatus, Counter};
 use crate::store::Store;
 use crate::sys::clock::Deadline;
+use crate::sys::login::LoginDirectory;
 use crate::sys::peer::Peer;
 use crate::wire::sniff::{Dialect, sniff};
 
@@ -30,18 +31,20 @@ pub(super) fn serve<'a>(
     status: ChildStatus,
     config: &'a Config,
     store: &'a dyn Store,
+    logins: &'a LoginDirectory,
 ) -> Ended {
     let begun = Instant::now();
     let mut talk = Conversation {
         connection,
         received: Vec::new(),
         deadline: Deadline::after(config.request_timeout),
-        principal: Principal::of(peer, config),
+        principal: Principal::of(peer, config, logins),
         peer: peer.address(),
         origin,
         status,
         config,
         store,
+        logins,
     };
     let outcome = in_its_dialect(&mut talk).unwrap_or_else(|e| match e.kind() {
         io::ErrorKind::TimedOut => Outcome::Slow("the client did not read in time".into()),

@@ -116,6 +116,7 @@ impl Server {
             status,
             &self.config,
             &*self.store,
+            &LoginDirectory::open().expect("opened"),
         )
     }
 

@@ -26,6 +26,7 @@ mod presence;
 mod repair;
 mod retention;
 mod room;
+mod set_aside;
 mod survey;
 mod sweep;
 mod users;
@@ -48,8 +49,8 @@ use self::handle::OnFull;
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{
-    Bell, Care, Delivery, Engine, Finding, Lease, Limits, Mail, Presence, Queue, Reading, Receipt,
-    Restoring, State, Store, StoreError, StoreHelper, Survey, Trace, User, Users, Waiting,
+    Bell, Care, Delivery, Engine, Finding, Lease, Limits, Mail, Owner, Presence, Queue, Reading,
+    Receipt, Restoring, State, Store, StoreError, StoreHelper, Survey, Trace, User, Users, Waiting,
 };
 use crate::sys::submission_queue::SubmissionQueue;
 
@@ -188,15 +189,19 @@ impl Users for Spool {
         users::deregister(self, name)
     }
 
-    fn claim(&self, name: &Name, at: u64) -> Result<(), StoreError> {
-        users::claim(self, name, at)
+    fn claim(&self, name: &Name, uid: Option<u32>, at: u64) -> Result<Owner, StoreError> {
+        users::claim(self, name, uid, at)
+    }
+
+    fn restore_claim(&self, name: &Name, owner: Owner) -> Result<(), StoreError> {
+        users::restore_claim(self, name, owner)
     }
 
     fn claimed(&self, name: &Name) -> Result<bool, StoreError> {
         users::claimed(self, name)
     }
 
-    fn claims(&self) -> Result<Vec<(Name, u64)>, StoreError> {
+    fn claims(&self) -> Result<Vec<(Name, Owner)>, StoreError> {
         users::claims(self)
     }
 

@@ -11,12 +11,13 @@ use super::journal::client::Journal;
 use super::journal::recovery::{self, RecoveryLock};
 use super::lock::SpoolLock;
 use super::paths::{self, DIRECTORIES, JOURNAL, OWNER, Paths, Run};
-use super::sweep;
+use super::{sweep, users};
 use crate::store::{Limits, StoreError};
 use crate::sys::clock;
 use crate::sys::dir::Dir;
 use crate::sys::file;
 use crate::sys::lock::Locked;
+use crate::sys::login::LoginTable;
 
 const FORMAT: &str = "FORMAT";
 /// The temporary name of [`FORMAT`] while it is being written.
@@ -52,7 +53,7 @@ impl Spool {
             Some(format) => parse_format(path, &format)?,
             None => {
                 make(&root).map_err(StoreError::system("make the spool in", path))?;
-                Version::Two
+                Version::Current
             }
         };
         make_what_is_missing(&root).map_err(StoreError::system("make a directory in", path))?;
@@ -60,18 +61,28 @@ impl Spool {
         if let Some(right) = right {
             recovery::recover(&spool, &right)?;
         }
-        if version == Version::One {
-            match take_over(&root).map_err(StoreError::system("upgrade the spool in", path)) {
+        if version != Version::Current {
+            match spool.upgrade(&root) {
                 Ok(()) => log::info!("upgraded the spool {} to format 2", path.display()),
-                // Continue, because reading messages frees space. Nothing is written yet that format 1 lacks.
+                // Continue, because reading messages frees space. What is written until then is valid in all formats.
                 Err(e @ StoreError::DiskFull(_)) => {
-                    log::warn!("the spool keeps format 1 until the disk has enough space: {e}");
+                    log::warn!(
+                        "the spool keeps its old format until the disk has enough space: {e}"
+                    );
                 }
                 Err(e) => return Err(e),
             }
         }
         spool._lock = Some(lock);
         Ok(spool)
+    }
+
+    /// Upgrades a spool of an older format. All its files are valid in the current one. Can be repeated.
+    fn upgrade(&self, root: &Dir) -> Result<(), StoreError> {
+        let failed = |e| StoreError::system("upgrade the spool in", root.path())(e);
+        let logins = LoginTable::of_this_machine().map_err(failed)?;
+        users::assign_owners(self, |name| logins.uid_of(name))?;
+        write_format(root).map_err(failed)
     }
 
     /// Opens the spool at `path` to inspect it, whether or not a daemon uses it. Recovers the journal of a killed
@@ -256,11 +267,6 @@ fn write_format(root: &Dir) -> io::Result<()> {
     root.sync()?;
     root.rename(NEW_FORMAT, FORMAT)?;
     root.sync()
-}
-
-/// Upgrades a spool from format 1 to format 2. All its other files are valid in both.
-fn take_over(root: &Dir) -> io::Result<()> {
-    write_format(root)
 }
 
 /// Creates missing directories among those that are empty in an idle spool. Makes all entries of `root` durable, in

@@ -33,6 +33,8 @@ use crate::sys::lock::HeldLock;
 const LOCKS: u32 = 4_096;
 /// The directories that are created with a spool.
 pub(super) const DIRECTORIES: [&str; 5] = ["lock", "mail", "user", JOURNAL, "quarantine"];
+/// The directory of messages that were set aside when their name got another owner.
+const RELEASED: &str = "released";
 /// The directory of the journal.
 pub(super) const JOURNAL: &str = "journal";
 /// The file with the id of the process that uses the spool.
@@ -91,6 +93,23 @@ impl Paths {
             quarantine: sub("quarantine")?,
             run: None,
         })
+    }
+
+    /// Opens the directory of messages that were set aside, and creates it if it is missing. It is rarely used, so that no
+    /// descriptor is kept for it.
+    ///
+    /// # Errors
+    /// Errors from `mkdirat(2)`, `openat(2)` and `fsync(2)`.
+    pub(super) fn released(&self) -> Result<Dir, StoreError> {
+        let mail = self.mail.path();
+        let path = mail.parent().unwrap_or(mail);
+        let open = || {
+            let root = Dir::open(path)?;
+            root.make_dir(RELEASED)?;
+            root.sync()?;
+            root.sub(RELEASED)
+        };
+        open().map_err(StoreError::system("open", path.join(RELEASED)))
     }
 
     pub(super) fn set_run(&mut self, run: Run) {

@@ -1,7 +1,8 @@
 //! Registered names, and names claimed by logins: a small file each.
 //!
 //! `user/3f/bob` has two lines: `registered MILLISECONDS` and `checksum CRC-32` of the first line, in hexadecimal.
-//! `user/3f/.bob.claim` has the same format, and records that the name belongs to a login of this machine.
+//! `user/3f/.bob.claim` records that the name belongs to a login of this machine: `owner UID MILLISECONDS`, with `-` for an
+//! unknown UID, and its checksum. Earlier versions wrote `registered MILLISECONDS`.
 
 use std::fs::File;
 use std::io;
@@ -9,9 +10,10 @@ use std::io;
 use super::handle::Spool;
 use super::lock::lock;
 use super::paths::{Place, for_each_folder, place, place_around};
-use super::{bell, presence};
+use super::{bell, presence, set_aside, survey};
 use crate::name::Name;
-use crate::store::{StoreError, User};
+use crate::store::{Owner, StoreError, User};
+use crate::sys::clock::unix_millis;
 use crate::sys::dir::Dir;
 use crate::sys::file;
 
@@ -81,38 +83,105 @@ fn remove(spool: &Spool, name: &Name, file: &str) -> Result<bool, StoreError> {
     }
 }
 
-/// Durably records that `name` belongs to a login of this machine.
+/// Durably makes the login `uid` the owner of `name`, unless it has an owner. Returns the owner.
 ///
 /// Ends the presence lease of the name: this is the first use by the login, so the lease belongs to another client.
-/// Wakes the process that watches its mailbox, which then finds that it must stop. An incomplete claim is in force, and
-/// the next use repeats all of this.
-pub(super) fn claim(spool: &Spool, name: &Name, at: u64) -> Result<(), StoreError> {
-    let place = claim_place(name);
-    let path = spool.paths.users.path_of(&place);
-    let write = |e| StoreError::system("write", &path)(e);
-    // An incomplete claim may lack a durable directory entry.
-    let is_made = || {
-        let file = spool.paths.user_file(&place)?;
-        let claim = file.map_or(Ok(None), |file| read(&file)).map_err(write)?;
-        Ok::<_, StoreError>(claim.is_some())
-    };
+/// Wakes the process that watches its mailbox, which then finds that it must stop. Sets aside the messages of earlier
+/// users. An incomplete claim is in force, and the next use repeats all of this.
+pub(super) fn claim(
+    spool: &Spool,
+    name: &Name,
+    uid: Option<u32>,
+    at: u64,
+) -> Result<Owner, StoreError> {
+    let is_it = |owner: &Owner| owner.uid.is_some() || uid.is_none();
     // Usually the claim exists and is durable.
-    if is_made()? {
-        return Ok(());
+    if let Some(owner) = owner(spool, name)?.filter(is_it) {
+        return Ok(owner);
     }
     let _lock = lock(&spool.paths, name)?;
-    if is_made()? {
-        return Ok(());
+    let known = owner(spool, name)?;
+    if let Some(owner) = known.filter(is_it) {
+        return Ok(owner);
     }
-    let folder = spool.paths.user_folder(name)?;
-    let claim = spool.paths.users.file_or_new(&place).map_err(write)?;
+    let since = known.map_or(at, |owner| owner.since);
+    let owner = Owner { uid, since };
+    if known.is_none() {
+        let made = spool.paths.user_folder(name).and_then(|folder| {
+            let file = format!(".{name}.claim");
+            let made = folder.file_or_new(&file).map(drop);
+            made.map_err(|e| StoreError::system("write", folder.path_of(&file))(e))
+        });
+        made?;
+        spool.flags.note_claim();
+        presence::end(spool, name)?;
+        bell::ring(spool, name);
+        // Clients other than the login have acted as the name.
+        if registered(spool, name)?.is_some() || set_aside::was_read(spool, name)? {
+            set_aside::set_aside(spool, name)?;
+            remove(spool, name, name.as_str())?;
+        }
+    }
+    write_owner(spool, name, owner)?;
+    Ok(owner)
+}
+
+/// Durably makes `owner` the owner of `name`, without the effects of a claim. Replaces an earlier one.
+pub(super) fn restore_claim(spool: &Spool, name: &Name, owner: Owner) -> Result<(), StoreError> {
+    let _lock = lock(&spool.paths, name)?;
+    write_owner(spool, name, owner)?;
     spool.flags.note_claim();
-    presence::end(spool, name)?;
-    bell::ring(spool, name);
-    file::write_at(&claim, encode(at).as_bytes(), 0)
+    Ok(())
+}
+
+/// Claims each name of a mailbox or a registered user that is a login with this uid, unless it has an owner.
+pub(super) fn assign_owners(
+    spool: &Spool,
+    uid_of: impl Fn(&str) -> Option<u32>,
+) -> Result<(), StoreError> {
+    let mut all = names(spool)?;
+    all.extend(survey::mailboxes(spool)?);
+    all.extend(claims(spool)?.into_iter().map(|(name, _)| name));
+    all.sort_unstable();
+    all.dedup();
+    for name in all {
+        let Some(uid) = uid_of(name.as_str()) else {
+            continue;
+        };
+        let since = match owner(spool, &name)? {
+            Some(Owner { uid: Some(_), .. }) => continue,
+            Some(owner) => owner.since,
+            None => unix_millis(),
+        };
+        let uid = Some(uid);
+        restore_claim(spool, &name, Owner { uid, since })?;
+    }
+    Ok(())
+}
+
+/// Writes a claim. Its directory entry is durable first, so that a complete claim is a durable one.
+fn write_owner(spool: &Spool, name: &Name, owner: Owner) -> Result<(), StoreError> {
+    let folder = spool.paths.user_folder(name)?;
+    let file = format!(".{name}.claim");
+    let write = |e| StoreError::system("write", folder.path_of(&file))(e);
+    let claim = folder.file_or_new(&file).map_err(write)?;
+    sync_names(spool, &folder)?;
+    // An earlier record is not longer, and the file is smaller than a sector, so that the write is atomic.
+    file::write_at(&claim, encode_owner(owner).as_bytes(), 0)
         .and_then(|()| file::sync(&claim))
-        .map_err(write)?;
-    sync_names(spool, &folder)
+        .map_err(write)
+}
+
+/// Returns the owner of `name`. `None` if it has none, or an incomplete claim.
+fn owner(spool: &Spool, name: &Name) -> Result<Option<Owner>, StoreError> {
+    let place = claim_place(name);
+    let Some(file) = spool.paths.user_file(&place)? else {
+        return Ok(None);
+    };
+    let text = read_text(&file);
+    let text =
+        text.map_err(|e| StoreError::system("read", spool.paths.users.path_of(&place))(e))?;
+    Ok(decode_owner(&text))
 }
 
 /// Returns whether `name` belongs to a login of this machine.
@@ -121,11 +190,17 @@ pub(super) fn claimed(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
     spool.flags.is_claimed(name, look)
 }
 
-/// Durably removes the claim of `name`. Returns `false` if there was none.
+/// Durably removes the claim of `name`, and sets its messages aside. Returns `false` if there was no claim.
 pub(super) fn release(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
     if spool.paths.user_file(&claim_place(name))?.is_none() {
         return Ok(false);
     }
+    let _lock = lock(&spool.paths, name)?;
+    // Before the claim is removed, which opens the name to other clients.
+    set_aside::set_aside(spool, name)?;
+    remove(spool, name, name.as_str())?;
+    presence::end(spool, name)?;
+    bell::ring(spool, name);
     remove(spool, name, &format!(".{name}.claim"))
 }
 
@@ -138,21 +213,20 @@ pub(super) fn names(spool: &Spool) -> Result<Vec<Name>, StoreError> {
     list(spool, |file| Name::new(file).ok())
 }
 
-/// Returns all claims with their times, sorted by name. The time of an incomplete claim is 0.
-pub(super) fn claims(spool: &Spool) -> Result<Vec<(Name, u64)>, StoreError> {
+/// Returns all claims with their owners, sorted by name. An incomplete claim has no user ID, and the time 0.
+pub(super) fn claims(spool: &Spool) -> Result<Vec<(Name, Owner)>, StoreError> {
     let names = list(spool, |file| {
         Name::new(file.strip_prefix(b".")?.strip_suffix(b".claim")?).ok()
     })?;
-    let mut all = Vec::new();
-    for name in names {
-        let place = claim_place(&name);
-        if let Some(file) = spool.paths.user_file(&place)? {
-            let path = spool.paths.users.path_of(&place);
-            let at = read(&file).map_err(StoreError::system("read", path))?;
-            all.push((name, at.unwrap_or(0)));
-        }
-    }
-    Ok(all)
+    let incomplete = Owner {
+        uid: None,
+        since: 0,
+    };
+    let owner = |name: Name| {
+        let owner = owner(spool, &name)?.unwrap_or(incomplete);
+        Ok((name, owner))
+    };
+    names.into_iter().map(owner).collect()
 }
 
 /// Returns the names that `name` extracts from the file names in all folders, sorted.
@@ -181,28 +255,60 @@ pub(super) fn users(spool: &Spool) -> Result<Vec<User>, StoreError> {
     Ok(all)
 }
 
-/// Reads the time in a record. Returns `None` if the record is incomplete.
+/// Reads the time in a registration. Returns `None` if it is incomplete.
 fn read(file: &File) -> io::Result<Option<u64>> {
-    let mut text = [0; 128];
+    Ok(decode(&read_text(file)?))
+}
+
+fn read_text(file: &File) -> io::Result<Vec<u8>> {
+    let mut text = vec![0; 128];
     let n = file::read_at(file, &mut text, 0)?;
-    Ok(decode(&text[..n]))
+    text.truncate(n);
+    Ok(text)
 }
 
 fn encode(at: u64) -> String {
-    let line = format!("registered {at}\n");
-    let sum = crc32fast::hash(line.as_bytes());
-    format!("{line}checksum {sum:08x}\n")
+    with_checksum(&format!("registered {at}\n"))
 }
 
 fn decode(text: &[u8]) -> Option<u64> {
+    first_line(text)?.strip_prefix("registered ")?.parse().ok()
+}
+
+/// Formats a claim. All have the same length.
+fn encode_owner(owner: Owner) -> String {
+    let Owner { uid, since } = owner;
+    with_checksum(&match uid {
+        Some(uid) => format!("owner {uid:010} {since:014}\n"),
+        None => format!("owner ---------- {since:014}\n"),
+    })
+}
+
+/// Parses a claim, also one of an earlier version, which has no user ID.
+fn decode_owner(text: &[u8]) -> Option<Owner> {
+    let line = first_line(text)?;
+    let Some(fields) = line.strip_prefix("owner ") else {
+        let since = line.strip_prefix("registered ")?.parse().ok()?;
+        return Some(Owner { uid: None, since });
+    };
+    let (uid, since) = fields.split_once(' ')?;
+    let uid = match uid.starts_with('-') {
+        true => None,
+        false => Some(uid.parse().ok()?),
+    };
+    let since = since.parse().ok()?;
+    Some(Owner { uid, since })
+}
+
+fn with_checksum(line: &str) -> String {
+    format!("{line}checksum {:08x}\n", crc32fast::hash(line.as_bytes()))
+}
+
+/// Returns the first line of a record, without its end. `None` if the record is incomplete or damaged.
+fn first_line(text: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(text).ok()?;
-    let at = text
-        .lines()
-        .next()?
-        .strip_prefix("registered ")?
-        .parse()
-        .ok()?;
-    (encode(at) == text).then_some(at)
+    let end = text.find('\n')? + 1;
+    (with_checksum(&text[..end]) == text).then(|| &text[..end - 1])
 }
 
 #[cfg(test)]
@@ -217,5 +323,24 @@ mod tests {
             assert_eq!(decode(&text.as_bytes()[..cut]), None, "{cut}");
         }
         assert_eq!(decode(text.replace("123", "124").as_bytes()), None);
+    }
+
+    #[test]
+    fn claims_have_one_length_and_those_of_earlier_versions_are_read() {
+        let lens = [None, Some(0), Some(u32::MAX)].map(|uid| {
+            let owner = Owner {
+                uid,
+                since: 1_795_300_000_123,
+            };
+            let text = encode_owner(owner);
+            assert_eq!(decode_owner(text.as_bytes()), Some(owner));
+            assert_eq!(decode_owner(&text.as_bytes()[1..]), None);
+            assert_eq!(decode(text.as_bytes()), None, "not a registration");
+            text.len()
+        });
+        let earlier = encode(1_795_300_000_123);
+        assert!(lens == [lens[0]; 3] && earlier.len() < lens[0]);
+        let owner = decode_owner(earlier.as_bytes()).expect("a claim");
+        assert_eq!((owner.uid, owner.since), (None, 1_795_300_000_123));
     }
 }

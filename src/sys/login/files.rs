@@ -61,6 +61,16 @@ fn number(text: &str) -> Option<u32> {
     number.filter(|number| *number != u32::MAX)
 }
 
+/// Calls `each` for all logins in `source`, which consists of lines of passwd(5), in order.
+pub(super) fn each_login(source: impl Read, mut each: impl FnMut(Entry)) -> io::Result<()> {
+    each_line(source, |line| {
+        if let Some(entry) = Entry::parse(line) {
+            each(entry);
+        }
+        true
+    })
+}
+
 /// Returns the first login with this key in `source`, which consists of lines of passwd(5).
 pub(super) fn login(source: impl Read, key: Key<'_>) -> io::Result<Option<Entry>> {
     let mut found = None;

@@ -4,9 +4,11 @@
 //! has sources of groups besides /etc/group, else in that file. The lookup functions of the C library are not used,
 //! because they load NSS modules. A daemon that may not start programs delegates getent to a helper process.
 
+mod directory;
 mod files;
 mod getent;
 mod helper;
+mod table;
 
 use std::fs::File;
 use std::io;
@@ -17,8 +19,10 @@ use std::sync::OnceLock;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 
+pub(crate) use self::directory::LoginDirectory;
 use self::files::{Entry, Key};
 pub(crate) use self::helper::LoginHelper;
+pub(crate) use self::table::LoginTable;
 
 const LOGINS: &str = "/etc/passwd";
 const GROUPS: &str = "/etc/group";

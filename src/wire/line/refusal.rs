@@ -45,6 +45,11 @@ refusals! {
     /// The value is the name.
     ClaimedName Denied
         "Message declined. Not allowed: {} belongs to a login of the server's machine, who uses its socket there";
+    /// The value is a name that belongs to another account than the client's.
+    OtherOwner Denied
+        "Message declined. Not allowed: {} belongs to an earlier account of that name; ask the operator of the server";
+    LoginUnknown Internal
+        "Message declined. The server cannot look up whether {} is a login, try again later";
     Busy Busy "Message declined. Busy: another reader has these messages, try again later";
     DiskFull DiskFull "Message declined. The server's disk is full, try again later";
     MailboxFull Quota "Message declined. The mailbox is full, try again when its owner has read it";

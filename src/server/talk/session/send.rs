@@ -32,7 +32,7 @@ impl Session<'_, '_> {
         &mut self,
         batch: &mut Batch<'r>,
         to: Name,
-        id: Option<MessageId>,
+        given: Option<MessageId>,
         ttl: Option<u64>,
         body: &'r [u8],
     ) {
@@ -40,8 +40,9 @@ impl Session<'_, '_> {
             self.anonymous();
             return;
         }
-        let once = id.is_some();
-        let id = match id.map_or_else(new_id, Ok) {
+        let once = given.is_some();
+        let id = self.talk.owners().claim_recipient(&to);
+        let id = match id.and_then(|()| given.map_or_else(new_id, Ok)) {
             Ok(id) => id,
             Err(e) => {
                 // The answers must keep the order of the requests.

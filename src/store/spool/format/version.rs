@@ -16,16 +16,24 @@
 //! Format 1 has no fields and no `needs`. Its files are valid in format 2.
 
 /// The file FORMAT that this program writes.
-pub(crate) const CURRENT: &str = "dropline spool 2\nhash crc32\nlocks 4096\nfolders 256\n";
+pub(crate) const CURRENT: &str =
+    "dropline spool 2\nhash crc32\nlocks 4096\nfolders 256\nneeds owners\n";
+/// The file FORMAT of format 2 without the words that it needs.
+const FORMAT_2: &str = "dropline spool 2\nhash crc32\nlocks 4096\nfolders 256\n";
+/// The line of a spool in which claims have user IDs, and every login that had a mailbox has a claim.
+const OWNERS: &str = "needs owners";
 /// The file FORMAT of format 1.
 const FORMAT_1: &str = "dropline spool 1\nhash crc32\nlocks 4096\nfolders 256\n";
 
 /// A version of the format that this program supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
-    /// An old spool, which is upgraded when a daemon opens it.
+    /// Format 1, which is upgraded when a daemon opens the spool.
     One,
+    /// Format 2 without owners: names of logins may lack their claims. Upgraded like format 1.
     Two,
+    /// Format 2 as this program writes it.
+    Current,
 }
 
 /// Parses the text of a file FORMAT.
@@ -36,7 +44,7 @@ pub(crate) fn parse(text: &str) -> Result<Version, String> {
     if text == FORMAT_1 {
         return Ok(Version::One);
     }
-    let Some(needs) = text.strip_prefix(CURRENT) else {
+    let Some(needs) = text.strip_prefix(FORMAT_2) else {
         let first = text.lines().next().unwrap_or_default();
         return Err(format!(
             "its file FORMAT, which begins with \"{}\", is not that of format 1 or 2; \
@@ -44,8 +52,9 @@ pub(crate) fn parse(text: &str) -> Result<Version, String> {
             first.escape_debug()
         ));
     };
-    match needs.lines().next() {
-        None => Ok(Version::Two),
+    match needs.lines().find(|line| *line != OWNERS) {
+        None if needs.is_empty() => Ok(Version::Two),
+        None => Ok(Version::Current),
         Some(line) => Err(format!(
             "its file FORMAT has the line \"{}\", which this version of dropline does not support; \
              use the version that wrote it",
@@ -61,11 +70,13 @@ mod tests {
     #[test]
     fn only_the_two_known_formats_are_accepted() {
         assert_eq!(parse(FORMAT_1), Ok(Version::One));
-        assert_eq!(parse(CURRENT), Ok(Version::Two));
+        assert_eq!(parse(FORMAT_2), Ok(Version::Two));
+        assert_eq!(parse(CURRENT), Ok(Version::Current));
         for (wrong, named) in [
             ("", "begins with \"\""),
             ("dropline spool 3\n", "dropline spool 3"),
-            (&CURRENT[..CURRENT.len() - 1], "dropline spool 2"),
+            (&FORMAT_2[..FORMAT_2.len() - 1], "dropline spool 2"),
+            (&format!("{FORMAT_2}needs"), "needs"),
             (&format!("{CURRENT}needs held\n"), "needs held"),
             (&format!("{FORMAT_1}needs held\n"), "dropline spool 1"),
             (&CURRENT.replace("256", "16"), "dropline spool 2"),

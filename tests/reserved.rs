@@ -1,0 +1,181 @@
+//! Tests of reserved names: the logins of the machine belong to their accounts, whether or not these have used the daemon.
+//! The daemons run in a mount namespace with an /etc of their own, in which accounts come and go.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::logins::ask_as;
+use crate::support::frames::register;
+use crate::support::others::public_dir;
+use crate::support::session::Session;
+use crate::support::{Daemon, skip, wait_until};
+
+const ACCEPTED: &str = "Message accepted and stored:\n";
+const ROOT: &str = "root:x:0:0:root:/root:/bin/sh\n";
+
+/// A daemon with an /etc/passwd of its own.
+struct Machine {
+    daemon: Daemon,
+    passwd: PathBuf,
+}
+
+impl Machine {
+    /// Starts a daemon on a machine with these lines in /etc/passwd. `None`, with a reported skip, if not permitted.
+    fn with(test: &str, accounts: &str, config: &str) -> Option<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            skip(test, "replacing /etc needs root");
+            return None;
+        }
+        let dir = public_dir();
+        let etc = dir.path().join("etc");
+        let passwd = etc.join("passwd");
+        fs::create_dir(&etc).expect("made");
+        fs::write(&passwd, format!("{ROOT}{accounts}")).expect("written");
+        fs::write(etc.join("nsswitch.conf"), "passwd: files\n").expect("written");
+        fs::set_permissions(&passwd, Permissions::from_mode(0o644)).expect("set");
+        let view = "mount --bind \"$0\" /etc && exec \"$@\"";
+        let etc = etc.display().to_string();
+        let unshare = ["unshare", "-m", "--propagation", "private"];
+        let can = Command::new("unshare")
+            .args(&unshare[1..])
+            .args(["sh", "-c", view, &etc, "true"])
+            .stderr(Stdio::null())
+            .status();
+        if !can.is_ok_and(|status| status.success()) {
+            skip(test, "cannot mount a directory over /etc");
+            return None;
+        }
+        let starter = [&unshare[..], &["sh", "-c", view, &etc]].concat();
+        let config = format!("reserve_logins = true\n{config}");
+        let daemon = Daemon::started_by(&starter, dir, &config);
+        Some(Self { daemon, passwd })
+    }
+
+    /// Replaces the accounts as useradd(8) does: by a rename.
+    fn set_accounts(&self, accounts: &str) {
+        let new = self.passwd.with_extension("new");
+        fs::write(&new, format!("{ROOT}{accounts}")).expect("written");
+        fs::rename(&new, &self.passwd).expect("renamed");
+    }
+
+    /// Returns the reply to a request over the socket by this uid.
+    fn ask_as(&self, uid: u32, request: &str) -> String {
+        ask_as(&self.daemon, &uid.to_string(), request)
+    }
+}
+
+const FRANK: &str = "frank:x:4711:100::/nowhere:/bin/sh\n";
+
+fn closed(name: &str) -> String {
+    format!(
+        "Message declined. Not allowed: {name} belongs to a login of the server's machine, who uses its socket there\n"
+    )
+}
+
+#[test]
+fn tcp_clients_cannot_act_as_a_login_that_never_used_the_daemon() {
+    let test = "tcp_clients_cannot_act_as_a_login_that_never_used_the_daemon";
+    let Some(machine) = Machine::with(test, FRANK, "open_logins = [\"games\"]\n") else {
+        return;
+    };
+    let daemon = &machine.daemon;
+    assert_eq!(machine.ask_as(0, "store;frank;root;for frank\n"), ACCEPTED);
+    assert_eq!(daemon.ask("store;frank;al;from TCP\n"), ACCEPTED);
+    assert_eq!(daemon.ask("fetch;frank\n"), closed("frank"));
+    assert_eq!(daemon.ask("store;al;root;not root\n"), closed("root"));
+    assert_eq!(register(daemon, "frank", "127.0.0.1 9"), ["401"]);
+    let mut session = Session::over(daemon.connect());
+    let hello = session.ask("HELLO dropline/1 name=frank");
+    assert!(hello.starts_with("ERR denied "), "{hello}");
+    let read = machine.ask_as(4_711, "fetch;frank\n");
+    assert!(
+        read.contains("frank;root;for frank\n") && read.contains("frank;al;from TCP\n"),
+        "{read}"
+    );
+    // Other names are open.
+    assert_eq!(daemon.ask("store;bob;al;hi\n"), ACCEPTED);
+    assert!(daemon.ask("fetch;bob\n").contains("bob;al;hi\n"));
+}
+
+#[test]
+fn names_follow_the_accounts_of_a_running_machine() {
+    let test = "names_follow_the_accounts_of_a_running_machine";
+    let Some(machine) = Machine::with(test, "", "") else {
+        return;
+    };
+    let daemon = &machine.daemon;
+    let mut session = Session::of(daemon, "frank");
+    assert!(session.ask("ONLINE port=9").starts_with("OK lease="));
+    daemon.store("frank", "al", "for an open name");
+    session.send("FETCH\n");
+    assert_eq!(session.messages().0.len(), 1);
+    assert_eq!(session.ask("ACK 1"), "OK");
+    daemon.store("frank", "al", "waits");
+    machine.set_accounts(FRANK);
+    wait_until("the daemon knows the account", || {
+        daemon.ask("fetch;frank\n") == closed("frank")
+    });
+    // A session that was opened before.
+    for request in [
+        "FETCH",
+        "HISTORY",
+        "STATUS to=frank seq=1",
+        "RENEW",
+        "WATCH",
+    ] {
+        let reply = session.ask(request);
+        assert!(reply.starts_with("ERR denied "), "{request}: {reply}");
+    }
+    // The account begins with an empty mailbox, whose numbers continue.
+    let empty = "Retrieving messages...\nNO MORE MESSAGES";
+    assert_eq!(machine.ask_as(4_711, "fetch;frank\n"), empty);
+    let reply = machine.ask_as(0, "HELLO dropline/1\nSEND frank 2\nhi\n");
+    assert!(reply.contains(" to=frank seq=3"), "{reply}");
+    let released = fs::read_dir(daemon.spool().join("released")).expect("listed");
+    assert_eq!(released.count(), 1, "the earlier messages are set aside");
+    // The account is deleted. Its name stays closed.
+    machine.set_accounts("");
+    wait_until("the daemon knows that the account is gone", || {
+        machine
+            .ask_as(4_711, "fetch;frank\n")
+            .contains("user number 4711")
+    });
+    assert_eq!(daemon.ask("fetch;frank\n"), closed("frank"));
+    // An account of the same name with another uid is another owner.
+    machine.set_accounts("frank:x:4712:100::/nowhere:/bin/sh\n");
+    let other = "Message declined. Not allowed: frank belongs to an earlier account of that name; \
+                 ask the operator of the server\n";
+    wait_until("the daemon knows the new account", || {
+        machine.ask_as(4_712, "fetch;frank\n") == other
+    });
+    let reply = machine.ask_as(4_712, "HELLO dropline/1\nFETCH\n");
+    assert!(reply.starts_with("ERR denied "), "{reply}");
+    // After a release, it begins with an empty mailbox.
+    let output = crate::support::operator_on(daemon, &["release", "frank"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(machine.ask_as(4_712, "fetch;frank\n"), empty);
+}
+
+#[test]
+fn a_uid_acts_under_a_name_only_if_the_name_has_that_uid() {
+    let test = "a_uid_acts_under_a_name_only_if_the_name_has_that_uid";
+    // The second line with a name, and a second name of a uid.
+    let accounts = format!("{FRANK}frank:x:4800:100::/:/bin/sh\ntoor:x:4711:100::/:/bin/sh\n");
+    let Some(machine) = Machine::with(test, &accounts, "") else {
+        return;
+    };
+    assert_eq!(
+        machine.ask_as(4_711, "store;frank;frank;to myself\n"),
+        ACCEPTED
+    );
+    for uid in [4_800, 65_534] {
+        let refused = format!("Not allowed: user number {uid} ");
+        let reply = machine.ask_as(uid, "fetch;frank\n");
+        assert!(reply.contains(&refused), "{reply}");
+    }
+    let reply = machine.ask_as(4_711, "fetch;toor\n");
+    assert!(reply.contains("over this socket you are frank"), "{reply}");
+    assert_eq!(machine.daemon.ask("fetch;toor\n"), closed("toor"));
+}
