@@ -130,7 +130,7 @@ fn a_claim_takes_a_tcp_client_offline() {
     assert_eq!(online(&mut al), None, "its registration has ended as well");
     // The presence of the login itself survives further claims.
     let reply = ask_as(&daemon, "bin", "HELLO dropline/1\nONLINE port=9\n");
-    let line = format!("\n{}\n", crate::support::session::online(0));
+    let line = format!("\n{}\n", crate::support::session::online(1));
     assert!(reply.contains(&line), "{reply}");
     claim(&daemon);
     assert_eq!(online(&mut al).as_deref(), Some("1"));
