@@ -2,7 +2,14 @@
 //!
 //! A new command needs a file, a variant of [`Command`] and an arm of [`run()`]. The arm obtains the server and the
 //! user name from the [`Invocation`], and states with a [`Flush`] how the outbox is flushed. After a change, regenerate
-//! etc/man/dropline.1 with `dropline man` (its prose is in man.roff) and etc/completions with `dropline completion`.
+//! the manual page, whose prose is in man.roff, and the completions; `tests/commands.rs` compares them:
+//!
+//! ```sh
+//! cargo run --bin dropline -- man >etc/man/dropline.1
+//! cargo run --bin dropline -- completion bash >etc/completions/dropline.bash
+//! cargo run --bin dropline -- completion zsh >etc/completions/_dropline
+//! cargo run --bin dropline -- completion fish >etc/completions/dropline.fish
+//! ```
 
 mod completion;
 mod config;
