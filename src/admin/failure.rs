@@ -34,6 +34,9 @@ pub(super) enum Failure {
     NotRunning(PathBuf),
     #[error("cannot read {0}: {1}")]
     Scoreboard(PathBuf, io::Error),
+    /// The text names who may read the scoreboard.
+    #[error("cannot read {0}, which shows who talks to whom: {1}")]
+    NotForYou(PathBuf, String),
     /// The line number counts from 1.
     #[error("cannot read line {0}: {1}")]
     Input(usize, io::Error),
@@ -71,9 +74,11 @@ impl Failure {
 
     pub(super) fn exit_status(&self) -> u8 {
         match self {
-            Self::Store(_) | Self::NotRunning(_) | Self::Scoreboard(..) | Self::Owner(..) => {
-                exit::UNAVAILABLE
-            }
+            Self::Store(_)
+            | Self::NotRunning(_)
+            | Self::Scoreboard(..)
+            | Self::NotForYou(..)
+            | Self::Owner(..) => exit::UNAVAILABLE,
             Self::Configuration(_) | Self::WrongConfiguration(..) => exit::CONFIGURATION,
             Self::NoMailbox(_) | Self::NotClaimed(_) => exit::NO_USER,
             Self::Output(_) => exit::CANNOT_WRITE,
