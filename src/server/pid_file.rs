@@ -27,8 +27,17 @@ pub(super) enum PidFileError {
     Taken(PathBuf, String),
     #[error("cannot use the run directory {0}: {1}")]
     Open(PathBuf, String),
-    #[error("cannot write {0}: {1}")]
+    #[error("cannot write {0}: {1}{hint}", hint = hint(.1))]
     System(PathBuf, io::Error),
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; the user that the daemon runs as must be able to write there: `chown` the directory, or use --run-dir"
+        }
+        _ => "",
+    }
 }
 
 /// Returns why the files of this directory cannot be trusted; `None` when they can.
