@@ -30,6 +30,7 @@ mod menu;
 mod net;
 mod once;
 mod outbox;
+mod privacy;
 mod proof;
 mod reserved;
 mod service;

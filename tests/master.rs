@@ -401,11 +401,12 @@ fn verbose_and_open_network_extend_the_configuration() {
     daemon.store("bob", "al", "hi");
     wait_until("both children are gone", || daemon.children().is_empty());
     assert!(!daemon.log().contains("sent nothing"), "{}", daemon.log());
-    // Other logins may read the scoreboard and use the socket, but not read the messages.
+    // Other logins may use the socket, but not read the scoreboard and the messages.
     let mode = |name: &str| {
         let meta = fs::metadata(daemon.path().join(name)).expect("there");
         meta.permissions().mode() & 0o777
     };
     assert_eq!((mode("run"), mode("spool")), (0o755, 0o700));
-    assert_eq!(mode("run/scoreboard") & 0o444, 0o444);
+    assert_eq!(mode("run/scoreboard") & 0o137, 0);
+    assert_eq!(mode("run/dropline.sock"), 0o666);
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::sys::board::Board;
 use crate::sys::clock::unix_millis;
 use crate::sys::dir::Dir;
 use crate::sys::lock::Locked;
+use crate::sys::login;
 
 /// A child, as it is shown.
 #[derive(Debug, Serialize)]
@@ -37,7 +39,11 @@ struct Status {
 /// When no daemon runs there, or its scoreboard cannot be read.
 fn open(run_dir: &Path) -> Result<Board, Failure> {
     let not_running = || Failure::NotRunning(run_dir.to_owned());
-    let unreadable = |e| Failure::Scoreboard(run_dir.join("scoreboard"), e);
+    let path = run_dir.join("scoreboard");
+    let unreadable = |e: io::Error| match e.kind() {
+        io::ErrorKind::PermissionDenied => Failure::NotForYou(path.clone(), who_may_read(&path)),
+        _ => Failure::Scoreboard(path.clone(), e),
+    };
     let dir = match Dir::open(run_dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(not_running()),
         dir => dir.map_err(unreadable)?,
@@ -50,6 +56,18 @@ fn open(run_dir: &Path) -> Result<Board, Failure> {
     }
     let file = dir.file("scoreboard").map_err(unreadable)?;
     Board::look_at(&file.ok_or_else(not_running)?).map_err(unreadable)
+}
+
+/// Returns who may read the scoreboard, and what a user can do who may not.
+fn who_may_read(path: &Path) -> String {
+    let shared = std::fs::metadata(path).ok();
+    let shared = shared.filter(|meta| meta.mode() & 0o040 != 0);
+    match shared.and_then(|meta| login::group_name(meta.gid())) {
+        Some(group) => format!(
+            "only root and members of the group {group} may; use root, or join it (`adduser USER {group}`)"
+        ),
+        None => "only root and the user of the daemon may".into(),
+    }
 }
 
 impl Status {

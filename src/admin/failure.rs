@@ -36,6 +36,9 @@ pub(super) enum Failure {
     NotRunning(PathBuf),
     #[error("cannot read {0}: {1}")]
     Scoreboard(PathBuf, io::Error),
+    /// The text names who may read the scoreboard.
+    #[error("cannot read {0}, which shows who talks to whom: {1}")]
+    NotForYou(PathBuf, String),
     /// The line number counts from 1.
     #[error("cannot read line {0}: {1}")]
     Input(usize, io::Error),
@@ -76,6 +79,7 @@ impl Failure {
             Self::Store(_)
             | Self::NotRunning(_)
             | Self::Scoreboard(..)
+            | Self::NotForYou(..)
             | Self::Owner(..)
             | Self::Logins(_) => exit::UNAVAILABLE,
             Self::Configuration(_) | Self::WrongConfiguration(..) => exit::CONFIGURATION,

@@ -7,7 +7,7 @@
 use super::table::keys;
 use super::values::{
     AbsolutePath, Account, Addresses, Amount, Count, LogTo, Names, Network, Number, Sandbox,
-    Seconds,
+    Seconds, Titles,
 };
 use crate::message::LARGEST_MAX_BODY;
 
@@ -53,6 +53,13 @@ keys! {
         /// kernel supports and logs what is missing. `require` applies all of it, or the daemon does not start. `off`
         /// applies nothing.
         sandbox: Sandbox = Sandbox::Try, Restart;
+
+        /// What `ps(1)` shows of a connection: `requests` for the dialect and the request, `names` for the address of the
+        /// client and the name in the request as well. All users of the machine can see it.
+        ///
+        /// With `names`, they see who receives messages from whom. Root, and the members of the daemon's group, see the
+        /// same with `droplinectl status`.
+        titles: Titles = Titles::Requests, Reload;
 
         /// Destination of the log: `stderr`, `syslog` or `auto`. `auto` is standard error in the foreground, and syslog
         /// with `-d`.

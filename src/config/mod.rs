@@ -16,4 +16,4 @@ pub(crate) use self::file::{FileError, PIPE_TIMEOUT};
 pub(crate) use self::keys::{Config, ConfigFile, DEFAULTS};
 pub(crate) use self::limits::Limits;
 pub(crate) use self::paths::{DefaultPaths, SOCKET};
-pub(crate) use self::values::{Kind, LogTo, MOST_ADDRESSES, Sandbox, network};
+pub(crate) use self::values::{Kind, LogTo, MOST_ADDRESSES, Sandbox, Titles, network};

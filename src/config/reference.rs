@@ -176,6 +176,7 @@ fn a_changed_key_takes_effect_or_is_reported_to_need_a_restart() {
             ("open_logins", _) => "[\"backup\"]".into(),
             ("sandbox", _) => "\"off\"".into(),
             ("log", _) => "\"stderr\"".into(),
+            ("titles", _) => "\"names\"".into(),
             _ => "\"/other\"".into(),
         };
         let text = format!("{} = {other}", key.name);

@@ -275,6 +275,16 @@ pub(crate) enum LogTo {
     Syslog,
 }
 
+/// What the process titles show.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Titles {
+    /// The dialect and the request.
+    Requests,
+    /// The client and the name that it uses, too.
+    Names,
+}
+
 macro_rules! choice {
     ($($name:ty),*) => {$(
         impl Kind for $name {
@@ -292,4 +302,4 @@ macro_rules! choice {
     )*};
 }
 
-choice!(Sandbox, LogTo);
+choice!(Sandbox, LogTo, Titles);

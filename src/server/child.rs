@@ -82,7 +82,7 @@ impl ChildContext<'_> {
         // blocked, so that the master's handlers never run here.
         blocked.for_good();
         let origin = peer.to_string();
-        let status = self.board.child(slot);
+        let status = self.board.child(slot, config.titles);
         status.take(&origin);
         self.store.set_process_number(slot);
         let inbox = Inbox::of(&[Signal::SIGINT, Signal::SIGTERM]);

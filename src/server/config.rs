@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::cli::Cli;
-pub(super) use crate::config::{Config, LogTo, Sandbox};
+pub(super) use crate::config::{Config, LogTo, Sandbox, Titles};
 use crate::config::{ConfigFile, DefaultPaths, FileError, Kind as _, MOST_ADDRESSES};
 
 /// Why the configuration cannot be loaded.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::config::Config;
 use crate::config::SOCKET;
+use crate::sys::dir::Dir;
 use crate::sys::socket::{self, Listener};
 
 /// Why the daemon cannot listen.
@@ -51,8 +52,8 @@ pub(super) struct Listeners {
 }
 
 /// Takes the sockets that the service manager passes (LISTEN_FDS of sd_listen_fds(3)). If it passes none, binds all
-/// addresses of the configuration and a Unix socket in the run directory. With port 0, the kernel chooses a port for
-/// the first address, and the other addresses use the same.
+/// addresses of the configuration. With port 0, the kernel chooses a port for the first address, and the other
+/// addresses use the same.
 ///
 /// # Errors
 /// The first address that cannot be bound.
@@ -71,11 +72,24 @@ pub(super) fn bind(config: &Config) -> Result<Listeners, ListenError> {
         port = local_port(&listener);
         all.push(Listener::Tcp(listener));
     }
-    let path = config.run_dir.join(SOCKET);
-    let listener = socket::bind_at(&path).map_err(|source| ListenError::Path { path, source })?;
-    all.push(Listener::Unix(listener));
     let inherited = false;
     Ok(Listeners { all, inherited })
+}
+
+impl Listeners {
+    /// Binds the Unix socket in the run directory. The directory may belong to the account that the daemon becomes, so
+    /// this is not for root to do.
+    ///
+    /// # Errors
+    /// When it cannot be bound.
+    pub(super) fn bind_socket_in(&mut self, run_dir: &Dir) -> Result<(), ListenError> {
+        let listener = socket::bind_in(run_dir, SOCKET).map_err(|source| ListenError::Path {
+            path: run_dir.path_of(SOCKET),
+            source,
+        })?;
+        self.all.push(Listener::Unix(listener));
+        Ok(())
+    }
 }
 
 /// Listens on all sockets that [`bind`] has bound. Before that, the kernel refuses clients.
@@ -102,11 +116,10 @@ pub(super) fn listen(listeners: &Listeners, config: &Config) -> Result<(), Liste
 }
 
 /// Removes the socket in the run directory, which this process must have bound.
-pub(super) fn remove_socket(config: &Config) {
-    let path = config.run_dir.join(SOCKET);
-    match std::fs::remove_file(&path) {
+pub(super) fn remove_socket(run_dir: &Dir) {
+    match run_dir.remove(SOCKET) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            log::warn!("cannot remove {}: {e}", path.display());
+            log::warn!("cannot remove {}: {e}", run_dir.path_of(SOCKET).display());
         }
         _ => {}
     }

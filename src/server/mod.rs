@@ -47,7 +47,6 @@ use self::signals::Signals;
 use crate::config::{DefaultPaths, PIPE_TIMEOUT, SOCKET};
 use crate::store::{self, StoreConfig, StoreError};
 use crate::sys::clock::Deadline;
-use crate::sys::dir::Dir;
 use crate::sys::file;
 use crate::sys::login::{Account, LoginDirectory};
 use crate::sys::process::{self, Pid};
@@ -172,17 +171,18 @@ struct Made {
 
 impl Made {
     /// Removes the files, the pid file last: its lock keeps a second daemon out until the other files are removed.
-    fn undo(self, config: &Config) {
+    fn undo(self) {
         if self.socket {
-            listener::remove_socket(config);
+            listener::remove_socket(self.pid_file.dir());
         }
         self.pid_file.remove_with(scoreboard::FILE);
     }
 }
 
-/// Starts the daemon and runs it until it ends. It takes the pid file and binds the sockets with the privileges that it
-/// was started with, and gives these up before it opens the spool, starts the helper processes and applies the sandbox.
-/// It listens and reports that it is ready only when it can serve clients.
+/// Starts the daemon and runs it until it ends. It binds the TCP ports with the privileges that it was started with.
+/// Root creates the directories of the account, and does nothing by path in them: it takes the pid file as the account,
+/// and becomes it before it binds the socket, opens the spool, starts the helper processes and applies the sandbox. It
+/// listens and reports that it is ready only when it can serve clients.
 fn run(
     cli: &Cli,
     places: Option<&DefaultPaths>,
@@ -195,15 +195,10 @@ fn run(
         privileges::make_dir(&config.run_dir, 0o755, account)?;
     }
     let signals = Signals::trapped().map_err(StartError::doing("trap the signals"))?;
-    let uid = account
-        .as_ref()
-        .map_or_else(Dir::own_user, |account| account.uid());
     let mut made = Made {
-        pid_file: PidFile::write(&config.run_dir, uid)?,
+        pid_file: PidFile::write(&config.run_dir, account.as_ref())?,
         socket: false,
     };
-    // `serve` may reload the configuration. That does not change the directories, so this copy stays valid for `undo`.
-    let places_of_things = config.clone();
     let served = serve(
         cli,
         places,
@@ -213,7 +208,7 @@ fn run(
         signals,
         &mut made,
     );
-    made.undo(&places_of_things);
+    made.undo();
     served
 }
 
@@ -227,10 +222,13 @@ fn serve(
     signals: Signals,
     made: &mut Made,
 ) -> Result<(), StartError> {
-    let listeners = listener::bind(&config)?;
-    made.socket = !listeners.inherited;
+    let mut listeners = listener::bind(&config)?;
     if let Some(account) = account {
         privileges::become_account(account)?;
+    }
+    if !listeners.inherited {
+        listeners.bind_socket_in(made.pid_file.dir())?;
+        made.socket = true;
     }
     if let Err(e) = title::prepare() {
         log::info!("ps will not show what children do: {e}");
@@ -290,7 +288,7 @@ fn serve(
                 notify::stopping();
                 // A socket of the service manager may have the same path and must stay.
                 if made.socket {
-                    listener::remove_socket(&config);
+                    listener::remove_socket(made.pid_file.dir());
                     made.socket = false;
                 }
                 master.end(Deadline::after(config.drain_timeout))?;

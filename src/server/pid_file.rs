@@ -1,10 +1,13 @@
 //! The pid file, which names the process to signal and keeps a second daemon out of the run directory.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::sys::dir::Dir;
 use crate::sys::lock::{Claim, OwnerFile};
+use crate::sys::login::{self, Account};
+use crate::sys::new_dir;
 
 const NAME: &str = "droplined.pid";
 
@@ -24,14 +27,23 @@ pub(super) enum PidFileError {
     Taken(PathBuf, String),
     #[error("cannot use the run directory {0}: {1}")]
     Open(PathBuf, String),
-    #[error("cannot write {0}: {1}")]
+    #[error("cannot write {0}: {1}{hint}", hint = hint(.1))]
     System(PathBuf, io::Error),
 }
 
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; the user that the daemon runs as must be able to write there: `chown` the directory, or use --run-dir"
+        }
+        _ => "",
+    }
+}
+
 /// Returns why the files of this directory cannot be trusted; `None` when they can.
-fn distrust(dir: &Dir, uid: u32) -> io::Result<Option<String>> {
+fn distrust(dir: &Dir) -> io::Result<Option<String>> {
     let (owner, mode) = dir.owner_and_mode()?;
-    Ok(if owner != uid && owner != 0 && owner != Dir::own_user() {
+    Ok(if owner != 0 && owner != Dir::own_user() {
         Some(format!(
             "it belongs to uid {owner}, who could replace files there; `chown` it, or use --run-dir"
         ))
@@ -44,27 +56,53 @@ fn distrust(dir: &Dir, uid: u32) -> io::Result<Option<String>> {
     })
 }
 
-/// Creates the run directory if it is missing. All users may enter it, whatever the umask, to reach the socket.
-fn make(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    if dir.is_dir() {
-        return Ok(());
+/// The mode of the run directory: all users may enter it to reach the socket.
+const RUN_DIR_MODE: u32 = 0o755;
+
+/// Returns the process that holds a pid file that belongs to root, and removes the file if no process holds it. A
+/// daemon that stays root writes such a file, and the account could not open it.
+fn root_holds(dir: &Path) -> io::Result<Option<String>> {
+    // The account may have put any file in this place: what is not a plain file of root is for the account to open.
+    let Ok(dir) = Dir::open(dir) else {
+        return Ok(None);
+    };
+    let Ok(Some(file)) = dir.file(NAME) else {
+        return Ok(None);
+    };
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.uid() != 0 {
+        return Ok(None);
     }
-    std::fs::create_dir_all(dir)?;
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755))
+    let holder = OwnerFile::holder(file)?;
+    if holder.is_none() {
+        dir.remove(NAME)?;
+    }
+    Ok(holder)
 }
 
 impl PidFile {
-    /// Writes and locks the pid file in `dir`, which is created if it is missing. It must belong to this user, to root,
-    /// or to `uid`, the account that the daemon becomes.
+    /// Writes and locks the pid file in `dir`, which is created if it is missing. It must belong to root, or to this
+    /// user. Root does this as `account`, which it becomes later: in a directory of that account, root must not follow
+    /// names.
     ///
     /// # Errors
     /// When another process holds the file, when other users could write to the directory, and those of the system.
-    pub(super) fn write(dir: &Path, uid: u32) -> Result<Self, PidFileError> {
+    pub(super) fn write(dir: &Path, account: Option<&Account>) -> Result<Self, PidFileError> {
         let system = |e| PidFileError::System(dir.join(NAME), e);
-        make(dir).map_err(system)?;
+        let Some(account) = account else {
+            return Self::claim(dir);
+        };
+        if let Some(pid) = root_holds(dir).map_err(system)? {
+            return Err(PidFileError::Taken(dir.to_owned(), pid));
+        }
+        login::acting_as(account, || Self::claim(dir)).map_err(system)?
+    }
+
+    fn claim(dir: &Path) -> Result<Self, PidFileError> {
+        let system = |e| PidFileError::System(dir.join(NAME), e);
+        new_dir::make_path(dir, RUN_DIR_MODE, None).map_err(system)?;
         let dir = Dir::open(dir).map_err(system)?;
-        if let Some(what) = distrust(&dir, uid).map_err(system)? {
+        if let Some(what) = distrust(&dir).map_err(system)? {
             return Err(PidFileError::Open(dir.path().to_owned(), what));
         }
         match OwnerFile::claim(&dir, NAME).map_err(system)? {

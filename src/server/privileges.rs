@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::config::Config;
 use crate::sys::login::{self, Account};
+use crate::sys::new_dir;
 
 /// The account that a daemon started by root becomes if none is configured and this one exists.
 const DEFAULT_USER: &str = "dropline";
@@ -52,20 +53,8 @@ pub(super) fn account(config: &Config) -> Result<Option<Account>, PrivilegeError
 /// # Errors
 /// Those of the system.
 pub(super) fn make_dir(path: &Path, mode: u32, account: &Account) -> Result<(), PrivilegeError> {
-    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-    if path.exists() {
-        return Ok(());
-    }
-    let make = || -> io::Result<()> {
-        if let Some(above) = path.parent() {
-            std::fs::create_dir_all(above)?;
-        }
-        std::fs::DirBuilder::new().mode(mode).create(path)?;
-        // mkdir(2) applied the umask; set the mode explicitly.
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-        std::os::unix::fs::chown(path, Some(account.uid()), Some(account.gid()))
-    };
-    make().map_err(|e| {
+    let owner = (account.uid(), account.gid());
+    new_dir::make_path(path, mode, Some(owner)).map_err(|e| {
         PrivilegeError::Directory(path.display().to_string(), account.name().into(), e)
     })
 }

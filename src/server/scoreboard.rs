@@ -3,9 +3,11 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::config::Titles;
 use crate::sys::board::{Board, Slot};
 use crate::sys::clock::boot_millis;
 use crate::sys::dir::Dir;
+use crate::sys::login;
 use crate::sys::title;
 
 pub(super) const FILE: &str = "scoreboard";
@@ -89,13 +91,14 @@ const COMPLAIN_EVERY: u64 = 10_000;
 pub(super) struct Scoreboard(Board);
 
 impl Scoreboard {
-    /// Creates the file in the run directory and maps it.
+    /// Creates the file in the run directory and maps it. The group of this process may read it if it is the daemon's
+    /// own, as that of the account `dropline` is: the slots show who talks to whom.
     ///
     /// # Errors
     /// Those of the system, with the path and what to do.
     pub(super) fn create(run_dir: &Dir) -> io::Result<Self> {
         let names = NAMES.map(|(_, name)| name);
-        let board = Board::create(run_dir, FILE, &names, SLOTS);
+        let board = Board::create(run_dir, FILE, &names, SLOTS, login::has_own_group());
         Ok(Self(board.map_err(|e| {
             let hint = match e.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -150,10 +153,11 @@ impl Scoreboard {
     }
 
     /// Returns the handle by which the child with this slot reports its state.
-    pub(super) fn child(self, slot: usize) -> ChildStatus {
+    pub(super) fn child(self, slot: usize, titles: Titles) -> ChildStatus {
         ChildStatus {
             board: self,
             slot: self.0.slot(slot),
+            titles,
         }
     }
 
@@ -178,25 +182,35 @@ pub(super) fn is_served(slot: Slot) -> bool {
 
 /// The prefix of a child's process title.
 const TITLE: &str = "droplined: ";
+/// The title of a child that has not received a request.
+const IDLE: &str = "droplined: connection";
 
 /// A child's handle to its slot and to the counters.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ChildStatus {
     board: Scoreboard,
     slot: Slot,
+    titles: Titles,
 }
 
 impl ChildStatus {
     /// Takes the slot for the calling child, which serves `peer`.
     pub(super) fn take(self, peer: &str) {
         self.slot.take(peer);
-        title::set(&[TITLE, peer]);
+        match self.titles {
+            Titles::Requests => title::set(&[IDLE]),
+            Titles::Names => title::set(&[TITLE, peer]),
+        }
     }
 
-    /// Shows the current activity in the slot and in the process title.
-    pub(super) fn doing(self, peer: &str, what: &str) {
+    /// Shows the current activity: `what` in the slot, and in the process title either `request`, which has no names, or
+    /// `peer` and `what`.
+    pub(super) fn doing(self, peer: &str, request: &str, what: &str) {
         self.slot.doing(what);
-        title::set(&[TITLE, peer, " ", what]);
+        match self.titles {
+            Titles::Requests => title::set(&[TITLE, request]),
+            Titles::Names => title::set(&[TITLE, peer, " ", what]),
+        }
     }
 
     /// Records that the client has completed a request, or has read the reply: from now on the child waits for the

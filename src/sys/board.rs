@@ -45,20 +45,22 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    /// Creates the file `name` in `dir`, readable by all users, with counters of these names (at most 32 bytes each).
-    /// Atomically replaces an existing file.
+    /// Creates the file `name` in `dir`, with counters of these names (at most 32 bytes each). Only the owner may read
+    /// it; with `for_group`, the group of this process as well. Atomically replaces an existing file, so that a process
+    /// that has that one open does not see this one.
     ///
     /// # Errors
-    /// Those of `open(2)`, `fallocate(2)`, `rename(2)` and `mmap(2)`: ENOSPC when the disk has no room for it.
+    /// Those of `open(2)`, `fallocate(2)`, `fchown(2)`, `rename(2)` and `mmap(2)`: ENOSPC when the disk has no room for
+    /// it.
     pub(crate) fn create(
         dir: &Dir,
         name: &str,
         counters: &[&str],
         slots: usize,
+        for_group: bool,
     ) -> io::Result<Self> {
         let temporary = format!(".{name}.new");
-        let file = dir.file_or_new(&temporary)?;
-        file::truncate(&file, 0)?;
+        let file = dir.new_file(&temporary)?;
         let len = HEADER + COUNTER * counters.len() + SLOT * slots;
         // Without reserved disk blocks, a store to a mapped page could raise SIGBUS.
         if let Err(e) = file::reserve(&file, 8 * len as u64) {
@@ -66,7 +68,9 @@ impl Board {
             let _ = dir.remove(&temporary);
             return Err(e);
         }
-        file::let_all_read(&file)?;
+        if for_group {
+            file::let_group_read(&file)?;
+        }
         let words = map(&file, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
         let board = Self {
             words,
@@ -284,7 +288,7 @@ mod tests {
         let temp = tempfile::tempdir().expect("a directory");
         let dir = Dir::open(temp.path()).expect("a directory");
         let names = ["stored", "a_name_of_just_thirty_two_bytes__"];
-        let board = Board::create(&dir, "board", &names, 3).expect("made");
+        let board = Board::create(&dir, "board", &names, 3, false).expect("made");
         let other = Board::look_at(&File::open(temp.path().join("board")).expect("there"));
         let other = other.expect("a board");
         board.add(0, 2);

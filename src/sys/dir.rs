@@ -104,6 +104,20 @@ impl Dir {
         Ok(file)
     }
 
+    /// Creates the file `name` with mode 0600, in place of an existing one, which another process may have open.
+    ///
+    /// # Errors
+    /// Those of `unlinkat(2)`, except ENOENT, and of `openat(2)`.
+    pub(crate) fn new_file(&self, name: &str) -> io::Result<File> {
+        match nix::unistd::unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let access = ACCESS | OFlag::O_CREAT | OFlag::O_EXCL;
+        Ok(nix::fcntl::openat(&self.fd, name, access, mode)?.into())
+    }
+
     /// Opens the FIFO `name` for polling, or creates it with mode 0600. It is open for reading and writing, so it
     /// never reaches end of file; it does not block.
     ///

@@ -128,9 +128,14 @@ pub(crate) fn make_writable(file: &File) -> io::Result<()> {
     Ok(nix::sys::stat::fchmod(file, Mode::S_IRUSR | Mode::S_IWUSR)?)
 }
 
-/// Sets the mode of `file` to 0644 (fchmod(2)): all users may read it, and only the owner may write it.
-pub(crate) fn let_all_read(file: &File) -> io::Result<()> {
-    let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
+/// Gives `file` the group of this process and sets its mode to 0640: the group may read it.
+///
+/// # Errors
+/// Those of `fchown(2)` and `fchmod(2)`.
+pub(crate) fn let_group_read(file: &File) -> io::Result<()> {
+    // A directory with the setgid bit gives new files its own group.
+    nix::unistd::fchown(file, None, Some(nix::unistd::getegid()))?;
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP;
     Ok(nix::sys::stat::fchmod(file, mode)?)
 }
 

@@ -118,6 +118,15 @@ impl OwnerFile {
         }
     }
 
+    /// Returns the PID of the process that owns `file`; `None` when no process does. Changes nothing. Waits like
+    /// [`claim`](Self::claim).
+    pub(crate) fn holder(file: File) -> io::Result<Option<String>> {
+        match Locked::within(file, ORPHAN_TIMEOUT)? {
+            Ok(_) => Ok(None),
+            Err(theirs) => Ok(Some(number_in(&theirs)?)),
+        }
+    }
+
     /// Like [`claim`](Self::claim), but locks the directory. The file `name` in it only contains the owner's PID.
     pub(crate) fn claim_dir(dir: &Dir, name: &str) -> io::Result<Claim> {
         let claimed = Locked::within(dir.reopened()?, ORPHAN_TIMEOUT)?;

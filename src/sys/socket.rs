@@ -5,16 +5,16 @@ use std::mem;
 use std::net::Shutdown;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, UnixAddr,
     sockopt,
 };
+use nix::sys::stat::Mode;
 
+use super::dir::Dir;
 use super::peer::Peer;
 
 /// The maximum number of connections that the kernel queues until they are accepted.
@@ -115,22 +115,28 @@ impl AsFd for Stream {
     }
 }
 
-/// Binds a Unix socket to `path`. All users of this machine may connect to it once it listens. Removes a file that an
-/// earlier process left at `path`: the caller must make sure that no process uses it.
+/// Binds a Unix socket with the name `name` in `dir`. All users of this machine may connect to it once it listens.
+/// Removes a file that an earlier process left there: the caller must make sure that no process uses it. Changes the
+/// umask for a moment, so there must be only one thread.
 ///
 /// # Errors
-/// Those of `unlink(2)`, `bind(2)` and `chmod(2)`. `InvalidInput` for a path of more than 107 bytes.
-pub(crate) fn bind_at(path: &Path) -> io::Result<UnixListener> {
-    match std::fs::remove_file(path) {
+/// Those of `unlink(2)` and `bind(2)`. `InvalidInput` for a path of more than 107 bytes.
+pub(crate) fn bind_in(dir: &Dir, name: &str) -> io::Result<UnixListener> {
+    match dir.remove(name) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
+    let path = dir.path_of(name);
     let too_long = |_| io::Error::new(io::ErrorKind::InvalidInput, "its path is too long");
-    let address = UnixAddr::new(path).map_err(too_long)?;
+    let address = UnixAddr::new(&path).map_err(too_long)?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    nix::sys::socket::bind(fd.as_raw_fd(), &address)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+    // The umask selects the mode. chmod(2) by path could reach another file: the owner of the directory may exchange
+    // the socket after bind(2).
+    let umask = nix::sys::stat::umask(Mode::from_bits_truncate(0o111));
+    let bound = nix::sys::socket::bind(fd.as_raw_fd(), &address);
+    nix::sys::stat::umask(umask);
+    bound?;
     Ok(UnixListener::from(fd))
 }
 

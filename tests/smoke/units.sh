@@ -47,12 +47,36 @@ if command -v rsyslogd >/dev/null; then
         cat "$dir/rsyslog" >&2
         exit 1
     }
+    # The log that these rules make is not for all users.
+    {
+        echo 'module(load="imuxsock" SysSock.Use="off")'
+        echo "input(type=\"imuxsock\" Socket=\"$dir/syslog\")"
+        sed "s#/var/log#$dir#" etc/rsyslog.d/dropline.conf
+    } >"$dir/rsyslog.conf"
+    (umask 022 && exec rsyslogd -n -f "$dir/rsyslog.conf" -i "$dir/rsyslogd.pid") >"$dir/rsyslog" 2>&1 &
+    started+=($!)
+    # hears - returns whether a line that is sent now arrives in the log.
+    hears() {
+        logger --socket "$dir/syslog" --tag droplined --priority daemon.info hello 2>/dev/null && [ -s "$dir/dropline.log" ]
+    }
+    eventually 20 hears || { cat "$dir/rsyslog" >&2 && exit 1; }
+    expect 'the mode of the log' "$(stat -c %a "$dir/dropline.log")" 640
+    if [ "$(id -u)" = 0 ] && getent group adm >/dev/null; then
+        expect 'the group of the log' "$(stat -c %G "$dir/dropline.log")" adm
+    fi
 else
     echo 'skip    the rules of rsyslog: rsyslogd is not installed'
 fi
 if command -v logrotate >/dev/null; then
     expect 'the rules of logrotate' "$(logrotate --debug --state "$dir/state" etc/logrotate.d/dropline 2>&1 |
         grep -i '^error' || true)" ''
+    # Rotation keeps the mode and the group.
+    sed -e "s#/var/log#$dir#" -e '/postrotate/,/endscript/d' -e '/sharedscripts/d' etc/logrotate.d/dropline >"$dir/logrotate"
+    chmod 0644 "$dir/logrotate"
+    echo hello >"$dir/dropline.log"
+    chmod 0644 "$dir/dropline.log"
+    logrotate --force --state "$dir/state" "$dir/logrotate"
+    expect 'the mode of the rotated log' "$(stat -c %a "$dir/dropline.log")" 640
 else
     echo 'skip    the rules of logrotate: logrotate is not installed'
 fi

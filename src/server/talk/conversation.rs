@@ -43,11 +43,12 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// Shows the current activity on the scoreboard and in the process title.
-    pub(super) fn doing(&self, what: &str) {
+    /// Shows the current activity, `what`, on the scoreboard, and in the process title at least `request`: the dialect and
+    /// the request, without names.
+    pub(super) fn doing(&self, request: &str, what: &str) {
         #[cfg(debug_assertions)]
         break_as_asked(what);
-        self.status.doing(&self.origin, what);
+        self.status.doing(&self.origin, request, what);
     }
 
     /// Decides whether the client may do this.

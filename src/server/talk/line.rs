@@ -124,7 +124,7 @@ fn store(
     body: &[u8],
     more: bool,
 ) -> Result<Outcome, Stop> {
-    talk.doing(&format!("store {to}"));
+    talk.doing("line store", &format!("store {to}"));
     talk.status.served();
     let receipt = talk
         .deliver(to, from, body)
@@ -138,7 +138,7 @@ fn store(
 }
 
 fn fetch(talk: &mut Conversation<'_>, of: &Name, more: bool) -> Result<Outcome, Stop> {
-    talk.doing(&format!("fetch {}", talk.marked(of)));
+    talk.doing("line fetch", &format!("fetch {}", talk.marked(of)));
     let what = || format!("fetch {of}");
     let store = talk.store;
     let Some(mut waiting) = store.fetch(of).map_err(doing(what))? else {

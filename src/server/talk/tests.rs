@@ -108,7 +108,7 @@ impl Server {
         let board = Scoreboard::create(&run).expect("made");
         let peer = Peer::Inet("127.0.0.1:9".parse().expect("an address"));
         let connection = Connection::new(client, Inbox::of(&[]));
-        let status = board.child(0);
+        let status = board.child(0, self.config.titles);
         serve(
             connection,
             peer,

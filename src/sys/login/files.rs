@@ -96,6 +96,19 @@ pub(super) fn groups(source: impl Read, member: &str) -> io::Result<Vec<u32>> {
     Ok(groups)
 }
 
+/// Returns the name of the first group with this ID in `source`, which consists of lines of group(5).
+pub(super) fn group(source: impl Read, gid: u32) -> io::Result<Option<String>> {
+    let mut found = None;
+    each_line(source, |line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty());
+        let has_id = fields.nth(1).and_then(number) == Some(gid);
+        found = name.filter(|_| has_id).map(str::to_owned);
+        found.is_none()
+    })?;
+    Ok(found)
+}
+
 /// Parses the output of `getent initgroups NAME`. Returns `None` if it is not a single valid line for `name`.
 pub(super) fn initgroups(answer: &[u8], name: &str) -> Option<Vec<u32>> {
     let answer = std::str::from_utf8(answer).ok()?.strip_suffix('\n')?;
@@ -223,6 +236,15 @@ mod tests {
         assert_eq!(of(&text, Key::Name("a")), None);
         let shorter = &text[1_000..];
         assert_eq!(of(shorter, Key::Name("a")), Some(entry("a", 1, 234)));
+    }
+
+    #[test]
+    fn finds_the_name_of_a_group() {
+        let source = "root:x:0:\n:x:7:\nbad:x\ndropline:x:7:al\nother:x:7:\n";
+        let find = |gid| group(source.as_bytes(), gid).expect("read");
+        assert_eq!(find(7).as_deref(), Some("dropline"));
+        assert_eq!(find(0).as_deref(), Some("root"));
+        assert_eq!(find(1), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! has sources of groups besides /etc/group, else in that file. The lookup functions of the C library are not used,
 //! because they load NSS modules. A daemon that may not start programs delegates getent to a helper process.
 
+mod acting;
 mod directory;
 mod files;
 mod getent;
@@ -19,6 +20,7 @@ use std::sync::OnceLock;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 
+pub(crate) use self::acting::acting_as;
 pub(crate) use self::directory::LoginDirectory;
 use self::files::{Entry, Key};
 pub(crate) use self::helper::LoginHelper;
@@ -107,6 +109,19 @@ pub(crate) fn name(uid: u32) -> io::Result<Option<String>> {
 /// Returns the login of the effective user of this process; `None` also when the lookup fails.
 pub(crate) fn own() -> Option<String> {
     name(nix::unistd::geteuid().as_raw()).ok().flatten()
+}
+
+/// Returns the name of the group with this ID in /etc/group; `None` also when the file cannot be read.
+pub(crate) fn group_name(gid: u32) -> Option<String> {
+    let found = in_file(GROUPS, |file| files::group(file, gid));
+    found.ok().flatten().flatten()
+}
+
+/// Returns whether the group of this process belongs to its login alone: it has the same name. A group such as `users`
+/// does not.
+pub(crate) fn has_own_group() -> bool {
+    let group = group_name(nix::unistd::getegid().as_raw());
+    group.is_some() && group == own()
 }
 
 /// Returns whether this process runs as root.

@@ -81,7 +81,8 @@ impl Frames<'_, '_> {
             may.map_err(doing(|| format!("{verb} {name}")))?;
             self.talk.marked(&name)
         };
-        self.talk.doing(&format!("{verb} {who}"));
+        self.talk
+            .doing(&format!("framed {verb}"), &format!("{verb} {who}"));
         match command {
             Command::Register => self.register(&name),
             Command::Quit => self.quit(&name),

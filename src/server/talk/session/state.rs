@@ -112,9 +112,10 @@ impl<'t, 'a> Session<'t, 'a> {
         name.map_or("an unnamed client".into(), |name| self.talk.marked(name))
     }
 
-    /// Shows the current activity on the scoreboard and in the process title.
-    pub(super) fn doing(&self, what: &str) {
-        self.talk.doing(&format!("{what} {}", self.whose()));
+    /// Shows the current activity, `what`, like [`Conversation::doing`].
+    pub(super) fn doing(&self, request: &str, what: &str) {
+        self.talk
+            .doing(request, &format!("{what} {}", self.whose()));
     }
 
     /// Answers `OK` without further fields.
@@ -187,7 +188,7 @@ impl<'t, 'a> Session<'t, 'a> {
             .field("lease", self.talk.config.lease.as_secs())
             .end();
         self.talk.status.served();
-        self.doing("session");
+        self.doing("session", "session");
         Ok(())
     }
 

@@ -44,7 +44,7 @@ impl<'a> Session<'_, 'a> {
             ping: Deadline::after(PING_INTERVAL),
         });
         self.talk.connection.give_up_after(VANISHED)?;
-        self.doing("watch");
+        self.doing("session watch", "watch");
         Ok(())
     }
 
