@@ -19,6 +19,7 @@ pub(crate) mod lock;
 pub(crate) mod login;
 #[cfg(test)]
 pub(crate) mod operation_log;
+pub(crate) mod own_path;
 pub(crate) mod peer;
 pub(crate) mod poll;
 pub(crate) mod process;
