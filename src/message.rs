@@ -244,6 +244,15 @@ mod tests {
     }
 
     #[test]
+    fn escaped_json_has_the_same_value_and_controls_no_terminal() {
+        let text = "a\u{9b}2J\u{85}\u{202e}b\u{2066}\u{2028}\u{7f}\n\u{e9}";
+        let json = escaped_json(&serde_json::to_string(text).expect("JSON"));
+        assert!(!json.contains(is_deceptive), "{json:?}");
+        assert!(json.contains("\\u009b2J\\u0085\\u202eb"), "{json}");
+        assert_eq!(serde_json::from_str::<String>(&json).expect("JSON"), text);
+    }
+
+    #[test]
     fn ids_and_trust_are_written_and_read() {
         let id = MessageId(*b"0123456789abcdef");
         assert_eq!(id.to_string().parse(), Ok(id));

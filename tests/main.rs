@@ -35,3 +35,4 @@ mod service;
 mod session;
 mod start;
 mod support;
+mod trust;

@@ -67,6 +67,14 @@ pub(super) fn show_wrapped(text: &str) -> io::Result<()> {
     print_line(&wrapped(text, terminal::size().columns))
 }
 
+/// Breaks lines for standard output, if that is a terminal. Rows after the first one of a line are indented: the text may
+/// contain sanitized text of others.
+pub(super) fn in_rows(text: &str) -> String {
+    let rows = Rows::of_output();
+    let lines = text.split('\n').map(|line| rows.lay(line, false));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// Wraps text between words into lines of at most `columns` columns. Longer words are not broken.
 pub(super) fn wrapped(text: &str, columns: usize) -> String {
     let mut lines = Vec::new();
