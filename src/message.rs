@@ -11,6 +11,27 @@ use crate::sys::random;
 /// The largest value of `max_body`, in bytes.
 pub(crate) const LARGEST_MAX_BODY: usize = 1 << 20;
 
+/// Returns whether `c` could control a terminal or mislead the reader of a line: a control character, a formatting
+/// character of Unicode's bidirectional algorithm (UAX #9), or a separator of lines.
+pub(crate) fn is_deceptive(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Escapes the characters of serialized JSON that [`is_deceptive`] finds. The value stays the same.
+pub(crate) fn escaped_json(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_deceptive(c) {
+            // All of them are in the basic multilingual plane.
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
 /// The form of instant messages that a client understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Speaks {
@@ -220,6 +241,15 @@ mod tests {
         assert!(Fields::new(&long).is_some());
         long.extend([1, 0, 0, 0]);
         assert!(Fields::new(&long).is_none());
+    }
+
+    #[test]
+    fn escaped_json_has_the_same_value_and_controls_no_terminal() {
+        let text = "a\u{9b}2J\u{85}\u{202e}b\u{2066}\u{2028}\u{7f}\n\u{e9}";
+        let json = escaped_json(&serde_json::to_string(text).expect("JSON"));
+        assert!(!json.contains(is_deceptive), "{json:?}");
+        assert!(json.contains("\\u009b2J\\u0085\\u202eb"), "{json}");
+        assert_eq!(serde_json::from_str::<String>(&json).expect("JSON"), text);
     }
 
     #[test]

@@ -37,3 +37,4 @@ mod service;
 mod session;
 mod start;
 mod support;
+mod trust;

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use super::archive::{ArchiveLine, ArchivedMessage};
 use super::failure::{Failure, say};
 use super::progress::Progress;
+use crate::message::escaped_json;
 use crate::store::{Engine, StoreError, Survey, User};
 
 /// Prints all users and mailboxes, one JSON object per line.
@@ -68,6 +69,6 @@ fn acknowledged(store: &dyn Survey, name: &crate::name::Name) -> Result<Option<u
 }
 
 fn line(out: &mut impl Write, line: &ArchiveLine) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
-    out.write_all(b"\n")
+    // C1 control characters would reach the terminal of an operator.
+    writeln!(out, "{}", escaped_json(&serde_json::to_string(line)?))
 }

@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, Write};
 
 use super::failure::{Failure, say};
+use crate::message::is_deceptive;
 use crate::name::Name;
 use crate::store::{Queue, State, Survey, Users};
 
@@ -51,7 +52,7 @@ fn queue_line(out: &mut impl Write, name: &Name, queue: &Queue) -> io::Result<()
 }
 
 /// Prints the delivered messages of `name` that are still kept, oldest first: number, time, sender and message. Escapes
-/// control characters, so that each message is one line.
+/// control characters and those that change the writing direction, so that each message is one line.
 pub(super) fn history(store: &dyn Survey, name: &Name) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut written = Ok(());
@@ -72,10 +73,10 @@ fn one_line(body: &[u8]) -> String {
     let mut text = String::new();
     for chunk in body.utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c.is_control() {
-                text.extend(c.escape_default())
+            if is_deceptive(c) {
+                text.extend(c.escape_default());
             } else {
-                text.push(c)
+                text.push(c);
             }
         }
         chunk
@@ -92,4 +93,19 @@ fn time(millis: Option<u64>) -> String {
         .and_then(|at| i64::try_from(at).ok())
         .and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
     time.map_or_else(|| "-".into(), |time| format!("{time:.0}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_in_one_direction() {
+        let text = "a\nb\u{9b}2J\u{202e}txt\u{2028}ü";
+        assert_eq!(
+            one_line(text.as_bytes()),
+            "a\\nb\\u{9b}2J\\u{202e}txt\\u{2028}ü"
+        );
+        assert_eq!(one_line(b"\x9b"), "\\x9b");
+    }
 }

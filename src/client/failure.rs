@@ -4,6 +4,7 @@ use super::command::{outbox, read};
 use super::link::LinkError;
 use super::submission::SendError;
 use super::{exit, menu, settings};
+use crate::name::Name;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,12 @@ pub(super) enum Failure {
     /// Neither the settings nor the login give a valid user name.
     #[error("no user name: use -u NAME, or set DROPLINE_USER")]
     NoUser,
+    /// The name is not the login, and no server is named.
+    #[error(
+        "you cannot be {0} over the socket, where your name is your login; for another name, use -d localhost or \
+         another server"
+    )]
+    NotYourName(Name),
     /// The first word of a text or a job looks like an option of `dropline`.
     #[error("there is no option {0} here; if it belongs to the text or command, put -- before it")]
     NoOption(String),
@@ -72,6 +79,7 @@ impl Failure {
             Self::Outbox(_) | Self::Output(_) => exit::CANNOT_WRITE,
             Self::Menu(menu::MenuError::Source(_)) => exit::UNAVAILABLE,
             Self::Menu(_) => exit::CANNOT_WRITE,
+            Self::NotYourName(_) => exit::NOT_ALLOWED,
             Self::NoUser
             | Self::NoOption(_)
             | Self::NoServer(..)

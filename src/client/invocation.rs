@@ -41,9 +41,12 @@ impl Invocation<'_> {
     /// Prepares a command that needs a server. Connects only to flush the outbox.
     ///
     /// # Errors
-    /// The configuration is wrong.
+    /// The configuration is wrong, or no server is named for a name that is not the login.
     pub(super) fn server(&self, outbox: Flush) -> Result<Client, Failure> {
         let settings = self.settings()?;
+        if let Some(name) = settings.name_of_another() {
+            return Err(Failure::NotYourName(name.clone()));
+        }
         let mut client = Client {
             link: Link::new(settings.server(), settings.dialect()),
             settings,

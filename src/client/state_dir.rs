@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy as _;
 
 use crate::sys::dir::Dir;
+use crate::sys::own_path::IfMissing;
 
 /// The environment variable that overrides the path of the state directory.
 const OVERRIDE: &str = "DROPLINE_STATE_DIR";
@@ -45,7 +46,9 @@ pub(super) fn existing(what: &'static str) -> Result<Option<Dir>, StateError> {
     let Ok(path) = path(what) else {
         return Ok(None);
     };
-    let found = Dir::open(&path.join(what)).and_then(|dir| private(&dir).map(|()| dir));
+    let found = Dir::open_own(&path, IfMissing::Fail)
+        .and_then(|state| state.sub(what))
+        .and_then(|dir| private(&dir).map(|()| dir));
     match found {
         Ok(dir) => Ok(Some(dir)),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound) => Ok(None),
@@ -63,18 +66,8 @@ fn path(what: &'static str) -> Result<PathBuf, StateError> {
 }
 
 fn prepared(path: &Path, what: &str) -> io::Result<Dir> {
-    use std::os::unix::fs::DirBuilderExt;
-    let is_new = !path.exists();
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)?;
-    // The state directory may be a symbolic link, which Dir::open() refuses.
-    let state = Dir::open(&path.canonicalize()?)?;
+    let state = Dir::open_own(path, IfMissing::Make)?;
     private(&state)?;
-    if is_new && let Some(parent) = state.path().parent() {
-        Dir::open(parent)?.sync()?;
-    }
     state.make_dir(what)?;
     state.sync()?;
     let dir = state.sub(what)?;
@@ -82,9 +75,10 @@ fn prepared(path: &Path, what: &str) -> io::Result<Dir> {
     Ok(dir)
 }
 
-/// Removes access for other users. Fails if the directory belongs to another user.
+/// Removes access for other users. Fails if the directory belongs to another user, and does not change it then.
 fn private(dir: &Dir) -> io::Result<()> {
-    if dir.privacy()?.is_err() {
+    let (owner, mode) = dir.owner_and_mode()?;
+    if owner == Dir::own_user() && mode & 0o077 != 0 {
         dir.make_private()?;
     }
     dir.privacy()?.map_err(io::Error::other)

@@ -7,7 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use nix::sys::socket::MsgFlags;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{MsgFlags, getsockopt};
 
 use super::socket::Stream;
 
@@ -47,6 +48,18 @@ impl Stream {
     pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let fd = self.as_fd().as_raw_fd();
         Ok(nix::sys::socket::recv(fd, buffer, MsgFlags::MSG_PEEK)?)
+    }
+
+    /// Returns the user ID of the process that listens on the Unix socket, as the kernel recorded it at listen(2)
+    /// (SO_PEERCRED).
+    ///
+    /// # Errors
+    /// Those of `getsockopt(2)`; a TCP connection has no user.
+    pub(crate) fn peer_user(&self) -> io::Result<u32> {
+        match self {
+            Self::Tcp(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Unix(stream) => Ok(getsockopt(stream, PeerCredentials)?.uid()),
+        }
     }
 
     /// Returns the local address that the peer sees; loopback for a Unix socket.

@@ -14,6 +14,7 @@ use nix::unistd::UnlinkatFlags;
 
 #[cfg(test)]
 use crate::sys::operation_log;
+use crate::sys::own_path::{self, IfMissing};
 
 /// Open for reading and writing.
 const ACCESS: OFlag = OFlag::O_RDWR
@@ -38,6 +39,19 @@ impl Dir {
     /// Opens the directory at `path` (open(2)). The last component must not be a symbolic link.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let fd = nix::fcntl::open(path, DIRECTORY, Mode::empty())?;
+        Ok(Self {
+            fd,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Opens the directory at `path`, which must belong to this user, see [`own_path`].
+    ///
+    /// # Errors
+    /// It belongs to another user, is reached through a symbolic link of another user, or cannot be opened.
+    pub(crate) fn open_own(path: &Path, missing: IfMissing) -> io::Result<Self> {
+        let place = own_path::directory(path, missing)?;
+        let fd = nix::fcntl::openat(&place, ".", DIRECTORY, Mode::empty())?;
         Ok(Self {
             fd,
             path: path.to_owned(),

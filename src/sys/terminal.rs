@@ -54,7 +54,8 @@ pub(crate) struct Size {
     pub(crate) columns: usize,
 }
 
-/// Returns the current size of the terminal on standard output; 24 lines of 80 characters if it is unknown.
+/// Returns the current size of the terminal on standard output, or else on standard error; 24 lines of 80 characters if
+/// it is unknown.
 pub(crate) fn size() -> Size {
     let mut size = libc::winsize {
         ws_row: 0,
@@ -62,10 +63,14 @@ pub(crate) fn size() -> Size {
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
-    // SAFETY: the request writes one such structure to the pointer (ioctl_tty(2)).
-    let done = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    let is_known = [libc::STDOUT_FILENO, libc::STDERR_FILENO]
+        .into_iter()
+        .any(|fd| {
+            // SAFETY: the request writes one such structure to the pointer (ioctl_tty(2)).
+            unsafe { libc::ioctl(fd, libc::TIOCGWINSZ, &raw mut size) == 0 }
+        });
     let or = |said: u16, usual| {
-        if done == 0 && said > 0 {
+        if is_known && said > 0 {
             usize::from(said)
         } else {
             usual

@@ -15,7 +15,7 @@
 //! The text form comes from an older client and has neither ids nor acknowledgements: `SENDER (Instat Msg)>`, a
 //! newline, the text, a newline and a NUL. The misspelling is part of the protocol.
 
-use super::framed::{INSTANT_MARK, MESSAGE_MARK};
+use super::framed::{INSTANT_MARK, looks_like_header};
 use crate::message::MessageId;
 use crate::name::{Name, NameError};
 
@@ -222,12 +222,6 @@ pub(crate) fn encode_text(from: &Name, body: &[u8]) -> Result<Vec<u8>, Unfit> {
         return Err(Unfit::TooLong);
     }
     Ok(bytes)
-}
-
-/// Returns whether a reader of the text form could take `line` for a header.
-fn looks_like_header(line: &[u8]) -> bool {
-    let line = line.trim_ascii_end();
-    !line.starts_with(b"\t") && (line.ends_with(INSTANT_MARK) || line.ends_with(MESSAGE_MARK))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::visible;
+use crate::message::is_deceptive;
 use crate::name::Name;
 
 /// The longest text that a frame carries, in bytes, without its NUL.
@@ -232,6 +233,30 @@ fn sender(line: &[u8]) -> Option<Name> {
     Name::new(name).ok()
 }
 
+/// Returns whether a reader, a person or a program, could take `line` for the header of a message: it ends with a mark,
+/// whatever its case and its white space.
+pub(super) fn looks_like_header(line: &[u8]) -> bool {
+    /// Characters that have no width, besides white space and control characters.
+    const INVISIBLE: &[char] = &[
+        '\u{ad}', '\u{180e}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{2060}', '\u{feff}',
+    ];
+    let squeezed = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text);
+        let visible = |c: &char| !c.is_whitespace() && !is_deceptive(*c) && !INVISIBLE.contains(c);
+        text.chars()
+            .filter(visible)
+            .collect::<String>()
+            .to_lowercase()
+    };
+    if !line.contains(&b'>') {
+        return false;
+    }
+    let line = squeezed(line);
+    [MESSAGE_MARK, INSTANT_MARK]
+        .iter()
+        .any(|mark| line.ends_with(&squeezed(mark)))
+}
+
 /// Appends a stored message for its reader. Control characters are escaped. A tab precedes each body line that looks
 /// like a header, so that a body cannot forge a message.
 pub(crate) fn encode_delivery(out: &mut Vec<u8>, from: &Name, body: &[u8]) {
@@ -239,7 +264,7 @@ pub(crate) fn encode_delivery(out: &mut Vec<u8>, from: &Name, body: &[u8]) {
     out.extend_from_slice(MESSAGE_MARK);
     for line in body.split(|&byte| byte == b'\n') {
         out.push(b'\n');
-        if sender(line).is_some() {
+        if looks_like_header(line) {
             out.push(b'\t');
         }
         visible::encode(out, line, b"");

@@ -78,7 +78,7 @@ pub(super) enum Command {
     #[command(after_help = "Example:\n  dropline run bob -- make -j8")]
     Run(run::Args),
     /// Print the settings in force, and where each is set
-    #[command(after_help = "Example:\n  dropline -u alice config")]
+    #[command(after_help = "Example:\n  dropline -d localhost -u alice config")]
     Config,
     /// Print a completion script for a shell
     #[command(

@@ -28,5 +28,5 @@ pub(super) fn status(link: &Link, me: &Name, args: &Args) -> Result<(), LinkErro
         };
         line.push_str(&format!("  {when} {}", view::moment(at)));
     }
-    view::print_line(&line).map_err(LinkError::Printing)
+    view::print_line(&view::in_rows(&line)).map_err(LinkError::Printing)
 }

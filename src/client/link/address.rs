@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::config::DEFAULTS;
+use crate::config::{DEFAULTS, DefaultPaths, SOCKET};
+use crate::sys::dir::Dir;
+use crate::sys::{login, own_path};
 
 const DEFAULT_PORT: u16 = DEFAULTS.port;
 
@@ -19,15 +21,68 @@ pub(in crate::client) enum Server {
         port: u16,
     },
     /// A Unix socket on this machine, where the server identifies the client by its login.
-    Socket(PathBuf),
+    Socket { path: PathBuf, origin: SocketOrigin },
+}
+
+/// Where the path of a socket comes from. Decides which users may listen on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::client) enum SocketOrigin {
+    /// The user has named it.
+    Named,
+    /// It is the default socket of the system's daemon.
+    System,
+    /// It is the default socket of a daemon that this user runs.
+    Own,
+}
+
+impl SocketOrigin {
+    /// Returns whether the server on the socket at `path`, which the user `uid` runs, is the one that the user of this
+    /// client means.
+    pub(super) fn trusts(self, path: &Path, uid: u32) -> bool {
+        // A server of root could be replaced by root only.
+        uid == 0
+            || match self {
+                Self::Own => uid == Dir::own_user(),
+                Self::System => owner_of_the_directory(path) == Some(uid),
+                Self::Named => uid == Dir::own_user() || owner_of_the_directory(path) == Some(uid),
+            }
+    }
+
+    /// Describes the users whom [`trusts`](Self::trusts) accepts, for an error message.
+    pub(super) fn expected(self, path: &Path) -> String {
+        let own = Dir::own_user();
+        match (self, owner_of_the_directory(path)) {
+            (Self::Own, _) | (_, None) => format!("root or you (uid {own})"),
+            (_, Some(owner)) => format!("root or the owner of its directory (uid {owner})"),
+        }
+    }
+}
+
+/// Returns the owner of the directory of a socket. `None` if it is reached through a symbolic link of another user, who
+/// could exchange it.
+fn owner_of_the_directory(path: &Path) -> Option<u32> {
+    own_path::owner(path.parent()?).ok()
 }
 
 impl Server {
-    /// Returns the default if no server is configured and no socket exists.
+    /// Returns the default if no server is configured: the socket of the system's daemon wherever its directory exists,
+    /// whether or not it runs, else that of a daemon that this user runs. Never a TCP port, which any user of the
+    /// machine could listen on.
     pub(in crate::client) fn of_this_machine() -> Self {
-        Self::Port {
-            host: "localhost".into(),
-            port: DEFAULT_PORT,
+        let system = Path::new(DEFAULTS.run_dir);
+        let own = match system.is_dir() || login::is_root() {
+            true => None,
+            false => DefaultPaths::of_this_user(),
+        };
+        match own {
+            Some(paths) => Self::Socket {
+                path: paths.run_dir.join(SOCKET),
+                origin: SocketOrigin::Own,
+            },
+            None => Self::Socket {
+                path: system.join(SOCKET),
+                origin: SocketOrigin::System,
+            },
         }
     }
 
@@ -64,7 +119,10 @@ impl FromStr for Server {
     /// Parses `HOST`, `HOST:PORT`, `[IPV6]:PORT`, `IPV6`, or a path, which contains a `/`.
     fn from_str(text: &str) -> Result<Self, String> {
         if text.contains('/') {
-            return Ok(Self::Socket(text.into()));
+            return Ok(Self::Socket {
+                path: text.into(),
+                origin: SocketOrigin::Named,
+            });
         }
         let bare = |host: &str| (host.to_owned(), None);
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
@@ -101,7 +159,7 @@ impl FromStr for Server {
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Socket(path) => path.display().fmt(f),
+            Self::Socket { path, .. } => path.display().fmt(f),
             Self::Port { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Port { host, port } => write!(f, "{host}:{port}"),
         }

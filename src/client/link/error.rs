@@ -4,6 +4,7 @@ use std::io;
 
 use super::Server;
 use crate::client::handle::Handle;
+use crate::client::view;
 use crate::name::Name;
 use crate::wire::code::Code;
 use crate::wire::line::Unsayable;
@@ -81,7 +82,8 @@ pub(in crate::client) enum LinkError {
 impl LinkError {
     /// Returns the error for a refusal. Only the code decides, not the sentence.
     pub(super) fn refused(code: Code, sentence: &str) -> Self {
-        let sentence = sentence.to_owned();
+        // It is printed with other text, on a terminal or in a log: a server of others must not control either.
+        let sentence = view::one_line(sentence);
         match code {
             Code::UnknownUser => Self::UnknownUser(sentence),
             Code::Denied => Self::Denied(sentence),

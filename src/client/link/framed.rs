@@ -6,11 +6,10 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::server::Timeouts;
+use super::server::{ServerConnection, Timeouts};
 use super::{LinkError, MessagePiece, MessageSink, Offered, PeerAddress, Person, Server};
-use crate::message::Speaks;
+use crate::message::{Speaks, Trust};
 use crate::name::Name;
-use crate::sys::socket::Stream;
 use crate::wire::datagram::Letter;
 use crate::wire::framed::{self, Command, Delivered, Order};
 use crate::wire::line::Unsayable;
@@ -29,7 +28,7 @@ pub(in crate::client) enum Registered {
 /// A connection on which a command was sent.
 struct FramedConversation<'s> {
     server: &'s Server,
-    stream: Stream,
+    connection: ServerConnection,
 }
 
 impl<'s> FramedConversation<'s> {
@@ -39,8 +38,8 @@ impl<'s> FramedConversation<'s> {
         name: Option<&Name>,
         timeouts: Timeouts,
     ) -> Result<Self, LinkError> {
-        let stream = server.ask(&frame(command.text()), timeouts)?;
-        let mut conversation = Self { server, stream };
+        let connection = server.ask(&frame(command.text()), timeouts)?;
+        let mut conversation = Self { server, connection };
         if let Some(name) = name {
             conversation.say(name.as_bytes())?;
         }
@@ -49,13 +48,13 @@ impl<'s> FramedConversation<'s> {
 
     /// Writes a frame with a single write(2): an old server may expect it whole from a single read(2).
     fn say(&mut self, text: &[u8]) -> Result<(), LinkError> {
-        (&self.stream)
+        (&self.connection.stream)
             .write_all(&frame(text))
             .map_err(|e| self.server.broken(e))
     }
 
     fn read_exact(&mut self, bytes: &mut [u8]) -> Result<(), LinkError> {
-        (&self.stream)
+        (&self.connection.stream)
             .read_exact(bytes)
             .map_err(|e| match e.kind() {
                 std::io::ErrorKind::UnexpectedEof => self.server.ended(),
@@ -96,7 +95,7 @@ impl<'s> FramedConversation<'s> {
     /// Waits until the server closes the connection, which it does once the command is done.
     fn end(self) -> Result<(), LinkError> {
         let mut rest = Vec::new();
-        let read = (&self.stream).take(64).read_to_end(&mut rest);
+        let read = (&self.connection.stream).take(64).read_to_end(&mut rest);
         read.map(drop).map_err(|e| self.server.broken(e))
     }
 
@@ -107,7 +106,7 @@ impl<'s> FramedConversation<'s> {
     /// Reads the waiting messages, which are in the next frame, into `sink`.
     fn deliver(&mut self, sink: &mut dyn MessageSink) -> Result<(), LinkError> {
         let queue = self.read_text()?;
-        split_queue(&queue, sink)
+        split_queue(&queue, self.connection.trust(None), sink)
             .and_then(|()| sink.finish(&[]))
             .map_err(LinkError::Output)?;
         self.read_nul()
@@ -120,7 +119,12 @@ fn frame(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn split_queue(queue: &[u8], sink: &mut dyn MessageSink) -> std::io::Result<()> {
+/// Splits a queue into messages. `trust` is that of all senders: the dialect has no word for it.
+fn split_queue(
+    queue: &[u8],
+    trust: Option<Trust>,
+    sink: &mut dyn MessageSink,
+) -> std::io::Result<()> {
     let queue = queue.strip_suffix(b"\n").unwrap_or(queue);
     let mut from: Option<Name> = None;
     let mut begun = false;
@@ -134,7 +138,7 @@ fn split_queue(queue: &[u8], sink: &mut dyn MessageSink) -> std::io::Result<()> 
             Delivered::Line(text) => {
                 // The server has sent no sender for this line.
                 let from = from.as_ref().map_or(&b"?"[..], Name::as_bytes);
-                sink.take(&MessagePiece::First { from, text })?;
+                sink.take(&MessagePiece::First { from, trust, text })?;
                 begun = true;
             }
         }
@@ -209,6 +213,7 @@ pub(super) fn fetch(
         return Err(exchange.strange());
     }
     let ip = exchange
+        .connection
         .stream
         .our_ip()
         .unwrap_or(Ipv4Addr::LOCALHOST.into());

@@ -2,10 +2,9 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use super::server::Timeouts;
+use super::server::{ServerConnection, Timeouts};
 use super::{LinkError, MessagePiece, MessageSink, Server};
 use crate::name::Name;
-use crate::sys::socket::Stream;
 use crate::wire::line::{self, Fetched};
 
 /// The maximum length of a reply to a store, in bytes.
@@ -17,7 +16,7 @@ const LONGEST_LINE: u64 = 1024;
 /// The server did not accept the message, or it is unknown whether it did ([`LinkError::Unknown`]).
 pub(super) fn store(server: &Server, to: &Name, from: &Name, body: &[u8]) -> Result<(), LinkError> {
     let request = line::encode_store(to, from, body)?;
-    let stream = server.ask(&request, Timeouts::REQUEST)?;
+    let ServerConnection { stream, .. } = server.ask(&request, Timeouts::REQUEST)?;
     let mut reply = Vec::new();
     // A reply is one line; the newline may be missing at the end of the stream.
     let mut stream = BufReader::new(&stream).take(LONGEST_LINE);
@@ -46,16 +45,16 @@ pub(super) fn fetch(
     of: &Name,
     sink: &mut dyn MessageSink,
 ) -> Result<bool, LinkError> {
-    let stream = server.ask(&line::encode_fetch(of), Timeouts::REQUEST)?;
+    let connection = server.ask(&line::encode_fetch(of), Timeouts::REQUEST)?;
     let mut reply = Reply {
         server,
-        stream,
+        connection,
         begun: Vec::new(),
         headed: false,
     };
     let mut peeked = vec![0; 64 * 1024];
     loop {
-        let n = match reply.stream.peek(&mut peeked) {
+        let n = match reply.connection.stream.peek(&mut peeked) {
             Ok(0) => return Err(reply.cut_off(server.ended())),
             Ok(n) => n,
             Err(e) => return Err(reply.cut_off(server.broken(e))),
@@ -69,7 +68,7 @@ pub(super) fn fetch(
 /// The reply to a fetch.
 struct Reply<'s> {
     server: &'s Server,
-    stream: Stream,
+    connection: ServerConnection,
     /// The beginning of a line whose end has not arrived yet.
     begun: Vec<u8>,
     /// Whether the first line of the reply was received.
@@ -135,7 +134,12 @@ impl Reply<'_> {
             return Ok(());
         }
         let piece = match line::decode_fetched(line, of) {
-            Fetched::Message { from, text } => MessagePiece::First { from, text },
+            Fetched::Message { from, text } => MessagePiece::First {
+                from,
+                // The dialect has no word for it.
+                trust: self.connection.trust(None),
+                text,
+            },
             Fetched::More(text) => MessagePiece::Further(text),
             Fetched::Other => return Err(LinkError::NotAServer(self.server.clone())),
         };
@@ -144,7 +148,7 @@ impl Reply<'_> {
 
     fn consume(&mut self, len: usize) -> Result<(), LinkError> {
         let mut bytes = vec![0; len];
-        (&self.stream)
+        (&self.connection.stream)
             .read_exact(&mut bytes)
             .map_err(|e| self.server.broken(e))
     }

@@ -97,9 +97,9 @@ impl SessionConnection<'_> {
     ) -> Result<T, LinkError> {
         loop {
             let strange = LinkError::NotAServer(self.server.clone());
-            let ended = self.next(|answer| match answer {
+            let ended = self.next(|answer, connection| match answer {
                 Answer::Message(message) => {
-                    take(&MessageView::from(&message)).map_err(LinkError::Output)?;
+                    take(&connection.view(&message)).map_err(LinkError::Output)?;
                     Ok(None)
                 }
                 Answer::End(fields) => Ok(Some(end(fields))),
@@ -118,15 +118,16 @@ impl SessionConnection<'_> {
         &mut self,
         take: &mut dyn FnMut(&MessageView<'_>) -> io::Result<Verdict>,
     ) -> Result<(), LinkError> {
-        self.stream
+        self.connection
+            .stream
             .limit(SILENCE)
             .map_err(|e| self.server.broken(e))?;
         self.say(&Request::Watch)?;
         loop {
             let strange = LinkError::NotAServer(self.server.clone());
-            let taken = self.next(|answer| match answer {
+            let taken = self.next(|answer, connection| match answer {
                 Answer::Message(message) => {
-                    let verdict = take(&MessageView::from(&message)).map_err(LinkError::Output)?;
+                    let verdict = take(&connection.view(&message)).map_err(LinkError::Output)?;
                     Ok(Some((message.seq, verdict)))
                 }
                 // OK answers an acknowledgement.

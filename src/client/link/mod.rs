@@ -148,8 +148,8 @@ impl Link {
     pub(super) fn greet(&self, name: &Name) -> Result<Option<IpAddr>, LinkError> {
         match self.dialect() {
             DialectChoice::Framed => {
-                let stream = self.server.ask(b"", self.timeouts)?;
-                Ok(stream.our_ip())
+                let connection = self.server.ask(b"", self.timeouts)?;
+                Ok(connection.stream.our_ip())
             }
             _ => {
                 let side = self.in_session(Some(name), |session| Ok(session.our_side()))?;

@@ -3,13 +3,18 @@
 use std::io::{self, Write as _};
 use std::net::ToSocketAddrs as _;
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::time::Duration;
 
+use super::address::SocketOrigin;
 use super::{LinkError, Server};
+use crate::client::message_view::MessageView;
+use crate::message::Trust;
 use crate::sys::connect;
 use crate::sys::poll::{self, Want};
 use crate::sys::socket::Stream;
 use crate::wire::line;
+use crate::wire::session::Message;
 
 /// How long a server may be silent before the user is notified.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -46,18 +51,50 @@ impl Timeouts {
     };
 }
 
+/// A connection to a server.
+#[derive(Debug)]
+pub(super) struct ServerConnection {
+    pub(super) stream: Stream,
+    /// Whether the kernel proves that this is the server that the user means. Over TCP, any user of the server's machine
+    /// may have taken the port.
+    pub(super) is_verified: bool,
+}
+
+impl ServerConnection {
+    /// Returns how far a sender can be trusted, according to the server's word for it.
+    pub(super) fn trust(&self, word: Option<Trust>) -> Option<Trust> {
+        match self.is_verified {
+            true => word,
+            false => Some(Trust::Open),
+        }
+    }
+
+    /// Returns a message of the session dialect as it is shown.
+    pub(super) fn view<'m>(&self, message: &'m Message<'_>) -> MessageView<'m> {
+        MessageView {
+            trust: self.trust(Some(message.trust)),
+            ..MessageView::from(message)
+        }
+    }
+}
+
 impl Server {
     /// Connects, and sends `request`.
     ///
     /// # Errors
     /// [`LinkError::Unreachable`] and [`LinkError::Broken`].
-    pub(super) fn ask(&self, request: &[u8], timeouts: Timeouts) -> Result<Stream, LinkError> {
-        let stream = self
+    pub(super) fn ask(
+        &self,
+        request: &[u8],
+        timeouts: Timeouts,
+    ) -> Result<ServerConnection, LinkError> {
+        let connection = self
             .connect(timeouts)
-            .map_err(|e| LinkError::Unreachable(self.clone(), e))?;
+            .map_err(|e| LinkError::Unreachable(self.clone(), self.with_advice(e)))?;
+        let stream = &connection.stream;
         stream
             .limit(timeouts.reply)
-            .and_then(|()| (&stream).write_all(request))
+            .and_then(|()| (&*stream).write_all(request))
             .map_err(|e| self.broken(e))?;
         if let (Some(say), false) = (timeouts.notify, request.is_empty()) {
             let answered = poll::wait(&[(stream.as_fd(), Want::Read)], Some(SILENCE));
@@ -65,23 +102,43 @@ impl Server {
                 say(&format!("dropline: {self} does not answer yet"));
             }
         }
-        Ok(stream)
+        Ok(connection)
     }
 
     /// Connects to the socket, or tries each address of the host in turn.
-    fn connect(&self, timeouts: Timeouts) -> io::Result<Stream> {
+    fn connect(&self, timeouts: Timeouts) -> io::Result<ServerConnection> {
         let (host, port) = match self {
-            Self::Socket(path) => return connect::to_path(path),
+            Self::Socket { path, origin } => return connect_to_socket(path, *origin),
             Self::Port { host, port } => (host.as_str(), *port),
         };
         let mut error = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
         for address in (host, port).to_socket_addrs()? {
             match connect::to_address(&address, timeouts.connect) {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => {
+                    return Ok(ServerConnection {
+                        stream,
+                        is_verified: false,
+                    });
+                }
                 Err(e) => error = e,
             }
         }
         Err(error)
+    }
+
+    /// Adds what to do to the error for a default socket on which no process listens.
+    fn with_advice(&self, error: io::Error) -> io::Error {
+        let is_absent = matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+        );
+        match self {
+            Self::Socket { origin, .. } if *origin != SocketOrigin::Named && is_absent => {
+                let text = format!("{error}; start droplined, or name a server with -d");
+                io::Error::new(error.kind(), text)
+            }
+            _ => error,
+        }
     }
 
     /// Returns the error for a failed connection.
@@ -138,6 +195,26 @@ impl Server {
             None => LinkError::NotAServer(self.clone()),
         }
     }
+}
+
+/// Connects to a Unix socket, and checks who listens on it (SO_PEERCRED).
+///
+/// # Errors
+/// Those of connect(2). A default socket on which a user listens who is not trusted is an error, too.
+fn connect_to_socket(path: &Path, origin: SocketOrigin) -> io::Result<ServerConnection> {
+    let stream = connect::to_path(path)?;
+    let uid = stream.peer_user()?;
+    let is_verified = origin.trusts(path, uid);
+    if !is_verified && origin != SocketOrigin::Named {
+        return Err(io::Error::other(format!(
+            "uid {uid} listens on it, and not {}; nothing was sent",
+            origin.expected(path)
+        )));
+    }
+    Ok(ServerConnection {
+        stream,
+        is_verified,
+    })
 }
 
 #[cfg(test)]

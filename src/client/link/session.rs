@@ -4,12 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::server::Timeouts;
+use super::server::{ServerConnection, Timeouts};
 use super::{LinkError, MessagePiece, MessageSink, PeerAddress, Person, Server};
-use crate::client::message_view::MessageView;
 use crate::config::DEFAULTS;
 use crate::name::Name;
-use crate::sys::socket::Stream;
 use crate::wire::datagram::Letter;
 use crate::wire::line::{Declined, Refusal};
 use crate::wire::session::{
@@ -25,7 +23,7 @@ const LEASE: Duration = Duration::from_secs(DEFAULTS.lease);
 #[derive(Debug)]
 pub(super) struct SessionConnection<'s> {
     pub(super) server: &'s Server,
-    pub(super) stream: Stream,
+    pub(super) connection: ServerConnection,
     received: Vec<u8>,
     /// Whether the server has accepted the session dialect.
     is_known: bool,
@@ -46,7 +44,7 @@ impl<'s> SessionConnection<'s> {
         encode_request(&mut hello, &Request::Hello { name });
         let mut session = Self {
             server,
-            stream: server.ask(&hello, timeouts)?,
+            connection: server.ask(&hello, timeouts)?,
             received: Vec::new(),
             is_known: false,
         };
@@ -57,13 +55,13 @@ impl<'s> SessionConnection<'s> {
 
     /// Returns the local IP address of the connection.
     pub(super) fn our_side(&self) -> Option<IpAddr> {
-        self.stream.our_ip()
+        self.connection.stream.our_ip()
     }
 
     pub(super) fn say(&mut self, request: &Request<'_>) -> Result<(), LinkError> {
         let mut bytes = Vec::new();
         encode_request(&mut bytes, request);
-        (&self.stream)
+        (&self.connection.stream)
             .write_all(&bytes)
             .map_err(|e| self.server.broken(e))
     }
@@ -71,20 +69,20 @@ impl<'s> SessionConnection<'s> {
     /// Reads the next answer, and returns the result of `make` for it.
     pub(super) fn next<T>(
         &mut self,
-        make: impl FnOnce(Answer<'_>) -> Result<T, LinkError>,
+        make: impl FnOnce(Answer<'_>, &ServerConnection) -> Result<T, LinkError>,
     ) -> Result<T, LinkError> {
         let mut chunk = vec![0; 64 * 1024];
         loop {
             match decode_answer(&self.received) {
                 Ok(Some((answer, len))) => {
-                    let made = make(answer);
+                    let made = make(answer, &self.connection);
                     self.received.drain(..len);
                     return made;
                 }
                 Ok(None) => {}
                 Err(_) => return Err(self.not_in_session(None)),
             }
-            match (&self.stream).read(&mut chunk) {
+            match (&self.connection.stream).read(&mut chunk) {
                 Ok(0) => return Err(self.not_in_session(Some(self.server.ended()))),
                 Ok(n) => self.received.extend_from_slice(&chunk[..n]),
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
@@ -119,7 +117,7 @@ impl<'s> SessionConnection<'s> {
     ) -> Result<T, LinkError> {
         let strange = || LinkError::NotAServer(self.server.clone());
         let strange = strange();
-        self.next(|answer| match answer {
+        self.next(|answer, _| match answer {
             Answer::Ok(fields) => take(fields).ok_or(strange),
             Answer::Err(code, text) => Err(LinkError::refused(code, text)),
             _ => Err(strange),
@@ -153,10 +151,10 @@ impl<'s> SessionConnection<'s> {
             let mut last = None;
             let more = loop {
                 let strange = LinkError::NotAServer(self.server.clone());
-                let end = self.next(|answer| match answer {
+                let end = self.next(|answer, connection| match answer {
                     Answer::Message(message) => {
                         if !sink.knows(message.id).map_err(LinkError::Output)? {
-                            let piece = MessagePiece::Whole(&MessageView::from(&message));
+                            let piece = MessagePiece::Whole(&connection.view(&message));
                             sink.take(&piece).map_err(LinkError::Output)?;
                         }
                         ids.push(message.id);
@@ -228,7 +226,7 @@ impl<'s> SessionConnection<'s> {
             let before = people.len();
             let more = loop {
                 let strange = LinkError::NotAServer(self.server.clone());
-                let end = self.next(|answer| match answer {
+                let end = self.next(|answer, _| match answer {
                     Answer::User(fields) => {
                         let (name, online) = fields.user().ok_or(strange)?;
                         people.push(Person { name, online });

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::client::message_view::MessageView;
-use crate::message::{MessageId, Speaks};
+use crate::message::{MessageId, Speaks, Trust};
 use crate::name::Name;
 
 /// The dialect for requests to the server. The comments on the variants are help texts.
@@ -37,7 +37,12 @@ pub(in crate::client) enum MessagePiece<'a> {
     /// A complete message.
     Whole(&'a MessageView<'a>),
     /// The first line of a message.
-    First { from: &'a [u8], text: &'a [u8] },
+    First {
+        from: &'a [u8],
+        /// `None` if the server has not said it.
+        trust: Option<Trust>,
+        text: &'a [u8],
+    },
     /// A further line of the same message.
     Further(&'a [u8]),
 }

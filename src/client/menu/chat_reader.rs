@@ -6,7 +6,7 @@ use super::editor::Screen;
 use crate::client::inbox::{Inbox, MENU_WAIT};
 use crate::client::link::{Link, LinkError, MessagePiece, MessageSink};
 use crate::client::message_view::MessageView;
-use crate::message::MessageId;
+use crate::message::{MessageId, Trust};
 use crate::name::Name;
 
 /// Reads the messages waiting for `of` at the server, and prints them above the prompt of the chat.
@@ -36,19 +36,19 @@ struct ChatSink<'h> {
     screen: &'h Screen,
     inbox: Option<Inbox>,
     shown: Vec<(MessageId, String)>,
-    /// A message whose lines arrive one by one: its sender, and its text so far.
-    begun: Option<(Vec<u8>, Vec<u8>)>,
+    /// A message whose lines arrive one by one: its sender, the trust in the sender, and its text so far.
+    begun: Option<(Vec<u8>, Option<Trust>, Vec<u8>)>,
 }
 
 impl ChatSink<'_> {
     /// Prints a complete message of an old server, which has no id.
     fn end_begun(&mut self) {
-        if let Some((from, body)) = self.begun.take() {
+        if let Some((from, trust, body)) = self.begun.take() {
             let message = MessageView {
                 seq: None,
                 id: None,
                 from: &from,
-                trust: None,
+                trust,
                 at: None,
                 body: &body,
             };
@@ -70,12 +70,12 @@ impl MessageSink for ChatSink<'_> {
                 Some(id) => self.shown.push((id, self.screen.format_message(message))),
                 None => self.screen.print(&self.screen.format_message(message)),
             },
-            MessagePiece::First { from, text } => {
+            MessagePiece::First { from, trust, text } => {
                 self.end_begun();
-                self.begun = Some((from.to_vec(), text.to_vec()));
+                self.begun = Some((from.to_vec(), *trust, text.to_vec()));
             }
             MessagePiece::Further(text) => {
-                if let Some((_, body)) = &mut self.begun {
+                if let Some((_, _, body)) = &mut self.begun {
                     body.push(b'\n');
                     body.extend_from_slice(text);
                 }

@@ -22,7 +22,7 @@ impl Menu {
             return Ok(());
         };
         if let Some(sent) = self.post(to, &message) {
-            view::show_wrapped(&describe(to, &sent))?;
+            view::print_line(&view::in_rows(&describe(to, &sent)))?;
             self.note(to, &sent)?;
         } else {
             self.prompt.remember(&message);
@@ -110,7 +110,7 @@ impl Menu {
             match self.post(with, text) {
                 Some(Submission::Delivered(SendReport::Acknowledged)) => {}
                 Some(sent) => {
-                    view::show_wrapped(&describe(with, &sent))?;
+                    view::print_line(&view::in_rows(&describe(with, &sent)))?;
                     self.note(with, &sent)?;
                 }
                 None => self.prompt.remember(text),

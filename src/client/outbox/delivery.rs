@@ -3,7 +3,6 @@
 use super::{Item, Outbox, OutboxError, Queued};
 use crate::client::instant::{self, SendReport};
 use crate::client::link::{DialectChoice, Link, LinkError, Offered, Server};
-use crate::client::settings::default_server;
 use crate::name::Name;
 use crate::sys::clock;
 use crate::sys::lock::Locked;
@@ -113,10 +112,8 @@ fn send_in_turn(
         if message.refused.is_some() && !again {
             continue;
         }
-        let server = match &message.server {
-            Some(server) => server.clone(),
-            None => default_server(Some(&message.from)),
-        };
+        let configured = message.server.clone();
+        let server = configured.unwrap_or_else(Server::of_this_machine);
         if deferred.blocks(&server, &message.to) {
             continue;
         }

@@ -7,6 +7,8 @@ use etcetera::BaseStrategy as _;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::sys::own_path;
+
 const OF_THE_MACHINE: &str = "/etc/dropline/config.toml";
 
 /// Why a configuration file or an environment variable cannot be used.
@@ -60,7 +62,8 @@ impl SettingsFile {
 /// Reads the configuration files that exist, the user's first: it has precedence.
 ///
 /// # Errors
-/// A file cannot be read, is not valid TOML, or has an unknown key.
+/// A file cannot be read, is not valid TOML, or has an unknown key. So does one of another user: it could name a server
+/// of this user's choice.
 pub(super) fn read_all() -> Result<Vec<SettingsFile>, SettingsError> {
     let own = etcetera::choose_base_strategy()
         .ok()
@@ -71,7 +74,7 @@ pub(super) fn read_all() -> Result<Vec<SettingsFile>, SettingsError> {
 
 fn read(path: &Path) -> Result<Option<SettingsFile>, SettingsError> {
     let path = path.to_owned();
-    match std::fs::read_to_string(&path) {
+    match own_path::file(&path).and_then(io::read_to_string) {
         Ok(text) => parse(path, text).map(Some),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound) => Ok(None),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotADirectory) => Ok(None),

@@ -3,8 +3,7 @@
 mod file;
 
 use std::fmt;
-use std::os::unix::fs::FileTypeExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use toml::Spanned;
@@ -14,7 +13,6 @@ use self::file::{Keys, SettingsFile};
 use super::instant::SourceAddress;
 use super::link::{DialectChoice, Server};
 use super::view::Colour;
-use crate::config::{DEFAULTS, DefaultPaths, SOCKET};
 use crate::name::Name;
 use crate::sys::login;
 
@@ -22,11 +20,11 @@ use crate::sys::login;
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME
-    /// in the working directory) [default: the socket of a daemon on this machine, else localhost]
+    /// in the working directory) [default: the socket of the daemon of this machine, or of your own]
     #[arg(short = 'd', long, global = true, value_name = "HOST[:PORT]|PATH")]
     pub(super) server: Option<Server>,
 
-    /// Your user name [default: your login]
+    /// Your user name; another name than your login needs `-d localhost` or another server [default: your login]
     #[arg(short, long, global = true, value_name = "NAME")]
     pub(super) user: Option<Name>,
 
@@ -125,21 +123,27 @@ impl Settings {
         })
     }
 
-    /// Returns the server: the configured one, else the default of [`default_server`].
+    /// Returns the server: the configured one, else that of [`Server::of_this_machine`].
     pub(super) fn server(&self) -> Server {
-        match &self.server.value {
-            Some(server) => server.clone(),
-            None => default_server(self.user.value.as_ref()),
-        }
+        let configured = self.server.value.clone();
+        configured.unwrap_or_else(Server::of_this_machine)
     }
 
     /// Returns the user name at `server`: the configured one, else the login. Over TCP, the login is taken from the
     /// environment first. `None` if no login is a valid name.
     pub(super) fn user_at(&self, server: &Server) -> Option<Name> {
         self.user.value.clone().or_else(|| match server {
-            Server::Socket(_) => login::own()?.parse().ok(),
+            Server::Socket { .. } => login::own()?.parse().ok(),
             Server::Port { .. } => login_by_environment().or_else(|| login::own()?.parse().ok()),
         })
+    }
+
+    /// Returns the user name if the default server will not let this process act as it: a name other than the login.
+    /// The daemon lets root act as any name.
+    pub(super) fn name_of_another(&self) -> Option<&Name> {
+        let is_login = |name: &&Name| login::own().as_deref() == Some(name.as_str());
+        let name = self.user.value.as_ref();
+        name.filter(|name| self.server.value.is_none() && !login::is_root() && !is_login(name))
     }
 
     pub(super) fn colour(&self) -> Colour {
@@ -149,29 +153,6 @@ impl Settings {
     pub(super) fn dialect(&self) -> DialectChoice {
         self.dialect.value.unwrap_or(DialectChoice::Auto)
     }
-}
-
-/// Returns the server for a user who configured none: the socket of a daemon on this machine unless `user` differs
-/// from the login, else localhost.
-pub(super) fn default_server(user: Option<&Name>) -> Server {
-    let tcp = Server::of_this_machine;
-    let Some(path) = socket() else { return tcp() };
-    // Over the socket, the daemon identifies the client by its login.
-    let login = login::own().and_then(|login| login.parse::<Name>().ok());
-    match (user, login) {
-        (Some(user), Some(login)) if *user == login => Server::Socket(path),
-        (None, Some(_)) => Server::Socket(path),
-        _ => tcp(),
-    }
-}
-
-/// Returns the socket of the system daemon, else that of a daemon run by this user.
-fn socket() -> Option<PathBuf> {
-    let is_socket = |path: &PathBuf| path.metadata().is_ok_and(|m| m.file_type().is_socket());
-    let system = Path::new(DEFAULTS.run_dir).join(SOCKET);
-    Some(system)
-        .filter(is_socket)
-        .or_else(|| Some(DefaultPaths::of_this_user()?.run_dir.join(SOCKET)).filter(is_socket))
 }
 
 /// Returns the login from the environment, if it is a valid name.

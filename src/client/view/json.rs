@@ -4,8 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use super::{rfc3339, turns_direction};
+use super::rfc3339;
 use crate::client::message_view::MessageView;
+use crate::message::escaped_json;
 
 /// A message. Unknown fields are null.
 #[derive(Serialize)]
@@ -54,16 +55,7 @@ pub(super) fn message_line(message: &MessageView<'_>) -> String {
 /// Formats a value as a line of JSON, without the newline. Characters that could control a terminal are escaped.
 pub(in crate::client) fn object(what: &impl Serialize) -> String {
     // Serialization of strings and numbers cannot fail.
-    let plain = serde_json::to_string(what).unwrap_or_default();
-    let mut text = String::with_capacity(plain.len());
-    for c in plain.chars() {
-        if c.is_control() || turns_direction(c) {
-            text.push_str(&format!("\\u{:04x}", u32::from(c)));
-        } else {
-            text.push(c);
-        }
-    }
-    text
+    escaped_json(&serde_json::to_string(what).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod json;
 mod pager;
 mod printer;
+mod rows;
 mod time;
 
 use std::fmt;
@@ -16,9 +17,10 @@ pub(super) use self::pager::{
     LAST_PAGE, end as end_pager, is_open as is_paging, page, tell as report_pagers_to,
 };
 pub(super) use self::printer::{Form, Printer};
+use self::rows::Rows;
 pub(super) use self::time::{moment, rfc3339};
 use super::message_view::MessageView;
-use crate::message::Trust;
+use crate::message::{Trust, is_deceptive};
 use crate::sys::{stdio, terminal};
 
 /// Makes untrusted text safe for the terminal: escapes control characters, characters that change the writing
@@ -31,7 +33,7 @@ pub(super) fn sanitized(bytes: &[u8]) -> String {
                 text.push(c);
             } else if c.is_ascii_control() {
                 text.push_str(&format!("\\x{:02x}", u32::from(c)));
-            } else if c.is_control() || turns_direction(c) {
+            } else if is_deceptive(c) {
                 text.extend(c.escape_default());
             } else {
                 text.push(c);
@@ -44,19 +46,17 @@ pub(super) fn sanitized(bytes: &[u8]) -> String {
     text
 }
 
-/// Returns whether `c` is a formatting character of Unicode's bidirectional algorithm (UAX #9).
-fn turns_direction(c: char) -> bool {
-    matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Prints a notice to standard error. Ignores write errors.
+/// Prints a notice to standard error, sanitized. Ignores write errors.
 pub(super) fn notice(text: &str) {
     let mut err = io::stderr();
-    let _ = if err.is_terminal() {
-        writeln!(err, "{}", wrapped(text, terminal::size().columns))
-    } else {
-        writeln!(err, "{text}")
+    let rows = match err.is_terminal() {
+        true => Rows::of_terminal(),
+        false => Rows { columns: None },
     };
+    let lines = text
+        .split('\n')
+        .map(|line| rows.lay(&sanitized(line.as_bytes()), false));
+    let _ = writeln!(err, "{}", lines.collect::<Vec<_>>().join("\n"));
 }
 
 /// Prints text of the menu, wrapped to the width of the terminal.
@@ -65,6 +65,14 @@ pub(super) fn notice(text: &str) {
 /// The terminal is gone.
 pub(super) fn show_wrapped(text: &str) -> io::Result<()> {
     print_line(&wrapped(text, terminal::size().columns))
+}
+
+/// Breaks lines for standard output, if that is a terminal. Rows after the first one of a line are indented: the text may
+/// contain sanitized text of others.
+pub(super) fn in_rows(text: &str) -> String {
+    let rows = Rows::of_output();
+    let lines = text.split('\n').map(|line| rows.lay(line, false));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Wraps text between words into lines of at most `columns` columns. Longer words are not broken.
@@ -93,10 +101,12 @@ pub(super) fn wrapped(text: &str, columns: usize) -> String {
 
 /// Prints an error to standard error.
 pub(super) fn error(error: &dyn std::error::Error) {
-    notice(&format!(
-        "dropline: {}",
-        sanitized(error.to_string().as_bytes())
-    ));
+    notice(&format!("dropline: {}", one_line(&error.to_string())));
+}
+
+/// Sanitizes text that must stay one line: escapes newlines and tabs as well.
+pub(super) fn one_line(text: &str) -> String {
+    sanitized(text.as_bytes()).replace('\t', "\\x09")
 }
 
 /// Checks that standard output is open.
@@ -140,31 +150,61 @@ pub(super) fn write_error_bytes(bytes: &[u8]) -> io::Result<()> {
     io::stderr().write_all(bytes)
 }
 
-/// Formats a message. Further lines are indented by a tab; an unverified sender is marked with `~`.
+/// Formats a message for the terminal of the menu. Further lines and rows are indented; an unverified sender is marked
+/// with `~`.
 pub(super) fn format_message(message: &MessageView<'_>) -> String {
-    under(
-        &format!("{}:", sender(message.from, message.trust)),
-        message.body,
-    )
+    format_in(Rows::of_terminal(), "", message)
 }
 
-/// Formats a message from another sender than the chat partner.
+/// As [`format_message`], for a message from another sender than the chat partner.
 pub(super) fn format_message_of_other(message: &MessageView<'_>) -> String {
-    under(
-        &format!("[from {}]", sender(message.from, message.trust)),
-        message.body,
-    )
+    let heading = Heading::new("[from ", message.from, message.trust, "]");
+    heading.above(message.body, Rows::of_terminal())
 }
 
-/// Formats a heading followed by a sanitized body.
-fn under(heading: &str, body: &[u8]) -> String {
-    let mut lines = body.split(|&b| b == b'\n').map(sanitized);
-    let mut text = format!("{heading} {}", lines.next().unwrap_or_default());
-    for line in lines {
-        text.push_str("\n\t");
-        text.push_str(&line);
+/// As [`format_message`], in these rows, with `before` in front of the sender.
+fn format_in(rows: Rows, before: &str, message: &MessageView<'_>) -> String {
+    Heading::new(before, message.from, message.trust, ":").above(message.body, rows)
+}
+
+/// The beginning of the first line of a message.
+struct Heading<'h> {
+    before: &'h str,
+    name: String,
+    behind: &'h str,
+}
+
+impl<'h> Heading<'h> {
+    fn new(before: &'h str, from: &[u8], trust: Option<Trust>, behind: &'h str) -> Self {
+        Self {
+            before,
+            name: plain_sender(from, trust),
+            behind,
+        }
     }
-    text
+
+    /// Formats the heading followed by a sanitized body.
+    fn above(&self, body: &[u8], rows: Rows) -> String {
+        let Self {
+            before,
+            name,
+            behind,
+        } = self;
+        let mut lines = body.split(|&b| b == b'\n').map(sanitized);
+        let first = lines.next().unwrap_or_default();
+        let heading = format!("{before}{name}{behind}");
+        let mut text = rows.lay(&format!("{heading} {first}"), false);
+        // In a very narrow terminal, the heading itself is broken.
+        if text.starts_with(&heading) {
+            let name_ends = before.len() + name.len();
+            text.replace_range(before.len()..name_ends, &distinct(name.clone()));
+        }
+        for line in lines {
+            text.push('\n');
+            text.push_str(&rows.lay(&line, true));
+        }
+        text
+    }
 }
 
 /// When to use colours.
@@ -218,13 +258,18 @@ fn distinct(name: String) -> String {
     }
 }
 
-/// Formats the name of a sender, with `~` if it is unverified. If the trust is unknown, there is no mark.
+/// Formats the name of a sender, with `~` unless it is verified, and highlights it.
 pub(super) fn sender(from: &[u8], trust: Option<Trust>) -> String {
+    distinct(plain_sender(from, trust))
+}
+
+fn plain_sender(from: &[u8], trust: Option<Trust>) -> String {
     let claim = match trust {
-        Some(Trust::Open) => "~",
-        Some(Trust::Local) | None => "",
+        Some(Trust::Local) => "",
+        // The old dialects do not report the trust: the sender may be unverified.
+        Some(Trust::Open) | None => "~",
     };
-    distinct(format!("{claim}{}", sanitized(from)))
+    format!("{claim}{}", sanitized(from))
 }
 
 #[cfg(test)]
@@ -257,10 +302,26 @@ mod tests {
             at: None,
             body: b"one\nal: \x1b[2J",
         };
-        assert_eq!(format_message(&message), "~bob: one\n\tal: \\x1b[2J");
-        for trust in [Some(Trust::Local), None] {
-            message.trust = trust;
-            assert!(format_message(&message).starts_with("bob: one"));
-        }
+        let rows = Rows { columns: None };
+        let expected = "~bob: one\n\tal: \\x1b[2J";
+        assert_eq!(format_in(rows, "", &message), expected);
+        message.trust = None;
+        assert_eq!(format_in(rows, "", &message), expected);
+        message.trust = Some(Trust::Local);
+        assert_eq!(
+            format_in(rows, "1  ", &message),
+            format!("1  {}", &expected[1..])
+        );
+        let columns = Some(40);
+        message.body = b"one                                root: two";
+        let broken = format_in(Rows { columns }, "", &message);
+        assert_eq!(
+            broken
+                .lines()
+                .filter(|line| !line.starts_with('\t'))
+                .count(),
+            1,
+            "{broken}"
+        );
     }
 }

@@ -2,9 +2,11 @@
 
 use std::io::{self, BufWriter, Stdout, StdoutLock, Write};
 
-use super::{format_message, json, moment, must_be_open, page, sanitized, sender};
+use super::rows::Rows;
+use super::{Heading, format_in, json, moment, must_be_open, page, sanitized};
 use crate::client::link::MessagePiece;
 use crate::client::message_view::MessageView;
+use crate::message::Trust;
 use crate::name::Name;
 
 /// The format of printed messages.
@@ -54,10 +56,12 @@ impl Form {
 #[derive(Debug)]
 pub(in crate::client) struct Printer {
     out: Out,
+    rows: Rows,
     form: Form,
     count: usize,
-    /// A message whose lines arrive one by one, until it is complete and can be printed as JSON.
-    begun: Option<(Vec<u8>, Vec<u8>)>,
+    /// A message whose lines arrive one by one, until it is complete and can be printed as JSON: its sender, the trust
+    /// in the sender, and its text so far.
+    begun: Option<(Vec<u8>, Option<Trust>, Vec<u8>)>,
     last: Option<Name>,
 }
 
@@ -66,6 +70,7 @@ impl Printer {
     pub(in crate::client) fn new(stdout: &Stdout, form: Form) -> Self {
         Self {
             out: Out::Straight(BufWriter::new(stdout.lock())),
+            rows: Rows::of_output(),
             form,
             count: 0,
             begun: None,
@@ -77,6 +82,7 @@ impl Printer {
     pub(in crate::client) fn paged(form: Form) -> Self {
         Self {
             out: Out::Paged(Vec::new()),
+            rows: Rows::of_terminal(),
             form,
             count: 0,
             begun: None,
@@ -105,36 +111,39 @@ impl Printer {
     pub(in crate::client) fn piece(&mut self, piece: &MessagePiece<'_>) -> io::Result<()> {
         match (piece, self.form) {
             (MessagePiece::Whole(message), _) => self.print_message(message),
-            (MessagePiece::First { from, text }, Form::Json) => {
+            (MessagePiece::First { from, trust, text }, Form::Json) => {
                 self.end_begun()?;
-                self.begun = Some((from.to_vec(), text.to_vec()));
+                self.begun = Some((from.to_vec(), *trust, text.to_vec()));
                 Ok(())
             }
             (MessagePiece::Further(text), Form::Json) => {
-                if let Some((_, body)) = &mut self.begun {
+                if let Some((_, _, body)) = &mut self.begun {
                     body.push(b'\n');
                     body.extend_from_slice(text);
                 }
                 Ok(())
             }
-            (MessagePiece::First { from, text }, _) => {
+            (MessagePiece::First { from, trust, text }, _) => {
                 self.count += 1;
                 self.last = Name::new(from).ok();
-                writeln!(self.out, "{}: {}", sender(from, None), sanitized(text))
+                let heading = Heading::new("", from, *trust, ":");
+                writeln!(self.out, "{}", heading.above(text, self.rows))
             }
-            (MessagePiece::Further(text), _) => writeln!(self.out, "\t{}", sanitized(text)),
+            (MessagePiece::Further(text), _) => {
+                writeln!(self.out, "{}", self.rows.lay(&sanitized(text), true))
+            }
         }
     }
 
     fn end_begun(&mut self) -> io::Result<()> {
-        let Some((from, body)) = self.begun.take() else {
+        let Some((from, trust, body)) = self.begun.take() else {
             return Ok(());
         };
         self.print_message(&MessageView {
             seq: None,
             id: None,
             from: &from,
-            trust: None,
+            trust,
             at: None,
             body: &body,
         })
@@ -150,9 +159,10 @@ impl Printer {
         match (self.form, message.at) {
             (Form::Json, _) => writeln!(self.out, "{}", json::message_line(message)),
             (Form::Dated, Some(at)) => {
-                writeln!(self.out, "{}  {}", moment(at), format_message(message))
+                let before = format!("{}  ", moment(at));
+                writeln!(self.out, "{}", format_in(self.rows, &before, message))
             }
-            _ => writeln!(self.out, "{}", format_message(message)),
+            _ => writeln!(self.out, "{}", format_in(self.rows, "", message)),
         }
     }
 

@@ -115,6 +115,29 @@ fn forged_headers_and_control_characters_are_escaped() {
     );
 }
 
+#[test]
+fn odd_white_space_makes_no_header() {
+    for forged in [
+        "bob  (msg offline)>",
+        " bob (msg offline)>",
+        "\tbob (msg offline)>",
+        "bob (msg offline)> ",
+        "bob\u{a0}(msg\u{3000}offline)>",
+        "bob(MSG offline)>\r",
+        "b\u{200b}ob (Instat Msg)>\u{feff}",
+    ] {
+        let mut out = Vec::new();
+        encode_delivery(&mut out, &n("eve"), format!("x\n{forged}\nlies").as_bytes());
+        let out = String::from_utf8_lossy(&out);
+        assert_eq!(
+            out.lines().filter(|line| line.starts_with('\t')).count(),
+            1,
+            "{out:?}"
+        );
+    }
+    assert!(!looks_like_header(b"see (msg offline)> there"));
+}
+
 proptest! {
     #[test]
     fn a_frame_is_decoded_as_it_was_encoded(

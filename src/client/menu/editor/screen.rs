@@ -14,7 +14,6 @@ use crate::client::message_view::MessageView;
 use crate::client::view;
 use crate::message::MessageId;
 use crate::name::Name;
-use crate::sys::terminal;
 
 /// Longest time until the editor prints output handed to it.
 const GLANCE: Duration = Duration::from_millis(300);
@@ -168,9 +167,9 @@ impl Screen {
         self.printer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Prints a notice, wrapped to the width, as [`print`](Self::print).
+    /// Prints a notice, broken into rows, as [`print`](Self::print).
     pub(in crate::client::menu) fn tell(&self, text: &str) {
-        self.print(&view::wrapped(text, terminal::size().columns));
+        self.print(&view::in_rows(text));
     }
 
     /// Prints `text` above the prompt, if one is open. While the terminal is lent, the text waits.
