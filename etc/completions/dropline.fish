@@ -24,8 +24,8 @@ function __fish_dropline_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c dropline -n "__fish_dropline_needs_command" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of a daemon on this machine, else localhost]' -r
-complete -c dropline -n "__fish_dropline_needs_command" -s u -l user -d 'Your user name [default: your login]' -r
+complete -c dropline -n "__fish_dropline_needs_command" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
+complete -c dropline -n "__fish_dropline_needs_command" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_needs_command" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_needs_command" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -52,8 +52,8 @@ complete -c dropline -n "__fish_dropline_needs_command" -a "completion" -d 'Prin
 complete -c dropline -n "__fish_dropline_needs_command" -a "man" -d 'Print the manual page'
 complete -c dropline -n "__fish_dropline_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c dropline -n "__fish_dropline_using_subcommand send" -l ttl -d 'Time to live of the message: seconds, or 10m, 2h, 1d; at most 36600d' -r
-complete -c dropline -n "__fish_dropline_using_subcommand send" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of a daemon on this machine, else localhost]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand send" -s u -l user -d 'Your user name [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand send" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand send" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand send" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -65,8 +65,8 @@ never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s i -l instant -d 'Send from client to client if NAME is online, else through the server'
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand read" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of a daemon on this machine, else localhost]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand read" -s u -l user -d 'Your user name [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand read" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand read" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand read" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand read" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -80,8 +80,8 @@ complete -c dropline -n "__fish_dropline_using_subcommand read" -l json -d 'Prin
 complete -c dropline -n "__fish_dropline_using_subcommand read" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand read" -s h -l help -d 'Print help'
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -l exec -d 'Run CMD for each message, with the text on standard input, instead of printing it' -r
-complete -c dropline -n "__fish_dropline_using_subcommand follow" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of a daemon on this machine, else localhost]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand follow" -s u -l user -d 'Your user name [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand follow" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand follow" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -93,8 +93,8 @@ never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -l json -d 'Print one JSON object per line'
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand who" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of a daemon on this machine, else localhost]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand who" -s u -l user -d 'Your user name [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand who" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand who" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand who" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand who" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -106,8 +106,8 @@ never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand who" -l json -d 'Print one JSON object per line'
 complete -c dropline -n "__fish_dropline_using_subcommand who" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand who" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand status" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of a daemon on this machine, else localhost]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand status" -s u -l user -d 'Your user name [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand status" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand status" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand status" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand status" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -120,8 +120,8 @@ complete -c dropline -n "__fish_dropline_using_subcommand status" -s v -l verbos
 complete -c dropline -n "__fish_dropline_using_subcommand status" -s h -l help -d 'Print help'
 complete -c dropline -n "__fish_dropline_using_subcommand history" -l from -d 'Print only messages from NAME, verified or not; ~NAME selects the unverified ones' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s n -d 'Maximum number of messages' -r
-complete -c dropline -n "__fish_dropline_using_subcommand history" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of a daemon on this machine, else localhost]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand history" -s u -l user -d 'Your user name [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand history" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand history" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -133,8 +133,8 @@ never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand history" -l json -d 'Print one JSON object per line'
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand count" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of a daemon on this machine, else localhost]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand count" -s u -l user -d 'Your user name [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand count" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand count" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand count" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand count" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -146,8 +146,8 @@ never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand count" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand count" -s h -l help -d 'Print help'
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -l drop -d 'Discard the message whose id begins with ID' -r
-complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of a daemon on this machine, else localhost]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s u -l user -d 'Your user name [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -160,8 +160,8 @@ complete -c dropline -n "__fish_dropline_using_subcommand outbox" -l send -d 'Se
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -l json -d 'Print one JSON object per line'
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand chat" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of a daemon on this machine, else localhost]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand chat" -s u -l user -d 'Your user name [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand chat" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand chat" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand chat" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand chat" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -172,8 +172,8 @@ always\t'Everywhere'
 never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand chat" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand chat" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand run" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of a daemon on this machine, else localhost]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand run" -s u -l user -d 'Your user name [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand run" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand run" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand run" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand run" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -184,8 +184,8 @@ always\t'Everywhere'
 never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand run" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand run" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand config" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of a daemon on this machine, else localhost]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand config" -s u -l user -d 'Your user name [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand config" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand config" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand config" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand config" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -196,8 +196,8 @@ always\t'Everywhere'
 never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand config" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand config" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand completion" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of a daemon on this machine, else localhost]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand completion" -s u -l user -d 'Your user name [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand completion" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand completion" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand completion" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand completion" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -208,8 +208,8 @@ always\t'Everywhere'
 never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand completion" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand completion" -s h -l help -d 'Print help'
-complete -c dropline -n "__fish_dropline_using_subcommand man" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of a daemon on this machine, else localhost]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand man" -s u -l user -d 'Your user name [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand man" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand man" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand man" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand man" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
