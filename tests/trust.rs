@@ -191,7 +191,7 @@ fn a_default_socket_of_another_user_gets_nothing() {
     assert_eq!(clients.queued(), 1);
     assert_eq!(clients.run(&["read"]).0, Some(69));
     let reply = daemon.ask("fetch;root\n");
-    assert!(reply.ends_with("There is no such name\n"), "{reply:?}");
+    assert!(reply.ends_with("There is no such name"), "{reply:?}");
     // Nor does one in place of the user's own daemon.
     let own = dir.path().join("home/.local/state/dropline/run");
     fs::create_dir(&own).expect("made");
