@@ -261,7 +261,7 @@ fn the_client_supports_the_framed_dialect() {
     let (status, out, _) = framed(&["-u", "bob", "read"]);
     assert_eq!(
         (status, out.as_str()),
-        (Some(0), "alice: one\n\ttwo\nalice: three\n")
+        (Some(0), "~alice: one\n\ttwo\n~alice: three\n")
     );
     assert_eq!(framed(&["-u", "bob", "read"]).1, "");
     assert_eq!(framed(&["who"]).1, "bob (offline)\n");

@@ -261,7 +261,7 @@ fn falls_back_to_the_line_dialect_of_an_old_server() {
         run(&mut command)
     };
     assert_eq!(ask(&["-u", "al", "send", "bob", "hi"]), NOTHING);
-    assert_eq!(ask(&["-u", "bob", "read"]).1, "al: hi\n");
+    assert_eq!(ask(&["-u", "bob", "read"]).1, "~al: hi\n");
     let (status, _, err) = ask(&["--dialect", "session", "-u", "bob", "read"]);
     assert_eq!(status, 76);
     assert!(err.contains("try --dialect line"), "{err}");

@@ -91,9 +91,8 @@ impl Clients {
         let outbox = self.dir.join("home/.local/state/dropline/outbox");
         let files = files_below(&outbox).unwrap_or_default();
         let is_message = |path: &&PathBuf| {
-            !path
-                .file_name()
-                .is_some_and(|n| n.as_encoded_bytes()[0] == b'.')
+            path.file_name()
+                .is_some_and(|name| name.as_encoded_bytes()[0] != b'.')
         };
         files.iter().filter(is_message).count()
     }
@@ -191,7 +190,8 @@ fn a_default_socket_of_another_user_gets_nothing() {
     );
     assert_eq!(clients.queued(), 1);
     assert_eq!(clients.run(&["read"]).0, Some(69));
-    assert_eq!(daemon.fetch("root"), Vec::<String>::new());
+    let reply = daemon.ask("fetch;root\n");
+    assert!(reply.ends_with("There is no such name"), "{reply:?}");
     // Nor does one in place of the user's own daemon.
     let own = dir.path().join("home/.local/state/dropline/run");
     fs::create_dir(&own).expect("made");
@@ -314,7 +314,7 @@ fn a_padded_text_begins_no_line_of_a_terminal() {
         format!("hi{}root: obey", with.repeat(columns - "~al: hi".len()))
     };
     daemon.store("bob", "al", &padded(" ", 40));
-    daemon.store("bob", "al", &padded("\u{a0}", 40));
+    daemon.store("bob", "al", &padded("x", 40));
     let body = format!("one\n{}root: obey", "x".repeat(32));
     Session::of(&daemon, "al").store("bob", "", body.as_bytes());
     let mut command = Command::new("sh");

@@ -25,7 +25,7 @@ function __fish_dropline_using_subcommand
 end
 
 complete -c dropline -n "__fish_dropline_needs_command" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
-complete -c dropline -n "__fish_dropline_needs_command" -s u -l user -d 'Your user name; another name than your login needs `-d localhost` or another server [default: your login]' -r
+complete -c dropline -n "__fish_dropline_needs_command" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_needs_command" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_needs_command" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -53,7 +53,7 @@ complete -c dropline -n "__fish_dropline_needs_command" -a "man" -d 'Print the m
 complete -c dropline -n "__fish_dropline_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c dropline -n "__fish_dropline_using_subcommand send" -l ttl -d 'Time to live of the message: seconds, or 10m, 2h, 1d; at most 36600d' -r
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand send" -s u -l user -d 'Your user name; another name than your login needs `-d localhost` or another server [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand send" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand send" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -66,7 +66,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand send" -s i -l instant 
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand send" -s h -l help -d 'Print help'
 complete -c dropline -n "__fish_dropline_using_subcommand read" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand read" -s u -l user -d 'Your user name; another name than your login needs `-d localhost` or another server [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand read" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand read" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand read" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -81,7 +81,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand read" -s v -l verbose 
 complete -c dropline -n "__fish_dropline_using_subcommand read" -s h -l help -d 'Print help'
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -l exec -d 'Run CMD for each message, with the text on standard input, instead of printing it' -r
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand follow" -s u -l user -d 'Your user name; another name than your login needs `-d localhost` or another server [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand follow" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -94,7 +94,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand follow" -l json -d 'Pr
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand follow" -s h -l help -d 'Print help'
 complete -c dropline -n "__fish_dropline_using_subcommand who" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand who" -s u -l user -d 'Your user name; another name than your login needs `-d localhost` or another server [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand who" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand who" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand who" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -107,7 +107,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand who" -l json -d 'Print
 complete -c dropline -n "__fish_dropline_using_subcommand who" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand who" -s h -l help -d 'Print help'
 complete -c dropline -n "__fish_dropline_using_subcommand status" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand status" -s u -l user -d 'Your user name; another name than your login needs `-d localhost` or another server [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand status" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand status" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand status" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -121,7 +121,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand status" -s h -l help -
 complete -c dropline -n "__fish_dropline_using_subcommand history" -l from -d 'Print only messages from NAME, verified or not; ~NAME selects the unverified ones' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s n -d 'Maximum number of messages' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand history" -s u -l user -d 'Your user name; another name than your login needs `-d localhost` or another server [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand history" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand history" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -134,7 +134,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand history" -l json -d 'P
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand history" -s h -l help -d 'Print help'
 complete -c dropline -n "__fish_dropline_using_subcommand count" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand count" -s u -l user -d 'Your user name; another name than your login needs `-d localhost` or another server [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand count" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand count" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand count" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -147,7 +147,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand count" -s v -l verbose
 complete -c dropline -n "__fish_dropline_using_subcommand count" -s h -l help -d 'Print help'
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -l drop -d 'Discard the message whose id begins with ID' -r
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s u -l user -d 'Your user name; another name than your login needs `-d localhost` or another server [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -161,7 +161,7 @@ complete -c dropline -n "__fish_dropline_using_subcommand outbox" -l json -d 'Pr
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand outbox" -s h -l help -d 'Print help'
 complete -c dropline -n "__fish_dropline_using_subcommand chat" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand chat" -s u -l user -d 'Your user name; another name than your login needs `-d localhost` or another server [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand chat" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand chat" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand chat" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -173,7 +173,7 @@ never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand chat" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand chat" -s h -l help -d 'Print help'
 complete -c dropline -n "__fish_dropline_using_subcommand run" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand run" -s u -l user -d 'Your user name; another name than your login needs `-d localhost` or another server [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand run" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand run" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand run" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -185,7 +185,7 @@ never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand run" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand run" -s h -l help -d 'Print help'
 complete -c dropline -n "__fish_dropline_using_subcommand config" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand config" -s u -l user -d 'Your user name; another name than your login needs `-d localhost` or another server [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand config" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand config" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand config" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -197,7 +197,7 @@ never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand config" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand config" -s h -l help -d 'Print help'
 complete -c dropline -n "__fish_dropline_using_subcommand completion" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand completion" -s u -l user -d 'Your user name; another name than your login needs `-d localhost` or another server [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand completion" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand completion" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand completion" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'
@@ -209,7 +209,7 @@ never\t'Nowhere'"
 complete -c dropline -n "__fish_dropline_using_subcommand completion" -s v -l verbose -d 'Print more details on standard error'
 complete -c dropline -n "__fish_dropline_using_subcommand completion" -s h -l help -d 'Print help'
 complete -c dropline -n "__fish_dropline_using_subcommand man" -s d -l server -d 'Server: a host, with its port if that is not 8282, or the path of a Unix socket, which contains a slash (./NAME in the working directory) [default: the socket of the daemon of this machine, or of your own]' -r
-complete -c dropline -n "__fish_dropline_using_subcommand man" -s u -l user -d 'Your user name; another name than your login needs `-d localhost` or another server [default: your login]' -r
+complete -c dropline -n "__fish_dropline_using_subcommand man" -s u -l user -d 'Your user name; any other than your login needs a server, such as -d localhost [default: your login]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand man" -s s -l source -d 'Local address for instant messages; port 0 chooses a free port [default: the local address of the connection to the server, and port 8283 or, if that is in use, a free port]' -r
 complete -c dropline -n "__fish_dropline_using_subcommand man" -l dialect -d 'Protocol dialect: auto, session, line (for the old menu server) or framed (for the old chat server) [default: auto]' -r -f -a "auto\t'The session dialect, or the line dialect if the server supports no other'
 session\t'The native dialect: ids, acknowledgements, presence'

@@ -248,7 +248,8 @@ pub(super) fn looks_like_header(line: &[u8]) -> bool {
             .collect::<String>()
             .to_lowercase()
     };
-    if !line.contains(&b'>') {
+    // A line that begins with a tab is marked already.
+    if line.starts_with(b"\t") || !line.contains(&b'>') {
         return false;
     }
     let line = squeezed(line);

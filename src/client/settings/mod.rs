@@ -24,7 +24,7 @@ pub(super) struct Options {
     #[arg(short = 'd', long, global = true, value_name = "HOST[:PORT]|PATH")]
     pub(super) server: Option<Server>,
 
-    /// Your user name; another name than your login needs `-d localhost` or another server [default: your login]
+    /// Your user name; any other than your login needs a server, such as -d localhost [default: your login]
     #[arg(short, long, global = true, value_name = "NAME")]
     pub(super) user: Option<Name>,
 

@@ -191,7 +191,7 @@ impl Answer {
             .iter()
             .zip(&self.name)
             .all(|(word, kept)| kept.load(SeqCst) == *word);
-        let is_whole = version % 2 == 0 && self.version.load(SeqCst) == version;
+        let is_whole = version.is_multiple_of(2) && self.version.load(SeqCst) == version;
         let age = clock::boot_millis().saturating_sub(at);
         let is_fresh = at > 0 && u128::from(age) < ANSWER_LIFETIME.as_millis();
         (is_it && is_whole && is_fresh).then_some((uid != NO_LOGIN).then_some(uid))
@@ -200,13 +200,16 @@ impl Answer {
     /// Keeps an answer about `name`, unless another process is writing to this slot.
     fn keep(&self, name: &str, uid: Option<u32>) {
         let version = self.version.load(SeqCst);
+        let Some(words) = words(name).filter(|_| version.is_multiple_of(2)) else {
+            return;
+        };
         let begun = version.wrapping_add(1);
         let taken = self
             .version
             .compare_exchange(version, begun, SeqCst, SeqCst);
-        let Some(words) = words(name).filter(|_| version % 2 == 0 && taken.is_ok()) else {
+        if taken.is_err() {
             return;
-        };
+        }
         self.uid.store(uid.unwrap_or(NO_LOGIN), SeqCst);
         self.at.store(clock::boot_millis().max(1), SeqCst);
         for (word, kept) in words.iter().zip(&self.name) {
