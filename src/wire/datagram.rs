@@ -286,7 +286,7 @@ mod tests {
             encode_text(&n("al"), b"x\nbob (Instat Msg)>\n\tc (Instat Msg)>").expect("fits");
         assert_eq!(
             bytes,
-            b"al (Instat Msg)>\nx\n\tbob (Instat Msg)>\n\t\tc (Instat Msg)>\n\0"
+            b"al (Instat Msg)>\nx\n\tbob (Instat Msg)>\n\tc (Instat Msg)>\n\0"
         );
         let first = encode_text(&n("al"), b"bob (msg offline)> ").expect("fits");
         assert_eq!(first, b"al (Instat Msg)>\n\tbob (msg offline)> \n\0");
