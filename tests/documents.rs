@@ -17,7 +17,7 @@ fn documents_name_the_defaults_of_the_configuration() {
     let framed_lease = default_of("framed_lease") / 3_600;
     for (name, says) in [
         ("README.md", format!("nc -N localhost {port}")),
-        ("README.md", format!("TCP port {port} of this machine")),
+        ("README.md", format!("TCP port {port}, where it serves")),
         ("README.md", format!("for {days} days or {mib} MiB")),
         ("docs/protocol.md", format!("nc localhost {port}")),
         ("docs/protocol.md", format!("one TCP port ({port})")),

@@ -24,6 +24,7 @@ case \"$3\" in
 3000000001 | elsewhere) echo 'elsewhere:*:3000000001:100:Else Where:/nowhere:/bin/sh' ;;
 3000000002) exec sleep 3600 ;;
 3000000003) echo 'root:*:0:0::/:/bin/sh' ;;
+broken) exit 3 ;;
 *) exit 2 ;;
 esac
 ";
@@ -317,4 +318,25 @@ fn without_a_directory_service_there_is_no_login_helper() {
     let (said, _) = ask_as(&daemon, 2);
     assert!(said.starts_with("OK dropline/1 name=bin "), "{said}");
     assert!(!daemon.log().contains("warning: "), "{}", daemon.log());
+}
+
+#[test]
+fn tcp_clients_cannot_act_as_a_login_that_is_not_in_passwd() {
+    let test = "tcp_clients_cannot_act_as_a_login_that_is_not_in_passwd";
+    let Some(daemon) = daemon(test, SOURCES, "reserve_logins = true\n") else {
+        return;
+    };
+    for _ in 0..2 {
+        // The second time, the answer is taken from memory.
+        let reply = daemon.ask("fetch;elsewhere\n");
+        assert!(reply.contains("elsewhere belongs to a login"), "{reply}");
+        let reply = daemon.ask("fetch;unknown-name\n");
+        assert!(reply.ends_with("There is no such name"), "{reply}");
+        // A failure of getent does not open the name.
+        let reply = daemon.ask("fetch;broken\n");
+        assert!(
+            reply.contains("cannot look up whether broken is a login"),
+            "{reply}"
+        );
+    }
 }

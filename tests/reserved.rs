@@ -152,6 +152,12 @@ fn names_follow_the_accounts_of_a_running_machine() {
     });
     let reply = machine.ask_as(4_712, "HELLO dropline/1\nFETCH\n");
     assert!(reply.starts_with("ERR denied "), "{reply}");
+    // The owner stays the same if the name is open to TCP clients from now on.
+    let open = "user = \"root\"\nreserve_logins = true\nopen_logins = [\"frank\"]\n";
+    fs::write(daemon.path().join("droplined.toml"), open).expect("written");
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    daemon.logged("the configuration was read again");
+    assert_eq!(machine.ask_as(4_712, "fetch;frank\n"), other);
     // After a release, it begins with an empty mailbox.
     let output = crate::support::operator_on(daemon, &["release", "frank"]);
     assert!(output.status.success(), "{output:?}");

@@ -7,16 +7,11 @@ use super::supervisor::{Supervisor, Task};
 use crate::store::Engine;
 use crate::sys::login::{self, LoginHelper};
 use crate::sys::sandbox::Rules;
-use crate::sys::socket::Listener;
 
 /// Starts the supervisor with the helpers that this daemon needs. Returns `None` when it needs none or they cannot be
 /// started; the children then do without. Must be called while this process has one thread and no sandbox.
-pub(super) fn start(
-    store: &mut dyn Engine,
-    listeners: &[Listener],
-    config: &Config,
-) -> Option<Supervisor> {
-    let logins = delegate_logins(listeners);
+pub(super) fn start(store: &mut dyn Engine, config: &Config) -> Option<Supervisor> {
+    let logins = delegate_logins();
     let of_store = store
         .prepare_helper()
         .inspect_err(|e| log::warn!("cannot share memory with the helper of the store: {e}"));
@@ -67,12 +62,9 @@ pub(super) fn start(
         .ok()
 }
 
-/// Delegates login lookups to a helper, if this machine needs one. Only clients of the Unix socket need lookups.
-fn delegate_logins(listeners: &[Listener]) -> Option<LoginHelper> {
-    let is_local = |listener: &Listener| matches!(listener, Listener::Unix(_));
-    if !listeners.iter().any(is_local) {
-        return None;
-    }
+/// Delegates login lookups to a helper, if this machine needs one: of the clients of the Unix socket, and of the names that
+/// TCP clients state.
+fn delegate_logins() -> Option<LoginHelper> {
     login::delegate().unwrap_or_else(|e| {
         log::warn!("cannot look up logins that are not in /etc/passwd: {e}; they are unknown");
         None

@@ -248,7 +248,7 @@ fn serve(
     logging::count_lost_lines_in(board.lost_lines());
     store.on_disk_full(Box::new(move |e| board.complain_of_disk(e)));
     let logins = LoginDirectory::open().map_err(StartError::doing("read the logins"))?;
-    let supervisor = helpers::start(&mut *store, &listeners.all, &config);
+    let supervisor = helpers::start(&mut *store, &config);
     lay_sandbox(cli, places, &config)?;
     process::give_back_memory();
     listener::listen(&listeners, &config)?;

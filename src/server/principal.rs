@@ -171,7 +171,8 @@ pub(super) struct Owners<'a> {
 impl Owners<'_> {
     /// Claims `name` for the login with this uid, unless the configuration leaves it open.
     fn claim(&self, name: &Name, uid: u32) -> Result<(), Refused> {
-        if self.config.open_logins.contains(name) {
+        // A claim from a time when the name was not open holds.
+        if self.config.open_logins.contains(name) && !self.store.claimed(name)? {
             return Ok(());
         }
         let owner = self.store.claim(name, Some(uid), unix_millis())?;

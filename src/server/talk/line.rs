@@ -162,9 +162,12 @@ fn fetch(talk: &mut Conversation<'_>, of: &Name, more: bool) -> Result<Outcome, 
     }
     talk.status.served();
     // If a login has claimed the name by now, the messages stay for that owner.
-    if let Err(Refused::Denied(denied)) = talk.may(Act::StillAs(of)) {
-        let what = format!("fetch {of}: {count} messages stay waiting: {denied}");
-        return Ok(Outcome::Refused(what));
+    if let Err(refused) = talk.may(Act::StillAs(of)) {
+        let what = format!("fetch {of}: {count} messages stay waiting: {refused}");
+        return Ok(match refused {
+            Refused::Denied(_) => Outcome::Refused(what),
+            _ => Outcome::Failed(what),
+        });
     }
     Ok(match waiting.acknowledge(last) {
         Ok(()) => {

@@ -29,8 +29,12 @@ pub(super) fn set_aside(spool: &Spool, name: &Name) -> Result<(), StoreError> {
         // It has no message.
         return Ok(());
     };
-    let last = end::find(&old, &header, len).map_err(read)?.seq;
-    let last = last.unwrap_or(0).max(header.acked_seq);
+    let end = end::find(&old, &header, len).map_err(read)?;
+    let last = match end.seq {
+        Some(seq) => seq,
+        None => repair::mend_tail(&spool.paths, name, &old, &header, end.offset)?.seq,
+    };
+    let last = last.max(header.acked_seq);
     let released = spool.paths.released()?;
     let (temporary, kept) = (format!(".{name}.new"), format!("{name}@{}", unix_millis()));
     let copied = || -> io::Result<()> {

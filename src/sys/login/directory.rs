@@ -102,7 +102,7 @@ impl LoginDirectory {
         if !changed {
             return;
         }
-        match LoginTable::of_this_machine() {
+        match reread() {
             Ok(table) => {
                 *self.table.borrow_mut() = table;
                 self.shared.generation.fetch_add(1, SeqCst);
@@ -116,7 +116,7 @@ impl LoginDirectory {
     fn with_table<T>(&self, look: impl FnOnce(&LoginTable) -> T) -> io::Result<T> {
         let now = self.shared.generation.load(SeqCst);
         if now != self.generation.get() {
-            *self.table.borrow_mut() = LoginTable::of_this_machine()?;
+            *self.table.borrow_mut() = reread()?;
             self.generation.set(now);
         }
         Ok(look(&self.table.borrow()))
@@ -161,6 +161,12 @@ impl LoginDirectory {
         let is_same = self.uid_of(&entry.name)? == Some(uid);
         Ok(is_same.then_some(entry.name))
     }
+}
+
+/// Reads /etc/passwd after a change. It must exist: a file that is missing for a moment must not open all names.
+fn reread() -> io::Result<LoginTable> {
+    let missing = || io::Error::other(format!("cannot read {LOGINS}: it is missing"));
+    super::in_file(LOGINS, LoginTable::read)?.ok_or_else(missing)
 }
 
 impl Shared {

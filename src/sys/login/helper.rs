@@ -64,26 +64,31 @@ impl LoginHelper {
 }
 
 fn answer_all(socket: BorrowedFd<'_>, program: &Path) -> io::Result<()> {
-    let mut running: Vec<Running> = Vec::with_capacity(MAX_RUNNING);
+    // Each with a copy of the descriptor that it writes to.
+    let mut running: Vec<(Running, OwnedFd)> = Vec::with_capacity(MAX_RUNNING);
     loop {
-        running.retain_mut(|one| match one.ended() {
+        running.retain_mut(|(one, to)| match one.ended() {
             Ok(None) => true,
             Ok(Some(status)) => {
-                // getent exits with 2 when the key is not found.
+                // getent exits with 2 when the key is not found. Any other failure must not look like that.
                 if !matches!(status.code(), Some(0 | 2)) {
                     log::warn!("{} failed: {status}", program.display());
+                    report(to, &format!("{} failed: {status}", program.display()));
                 }
                 false
             }
-            Err(_) => false,
+            Err(e) => {
+                report(to, &format!("cannot wait for {}: {e}", program.display()));
+                false
+            }
         });
-        let mut fds: Vec<_> = running.iter().filter_map(Running::end).collect();
+        let mut fds: Vec<_> = running.iter().filter_map(|(one, _)| one.end()).collect();
         let at = fds.len();
         if running.len() < MAX_RUNNING {
             fds.push(socket);
         }
         let fds: Vec<_> = fds.into_iter().map(|fd| (fd, Want::Read)).collect();
-        let limit = running.iter().map(Running::left).min();
+        let limit = running.iter().map(|(one, _)| one.left()).min();
         if !poll::wait(&fds, limit)?.has(at) {
             continue;
         }
@@ -102,22 +107,22 @@ fn answer_all(socket: BorrowedFd<'_>, program: &Path) -> io::Result<()> {
 }
 
 /// Starts a getent that writes to `to`. If that fails, writes the error to `to` and returns `None`.
-fn answer(program: &Path, argument: &str, to: OwnedFd) -> Option<Running> {
-    let to_say = to.try_clone();
+fn answer(program: &Path, argument: &str, to: OwnedFd) -> Option<(Running, OwnedFd)> {
+    let copy = to.try_clone().ok()?;
     match Running::start(program, "passwd", argument, to) {
-        Ok(running) => Some(running),
+        Ok(running) => Some((running, copy)),
         Err(e) => {
-            let why = format!(
-                "{}cannot run {}: {e}\n",
-                char::from(FAILED),
-                program.display()
-            );
-            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            // This fails when `to` is not a socket or has no reader.
-            let _ = to_say.map(|to| nix::sys::socket::send(to.as_raw_fd(), why.as_bytes(), flags));
+            report(&copy, &format!("cannot run {}: {e}", program.display()));
             None
         }
     }
+}
+
+/// Writes an error to the requester. This fails when `to` is not a socket or has no reader.
+fn report(to: &OwnedFd, why: &str) {
+    let why = format!("{}{why}\n", char::from(FAILED));
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    let _ = nix::sys::socket::send(to.as_raw_fd(), why.as_bytes(), flags);
 }
 
 /// Returns the getent argument of a request; `None` when the request is invalid.
