@@ -74,8 +74,8 @@ impl Gate {
             return Err(Barred::Source);
         }
         if let Peer::Local { uid, .. } = peer {
-            // Socket clients are exempt from early drop. Each login may use at most a quarter of the reserve. Root may
-            // use all of it, to be able to repair the system.
+            // Socket clients are exempt from early drop. When `max_children` is reached, a login gets a child only if it
+            // has fewer children than a quarter of the reserve. Root may use all of it, to be able to repair the system.
             let share = (config.reserve() / 4).max(1);
             let is_full = children.count() >= config.max_children;
             return if is_full && uid != 0 && children.of(source) >= share {

@@ -27,7 +27,7 @@ pub(crate) trait Users {
     /// Makes the login with user ID `uid` the owner of a name, durably, at time `at` in milliseconds since 1970, unless
     /// the name has an owner. Returns the owner. An owner without user ID gets this one.
     ///
-    /// A client that was online with the name before is offline. If clients other than the new owner have read the
+    /// A client that was online with the name before is offline. If a client has acknowledged messages of the
     /// mailbox or registered the name, its messages are set aside, and the owner begins with an empty mailbox.
     ///
     /// # Errors
@@ -40,7 +40,8 @@ pub(crate) trait Users {
     /// When the claim cannot be written.
     fn restore_claim(&self, name: &Name, owner: Owner) -> Result<(), StoreError>;
 
-    /// Returns whether a name belongs to a login of this machine.
+    /// Returns whether a name has an owner record, complete or not. Its account may be deleted. Reserved logins without a
+    /// record are not counted.
     ///
     /// # Errors
     /// When the claim cannot be read.
@@ -75,7 +76,7 @@ pub(crate) trait Users {
 /// The login that owns a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
-    /// Its user ID; `None` if it is not known, as after an import from another machine.
+    /// Its user ID; `None` if it is not known: a record of an earlier version, or an import of a name that is no login here.
     pub(crate) uid: Option<u32>,
     /// When it became the owner, in milliseconds since 1970; 0 if that is not known.
     pub(crate) since: u64,

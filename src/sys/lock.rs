@@ -20,7 +20,7 @@ pub(crate) struct Locked(File);
 impl Locked {
     /// Waits for the exclusive lock of `file` (flock(2)). A signal does not end the wait.
     pub(crate) fn wait(file: File) -> io::Result<Self> {
-        // The lock must outlive this function: closing the file releases it.
+        // Forget the guard, which would release the lock here. Closing the file releases it later.
         std::mem::forget(HeldLock::wait(&file)?);
         Ok(Self(file))
     }

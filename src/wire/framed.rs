@@ -16,7 +16,7 @@ const LENGTH: usize = 4;
 
 /// Success: the name is free, or the address was recorded.
 pub(crate) const DONE: &[u8] = b"400";
-/// The name is online.
+/// The name is online, or this client cannot register it: the old client then asks for another.
 pub(crate) const IS_ONLINE: &[u8] = b"401";
 /// The name is registered and offline.
 pub(crate) const IS_KNOWN: &[u8] = b"402";

@@ -1,6 +1,6 @@
 //! Breaks text of others into rows for a terminal.
 //!
-//! A terminal breaks a line that is too long itself, and continues it in the first column. Text that is padded to the
+//! A terminal itself wraps a line that is too long, and continues it in the first column. Text that is padded to the
 //! width could so look like a line of its own, with a sender of its choice. Rows after the first one are indented
 //! instead, as further lines of a message are.
 

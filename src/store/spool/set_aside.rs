@@ -14,7 +14,7 @@ use crate::sys::file;
 /// Moves the messages of `name`, waiting and acknowledged, to a file in `released/`, durably. Leaves an empty mailbox, whose
 /// numbers continue. The lock of the mailbox must be held.
 ///
-/// The file is a copy, so that processes that have the mailbox open notice that it was replaced.
+/// The mailbox file is replaced, not truncated: processes that have the old one open see that its name is gone.
 ///
 /// # Errors
 /// I/O errors. The mailbox is then unchanged, or the copy is complete and the mailbox is empty.
@@ -54,7 +54,7 @@ pub(super) fn set_aside(spool: &Spool, name: &Name) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Returns whether the mailbox of `name` has acknowledged messages.
+/// Returns whether the mailbox of `name` has acknowledged messages whose ids are still kept.
 ///
 /// False after [`set_aside`], so that an interrupted claim does not set aside the messages that have arrived since.
 ///

@@ -85,7 +85,8 @@ fn remove(spool: &Spool, name: &Name, file: &str) -> Result<bool, StoreError> {
 
 /// Durably makes the login `uid` the owner of `name`, unless it has an owner. Returns the owner.
 ///
-/// Ends the presence lease of the name: this is the first use by the login, so the lease belongs to another client.
+/// For a name without an owner, ends the presence lease: no login has used the name, so the lease belongs to another
+/// client.
 /// Wakes the process that watches its mailbox, which then finds that it must stop. Sets aside the messages of earlier
 /// users. An incomplete claim is in force, and the next use repeats all of this.
 pub(super) fn claim(
@@ -134,7 +135,8 @@ pub(super) fn restore_claim(spool: &Spool, name: &Name, owner: Owner) -> Result<
     Ok(())
 }
 
-/// Claims each name of a mailbox or a registered user that is a login with this uid, unless it has an owner.
+/// Gives each used or recorded name that is a login its uid (`uid_of`) as owner, without setting messages aside, unless it
+/// has an owner with a uid.
 pub(super) fn assign_owners(
     spool: &Spool,
     uid_of: impl Fn(&str) -> Option<u32>,
@@ -172,7 +174,7 @@ fn write_owner(spool: &Spool, name: &Name, owner: Owner) -> Result<(), StoreErro
         .map_err(write)
 }
 
-/// Returns the owner of `name`. `None` if it has none, or an incomplete claim.
+/// Returns the owner of `name`. `None` if it has none, or its record is incomplete or damaged.
 fn owner(spool: &Spool, name: &Name) -> Result<Option<Owner>, StoreError> {
     let place = claim_place(name);
     let Some(file) = spool.paths.user_file(&place)? else {
@@ -184,7 +186,7 @@ fn owner(spool: &Spool, name: &Name) -> Result<Option<Owner>, StoreError> {
     Ok(decode_owner(&text))
 }
 
-/// Returns whether `name` belongs to a login of this machine.
+/// Returns whether `name` has an owner record, complete or not.
 pub(super) fn claimed(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
     let look = || Ok(spool.paths.user_file(&claim_place(name))?.is_some());
     spool.flags.is_claimed(name, look)

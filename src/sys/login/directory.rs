@@ -203,7 +203,8 @@ impl Answer {
         (is_it && is_whole && is_fresh).then_some((uid != NO_LOGIN).then_some(uid))
     }
 
-    /// Keeps an answer about `name`, unless another process is writing to this slot.
+    /// Keeps an answer about `name`, unless another process is writing to this slot. A process that is killed while it
+    /// writes leaves the slot unusable until the daemon is restarted.
     fn keep(&self, name: &str, uid: Option<u32>) {
         let version = self.version.load(SeqCst);
         let Some(words) = words(name).filter(|_| version.is_multiple_of(2)) else {
