@@ -1,7 +1,7 @@
 //! Messages, before and after they are stored.
 #![forbid(unsafe_code)]
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::str::FromStr;
 
@@ -37,15 +37,15 @@ pub(crate) fn escaped_json(json: &str) -> String {
 pub(crate) enum Speaks {
     /// The text of the old client.
     Text,
-    /// Datagrams, which are acknowledged.
-    Datagram,
+    /// Datagrams that are sealed with a ticket of the server, and acknowledged.
+    Sealed,
 }
 
 impl fmt::Display for Speaks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Text => "text",
-            Self::Datagram => "datagram",
+            Self::Sealed => "sealed",
         })
     }
 }
@@ -56,13 +56,13 @@ impl FromStr for Speaks {
     fn from_str(text: &str) -> Result<Self, ()> {
         match text {
             "text" => Ok(Self::Text),
-            "datagram" => Ok(Self::Datagram),
+            "sealed" => Ok(Self::Sealed),
             _ => Err(()),
         }
     }
 }
 
-/// A 128-bit message id. Two messages of the same sender with the same id are the same message.
+/// A 128-bit message id. A sender may send a message again with its id; see [`MessageKey`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct MessageId(pub(crate) [u8; 16]);
 
@@ -79,13 +79,9 @@ impl MessageId {
 
     /// Returns the id as 32 hexadecimal digits.
     pub(crate) fn hex(&self) -> [u8; 32] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut hex = [0; 32];
         for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0) {
-            pair.copy_from_slice(&[
-                DIGITS[usize::from(byte >> 4)],
-                DIGITS[usize::from(byte & 15)],
-            ]);
+            pair.copy_from_slice(&hex_digits(byte));
         }
         hex
     }
@@ -93,7 +89,7 @@ impl MessageId {
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::str::from_utf8(&self.hex()).unwrap_or_default())
+        Hex(&self.0).fmt(f)
     }
 }
 
@@ -102,11 +98,7 @@ impl FromStr for MessageId {
 
     /// Parses 32 hexadecimal digits.
     fn from_str(text: &str) -> Result<Self, ()> {
-        let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        match u128::from_str_radix(text, 16) {
-            Ok(number) if digits && text.len() == 32 => Ok(Self(number.to_be_bytes())),
-            _ => Err(()),
-        }
+        from_hex(text).map(Self).ok_or(())
     }
 }
 
@@ -116,8 +108,84 @@ impl fmt::Debug for MessageId {
     }
 }
 
-/// How far the name of a sender can be trusted. The numbers are part of the spool format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Formats bytes as hexadecimal digits.
+pub(crate) struct Hex<'b>(pub(crate) &'b [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .flat_map(|byte| hex_digits(*byte))
+            .try_for_each(|digit| f.write_char(digit.into()))
+    }
+}
+
+fn hex_digits(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)])
+}
+
+/// Parses exactly `2 * N` hexadecimal digits.
+pub(crate) fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |of: u8| char::from(of).to_digit(16);
+        *byte = u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()?;
+    }
+    Some(bytes)
+}
+
+/// The random number with which an online client proves that a lease is its own, and names it in later requests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeaseToken(pub(crate) [u8; 8]);
+
+/// The secret that an online client shares with the server. Keys for messages to the client are derived from it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TicketSecret(pub(crate) [u8; 32]);
+
+impl LeaseToken {
+    /// Returns a new token from the kernel's random numbers.
+    ///
+    /// # Errors
+    /// Those of `getrandom(2)`.
+    pub(crate) fn random() -> io::Result<Self> {
+        let mut bytes = [0; 8];
+        random::fill(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl TicketSecret {
+    /// Returns a new secret from the kernel's random numbers.
+    ///
+    /// # Errors
+    /// Those of `getrandom(2)`.
+    pub(crate) fn random() -> io::Result<Self> {
+        let mut bytes = [0; 32];
+        random::fill(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
+/// Neither appears in logs and error messages.
+impl fmt::Debug for LeaseToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LeaseToken(..)")
+    }
+}
+
+impl fmt::Debug for TicketSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TicketSecret(..)")
+    }
+}
+
+/// How far the name of a sender can be trusted. The numbers are part of the spool format and of sealed datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Trust {
     /// The client stated the name; it was not verified.
     Open = 0,
@@ -162,6 +230,15 @@ impl FromStr for Trust {
     }
 }
 
+/// What identifies a message. The id alone does not: another sender can learn it and use it again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MessageKey {
+    /// How far the sender can be trusted.
+    pub(crate) trust: Trust,
+    pub(crate) from: Name,
+    pub(crate) id: MessageId,
+}
+
 /// Further fields of a stored message in the encoding of its record: for each the type (u16) and the length of the
 /// value (u16), both little-endian, and the value. No type is defined yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -198,11 +275,18 @@ pub(crate) struct Draft<'a> {
     /// When it expires, in milliseconds since 1970.
     pub(crate) expires: Option<u64>,
     /// Whether the sender chose the id and may repeat the message. It is then stored only if none of (at least) the
-    /// last 4,096 messages of the mailbox has the same id and sender.
+    /// last 4,096 messages of the mailbox has the same id, sender and trust.
     pub(crate) once: bool,
     /// The content: 1 to `max_body` arbitrary bytes.
     pub(crate) body: &'a [u8],
     pub(crate) fields: Fields<'a>,
+}
+
+impl Draft<'_> {
+    /// Returns whether both have the same [`MessageKey`].
+    pub(crate) fn is_same_message(&self, other: &Draft<'_>) -> bool {
+        self.id == other.id && self.trust == other.trust && self.from == other.from
+    }
 }
 
 /// A message in a mailbox.
@@ -262,6 +346,7 @@ mod tests {
             &"x".repeat(32),
             &format!("+{}", "1".repeat(31)),
             &"1".repeat(33),
+            &"\u{e9}".repeat(16),
         ] {
             assert_eq!(wrong.parse::<MessageId>(), Err(()), "{wrong}");
         }

@@ -8,7 +8,7 @@ use crate::support::Daemon;
 use crate::support::frames::{self, Frames};
 use crate::support::menu::{Menu, menu_command, spawn, wait_until_gone};
 use crate::support::session::Session;
-use crate::support::wire::{acknowledged, datagram, run, socket};
+use crate::support::wire::{instant, run, socket};
 
 #[test]
 fn a_message_can_be_pasted_typed_ahead_or_span_several_lines() {
@@ -99,13 +99,7 @@ fn names_are_registered_and_deregistered_in_the_menu() {
     bob.expect("Welcome back, bob; you are online.");
     bob.line("2");
     bob.expect("carol: waits");
-    let id = [1; 16];
-    acknowledged(
-        &socket(),
-        bob.address,
-        id,
-        &datagram(id, "al", "bob", b"hi"),
-    );
+    instant(&daemon, bob.address, [1; 16], ("al", "bob"), b"hi");
     bob.expect("~al: hi");
     bob.line("!deregister");
     bob.expect("bob is deregistered and offline");
@@ -165,16 +159,16 @@ fn waiting_messages_are_announced_and_stay_waiting() {
 fn the_newest_of_two_menus_stays_online() {
     let daemon = Daemon::with("lease = 5", &[]);
     let mut looks = Session::over(daemon.connect());
-    assert!(looks.ask("HELLO dropline/1").starts_with("OK"));
+    assert!(looks.ask("HELLO dropline/1 name=looks").starts_with("OK"));
     let mut is_at = |menu: &Menu| {
         let found = looks.ask("LOOKUP bob");
         found.contains(&format!("port={} ", menu.address.port()))
     };
     let mut one = Menu::open(&daemon, "bob");
     let mut two = Menu::open(&daemon, "bob");
-    let said = format!("was online elsewhere (at {})", one.address);
-    assert!(two.so_far.contains(&said), "{}", two.so_far);
-    one.expect(&format!("bob is online elsewhere now (at {})", two.address));
+    let said = "bob was online in another client; instant messages now arrive here.";
+    assert!(two.so_far.contains(said), "{}", two.so_far);
+    one.expect("bob is online in another client now");
     // Watch for longer than the lease.
     let end = Instant::now() + Duration::from_secs(6);
     while Instant::now() < end {
@@ -184,10 +178,10 @@ fn the_newest_of_two_menus_stays_online() {
     one.line("!register bob");
     one.expect("Welcome back, bob; you are online.");
     assert!(is_at(&one));
-    two.expect("bob is online elsewhere now");
+    two.expect("bob is online in another client now");
     let seen = one.leave();
     assert!(
-        !seen.contains("elsewhere"),
+        !seen.contains("another client"),
         "it must be reported once: {seen}"
     );
     two.leave();

@@ -7,11 +7,12 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The accepted licences. Each part of a crate's licence expression must offer one of them.
-const LICENCES: &[&str] = &["MIT", "Apache-2.0", "Unicode-3.0"];
+const LICENCES: &[&str] = &["MIT", "Apache-2.0", "BSD-3-Clause", "ISC", "Unicode-3.0"];
 /// The only permitted source of crates.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
-/// The crates that may have two versions: all but one version are used by tests only.
-const DUPLICATES: &[&str] = &["syn"];
+/// The crates that may have two versions: in the programs there is one version of each. (ring has the older getrandom, tests
+/// the newer one; windows-sys is in none.)
+const DUPLICATES: &[&str] = &["getrandom", "syn", "windows-sys"];
 
 /// Reads a file of the source tree.
 fn text(path: &str) -> String {

@@ -9,7 +9,7 @@ use crate::support::frames::{self, Frames};
 use crate::support::menu::{Menu, menu_command, signal_to, wait_until_gone};
 use crate::support::proxy::{Proxy, Weather};
 use crate::support::session::Session;
-use crate::support::wire::{ack, acknowledged, datagram, run, socket};
+use crate::support::wire::{Ticket, acknowledged, instant, lease_options, run, socket};
 use crate::support::{Daemon, is_long, wait_until};
 
 #[test]
@@ -48,9 +48,10 @@ fn two_menus_chat_and_preserve_the_line_being_typed() {
     assert_eq!(daemon.fetch("bob"), ["bob;alice;are you there?"]);
 }
 
-/// Registers bob at this address and sends `count` messages to bob at once. Returns the output of each sender.
+/// Moves bob's lease to this address and sends `count` messages to bob at once. Returns the output of each sender.
 fn storm(daemon: &Daemon, at: SocketAddr, what: &str, count: usize) -> Vec<String> {
-    let online = format!("ONLINE port={}", at.port());
+    let lease = lease_options(daemon, "bob");
+    let online = format!("ONLINE port={} {lease}", at.port());
     assert!(Session::of(daemon, "bob").ask(&online).starts_with("OK"));
     std::thread::scope(|scope| {
         let senders: Vec<_> = (0..count)
@@ -122,32 +123,47 @@ fn invalid_and_foreign_datagrams_are_dropped_and_counted() {
     let daemon = Daemon::start();
     let mut bob = Menu::open(&daemon, "bob");
     let socket = socket();
+    let address = bob.address;
     let send = |bytes: &[u8]| {
-        socket.send_to(bytes, bob.address).expect("sent");
+        socket.send_to(bytes, address).expect("sent");
     };
-    let good = datagram([1; 16], "al", "bob", b"good");
+    let ticket = Ticket::of(&daemon, "al", "bob");
+    let good = ticket.seal([1; 16], "al", "bob", b"good");
+    let ack = ticket.ack([1; 16]);
     send(b"");
     send(b"\0");
     send(b"no header\n");
     send(b"../x (Instat Msg)>\nhi\n\0");
+    send(&good[..30]);
+    send(&ack);
+    send(
+        &[
+            &ticket.seal_as(7, [2; 16], "al", "bob", b"of unknown trust")[..],
+            b"x",
+        ]
+        .concat(),
+    );
+    // Without a valid ticket: damaged, with other fields than the ticket, and a second message under one ticket.
     send(&good[..good.len() - 1]);
     send(&[&good[..], b"x"].concat());
-    send(&ack([1; 16]));
-    send(&datagram([2; 16], "al", "bob", &[b'x'; 1_300]));
+    send(&ticket.seal([2; 16], "eve", "bob", b"of another sender"));
+    send(&ticket.seal_as(1, [2; 16], "al", "bob", b"verified"));
+    send(&ticket.seal([2; 16], "al", "bob", &[b'x'; 1_300]));
     send(&[&b"al (Instat Msg)>\n"[..], &[b'x'; 1_100]].concat());
     send(&[0; 60_000]);
-    send(&datagram([3; 16], "al", "carol", b"not for bob"));
+    send(&ticket.seal([3; 16], "al", "carol", b"not for bob"));
     // Loopback keeps the order of datagrams, so the acknowledged one arrives after all others.
-    acknowledged(&socket, bob.address, [1; 16], &good);
+    acknowledged(&socket, bob.address, &good, &ack);
     bob.expect("~al: good");
-    acknowledged(&socket, bob.address, [1; 16], &good);
-    acknowledged(&socket, bob.address, [1; 16], &good);
+    send(&ticket.seal([4; 16], "al", "bob", b"again with it"));
+    acknowledged(&socket, bob.address, &good, &ack);
+    acknowledged(&socket, bob.address, &good, &ack);
     bob.line("!status");
-    bob.expect("Datagrams: 1 new, 2 repeated; dropped: 7 invalid, 3 oversized, 1 foreign, 0");
-    bob.expect("refused.");
+    bob.expect("Datagrams: 1 new, 2 repeated; dropped: 7 invalid, 3 oversized, 1 foreign, 5");
+    bob.expect("without a valid ticket, 0 refused.");
     let rest = bob.leave();
     assert!(
-        !rest.contains("good") && !rest.contains("not for bob"),
+        !rest.contains("good") && !rest.contains("not for bob") && !rest.contains("again"),
         "{rest}"
     );
 }
@@ -157,12 +173,7 @@ fn control_characters_are_escaped_on_the_terminal() {
     let daemon = Daemon::start();
     let mut bob = Menu::open(&daemon, "bob");
     let body = b"a\x1b[2Jb\nal: c\xff\x07";
-    acknowledged(
-        &socket(),
-        bob.address,
-        [1; 16],
-        &datagram([1; 16], "al", "bob", body),
-    );
+    instant(&daemon, bob.address, [1; 16], ("al", "bob"), body);
     bob.expect("~al: a\\x1b[2Jb\r\n\t");
     bob.expect("al: c\\xff\\x07");
 }
@@ -175,12 +186,7 @@ fn listeners_exit_with_a_killed_menu_and_no_message_is_lost() {
     assert_eq!(listeners.len(), 3);
     // A stopped menu shows nothing, but its listener still acknowledges.
     bob.signal(Signal::SIGSTOP);
-    acknowledged(
-        &socket(),
-        bob.address,
-        [1; 16],
-        &datagram([1; 16], "al", "bob", b"kept"),
-    );
+    instant(&daemon, bob.address, [1; 16], ("al", "bob"), b"kept");
     let seen = bob.kill();
     assert!(!seen.contains("kept"), "{seen}");
     listeners.into_iter().for_each(wait_until_gone);
@@ -272,6 +278,7 @@ fn kills_lose_no_acknowledged_message() {
         seen.push_str(&bob.so_far);
         let socket = socket();
         socket.connect(bob.address).expect("connected");
+        let mut al = Session::of(&daemon, "al");
         // Kill at a different moment each time.
         let end = Instant::now() + Duration::from_millis(5 + 37 * life % 190);
         let listeners = bob.listeners();
@@ -281,8 +288,9 @@ fn kills_lose_no_acknowledged_message() {
             let mut id = [0; 16];
             id[..4].copy_from_slice(&number.to_be_bytes());
             let body = format!("number-{number}.");
+            let ticket = Ticket::in_answer(&al.ask("LOOKUP bob"));
             // Fails when the listener is gone: the kernel reports the ICMP error.
-            let _ = socket.send(&datagram(id, "al", "bob", body.as_bytes()));
+            let _ = socket.send(&ticket.seal(id, "al", "bob", body.as_bytes()));
             if let Some(bob) = bob.take_if(|_| Instant::now() >= end) {
                 if life % 2 == 0 {
                     seen.push_str(&bob.kill());
@@ -299,7 +307,7 @@ fn kills_lose_no_acknowledged_message() {
             let mut answer = [0; 100];
             match socket.recv(&mut answer) {
                 Ok(n) => {
-                    assert_eq!(answer[..n], ack(id));
+                    assert_eq!(answer[..n], ticket.ack(id));
                     sent.push(body);
                 }
                 Err(_) => break,
@@ -327,11 +335,14 @@ fn two_menus_of_one_name_show_a_message_once() {
     let (mut one, mut two) = (Menu::open(&daemon, "bob"), Menu::open(&daemon, "bob"));
     let socket = socket();
     for number in 1..=20 {
-        let id = [number; 16];
-        let bytes = datagram(id, "al", "bob", format!("number-{number}.").as_bytes());
-        acknowledged(&socket, one.address, id, &bytes);
-        acknowledged(&socket, two.address, id, &bytes);
+        let (id, text) = ([number; 16], format!("number-{number}."));
+        // The lease is that of the second menu. The first one has its own secret: the ticket is nothing to it.
+        let (bytes, ack) = instant(&daemon, two.address, id, ("al", "bob"), text.as_bytes());
+        socket.send_to(&bytes, one.address).expect("sent");
+        acknowledged(&socket, two.address, &bytes, &ack);
     }
+    one.line("!status");
+    one.expect("0 foreign, 20");
     let mut seen = String::new();
     for menu in [&mut one, &mut two] {
         menu.line("2");
@@ -356,8 +367,7 @@ fn a_message_by_datagram_and_through_the_server_is_shown_once() {
     let hex = |id: [u8; 16]| id.map(|byte| format!("{byte:02x}")).concat();
     let mut alice = Session::of(&daemon, "alice");
     // First by datagram, then through the server, as after a lost acknowledgement.
-    let bytes = datagram(first, "alice", "bob", b"first");
-    acknowledged(&socket(), bob.address, first, &bytes);
+    instant(&daemon, bob.address, first, ("alice", "bob"), b"first");
     bob.expect("~alice: first");
     let sent = alice.store("bob", &format!(" id={}", hex(first)), b"first");
     assert!(sent.starts_with("OK"), "{sent}");
@@ -368,8 +378,7 @@ fn a_message_by_datagram_and_through_the_server_is_shown_once() {
     assert!(sent.starts_with("OK"), "{sent}");
     bob.line("2");
     bob.expect("\n~alice: second");
-    let bytes = datagram(second, "alice", "bob", b"second");
-    acknowledged(&socket(), bob.address, second, &bytes);
+    instant(&daemon, bob.address, second, ("alice", "bob"), b"second");
     bob.line("!status");
     bob.expect("Datagrams: 1 new, 1 repeated");
     assert_eq!(Session::of(&daemon, "bob").read_all(), []);

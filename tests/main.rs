@@ -37,4 +37,5 @@ mod service;
 mod session;
 mod start;
 mod support;
+mod tickets;
 mod trust;

@@ -11,7 +11,7 @@ use crate::support::menu::{Menu, menu_command, signal_to, spawn, wait_until_gone
 use crate::support::others::{for_others, public_dir};
 use crate::support::session::Session;
 use crate::support::tmux::Tmux;
-use crate::support::wire::{acknowledged, datagram, socket};
+use crate::support::wire::instant;
 use crate::support::{Daemon, PATIENCE, skip};
 
 fn menu(daemon: &Daemon, args: &[&str]) -> PtySession {
@@ -150,7 +150,8 @@ fn counts_messages_replies_and_completes_names() {
     choose(&mut menu, "r");
     menu.exp_string("To alice:").expect("a question");
     menu.send_line("here").expect("typed");
-    menu.exp_string("the server keeps it.").expect("sent");
+    menu.exp_string("The server has your message for alice.")
+        .expect("sent");
     choose(&mut menu, "h");
     menu.exp_string("  ~alice: where are you?")
         .expect("the history");
@@ -162,7 +163,8 @@ fn counts_messages_replies_and_completes_names() {
     menu.send_line("").expect("typed");
     menu.exp_string("Message:").expect("a question");
     menu.send_line("and you?").expect("typed");
-    menu.exp_string("the server keeps it.").expect("sent");
+    menu.exp_string("The server has your message for alice.")
+        .expect("sent");
     // Names to complete: carol has sent a message, and dave, who is unknown to the server, gets one.
     daemon.store("bob", "carol", "read me");
     choose(&mut menu, "2");
@@ -244,8 +246,8 @@ fn one_pager_runs_at_a_time_and_no_notice_overwrites_it() {
         bob.line(choice);
         bob.expect("paged");
         let id = [choice.as_bytes()[0]; 16];
-        let bytes = datagram(id, "al", "bob", format!("hi-{choice}").as_bytes());
-        acknowledged(&socket(), bob.address, id, &bytes);
+        let text = format!("hi-{choice}");
+        instant(&daemon, bob.address, id, ("al", "bob"), text.as_bytes());
         al.store("bob", "", b"by the server");
         // Leave time for an erroneous notice to be drawn.
         std::thread::sleep(Duration::from_millis(1_500));
@@ -437,17 +439,12 @@ fn a_resize_preserves_the_text_above_the_line() {
         .1;
     let address = address.split_whitespace().next().expect("the address");
     let address = address.parse().expect("an address");
-    let (socket, mut count) = (socket(), 0_u8);
+    let mut count = 0_u8;
     let mut notice = || {
         count += 1;
         let id = [count; 16];
         let text = format!("notice-{count}.");
-        acknowledged(
-            &socket,
-            address,
-            id,
-            &datagram(id, "al", "bob", text.as_bytes()),
-        );
+        instant(&daemon, address, id, ("al", "bob"), text.as_bytes());
         text
     };
     let mut notices = Vec::new();

@@ -1,7 +1,8 @@
 //! A message as it is shown, from a server or from another client.
 
 use super::inbox::ReceivedMessage;
-use crate::message::{MessageId, Trust};
+use crate::message::{MessageId, MessageKey, Trust};
+use crate::name::Name;
 use crate::wire::session::Message;
 
 /// A borrowed message. The line and framed dialects leave most fields empty.
@@ -16,6 +17,17 @@ pub(super) struct MessageView<'a> {
     /// When the message was accepted, in milliseconds since 1970.
     pub(super) at: Option<u64>,
     pub(super) body: &'a [u8],
+}
+
+impl MessageView<'_> {
+    /// Returns what identifies the message; `None` in a dialect without ids.
+    pub(super) fn key(&self) -> Option<MessageKey> {
+        Some(MessageKey {
+            trust: self.trust?,
+            from: Name::new(self.from).ok()?,
+            id: self.id?,
+        })
+    }
 }
 
 impl<'a> From<&'a Message<'a>> for MessageView<'a> {
@@ -35,9 +47,9 @@ impl<'a> From<&'a ReceivedMessage> for MessageView<'a> {
     fn from(message: &'a ReceivedMessage) -> Self {
         Self {
             seq: None,
-            id: Some(message.id),
-            from: message.from.as_bytes(),
-            trust: Some(message.trust),
+            id: Some(message.key.id),
+            from: message.key.from.as_bytes(),
+            trust: Some(message.key.trust),
             at: Some(message.at),
             body: &message.body,
         }

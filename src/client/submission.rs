@@ -175,7 +175,7 @@ impl Submitter<'_> {
             return instant::deliver(self.link, letter, ttl);
         }
         match self.link.offer(letter, ttl)? {
-            Offered::Stored(seq) => Ok(SendReport::Stored(StoredBecause::Unasked, seq)),
+            Offered::Stored(seq) => Ok(SendReport::Stored(StoredBecause::Closed, seq)),
             // Only the framed dialect returns an address.
             Offered::SendTo(_) => Ok(SendReport::Sent),
         }
@@ -279,7 +279,7 @@ pub(super) fn describe(to: &Name, sent: &Submission) -> String {
         SendReport::Stored(StoredBecause::Unfit, _) => {
             format!("It does not fit a datagram: the server keeps it for {to}.")
         }
-        SendReport::Stored(StoredBecause::Unasked, _) => {
+        SendReport::Stored(StoredBecause::Closed, _) => {
             format!("The server has your message for {to}.")
         }
     }

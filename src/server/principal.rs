@@ -130,6 +130,14 @@ impl Principal {
         }
     }
 
+    /// Returns whether the names that the client may act as are its own. It then takes them over from an earlier client.
+    pub(super) fn owns_its_names(&self) -> bool {
+        match self {
+            Self::Login(..) | Self::Root(_) => true,
+            Self::NoLogin(_) | Self::Open | Self::Stranger => false,
+        }
+    }
+
     /// Returns whether the client can lose the name that it acts as: to a login that claims it, or with its account.
     pub(super) fn can_lose_its_name(&self) -> bool {
         match self {

@@ -29,7 +29,7 @@ pub(crate) use self::presence::{Lease, Presence};
 pub(crate) use self::users::{Owner, User, Users};
 pub(crate) use crate::config::Limits;
 
-use crate::message::{Draft, Stored};
+use crate::message::{Draft, Stored, Trust};
 use crate::name::Name;
 use crate::sys::heap;
 use crate::sys::submission_queue::SubmissionQueue;
@@ -155,6 +155,8 @@ pub(crate) trait Bell {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trace {
     pub(crate) from: Name,
+    /// How far the sender can be trusted.
+    pub(crate) trust: Trust,
     /// When it was accepted, in milliseconds since 1970.
     pub(crate) at: u64,
     /// When it expires, in milliseconds since 1970.

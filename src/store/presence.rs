@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::StoreError;
-use crate::message::Speaks;
+use crate::message::{LeaseToken, Speaks, TicketSecret};
 use crate::name::Name;
 
 /// Access to the leases. A lease ends when it expires, is given back, or the machine reboots.
@@ -48,8 +48,10 @@ pub(crate) struct Lease {
     pub(crate) speaks: Speaks,
     /// The address from which the lease was taken.
     pub(crate) by: IpAddr,
-    /// A random number that identifies the lease across renewals.
-    pub(crate) token: u64,
+    /// Identifies the lease across renewals.
+    pub(crate) token: LeaseToken,
+    /// The secret for tickets to send to this client; `None` if it takes no sealed messages.
+    pub(crate) secret: Option<TicketSecret>,
     /// When the user came online, in milliseconds since 1970.
     pub(crate) since: u64,
     /// When it ends, in milliseconds since boot ([`boot_millis`]).

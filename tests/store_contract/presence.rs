@@ -1,16 +1,21 @@
 //! Presence leases.
 
 use super::{Subject, n};
-use crate::message::Speaks;
+use crate::message::{LeaseToken, Speaks, TicketSecret};
 use crate::store::Lease;
 use crate::sys::clock::boot_millis;
 
-fn lease(token: u64, millis: u64) -> Lease {
+fn token(number: u8) -> LeaseToken {
+    LeaseToken([number; 8])
+}
+
+fn lease(number: u8, millis: u64) -> Lease {
     Lease {
         address: Some("[::1]:8283".parse().expect("an address")),
-        speaks: Speaks::Datagram,
+        speaks: Speaks::Sealed,
         by: "10.0.0.1".parse().expect("an address"),
-        token,
+        token: token(number),
+        secret: Some(TicketSecret([number; 32])),
         since: 1_795_300_000_123,
         until: boot_millis() + millis,
     }
@@ -26,14 +31,20 @@ pub(in crate::store) fn a_lease_is_taken_replaced_and_given_back<S: Subject>() {
     let second = lease(2, 60_000);
     assert!(!e.take(&bob, &second, &|_| false).expect("readable"));
     assert!(
-        e.take(&bob, &second, &|old| old.token == 1)
+        e.take(&bob, &second, &|old| old.token == token(1))
             .expect("written")
     );
     assert!(e.take(&al, &lease(3, 0), &|_| true).expect("written"));
     assert_eq!(e.lease(&al).expect("readable"), None, "it has ended");
     assert_eq!(e.online().expect("readable"), [(bob.clone(), second)]);
-    assert!(!e.give_back(&bob, &|old| old.token == 1).expect("readable"));
-    assert!(e.give_back(&bob, &|old| old.token == 2).expect("removed"));
+    assert!(
+        !e.give_back(&bob, &|old| old.token == token(1))
+            .expect("readable")
+    );
+    assert!(
+        e.give_back(&bob, &|old| old.token == token(2))
+            .expect("removed")
+    );
     assert_eq!(e.online().expect("readable"), []);
 }
 

@@ -1,6 +1,7 @@
-//! Duplicate detection: an id from one sender is stored once per mailbox.
+//! Duplicate detection: an id from one sender with one trust is stored once per mailbox.
 
 use super::{Subject, draft, fetch, n, store, store_once};
+use crate::message::{Draft, Trust};
 use crate::store::{Delivery, Limits, Receipt};
 
 pub(in crate::store) fn the_same_id_from_the_same_sender_is_stored_once<S: Subject>() {
@@ -26,7 +27,18 @@ pub(in crate::store) fn the_same_id_from_the_same_sender_is_stored_once<S: Subje
         new(1),
         "another mailbox"
     );
-    fetch(e, "bob", Some(2));
+    let (al, bob) = (n("al"), n("bob"));
+    let verified = Draft {
+        trust: Trust::Local,
+        ..draft(&al, 1, b"verified")
+    };
+    let stored = || {
+        let draft = verified;
+        e.deliver_one(Delivery { to: &bob, draft }).expect("stored")
+    };
+    assert_eq!(stored(), new(3), "another sender, by the same name");
+    assert_eq!(stored(), known(3));
+    fetch(e, "bob", Some(3));
     assert_eq!(
         store_once(e, "bob", "al", 1, b"one"),
         known(1),
@@ -43,7 +55,7 @@ pub(in crate::store) fn the_same_id_from_the_same_sender_is_stored_once<S: Subje
         known(1),
         "after a restart"
     );
-    assert_eq!(store_once(e, "bob", "al", 2, b"two"), new(4_003));
+    assert_eq!(store_once(e, "bob", "al", 2, b"two"), new(4_004));
 }
 
 pub(in crate::store) fn duplicate_ids_in_a_batch_are_stored_once<S: Subject>() {

@@ -155,7 +155,9 @@ pub(crate) fn wait_until_gone(pid: u32) {
 
 /// Returns the pid of the newest menu of `user` that this process started at this daemon.
 fn find(daemon: &Daemon, user: &str) -> u32 {
-    let (port, user) = (format!("\0{}\0", daemon.port), format!("\0-u\0{user}\0"));
+    let port = format!("\0{}\0", daemon.port);
+    let socket = format!("\0{}/", daemon.path().display());
+    let user = format!("\0-u\0{user}\0");
     let tasks = fs::read_dir("/proc/self/task").expect("readable");
     let children = tasks.filter_map(|task| {
         let path = task.expect("a task").path().join("children");
@@ -167,7 +169,7 @@ fn find(daemon: &Daemon, user: &str) -> u32 {
     });
     let menus = ours.filter(|pid| {
         let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.contains(&port) && line.contains(&user)
+        (line.contains(&port) || line.contains(&socket)) && line.contains(&user)
     });
     menus.max().expect("the menu")
 }

@@ -10,7 +10,7 @@ use crate::client::link::{Link, LinkError, Verdict};
 use crate::client::message_view::MessageView;
 use crate::client::outbox::flush;
 use crate::client::view::{self, Form, Printer};
-use crate::message::MessageId;
+use crate::message::MessageKey;
 use crate::name::Name;
 
 /// The command line of `follow`.
@@ -194,7 +194,11 @@ impl Follower<'_> {
             }
             None => None,
         };
-        if message.id.is_some_and(|id| self.was_shown(id, from_inbox)) {
+        let key = message.key();
+        if key
+            .as_ref()
+            .is_some_and(|key| self.was_shown(key, from_inbox))
+        {
             return Ok(Verdict::Done);
         }
         match self.exec {
@@ -214,8 +218,8 @@ impl Follower<'_> {
                 }
             }
         }
-        let noted = match (&mut self.inbox, message.id) {
-            (Some(inbox), Some(id)) => inbox.note_shown(&[id]),
+        let noted = match (&mut self.inbox, key) {
+            (Some(inbox), Some(key)) => inbox.note_shown(&[key]),
             _ => Ok(()),
         };
         if let Err(e) = noted {
@@ -225,16 +229,16 @@ impl Follower<'_> {
     }
 
     /// Returns whether a message was shown before. `Inbox::knows` is also true for messages that wait in the inbox.
-    fn was_shown(&mut self, id: MessageId, from_inbox: bool) -> bool {
+    fn was_shown(&mut self, key: &MessageKey, from_inbox: bool) -> bool {
         let Some(inbox) = &mut self.inbox else {
             return false;
         };
         let found: Result<bool, InboxError> = if from_inbox {
             inbox
                 .waiting()
-                .map(|waiting| waiting.iter().all(|message| message.id != id))
+                .map(|waiting| waiting.iter().all(|message| message.key != *key))
         } else {
-            inbox.knows(id)
+            inbox.knows(key)
         };
         // If the lookup fails, show the message.
         found.unwrap_or(false)

@@ -6,7 +6,7 @@ use crate::client::inbox::{COMMAND_WAIT, Inbox, InboxError};
 use crate::client::link::{Link, LinkError, MessagePiece, MessageSink};
 use crate::client::message_view::MessageView;
 use crate::client::view::{self, Form, Printer};
-use crate::message::MessageId;
+use crate::message::MessageKey;
 use crate::name::Name;
 
 /// The command line of `read`.
@@ -64,7 +64,7 @@ pub(super) fn command(link: &Link, of: &Name, args: &Args, verbose: bool) -> Res
 pub(in crate::client) fn read(
     link: &Link,
     of: &Name,
-    shown: &[MessageId],
+    shown: &[MessageKey],
     printer: Printer,
 ) -> Result<Printed, ReadError> {
     must_have_output()?;
@@ -121,14 +121,14 @@ fn warn(error: &InboxError) {
     view::error(error);
 }
 
-/// A sink that prints messages, and records their ids in the inbox.
+/// A sink that prints messages, and records them in the inbox.
 pub(in crate::client) struct PrintingSink {
     printer: Printer,
     inbox: Option<Inbox>,
     /// Whether to leave the messages waiting.
     peeks: bool,
     /// The inbox messages that share a pager with those of the server, and are not recorded yet.
-    unfinished: Vec<MessageId>,
+    unfinished: Vec<MessageKey>,
 }
 
 impl PrintingSink {
@@ -142,7 +142,7 @@ impl PrintingSink {
         }
     }
 
-    fn print_inbox(&mut self, shown: &[MessageId]) -> io::Result<()> {
+    fn print_inbox(&mut self, shown: &[MessageKey]) -> io::Result<()> {
         let Some(inbox) = &mut self.inbox else {
             return Ok(());
         };
@@ -150,16 +150,16 @@ impl PrintingSink {
             view::notice(&format!("dropline: {damage}"));
         }
         let waiting = inbox.waiting().inspect_err(warn).unwrap_or_default();
-        let mut ids = Vec::new();
-        for message in waiting.iter().filter(|m| !shown.contains(&m.id)) {
+        let mut keys = Vec::new();
+        for message in waiting.iter().filter(|m| !shown.contains(&m.key)) {
             self.printer.print_message(&MessageView::from(message))?;
-            ids.push(message.id);
+            keys.push(message.key.clone());
         }
         if self.printer.is_paged() {
-            self.unfinished = ids;
+            self.unfinished = keys;
             return Ok(());
         }
-        self.finish(&ids)
+        self.finish(&keys)
     }
 
     /// Finishes the inbox messages that no call of `finish` has covered.
@@ -172,8 +172,8 @@ impl PrintingSink {
 }
 
 impl MessageSink for PrintingSink {
-    fn knows(&mut self, id: MessageId) -> io::Result<bool> {
-        let known = self.inbox.as_mut().map(|inbox| inbox.knows(id));
+    fn knows(&mut self, key: &MessageKey) -> io::Result<bool> {
+        let known = self.inbox.as_mut().map(|inbox| inbox.knows(key));
         // If the lookup fails, print the message.
         Ok(known.is_some_and(|known| known.unwrap_or(false)))
     }
@@ -191,13 +191,13 @@ impl MessageSink for PrintingSink {
         }
     }
 
-    fn finish(&mut self, ids: &[MessageId]) -> io::Result<()> {
+    fn finish(&mut self, keys: &[MessageKey]) -> io::Result<()> {
         self.printer.flush()?;
-        let ids = &[&std::mem::take(&mut self.unfinished)[..], ids].concat();
-        if ids.is_empty() || self.peeks {
+        let keys = &[&std::mem::take(&mut self.unfinished)[..], keys].concat();
+        if keys.is_empty() || self.peeks {
             return Ok(());
         }
-        if let Some(Err(e)) = self.inbox.as_mut().map(|inbox| inbox.note_shown(ids)) {
+        if let Some(Err(e)) = self.inbox.as_mut().map(|inbox| inbox.note_shown(keys)) {
             warn(&e);
         }
         Ok(())

@@ -3,13 +3,14 @@
 //! ```text
 //! head:     "DLINBOX1" | mark (8 bytes)
 //! entry:    mark (8 bytes) | length of the payload (u32) | CRC-32 of length and payload (u32) | payload
-//! payload:  kind u8 | id (16 bytes) | for a received message: trust u8 | time u64 | u8 + sender | body
+//! payload:  kind u8 | id (16 bytes) | trust u8 | time u64 | u8 + sender | for a received message: body
 //! ```
 //!
-//! Numbers are big-endian. Each file has its own random mark. It locates the next entry after a damaged one. Senders do
+//! The time is that of writing, for a received message, or that of showing. An older version wrote a payload of kind 2 with
+//! the id alone. Numbers are big-endian. Each file has its own random mark. It locates the next entry after a damaged one. Senders do
 //! not have the mark, so they cannot forge an entry inside a message.
 
-use crate::message::{MessageId, Trust};
+use crate::message::{MessageId, MessageKey, Trust};
 use crate::name::Name;
 
 /// The mark at the beginning of each entry of a file.
@@ -21,15 +22,13 @@ pub(super) const HEAD: usize = 16;
 /// Size of an entry without its payload, in bytes.
 const FRAME: usize = 16;
 const RECEIVED: u8 = 1;
-const SHOWN: u8 = 2;
+const SHOWN_ID: u8 = 2;
+const SHOWN: u8 = 3;
 
 /// A message received from another client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::client) struct ReceivedMessage {
-    pub(in crate::client) id: MessageId,
-    pub(in crate::client) from: Name,
-    /// Whether the sender is verified.
-    pub(in crate::client) trust: Trust,
+    pub(in crate::client) key: MessageKey,
     /// When it was written, in milliseconds since 1970.
     pub(in crate::client) at: u64,
     pub(in crate::client) body: Vec<u8>,
@@ -40,8 +39,11 @@ pub(in crate::client) struct ReceivedMessage {
 pub(super) enum InboxEntry {
     /// A message was received.
     Received(ReceivedMessage),
-    /// The message with this id was shown, whether it was received here or read from the server.
-    Shown(MessageId),
+    /// This message was shown, whether it was received here or read from the server, at this time in milliseconds since
+    /// 1970.
+    Shown(MessageKey, u64),
+    /// Written by an older version: a message with this id was shown.
+    ShownId(MessageId),
 }
 
 /// Encodes the head of a file.
@@ -59,17 +61,12 @@ pub(super) fn encode(out: &mut Vec<u8>, mark: SyncMarker, entry: &InboxEntry) {
     let mut text = Vec::new();
     match entry {
         InboxEntry::Received(message) => {
-            text.push(RECEIVED);
-            text.extend_from_slice(&message.id.0);
-            text.push(message.trust as u8);
-            text.extend_from_slice(&message.at.to_be_bytes());
-            // A name has at most 50 bytes.
-            text.push(u8::try_from(message.from.as_bytes().len()).unwrap_or(u8::MAX));
-            text.extend_from_slice(message.from.as_bytes());
+            encode_key(&mut text, RECEIVED, &message.key, message.at);
             text.extend_from_slice(&message.body);
         }
-        InboxEntry::Shown(id) => {
-            text.push(SHOWN);
+        InboxEntry::Shown(key, at) => encode_key(&mut text, SHOWN, key, *at),
+        InboxEntry::ShownId(id) => {
+            text.push(SHOWN_ID);
             text.extend_from_slice(&id.0);
         }
     }
@@ -78,6 +75,17 @@ pub(super) fn encode(out: &mut Vec<u8>, mark: SyncMarker, entry: &InboxEntry) {
     out.extend_from_slice(&len);
     out.extend_from_slice(&sum(len, &text).to_be_bytes());
     out.extend_from_slice(&text);
+}
+
+fn encode_key(text: &mut Vec<u8>, kind: u8, key: &MessageKey, at: u64) {
+    let from = key.from.as_bytes();
+    text.push(kind);
+    text.extend_from_slice(&key.id.0);
+    text.push(key.trust as u8);
+    text.extend_from_slice(&at.to_be_bytes());
+    // A name has at most 50 bytes.
+    text.push(u8::try_from(from.len()).unwrap_or(u8::MAX));
+    text.extend_from_slice(from);
 }
 
 fn sum(len: [u8; 4], text: &[u8]) -> u32 {
@@ -132,22 +140,32 @@ fn decode(bytes: &[u8], mark: SyncMarker) -> Option<(InboxEntry, usize)> {
     let id = MessageId(*id);
     let entry = match *kind {
         RECEIVED => {
-            let (trust, rest) = rest.split_first()?;
-            let (at, rest) = rest.split_first_chunk::<8>()?;
-            let (len, rest) = rest.split_first()?;
-            let (from, body) = rest.split_at_checked(usize::from(*len))?;
-            InboxEntry::Received(ReceivedMessage {
-                id,
-                from: Name::new(from).ok()?,
-                trust: Trust::from_number(*trust)?,
-                at: u64::from_be_bytes(*at),
-                body: body.to_vec(),
-            })
+            let (key, at, body) = decode_key(id, rest)?;
+            let body = body.to_vec();
+            InboxEntry::Received(ReceivedMessage { key, at, body })
         }
-        SHOWN if rest.is_empty() => InboxEntry::Shown(id),
+        SHOWN => match decode_key(id, rest)? {
+            (key, at, []) => InboxEntry::Shown(key, at),
+            _ => return None,
+        },
+        SHOWN_ID if rest.is_empty() => InboxEntry::ShownId(id),
         _ => return None,
     };
     Some((entry, FRAME + text.len()))
+}
+
+/// Decodes what follows the id. Returns the key, the time and the rest.
+fn decode_key(id: MessageId, rest: &[u8]) -> Option<(MessageKey, u64, &[u8])> {
+    let (trust, rest) = rest.split_first()?;
+    let (at, rest) = rest.split_first_chunk::<8>()?;
+    let (len, rest) = rest.split_first()?;
+    let (from, rest) = rest.split_at_checked(usize::from(*len))?;
+    let key = MessageKey {
+        trust: Trust::from_number(*trust)?,
+        from: Name::new(from).ok()?,
+        id,
+    };
+    Some((key, u64::from_be_bytes(*at), rest))
 }
 
 #[cfg(test)]
@@ -160,12 +178,18 @@ mod tests {
 
     fn received(number: u8, body: &[u8]) -> InboxEntry {
         InboxEntry::Received(ReceivedMessage {
-            id: MessageId([number; 16]),
-            from: Name::new(b"al").expect("a name"),
-            trust: Trust::Open,
+            key: key(number),
             at: 5,
             body: body.to_vec(),
         })
+    }
+
+    fn key(number: u8) -> MessageKey {
+        MessageKey {
+            trust: Trust::Local,
+            from: Name::new(b"al").expect("a name"),
+            id: MessageId([number; 16]),
+        }
     }
 
     fn log(entries: &[InboxEntry]) -> Vec<u8> {
@@ -190,7 +214,7 @@ mod tests {
         let entries = [
             received(1, b"one"),
             received(2, b"two"),
-            InboxEntry::Shown(MessageId([1; 16])),
+            InboxEntry::Shown(key(1), 7),
         ];
         let bytes = log(&entries);
         let (first, second) = (log(&entries[..1]).len(), log(&entries[..2]).len());
@@ -217,7 +241,9 @@ mod tests {
         fn entries_round_trip_and_a_torn_end_is_detected(
             bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 1..6),
         ) {
-            let entries: Vec<_> = (0..).zip(&bodies).map(|(n, body)| received(n, body)).collect();
+            let mut entries: Vec<_> = (0..).zip(&bodies).map(|(n, body)| received(n, body)).collect();
+            entries.push(InboxEntry::Shown(key(0), 9));
+            entries.push(InboxEntry::ShownId(key(0).id));
             let bytes = log(&entries);
             for cut in 0..=bytes.len() {
                 let scan = scan(&bytes[..cut], MARK);

@@ -1,7 +1,8 @@
 //! The inbox: messages from other clients, durable before they are acknowledged, and shown once.
 //!
-//! Each user has a log, to which all clients of that user append under a lock: received messages, and the ids of shown
-//! ones. Messages read from the server are recorded too, because a message can arrive both ways. Received messages wait
+//! Each user has a log, to which all clients of that user append under a lock: received messages, and the keys of shown
+//! ones. A key has the sender and the trust in the sender, so that a sender who copies the id of another message does not
+//! hide that message. Messages read from the server are recorded too, because a message can arrive both ways. Received messages wait
 //! in the log until a client has shown them.
 
 mod entry;
@@ -16,12 +17,14 @@ pub(in crate::client) use self::entry::ReceivedMessage;
 
 use self::entry::{HEAD, InboxEntry, SyncMarker};
 use crate::client::state_dir::{self, StateError};
-use crate::message::MessageId;
+use crate::message::MessageKey;
 use crate::name::Name;
+use crate::sys::clock::unix_millis;
 use crate::sys::dir::Dir;
 use crate::sys::file;
 use crate::sys::lock::{HeldLock, Locked};
 use crate::sys::random;
+use crate::wire::datagram::SECRET_LIFETIME;
 
 /// Size, in bytes, above which a log is rewritten.
 const LONG: u64 = 4 << 20;
@@ -33,8 +36,10 @@ const MOST_WAITING: usize = 8 << 20;
 pub(in crate::client) const COMMAND_WAIT: Duration = Duration::from_secs(10);
 /// How long the menu waits for it.
 pub(in crate::client) const MENU_WAIT: Duration = Duration::from_secs(2);
-/// Most ids of shown messages that a rewritten log keeps.
-const MOST_IDS: usize = 20_000;
+/// Most keys of shown messages that a rewritten log keeps, besides recent ones.
+const MOST_KEYS: usize = 20_000;
+/// How long all keys are kept, in milliseconds: longer than any ticket is good, with which a datagram can come again.
+const RECENT: u64 = 2 * 1_000 * SECRET_LIFETIME.as_secs();
 
 /// Errors of the inbox.
 #[derive(Debug, thiserror::Error)]
@@ -59,9 +64,10 @@ pub(in crate::client) struct Inbox {
     mark: SyncMarker,
     /// The offset up to which the file has been read.
     end: u64,
-    ids: HashSet<MessageId>,
-    /// The ids of shown messages, oldest first.
-    shown: VecDeque<MessageId>,
+    /// The keys of received and shown messages.
+    keys: HashSet<MessageKey>,
+    /// The keys of shown messages and when they were shown, oldest first.
+    shown: VecDeque<(MessageKey, u64)>,
     waiting: Vec<ReceivedMessage>,
     /// The number of damaged bytes that were not reported yet.
     damaged: u64,
@@ -91,7 +97,7 @@ impl Inbox {
             file,
             mark: SyncMarker::default(),
             end: 0,
-            ids: HashSet::new(),
+            keys: HashSet::new(),
             shown: VecDeque::new(),
             waiting: Vec::new(),
             damaged: 0,
@@ -110,7 +116,7 @@ impl Inbox {
         message: &ReceivedMessage,
     ) -> Result<bool, InboxError> {
         self.locked(|inbox| {
-            if inbox.ids.contains(&message.id) {
+            if inbox.keys.contains(&message.key) {
                 return Ok(Ok(false));
             }
             if inbox.waiting_bytes() + message.body.len() > MOST_WAITING {
@@ -125,8 +131,8 @@ impl Inbox {
     ///
     /// # Errors
     /// The inbox cannot be read.
-    pub(in crate::client) fn knows(&mut self, id: MessageId) -> Result<bool, InboxError> {
-        self.locked(|inbox| Ok(inbox.ids.contains(&id)))
+    pub(in crate::client) fn knows(&mut self, key: &MessageKey) -> Result<bool, InboxError> {
+        self.locked(|inbox| Ok(inbox.keys.contains(key)))
     }
 
     /// Returns the messages received and not shown yet, oldest first.
@@ -141,16 +147,16 @@ impl Inbox {
     ///
     /// # Errors
     /// The messages may be shown again.
-    pub(in crate::client) fn note_shown(&mut self, ids: &[MessageId]) -> Result<(), InboxError> {
+    pub(in crate::client) fn note_shown(&mut self, keys: &[MessageKey]) -> Result<(), InboxError> {
         self.locked(|inbox| {
-            let new = |id: &&MessageId| {
-                !inbox.ids.contains(id) || inbox.waiting.iter().any(|m| m.id == **id)
+            let new = |key: &&MessageKey| {
+                !inbox.keys.contains(*key) || inbox.waiting.iter().any(|m| m.key == **key)
             };
-            let entries: Vec<_> = ids
+            let now = unix_millis();
+            let entries: Vec<_> = keys
                 .iter()
                 .filter(new)
-                .copied()
-                .map(InboxEntry::Shown)
+                .map(|key| InboxEntry::Shown(key.clone(), now))
                 .collect();
             inbox.append(entries)
         })
@@ -236,7 +242,7 @@ impl Inbox {
     fn catch_up(&mut self) -> io::Result<bool> {
         if self.end == 0 {
             self.unclean = false;
-            self.ids.clear();
+            self.keys.clear();
             self.shown.clear();
             self.waiting.clear();
             let mut head = [0; HEAD];
@@ -266,15 +272,16 @@ impl Inbox {
     fn apply(&mut self, entry: InboxEntry) {
         match entry {
             InboxEntry::Received(message) => {
-                if self.ids.insert(message.id) {
+                if self.keys.insert(message.key.clone()) {
                     self.waiting.push(message);
                 }
             }
-            InboxEntry::Shown(id) => {
-                self.ids.insert(id);
-                self.waiting.retain(|message| message.id != id);
-                self.shown.push_back(id);
+            InboxEntry::Shown(key, at) => {
+                self.keys.insert(key.clone());
+                self.waiting.retain(|message| message.key != key);
+                self.shown.push_back((key, at));
             }
+            InboxEntry::ShownId(id) => self.waiting.retain(|message| message.key.id != id),
         }
     }
 
@@ -311,17 +318,19 @@ impl Inbox {
         self.dir.sync()
     }
 
-    /// Rewrites the log with the waiting messages and the newest ids of shown ones.
+    /// Rewrites the log with the waiting messages and the newest keys of shown ones.
     fn rewrite(&mut self) -> io::Result<()> {
-        while self.shown.len() > MOST_IDS {
-            if let Some(id) = self.shown.pop_front() {
-                self.ids.remove(&id);
+        let recent = unix_millis().saturating_sub(RECENT);
+        while self.shown.len() > MOST_KEYS && self.shown.front().is_some_and(|(_, at)| *at < recent)
+        {
+            if let Some((key, _)) = self.shown.pop_front() {
+                self.keys.remove(&key);
             }
         }
         let mark = new_mark()?;
         let mut bytes = entry::encode_head(mark);
-        for &id in &self.shown {
-            entry::encode(&mut bytes, mark, &InboxEntry::Shown(id));
+        for (key, at) in &self.shown {
+            entry::encode(&mut bytes, mark, &InboxEntry::Shown(key.clone(), *at));
         }
         for message in &self.waiting {
             entry::encode(&mut bytes, mark, &InboxEntry::Received(message.clone()));

@@ -2,9 +2,10 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
+use std::slice;
 
 use super::*;
-use crate::message::Trust;
+use crate::message::{MessageId, Trust};
 
 fn bob() -> Name {
     Name::new(b"bob").expect("a name")
@@ -15,14 +16,20 @@ fn open(dir: &Path) -> Inbox {
 }
 
 fn message(number: u32, body: &[u8]) -> ReceivedMessage {
-    let mut id = [0; 16];
-    id[..4].copy_from_slice(&number.to_be_bytes());
     ReceivedMessage {
-        id: MessageId(id),
-        from: Name::new(b"al").expect("a name"),
-        trust: Trust::Open,
+        key: key(number, Trust::Open),
         at: 5,
         body: body.to_vec(),
+    }
+}
+
+fn key(number: u32, trust: Trust) -> MessageKey {
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&number.to_be_bytes());
+    MessageKey {
+        trust,
+        from: Name::new(b"al").expect("a name"),
+        id: MessageId(id),
     }
 }
 
@@ -45,9 +52,9 @@ fn received_messages_wait_until_they_are_shown() {
         inbox.waiting().expect("readable"),
         [one.clone(), two.clone()]
     );
-    inbox.note_shown(&[one.id]).expect("noted");
+    inbox.note_shown(slice::from_ref(&one.key)).expect("noted");
     assert_eq!(inbox.waiting().expect("readable"), [two]);
-    assert!(inbox.knows(one.id).expect("readable"));
+    assert!(inbox.knows(&one.key).expect("readable"));
     assert!(!inbox.receive(&one).expect("a duplicate"));
     let mode = |path: &Path| path.metadata().expect("there").mode() & 0o777;
     assert_eq!(mode(&dir.path().join("bob")), 0o600);
@@ -56,12 +63,58 @@ fn received_messages_wait_until_they_are_shown() {
 #[test]
 fn messages_read_from_the_server_are_known() {
     let dir = place();
-    let id = message(1, b"").id;
-    open(dir.path()).note_shown(&[id]).expect("noted");
+    let key = key(1, Trust::Open);
+    open(dir.path())
+        .note_shown(slice::from_ref(&key))
+        .expect("noted");
     let mut inbox = open(dir.path());
-    assert!(inbox.knows(id).expect("readable"));
+    assert!(inbox.knows(&key).expect("readable"));
     assert!(!inbox.receive(&message(1, b"late")).expect("a duplicate"));
     assert_eq!(inbox.waiting().expect("readable"), []);
+}
+
+#[test]
+fn a_copied_id_does_not_hide_the_message_of_another_sender() {
+    let dir = place();
+    let mut inbox = open(dir.path());
+    let mut forged = message(1, b"forged");
+    inbox.receive(&forged).expect("received");
+    inbox
+        .note_shown(slice::from_ref(&forged.key))
+        .expect("noted");
+    let verified = ReceivedMessage {
+        key: key(1, Trust::Local),
+        ..message(1, b"verified")
+    };
+    assert!(!inbox.knows(&verified.key).expect("readable"));
+    assert!(inbox.receive(&verified).expect("received"));
+    forged.key.from = Name::new(b"eve").expect("a name");
+    assert!(inbox.receive(&forged).expect("received"));
+    assert_eq!(inbox.waiting().expect("readable"), [verified, forged]);
+}
+
+/// A datagram can come again as long as its ticket is good.
+#[test]
+fn recent_keys_are_kept_whatever_their_number() {
+    let dir = place();
+    let mut inbox = open(dir.path());
+    let keys = (0..).map(|number| key(number, Trust::Open));
+    let keys: Vec<_> = keys.take(MOST_KEYS + 10).collect();
+    let shown = |at| {
+        keys.iter()
+            .map(move |key| InboxEntry::Shown(key.clone(), at))
+    };
+    inbox.append(shown(1).collect()).expect("appended");
+    inbox.rewrite().expect("rewritten");
+    assert_eq!(inbox.shown.len(), MOST_KEYS, "all are old");
+    assert!(!inbox.knows(&keys[0]).expect("readable"));
+    inbox
+        .append(shown(unix_millis()).collect())
+        .expect("appended");
+    inbox.rewrite().expect("rewritten");
+    for at in [0, keys.len() - 1] {
+        assert!(open(dir.path()).knows(&keys[at]).expect("readable"), "{at}");
+    }
 }
 
 #[test]
@@ -70,7 +123,7 @@ fn each_process_reads_entries_of_the_other() {
     let (mut here, mut there) = (open(dir.path()), open(dir.path()));
     assert!(here.receive(&message(1, b"x")).expect("received"));
     assert!(!there.receive(&message(1, b"x")).expect("a duplicate"));
-    there.note_shown(&[message(1, b"").id]).expect("noted");
+    there.note_shown(&[key(1, Trust::Open)]).expect("noted");
     assert_eq!(here.waiting().expect("readable"), []);
     let right = here.showing(Duration::ZERO).expect("a lock");
     assert!(right.is_some());
@@ -150,14 +203,14 @@ fn a_long_log_is_rewritten_and_other_processes_follow() {
     here.receive(&kept).expect("received");
     for number in 1..=150 {
         here.receive(&message(number, &big)).expect("received");
-        here.note_shown(&[message(number, b"").id]).expect("noted");
+        here.note_shown(&[key(number, Trust::Open)]).expect("noted");
     }
     let size = std::fs::metadata(dir.path().join("bob"))
         .expect("there")
         .len();
     assert!(size < LONG, "{size}");
     assert_eq!(there.waiting().expect("readable"), [kept]);
-    assert!(there.knows(message(1, b"").id).expect("readable"));
+    assert!(there.knows(&key(1, Trust::Open)).expect("readable"));
     assert!(!there.receive(&message(150, &big)).expect("a duplicate"));
     assert!(there.receive(&message(151, b"new")).expect("received"));
     assert_eq!(here.waiting().expect("readable").len(), 2);
@@ -199,7 +252,7 @@ fn entries_are_synced_before_the_call_returns() {
     operation_log::start();
     let mut inbox = open(dir.path());
     inbox.receive(&message(1, b"x")).expect("received");
-    inbox.note_shown(&[message(1, b"").id]).expect("noted");
+    inbox.note_shown(&[key(1, Trust::Open)]).expect("noted");
     let ops = operation_log::take();
     let kinds: Vec<_> = ops
         .iter()

@@ -1,8 +1,8 @@
 //! The listener: a child process of the menu that reads the UDP socket.
 //!
 //! A message is durable in the inbox before it is acknowledged. The menu is only notified; it reads the inbox itself.
-//! The two exchange lines: the menu sends `for NAME` and `count`, the listener sends `mail`, `counts TEXT` and `trouble
-//! TEXT`. A menu that does not read cannot block the listener, which drops lines beyond `BACKLOG`.
+//! The two exchange lines: the menu sends `for NAME`, `secret SECRET` and `count`, the listener sends `mail`, `counts TEXT`
+//! and `trouble TEXT`. A menu that does not read cannot block the listener, which drops lines beyond `BACKLOG`.
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
@@ -10,8 +10,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 
+use super::secrets::{HeldSecret, Secrets};
 use crate::client::inbox::{Inbox, InboxError, ReceivedMessage};
-use crate::message::{MessageId, Trust};
+use crate::message::{MessageId, MessageKey, Trust};
 use crate::name::Name;
 use crate::sys::clock;
 use crate::sys::poll::{self, Want};
@@ -32,6 +33,8 @@ pub(super) const COUNTS: &str = "counts";
 pub(super) const TROUBLE: &str = "trouble";
 /// From the menu: the name for which to receive messages.
 pub(super) const FOR: &str = "for";
+/// From the menu: a [`HeldSecret`].
+pub(super) const SECRET: &str = "secret";
 /// From the menu: a request for the counts.
 pub(super) const COUNT: &str = "count";
 
@@ -40,6 +43,7 @@ pub(super) const COUNT: &str = "count";
 struct Recipient {
     name: Name,
     inbox: Inbox,
+    secrets: Secrets,
 }
 
 /// Counts of datagrams, by outcome.
@@ -55,6 +59,8 @@ struct Counts {
     oversized: u64,
     /// Dropped: for another recipient.
     foreign: u64,
+    /// Dropped: not sealed with a ticket that is good now.
+    unproved: u64,
     /// Dropped without acknowledgement: they could not be stored in the inbox.
     refused: u64,
 }
@@ -67,12 +73,13 @@ impl fmt::Display for Counts {
             junk,
             oversized,
             foreign,
+            unproved,
             refused,
         } = self;
         write!(
             f,
             "{taken} new, {again} repeated; dropped: {junk} invalid, {oversized} oversized, \
-             {foreign} foreign, {refused} refused"
+             {foreign} foreign, {unproved} without a valid ticket, {refused} refused"
         )
     }
 }
@@ -138,7 +145,7 @@ impl InstantListener {
 
     /// Reads and executes lines from the menu. Returns `false` at end of file.
     fn hear(&mut self) -> io::Result<bool> {
-        let mut bytes = [0; 256];
+        let mut bytes = [0; 1024];
         match self.menu.read(&mut bytes) {
             Ok(0) => return Ok(false),
             Ok(n) => self.heard.extend_from_slice(&bytes[..n]),
@@ -151,6 +158,7 @@ impl InstantListener {
             let line = String::from_utf8_lossy(&line[..end]).into_owned();
             match line.split_once(' ') {
                 Some((FOR, name)) => self.listen_for(name),
+                Some((SECRET, text)) => self.hold(text),
                 None if line == COUNT => self.say(COUNTS, &self.counts.to_string()),
                 _ => {}
             }
@@ -167,12 +175,22 @@ impl InstantListener {
             Ok(mut inbox) => {
                 // Messages may wait since an earlier menu.
                 let waits = inbox.waiting().is_ok_and(|waiting| !waiting.is_empty());
-                self.recipient = Some(Recipient { name, inbox });
+                self.recipient = Some(Recipient {
+                    name,
+                    inbox,
+                    secrets: Secrets::default(),
+                });
                 if waits {
                     self.say(MAIL, "");
                 }
             }
             Err(e) => self.say(TROUBLE, &e.to_string()),
+        }
+    }
+
+    fn hold(&mut self, text: &str) {
+        if let (Some(recipient), Ok(held)) = (&mut self.recipient, text.parse::<HeldSecret>()) {
+            recipient.secrets.hold(held);
         }
     }
 
@@ -191,34 +209,28 @@ impl InstantListener {
         let Some(recipient) = &mut self.recipient else {
             return;
         };
-        let (received, wants_ack) = match datagram::decode(bytes) {
-            Ok(Datagram::Message(letter)) if letter.to != recipient.name => {
+        let (received, ack) = match datagram::decode(bytes) {
+            Ok(Datagram::Sealed(sealed)) if sealed.to != recipient.name => {
                 self.counts.foreign += 1;
                 return;
             }
-            Ok(Datagram::Message(letter)) => {
-                let received = ReceivedMessage {
-                    id: letter.id,
-                    from: letter.from,
-                    trust: Trust::Open,
-                    at: letter.at,
-                    body: letter.body.to_vec(),
+            Ok(Datagram::Sealed(sealed)) => {
+                let Some((key, opened)) = recipient.secrets.open(&sealed) else {
+                    self.counts.unproved += 1;
+                    return;
                 };
-                (received, true)
+                let (at, body) = (opened.at, opened.body);
+                (ReceivedMessage { key, at, body }, Some(opened.ack))
             }
             Ok(Datagram::Text { from, body }) => {
                 let Ok(id) = MessageId::random() else {
                     self.counts.refused += 1;
                     return;
                 };
-                let received = ReceivedMessage {
-                    id,
-                    from,
-                    trust: Trust::Open,
-                    at: clock::unix_millis(),
-                    body: body.to_vec(),
-                };
-                (received, false)
+                let trust = Trust::Open;
+                let key = MessageKey { trust, from, id };
+                let (at, body) = (clock::unix_millis(), body.to_vec());
+                (ReceivedMessage { key, at, body }, None)
             }
             Err(Malformed::TooLong) => {
                 self.counts.oversized += 1;
@@ -230,23 +242,16 @@ impl InstantListener {
             }
         };
         let taken = recipient.inbox.receive(&received);
-        self.took(&received, taken, wants_ack.then_some(from));
+        if let (Ok(_), Some(ack)) = (&taken, ack) {
+            // If this is lost, the sender retransmits.
+            let _ = self.socket.send_to(&ack, from);
+        }
+        self.took(taken);
     }
 
-    fn took(
-        &mut self,
-        received: &ReceivedMessage,
-        taken: Result<bool, InboxError>,
-        wants_ack: Option<SocketAddr>,
-    ) {
+    fn took(&mut self, taken: Result<bool, InboxError>) {
         match taken {
             Ok(is_new) => {
-                if let Some(sender) = wants_ack {
-                    // If this is lost, the sender retransmits.
-                    let _ = self
-                        .socket
-                        .send_to(&datagram::encode_ack(received.id), sender);
-                }
                 self.told = None;
                 if is_new {
                     self.counts.taken += 1;
@@ -304,7 +309,7 @@ mod tests {
         };
         assert_eq!(
             counts.to_string(),
-            "1 new, 0 repeated; dropped: 0 invalid, 0 oversized, 2 foreign, 0 refused"
+            "1 new, 0 repeated; dropped: 0 invalid, 0 oversized, 2 foreign, 0 without a valid ticket, 0 refused"
         );
     }
 }

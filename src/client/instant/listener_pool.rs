@@ -8,7 +8,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 
-use super::listener::{COUNT, COUNTS, FOR, InstantListener, MAIL, TROUBLE};
+use super::listener::{COUNT, COUNTS, FOR, InstantListener, MAIL, SECRET, TROUBLE};
+use super::secrets::HeldSecret;
 use crate::name::Name;
 use crate::sys::helper::Helper;
 use crate::sys::process::{self, Pid};
@@ -100,6 +101,14 @@ impl ListenerHandle {
     /// The listener has ended.
     pub(in crate::client) fn listen_for(&self, name: &Name) -> io::Result<()> {
         self.say(&format!("{FOR} {name}"))
+    }
+
+    /// Makes it open messages that are sealed with tickets of this secret, for the current name.
+    ///
+    /// # Errors
+    /// The listener has ended.
+    pub(in crate::client) fn hold(&self, held: &HeldSecret) -> io::Result<()> {
+        self.say(&format!("{SECRET} {held}"))
     }
 
     /// Requests its counts, which arrive as [`ListenerEvent::Counts`].

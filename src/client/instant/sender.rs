@@ -4,8 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::message::MessageId;
-use crate::wire::datagram::{self, Datagram};
+use crate::wire::datagram::{self, Ack, Datagram};
 
 /// Times of the transmissions, since the start.
 const TRIES: [Duration; 3] = [
@@ -16,11 +15,15 @@ const TRIES: [Duration; 3] = [
 /// Time of giving up, since the start.
 pub(in crate::client) const END: Duration = Duration::from_secs(3);
 
-/// Sends the message `id`, encoded as `bytes`, until `END` or an acknowledgement. Returns whether it is acknowledged.
+/// Sends the datagram `bytes` until `END` or an acknowledgement that `is_ours` accepts. Returns whether there was one.
 ///
 /// # Errors
 /// No socket can be created, or the address is unreachable.
-pub(super) fn send(to: SocketAddr, id: MessageId, bytes: &[u8]) -> io::Result<bool> {
+pub(super) fn send(
+    to: SocketAddr,
+    bytes: &[u8],
+    is_ours: impl Fn(&Ack) -> bool,
+) -> io::Result<bool> {
     let socket = connected(to)?;
     let begun = Instant::now();
     let mut tries = TRIES.iter().peekable();
@@ -42,7 +45,7 @@ pub(super) fn send(to: SocketAddr, id: MessageId, bytes: &[u8]) -> io::Result<bo
             continue;
         }
         match hear(&socket, left)? {
-            Heard::Ack(acknowledged) if acknowledged == id => return Ok(true),
+            Heard::Ack(ack) if is_ours(&ack) => return Ok(true),
             Heard::Refused => return Ok(false),
             Heard::Ack(_) | Heard::Nothing => {}
         }
@@ -68,7 +71,7 @@ fn connected(to: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 enum Heard {
-    Ack(MessageId),
+    Ack(Ack),
     /// Nothing, or an irrelevant datagram.
     Nothing,
     /// The other host reports that the port is closed.
@@ -80,7 +83,7 @@ fn hear(socket: &UdpSocket, limit: Duration) -> io::Result<Heard> {
     socket.set_read_timeout(Some(limit))?;
     match socket.recv(&mut bytes) {
         Ok(n) => Ok(match datagram::decode(&bytes[..n]) {
-            Ok(Datagram::Ack(id)) => Heard::Ack(id),
+            Ok(Datagram::Ack(ack)) => Heard::Ack(ack),
             _ => Heard::Nothing,
         }),
         Err(e) if is_refused(&e) => Ok(Heard::Refused),
@@ -100,6 +103,10 @@ fn is_refused(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::{MessageId, TicketSecret, Trust};
+    use crate::wire::datagram::{Letter, Ticket, TicketKey, TicketNonce};
+
+    const ID: MessageId = MessageId([1; 16]);
 
     fn peer() -> (UdpSocket, SocketAddr) {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
@@ -109,21 +116,43 @@ mod tests {
         (socket, address)
     }
 
+    /// Returns a ticket, an encoded message to `bob` under it, and the acknowledgement of bob's client.
+    fn message(number: u8) -> (Ticket, Vec<u8>, Vec<u8>) {
+        let letter = Letter {
+            id: ID,
+            at: 1,
+            from: "al".parse().expect("a name"),
+            to: "bob".parse().expect("a name"),
+            body: b"hi",
+        };
+        let (secret, nonce) = (TicketSecret([number; 32]), TicketNonce([number; 16]));
+        let key = TicketKey::derive(&secret, nonce, Trust::Open, &letter.from, &letter.to);
+        let ticket = Ticket { nonce, key };
+        let bytes = datagram::seal(&letter, Trust::Open, &ticket).expect("fits");
+        let Ok(Datagram::Sealed(sealed)) = datagram::decode(&bytes) else {
+            panic!("a sealed datagram");
+        };
+        let ack = sealed.open(&secret).expect("sealed with it").ack;
+        (ticket, bytes, ack)
+    }
+
     #[test]
-    fn accepts_only_an_acknowledgement_of_the_message_from_its_recipient() {
+    fn accepts_only_an_acknowledgement_with_the_key_from_the_address() {
         let (peer, address) = peer();
-        let id = MessageId([1; 16]);
+        let (ticket, bytes, ack) = message(1);
+        let (_, _, forged) = message(2);
         let other = std::thread::spawn(move || {
             let (_, sender) = peer.recv_from(&mut [0; 10]).expect("the first try");
             let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
             let send = |from: &UdpSocket, bytes: &[u8]| from.send_to(bytes, sender).expect("sent");
-            send(&stranger, &datagram::encode_ack(id));
-            send(&peer, &datagram::encode_ack(MessageId([2; 16])));
+            send(&stranger, &ack);
+            send(&peer, &forged);
             send(&peer, b"junk");
             peer.recv_from(&mut [0; 10]).expect("the second try");
-            send(&peer, &datagram::encode_ack(id));
+            send(&peer, &ack);
         });
-        assert!(send(address, id, b"message").expect("sent"));
+        let is_ours = |ack: &Ack| ack.is_for(&ticket, ID);
+        assert!(send(address, &bytes, is_ours).expect("sent"));
         other.join().expect("ended");
     }
 
@@ -131,7 +160,7 @@ mod tests {
     fn gives_up_after_three_transmissions() {
         let (peer, address) = peer();
         let begun = Instant::now();
-        assert!(!send(address, MessageId([1; 16]), b"message").expect("sent"));
+        assert!(!send(address, b"message", |_| true).expect("sent"));
         assert!(begun.elapsed() >= END);
         peer.set_nonblocking(true).expect("set");
         let mut tries = 0;
@@ -146,7 +175,7 @@ mod tests {
         let (socket, address) = peer();
         drop(socket);
         let begun = Instant::now();
-        assert!(!send(address, MessageId([1; 16]), b"message").expect("sent"));
+        assert!(!send(address, b"message", |_| true).expect("sent"));
         assert!(begun.elapsed() < END);
     }
 }

@@ -7,8 +7,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::server::{ServerConnection, Timeouts};
-use super::{LinkError, MessagePiece, MessageSink, Offered, PeerAddress, Person, Server};
-use crate::message::{Speaks, Trust};
+use super::{LinkError, MessagePiece, MessageSink, Offered, Person, Server};
+use crate::message::Trust;
 use crate::name::Name;
 use crate::wire::datagram::Letter;
 use crate::wire::framed::{self, Command, Delivered, Order};
@@ -263,8 +263,7 @@ pub(super) fn send(
     if code == framed::SEND_TO {
         let address = exchange.answer()?;
         let address = framed::decode_address(&address).ok_or_else(|| exchange.strange())?;
-        let speaks = Speaks::Text;
-        return Ok(Offered::SendTo(PeerAddress { address, speaks }));
+        return Ok(Offered::SendTo(address));
     }
     if code != framed::SEND_HERE {
         return Err(exchange.strange());

@@ -170,8 +170,8 @@ impl Link {
                 peek: true,
             })?;
             session.messages(
-                &mut |message| match message.id {
-                    Some(id) if sink.knows(id)? => Ok(()),
+                &mut |message| match message.key() {
+                    Some(key) if sink.knows(&key)? => Ok(()),
                     _ => sink.take(&MessagePiece::Whole(message)),
                 },
                 |_| (),

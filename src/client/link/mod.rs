@@ -22,7 +22,7 @@ pub(super) use self::presence::LeaseState;
 use self::server::Timeouts;
 use self::session::SessionConnection;
 pub(super) use self::types::{
-    DialectChoice, MessagePiece, MessageSink, Offered, PeerAddress, Person,
+    DialectChoice, LeaseRequest, MessagePiece, MessageSink, Offered, Peer, Person, SealedPeer,
 };
 use crate::name::Name;
 use crate::wire::datagram::Letter;

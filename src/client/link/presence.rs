@@ -3,7 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{DialectChoice, Link, LinkError, MessageSink, PeerAddress, Person, Registered, framed};
+use super::{
+    DialectChoice, LeaseRequest, Link, LinkError, MessageSink, Peer, Person, Registered,
+    SealedPeer, framed,
+};
+use crate::message::LeaseToken;
 use crate::name::Name;
 
 /// The state of a lease after a renewal.
@@ -11,23 +15,28 @@ use crate::name::Name;
 pub(in crate::client) enum LeaseState {
     /// This client holds the lease for the given time; `None` if the lease does not expire.
     Ours(Option<Duration>),
-    /// Another client is online with the name, at this address.
-    Elsewhere(SocketAddr),
+    /// Another client is online with the name.
+    Elsewhere,
 }
 
-/// Returns whether `noted`, the address that the server has recorded, is this client's own, `ours`. The server records
-/// the IP address that it sees, which may differ from the local one, for instance behind NAT.
-fn is_ours(noted: SocketAddr, ours: SocketAddr) -> bool {
+/// Returns whether `peer`, who is online with the name of this client, is another client. `ours` is the address of this
+/// one. The server records the IP address that it sees, which may differ from the local one, for instance behind NAT.
+fn is_other(peer: &Peer, ours: SocketAddr) -> bool {
+    let noted = match peer {
+        Peer::Offline => return false,
+        Peer::Closed => return true,
+        Peer::Text(address) | Peer::Sealed(SealedPeer { address, .. }) => address,
+    };
     let both_are_near = noted.ip().is_loopback() && ours.ip().is_loopback();
-    noted.port() == ours.port() && (!both_are_near || noted.ip() == ours.ip())
+    noted.port() != ours.port() || (both_are_near && noted.ip() != ours.ip())
 }
 
 impl Link {
-    /// Registers `name` and makes it online at this address, unless another client is online with it. In the framed
-    /// dialect, reads the waiting messages into `sink`.
+    /// Finds out whether `name` is new, known, or online with another client than the one at this address. In the framed
+    /// dialect, also makes it online there unless it is, and reads the waiting messages into `sink`.
     ///
     /// # Errors
-    /// The name is not online.
+    /// The server does not answer, or refuses the name.
     pub(in crate::client) fn register(
         &self,
         name: &Name,
@@ -37,77 +46,85 @@ impl Link {
         if self.dialect() == DialectChoice::Framed {
             return framed::register(&self.server, name, at, sink, self.timeouts);
         }
-        self.present(Some(name), |session| {
-            let found = match session.lookup(name) {
-                Ok(Some(peer)) if !is_ours(peer.address, at) => return Ok(Registered::Taken),
-                Ok(_) => Registered::Back,
-                Err(LinkError::UnknownUser(_)) => Registered::New,
-                Err(e) => return Err(e),
-            };
-            session.online(at)?;
-            Ok(found)
-        })
+        match self.present(Some(name), |session| session.lookup(name)) {
+            Ok(peer) if is_other(&peer, at) => Ok(Registered::Taken),
+            Ok(_) => Ok(Registered::Back),
+            Err(LinkError::UnknownUser(_)) => Ok(Registered::New),
+            Err(e) => Err(e),
+        }
     }
 
-    /// Takes or renews the lease that makes `name` online at this address. Returns its duration; `None` if it does not
-    /// expire.
+    /// Takes the lease that makes `name` online. Returns its duration; `None` if it does not expire.
     ///
     /// # Errors
     /// The name is not online.
     pub(in crate::client) fn online(
         &self,
         name: &Name,
-        at: SocketAddr,
+        request: &LeaseRequest<'_>,
     ) -> Result<Option<Duration>, LinkError> {
         if self.dialect() == DialectChoice::Framed {
             return Ok(None);
         }
-        self.present(Some(name), |session| session.online(at))
-            .map(Some)
+        self.present(Some(name), |session| {
+            (request.announce)(session.connection.is_verified);
+            session.online(request)
+        })
+        .map(Some)
     }
 
-    /// Returns the address at which `name` is online, unless it is `at`.
+    /// Returns whether another client than the one at this address is online with `name`.
     ///
     /// # Errors
     /// The server does not answer.
-    pub(in crate::client) fn elsewhere(
+    pub(in crate::client) fn is_elsewhere(
         &self,
         name: &Name,
         at: SocketAddr,
-    ) -> Result<Option<SocketAddr>, LinkError> {
-        let found = self.lookup(name, name)?.map(|peer| peer.address);
-        Ok(found.filter(|address| !is_ours(*address, at)))
+    ) -> Result<bool, LinkError> {
+        Ok(is_other(&self.lookup(name, name)?, at))
     }
 
-    /// As [`online`](Self::online), but leaves the lease of another client alone.
+    /// Renews the lease of `name`, or takes it again if it has ended. Leaves the lease of another client alone.
     ///
     /// # Errors
     /// As for [`online`](Self::online).
     pub(in crate::client) fn stay_online(
         &self,
         name: &Name,
-        at: SocketAddr,
+        request: &LeaseRequest<'_>,
     ) -> Result<LeaseState, LinkError> {
         if self.dialect() == DialectChoice::Framed {
             return Ok(LeaseState::Ours(None));
         }
-        self.present(Some(name), |session| match session.lookup(name) {
-            Ok(Some(peer)) if !is_ours(peer.address, at) => Ok(LeaseState::Elsewhere(peer.address)),
-            Ok(_) | Err(LinkError::UnknownUser(_)) => session
-                .online(at)
-                .map(|lease| LeaseState::Ours(Some(lease))),
-            Err(e) => Err(e),
+        self.present(Some(name), |session| {
+            (request.announce)(session.connection.is_verified);
+            match session.renew(request.token, request.secret) {
+                Err(LinkError::UnknownUser(_)) => {}
+                renewed => return renewed.map(|lease| LeaseState::Ours(Some(lease))),
+            }
+            match session.lookup(name) {
+                Ok(peer) if is_other(&peer, request.at) => Ok(LeaseState::Elsewhere),
+                Ok(_) | Err(LinkError::UnknownUser(_)) => session
+                    .online(request)
+                    .map(|lease| LeaseState::Ours(Some(lease))),
+                Err(e) => Err(e),
+            }
         })
     }
 
-    /// Releases the lease.
+    /// Releases the lease with this token. The framed dialect has no tokens.
     ///
     /// # Errors
     /// The lease remains until it expires.
-    pub(in crate::client) fn offline(&self, name: &Name, port: u16) -> Result<(), LinkError> {
+    pub(in crate::client) fn offline(
+        &self,
+        name: &Name,
+        token: Option<LeaseToken>,
+    ) -> Result<(), LinkError> {
         match self.dialect() {
             DialectChoice::Framed => framed::quit(&self.server, name, self.timeouts),
-            _ => self.present(Some(name), |session| session.offline(port)),
+            _ => self.present(Some(name), |session| session.offline(token)),
         }
     }
 
@@ -122,18 +139,14 @@ impl Link {
         }
     }
 
-    /// Returns the address of `name`; `None` if the name is offline or unknown, or the dialect has no such request.
+    /// Returns where `name` is online. An unknown name is offline, and so is each in a dialect without this request.
     ///
     /// # Errors
     /// The server does not answer.
-    pub(in crate::client) fn lookup(
-        &self,
-        me: &Name,
-        name: &Name,
-    ) -> Result<Option<PeerAddress>, LinkError> {
+    pub(in crate::client) fn lookup(&self, me: &Name, name: &Name) -> Result<Peer, LinkError> {
         match self.in_session(Some(me), |session| session.lookup(name)) {
-            Err(LinkError::UnknownUser(_)) => Ok(None),
-            found => found.map(Option::flatten),
+            Err(LinkError::UnknownUser(_)) => Ok(Peer::Offline),
+            found => Ok(found?.unwrap_or(Peer::Offline)),
         }
     }
 
@@ -171,11 +184,12 @@ mod tests {
     #[test]
     fn recognises_the_address_that_the_server_has_recorded() {
         let a = |text: &str| text.parse::<SocketAddr>().expect("an address");
-        assert!(is_ours(a("10.0.0.1:5"), a("10.0.0.1:5")));
+        let is_other = |noted, ours| is_other(&Peer::Text(a(noted)), a(ours));
+        assert!(!is_other("10.0.0.1:5", "10.0.0.1:5"));
         // Behind NAT.
-        assert!(is_ours(a("10.0.0.1:5"), a("192.168.0.1:5")));
-        assert!(is_ours(a("127.0.0.1:5"), a("0.0.0.0:5")));
-        assert!(!is_ours(a("127.0.0.1:6"), a("127.0.0.1:5")));
-        assert!(!is_ours(a("127.0.0.2:5"), a("127.0.0.1:5")));
+        assert!(!is_other("10.0.0.1:5", "192.168.0.1:5"));
+        assert!(!is_other("127.0.0.1:5", "0.0.0.0:5"));
+        assert!(is_other("127.0.0.1:6", "127.0.0.1:5"));
+        assert!(is_other("127.0.0.2:5", "127.0.0.1:5"));
     }
 }

@@ -1,12 +1,13 @@
 //! The session dialect: message ids, acknowledgements, unchanged bodies, and presence.
 
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::server::{ServerConnection, Timeouts};
-use super::{LinkError, MessagePiece, MessageSink, PeerAddress, Person, Server};
+use super::{LeaseRequest, LinkError, MessagePiece, MessageSink, Peer, Person, SealedPeer, Server};
 use crate::config::DEFAULTS;
+use crate::message::{LeaseToken, TicketSecret, Trust};
 use crate::name::Name;
 use crate::wire::datagram::Letter;
 use crate::wire::line::{Declined, Refusal};
@@ -27,6 +28,8 @@ pub(super) struct SessionConnection<'s> {
     received: Vec<u8>,
     /// Whether the server has accepted the session dialect.
     is_known: bool,
+    /// How far the server trusts this client, in a kind that this version supports.
+    trust: Option<Trust>,
 }
 
 impl<'s> SessionConnection<'s> {
@@ -47,8 +50,10 @@ impl<'s> SessionConnection<'s> {
             connection: server.ask(&hello, timeouts)?,
             received: Vec::new(),
             is_known: false,
+            trust: None,
         };
-        session.fields(|fields| fields.begins_with(VERSION).then_some(()))?;
+        session.trust =
+            session.fields(|fields| fields.begins_with(VERSION).then(|| fields.trust()))?;
         session.is_known = true;
         Ok(session)
     }
@@ -147,17 +152,20 @@ impl<'s> SessionConnection<'s> {
                 max: sink.batch(),
                 peek: false,
             })?;
-            let mut ids = Vec::new();
+            let mut keys = Vec::new();
             let mut last = None;
             let more = loop {
                 let strange = LinkError::NotAServer(self.server.clone());
                 let end = self.next(|answer, connection| match answer {
                     Answer::Message(message) => {
-                        if !sink.knows(message.id).map_err(LinkError::Output)? {
-                            let piece = MessagePiece::Whole(&connection.view(&message));
-                            sink.take(&piece).map_err(LinkError::Output)?;
+                        let view = connection.view(&message);
+                        let key = view.key();
+                        let known = key.as_ref().map_or(Ok(false), |key| sink.knows(key));
+                        if !known.map_err(LinkError::Output)? {
+                            sink.take(&MessagePiece::Whole(&view))
+                                .map_err(LinkError::Output)?;
                         }
-                        ids.push(message.id);
+                        keys.extend(key);
                         last = Some(message.seq);
                         Ok(None)
                     }
@@ -170,7 +178,7 @@ impl<'s> SessionConnection<'s> {
                     break more;
                 }
             };
-            sink.finish(&ids).map_err(LinkError::Output)?;
+            sink.finish(&keys).map_err(LinkError::Output)?;
             let Some(last) = last else {
                 return Ok(());
             };
@@ -182,23 +190,48 @@ impl<'s> SessionConnection<'s> {
         }
     }
 
-    /// Takes or renews the lease that makes this name online at the given address. Returns its duration.
-    pub(super) fn online(&mut self, at: SocketAddr) -> Result<Duration, LinkError> {
+    /// Takes the lease that makes this name online. Returns its duration.
+    pub(super) fn online(&mut self, request: &LeaseRequest<'_>) -> Result<Duration, LinkError> {
+        let at = request.at;
         // Without an address, the server uses the one of this connection. That is right if they are the same, and also
         // if the socket is bound to the unspecified address.
         let named = (Some(at.ip()) != self.our_side()).then_some(at.ip());
         let addr = named.filter(|ip| !ip.is_unspecified());
-        let port = at.port();
-        self.say(&Request::Online { port, addr })?;
+        self.say(&Request::Online {
+            port: at.port(),
+            addr,
+            token: Some(request.token),
+            secret: Some(request.secret),
+        })?;
+        self.lease()
+    }
+
+    /// Renews the lease with this token, with a new secret. Returns its duration.
+    ///
+    /// # Errors
+    /// [`LinkError::UnknownUser`] if there is no such lease.
+    pub(super) fn renew(
+        &mut self,
+        token: LeaseToken,
+        secret: TicketSecret,
+    ) -> Result<Duration, LinkError> {
+        self.say(&Request::Renew {
+            token: Some(token),
+            secret: Some(secret),
+        })?;
+        self.lease()
+    }
+
+    fn lease(&mut self) -> Result<Duration, LinkError> {
         self.fields(|fields| {
             let lease = fields.number("lease").filter(|lease| *lease > 0);
             Some(lease.map_or(LEASE, Duration::from_secs))
         })
     }
 
-    /// Releases the lease, if it is for this port.
-    pub(super) fn offline(&mut self, port: u16) -> Result<(), LinkError> {
-        self.say(&Request::Offline { port: Some(port) })?;
+    /// Releases the lease with this token.
+    pub(super) fn offline(&mut self, token: Option<LeaseToken>) -> Result<(), LinkError> {
+        self.say(&Request::Offline { token })?;
         self.done()
     }
 
@@ -208,12 +241,19 @@ impl<'s> SessionConnection<'s> {
         self.done()
     }
 
-    /// Returns the address of `name`; `None` if the name is offline.
-    pub(super) fn lookup(&mut self, name: &Name) -> Result<Option<PeerAddress>, LinkError> {
+    /// Returns where `name` is online.
+    pub(super) fn lookup(&mut self, name: &Name) -> Result<Peer, LinkError> {
         self.say(&Request::Lookup(name.clone()))?;
-        self.fields(|fields| {
-            let location = fields.location()?;
-            Some(location.map(|Location { address, speaks }| PeerAddress { address, speaks }))
+        let location = self.fields(|fields| fields.location())?;
+        Ok(match (location, self.trust) {
+            (Location::Offline, _) => Peer::Offline,
+            (Location::Text(address), _) => Peer::Text(address),
+            (Location::Sealed(address, ticket), Some(trust)) => Peer::Sealed(SealedPeer {
+                address,
+                ticket,
+                trust,
+            }),
+            (Location::Closed, _) | (Location::Sealed(..), None) => Peer::Closed,
         })
     }
 

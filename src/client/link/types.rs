@@ -4,8 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::client::message_view::MessageView;
-use crate::message::{MessageId, Speaks, Trust};
+use crate::message::{LeaseToken, MessageKey, TicketSecret, Trust};
 use crate::name::Name;
+use crate::wire::datagram::Ticket;
 
 /// The dialect for requests to the server. The comments on the variants are help texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -53,7 +54,7 @@ pub(in crate::client) trait MessageSink {
     ///
     /// # Errors
     /// Reading ends, and all messages stay waiting.
-    fn knows(&mut self, id: MessageId) -> io::Result<bool>;
+    fn knows(&mut self, key: &MessageKey) -> io::Result<bool>;
 
     /// Takes a piece.
     ///
@@ -66,19 +67,41 @@ pub(in crate::client) trait MessageSink {
         100
     }
 
-    /// Writes out all messages taken, and records these ids. The messages are acknowledged afterwards.
+    /// Writes out all messages taken, and records these keys. The messages are acknowledged afterwards.
     ///
     /// # Errors
     /// The messages stay waiting.
-    fn finish(&mut self, ids: &[MessageId]) -> io::Result<()>;
+    fn finish(&mut self, keys: &[MessageKey]) -> io::Result<()>;
 }
 
-/// The UDP address of an online client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::client) struct PeerAddress {
+/// Another client, as the server describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::client) enum Peer {
+    Offline,
+    /// It is online, but takes no instant messages from this client.
+    Closed,
+    /// An old client, which takes datagrams of the text form at this address.
+    Text(SocketAddr),
+    Sealed(SealedPeer),
+}
+
+/// A client that takes one message sealed with this ticket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::client) struct SealedPeer {
     pub(in crate::client) address: SocketAddr,
-    /// The form of datagrams that the client supports.
-    pub(in crate::client) speaks: Speaks,
+    pub(in crate::client) ticket: Ticket,
+    /// How far the server trusts this client, which sends.
+    pub(in crate::client) trust: Trust,
+}
+
+/// What a client that goes online tells the server.
+pub(in crate::client) struct LeaseRequest<'r> {
+    /// The address for instant messages.
+    pub(in crate::client) at: SocketAddr,
+    pub(in crate::client) token: LeaseToken,
+    pub(in crate::client) secret: TicketSecret,
+    /// Called before the server gets the secret, with whether the server is verified.
+    pub(in crate::client) announce: &'r dyn Fn(bool),
 }
 
 /// A registered user.
@@ -89,10 +112,10 @@ pub(in crate::client) struct Person {
 }
 
 /// The outcome of offering a message to the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::client) enum Offered {
     /// The server has stored the message durably, with this number in the recipient's mailbox if it reports one.
     Stored(Option<u64>),
-    /// The server has not stored the message: the recipient is online at this address.
-    SendTo(PeerAddress),
+    /// The server has not stored the message: the recipient takes datagrams of the text form at this address.
+    SendTo(SocketAddr),
 }

@@ -6,7 +6,7 @@ use super::editor::Screen;
 use crate::client::inbox::{Inbox, MENU_WAIT};
 use crate::client::link::{Link, LinkError, MessagePiece, MessageSink};
 use crate::client::message_view::MessageView;
-use crate::message::{MessageId, Trust};
+use crate::message::{MessageKey, Trust};
 use crate::name::Name;
 
 /// Reads the messages waiting for `of` at the server, and prints them above the prompt of the chat.
@@ -35,7 +35,7 @@ pub(super) fn read(link: &Link, of: &Name, screen: &Screen) -> Result<(), LinkEr
 struct ChatSink<'h> {
     screen: &'h Screen,
     inbox: Option<Inbox>,
-    shown: Vec<(MessageId, String)>,
+    shown: Vec<(MessageKey, String)>,
     /// A message whose lines arrive one by one: its sender, the trust in the sender, and its text so far.
     begun: Option<(Vec<u8>, Option<Trust>, Vec<u8>)>,
 }
@@ -58,16 +58,16 @@ impl ChatSink<'_> {
 }
 
 impl MessageSink for ChatSink<'_> {
-    fn knows(&mut self, id: MessageId) -> io::Result<bool> {
-        let known = self.inbox.as_mut().map(|inbox| inbox.knows(id));
+    fn knows(&mut self, key: &MessageKey) -> io::Result<bool> {
+        let known = self.inbox.as_mut().map(|inbox| inbox.knows(key));
         // If the lookup fails, show the message.
         Ok(known.is_some_and(|known| known.unwrap_or(false)))
     }
 
     fn take(&mut self, piece: &MessagePiece<'_>) -> io::Result<()> {
         match piece {
-            MessagePiece::Whole(message) => match message.id {
-                Some(id) => self.shown.push((id, self.screen.format_message(message))),
+            MessagePiece::Whole(message) => match message.key() {
+                Some(key) => self.shown.push((key, self.screen.format_message(message))),
                 None => self.screen.print(&self.screen.format_message(message)),
             },
             MessagePiece::First { from, trust, text } => {
@@ -84,18 +84,18 @@ impl MessageSink for ChatSink<'_> {
         Ok(())
     }
 
-    fn finish(&mut self, ids: &[MessageId]) -> io::Result<()> {
+    fn finish(&mut self, keys: &[MessageKey]) -> io::Result<()> {
         self.end_begun();
         let shown = std::mem::take(&mut self.shown);
         let seen = self.screen.show(&shown).unwrap_or_default();
         let is_unseen =
-            |id: &MessageId| shown.iter().any(|(this, _)| this == id) && !seen.contains(id);
-        let noted: Vec<_> = ids.iter().filter(|id| !is_unseen(id)).copied().collect();
+            |key: &MessageKey| shown.iter().any(|(this, _)| this == key) && !seen.contains(key);
+        let noted: Vec<_> = keys.iter().filter(|key| !is_unseen(key)).cloned().collect();
         if let Some(Err(e)) = self.inbox.as_mut().map(|inbox| inbox.note_shown(&noted)) {
             self.screen.complain(&e.to_string());
         }
         self.screen.noted(&seen);
-        match noted.len() == ids.len() {
+        match noted.len() == keys.len() {
             true => Ok(()),
             false => Err(io::Error::other("the menu is closing")),
         }

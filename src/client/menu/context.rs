@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::active_listener::ActiveListener;
 use super::editor::Prompt;
-use super::inbox_watcher::ActiveListener;
 use super::mailbox_watcher::MailboxWatcher;
 use super::outbox_worker::OutboxWorker;
 use super::presence::PresenceLease;
@@ -25,9 +25,11 @@ pub(super) struct Reception {
 impl Reception {
     /// Prepares reception at this address. No listener is active yet.
     pub(super) fn at(address: SocketAddr, user: &Name, link: &Link) -> Self {
+        let listener = Arc::new(ActiveListener::new(user.clone()));
+        let presence = PresenceLease::new(link.clone(), address, Arc::clone(&listener));
         Self {
-            listener: Arc::new(ActiveListener::new(user.clone())),
-            presence: Arc::new(PresenceLease::new(link.clone(), address)),
+            listener,
+            presence: Arc::new(presence),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::client::inbox::Inbox;
 use crate::client::link::{Link, LinkError, MailboxObserver};
 use crate::client::message_view::MessageView;
 use crate::client::{thread, view};
-use crate::message::MessageId;
+use crate::message::MessageKey;
 use crate::name::Name;
 
 /// Interval at which the mailbox is polled.
@@ -159,9 +159,9 @@ struct WatchSession<'s> {
 
 impl WatchSession<'_> {
     /// Returns whether this message was already shown, because it also arrived as an instant message.
-    fn knows(&mut self, id: MessageId) -> bool {
-        let known = self.inbox.as_mut().map(|inbox| inbox.knows(id));
-        known.is_some_and(|known| known.unwrap_or(false)) || self.screen.handed().contains(&id)
+    fn knows(&mut self, key: &MessageKey) -> bool {
+        let known = self.inbox.as_mut().map(|inbox| inbox.knows(key));
+        known.is_some_and(|known| known.unwrap_or(false)) || self.screen.handed().contains(key)
     }
 }
 
@@ -197,7 +197,7 @@ impl MailboxObserver for WatchSession<'_> {
         let mut count = count;
         let mut senders: Vec<String> = Vec::new();
         for message in messages {
-            if message.id.is_some_and(|id| self.knows(id)) {
+            if message.key().is_some_and(|key| self.knows(&key)) {
                 count = count.saturating_sub(1);
                 continue;
             }

@@ -1,5 +1,6 @@
 //! The interactive menu: reads choices and runs them. Each request opens its own connection to the server.
 
+mod active_listener;
 mod chat_reader;
 mod choice;
 mod compose;
@@ -210,14 +211,14 @@ impl Menu {
             return self.register(&name);
         }
         let at = reception.presence.address();
-        let earlier = self.link.elsewhere(&self.user, at);
+        let earlier = self.link.is_elsewhere(&self.user, at);
         match (reception.presence.go_online(&self.user), earlier) {
             (Err(e), _) => view::error(&e),
-            (Ok(()), Ok(Some(address))) => view::show_wrapped(&format!(
-                "{} was online elsewhere (at {address}); instant messages now arrive here.",
+            (Ok(()), Ok(true)) => view::show_wrapped(&format!(
+                "{} was online in another client; instant messages now arrive here.",
                 self.user
             ))?,
-            // A failed lookup of the earlier address does not matter once the name is online.
+            // A failed lookup of the earlier client does not matter once the name is online.
             (Ok(()), _) => {}
         }
         Ok(())

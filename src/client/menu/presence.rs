@@ -1,13 +1,21 @@
 //! The presence lease: renewed while the menu is open, and released at its end.
 
+use std::cell::Cell;
+use std::io;
 use std::net::SocketAddr;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::active_listener::ActiveListener;
 use super::editor::Screen;
-use crate::client::link::{LeaseState, Link, LinkError};
+use crate::client::instant::HeldSecret;
+use crate::client::link::{LeaseRequest, LeaseState, Link, LinkError};
+use crate::message::{LeaseToken, TicketSecret};
 use crate::name::Name;
+use crate::wire::datagram::{SECRET_LIFETIME, SECRET_OVERLAP};
 
+/// Longest time between two renewals, each of which gives the server another secret.
+const RENEWAL: Duration = Duration::from_secs(60);
 /// Pause before a retry after a failed renewal.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long a release waits for a renewal in progress.
@@ -18,6 +26,8 @@ const LAST_RENEWAL: Duration = Duration::from_secs(2);
 pub(super) struct PresenceLease {
     link: Link,
     address: SocketAddr,
+    /// Receives the messages that are sealed with tickets of the lease.
+    listener: Arc<ActiveListener>,
     state: Mutex<PresenceState>,
     changed: Condvar,
 }
@@ -26,6 +36,7 @@ pub(super) struct PresenceLease {
 struct PresenceState {
     /// The name to keep online.
     name: Option<Name>,
+    keys: Option<LeaseKeys>,
     /// When to renew the lease; `None` if no renewal is needed.
     due: Option<Instant>,
     /// Whether this menu holds the lease. Changes have been reported to the user.
@@ -36,12 +47,33 @@ struct PresenceState {
     is_over: bool,
 }
 
+/// What the server has been told about a lease.
+#[derive(Clone, Copy, Debug)]
+struct LeaseKeys {
+    token: LeaseToken,
+    /// The secret that the server has.
+    secret: TicketSecret,
+    /// The secret of a renewal that was not answered. The server may have it.
+    next: Option<TicketSecret>,
+}
+
+impl LeaseKeys {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            token: LeaseToken::random()?,
+            secret: TicketSecret::random()?,
+            next: None,
+        })
+    }
+}
+
 impl PresenceLease {
     /// Creates a lease for this address. No name is online yet.
-    pub(super) fn new(link: Link, address: SocketAddr) -> Self {
+    pub(super) fn new(link: Link, address: SocketAddr, listener: Arc<ActiveListener>) -> Self {
         Self {
             link,
             address,
+            listener,
             state: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -83,7 +115,7 @@ impl PresenceLease {
         state.is_online = since_now;
         state.due = match (since_now, lease) {
             (true, None) => None,
-            (true, Some(lease)) => Some(Instant::now() + lease / 3),
+            (true, Some(lease)) => Some(Instant::now() + renewal(lease)),
             (false, _) => Some(Instant::now() + AGAIN),
         };
         drop(state);
@@ -95,7 +127,11 @@ impl PresenceLease {
     /// # Errors
     /// Those of the server. The renewal thread retries.
     pub(super) fn go_online(&self, name: &Name) -> Result<(), LinkError> {
-        let lease = self.link.online(name, self.address);
+        let keys = LeaseKeys::new().map_err(|e| LinkError::Random(e.to_string()))?;
+        self.state().keys = Some(keys);
+        let lease = self.exchange(&keys, keys.secret, |request| {
+            self.link.online(name, request)
+        });
         match &lease {
             Ok(lease) => self.renew_for(name, true, *lease),
             Err(_) => self.renew_for(name, false, None),
@@ -110,14 +146,12 @@ impl PresenceLease {
             .wait_timeout_while(self.state(), LAST_RENEWAL, |state| state.is_renewing);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let name = state.name.take();
+        let token = state.keys.take().map(|keys| keys.token);
         let was_online = std::mem::take(&mut state.is_online);
         state.due = None;
         drop(state);
         if let Some(name) = name.filter(|_| was_online) {
-            let _ = self
-                .link
-                .with_short_timeouts()
-                .offline(&name, self.address.port());
+            let _ = self.link.with_short_timeouts().offline(&name, token);
         }
     }
 
@@ -134,25 +168,27 @@ impl PresenceLease {
             let Some(name) = self.next_due() else {
                 return;
             };
-            let renewed = self.link.stay_online(&name, self.address);
+            let renewed = self.renewed(&name);
             let mut state = self.state();
             state.is_renewing = false;
             let was_online = state.is_online;
             if state.name.as_ref() == Some(&name) {
                 state.is_online = matches!(renewed, Ok(LeaseState::Ours(_)));
                 state.due = match &renewed {
-                    Ok(LeaseState::Ours(lease)) => lease.map(|lease| Instant::now() + lease / 3),
+                    Ok(LeaseState::Ours(lease)) => {
+                        lease.map(|lease| Instant::now() + renewal(lease))
+                    }
                     // Another client has taken over the name, or the server is old and has no presence.
-                    Ok(LeaseState::Elsewhere(_)) | Err(LinkError::NoPresence(_)) => None,
+                    Ok(LeaseState::Elsewhere) | Err(LinkError::NoPresence(_)) => None,
                     Err(_) => Some(Instant::now() + AGAIN),
                 };
             }
             drop(state);
             self.changed.notify_all();
             match renewed {
-                Ok(LeaseState::Elsewhere(address)) => screen.tell(&format!(
-                    "{name} is online elsewhere now (at {address}), and instant messages go there. \
-                     Type !register {name} to receive them here."
+                Ok(LeaseState::Elsewhere) => screen.tell(&format!(
+                    "{name} is online in another client now, and instant messages go there. Type \
+                     !register {name} to receive them here."
                 )),
                 Ok(LeaseState::Ours(_)) if !was_online => {
                     screen.tell(&format!("{name} is online."))
@@ -164,6 +200,65 @@ impl PresenceLease {
                 _ => {}
             }
         }
+    }
+
+    /// Renews the lease of `name` with another secret, or takes it.
+    fn renewed(&self, name: &Name) -> Result<LeaseState, LinkError> {
+        let random = |e: io::Error| LinkError::Random(e.to_string());
+        let mut keys = match self.state().keys {
+            Some(keys) => keys,
+            None => LeaseKeys::new().map_err(random)?,
+        };
+        let next = match keys.next {
+            Some(next) => next,
+            None => TicketSecret::random().map_err(random)?,
+        };
+        keys.next = Some(next);
+        self.state().keys = Some(keys);
+        let renewed = self.exchange(&keys, next, |request| self.link.stay_online(name, request))?;
+        if let LeaseState::Ours(_) = renewed {
+            keys = LeaseKeys {
+                secret: next,
+                next: None,
+                ..keys
+            };
+            // release() or go_online() may have replaced the keys meanwhile.
+            let mut state = self.state();
+            if state.keys.is_some_and(|now| now.token == keys.token) {
+                state.keys = Some(keys);
+            }
+        }
+        Ok(renewed)
+    }
+
+    /// Gives a secret to the server by `work`. The listener holds it before, and the earlier one for some time after that.
+    fn exchange<T>(
+        &self,
+        keys: &LeaseKeys,
+        secret: TicketSecret,
+        work: impl FnOnce(&LeaseRequest<'_>) -> Result<T, LinkError>,
+    ) -> Result<T, LinkError> {
+        let is_verified = Cell::new(false);
+        let hold = |secret, left| {
+            self.listener.hold(HeldSecret {
+                secret,
+                is_verified: is_verified.get(),
+                left,
+            });
+        };
+        let done = work(&LeaseRequest {
+            at: self.address,
+            token: keys.token,
+            secret,
+            announce: &|verified| {
+                is_verified.set(verified);
+                hold(secret, SECRET_LIFETIME);
+            },
+        })?;
+        if secret != keys.secret {
+            hold(keys.secret, SECRET_OVERLAP);
+        }
+        Ok(done)
     }
 
     /// Waits until the lease is due for renewal. Returns `None` after [`end`](Self::end).
@@ -187,4 +282,9 @@ impl PresenceLease {
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
     }
+}
+
+/// Returns the time until the renewal of a lease of this duration.
+fn renewal(lease: Duration) -> Duration {
+    RENEWAL.min(lease / 3)
 }

@@ -3,11 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::message::Speaks;
+use crate::message::{LeaseToken, Speaks};
 use crate::server::principal::Refused;
 use crate::store::Lease;
 use crate::sys::clock::{boot_millis, unix_millis};
-use crate::sys::random;
 
 /// Returns a lease of `span` from now, taken from the address `by`. Without an `address`, it is a reservation.
 ///
@@ -19,13 +18,12 @@ pub(super) fn new(
     by: IpAddr,
     span: Duration,
 ) -> Result<Lease, Refused> {
-    let mut token = [0; 8];
-    random::fill(&mut token).map_err(Refused::Random)?;
     Ok(Lease {
         address,
         speaks,
         by,
-        token: u64::from_le_bytes(token),
+        token: LeaseToken::random().map_err(Refused::Random)?,
+        secret: None,
         since: unix_millis(),
         until: until(span),
     })

@@ -8,6 +8,8 @@ use clap::Parser as _;
 use tempfile::TempDir;
 
 use super::*;
+use crate::message::Speaks;
+use crate::name::Name;
 use crate::server::cli::Cli;
 use crate::server::scoreboard::Scoreboard;
 use crate::server::transport::{Fate, Transport};
@@ -104,9 +106,15 @@ impl Server {
 
     /// Serves a TCP client of this machine.
     fn serve(&self, client: &mut Memory) -> Ended {
+        self.serve_peer(
+            client,
+            Peer::Inet("127.0.0.1:9".parse().expect("an address")),
+        )
+    }
+
+    fn serve_peer(&self, client: &mut Memory, peer: Peer) -> Ended {
         let run = Dir::open(self.dir.path()).expect("opened");
         let board = Scoreboard::create(&run).expect("made");
-        let peer = Peer::Inet("127.0.0.1:9".parse().expect("an address"));
         let connection = Connection::new(client, Inbox::of(&[]));
         let status = board.child(0, self.config.titles);
         serve(
@@ -176,5 +184,37 @@ fn the_framed_dialect_runs_over_any_transport() {
     assert_eq!(
         server.told(b"\0\x05\0\0!who\0"),
         format!("\0\x22\0\0{list}\0")
+    );
+}
+
+/// Another client with the same IP address may be the same one, restarted. An owner is known in another way.
+#[test]
+fn the_owner_of_a_name_takes_it_over_from_a_client_at_another_address() {
+    let server = Server::new();
+    let uid = nix::unistd::geteuid().as_raw();
+    let logins = LoginDirectory::open().expect("opened");
+    let Some(owner) = logins.login_of(uid).expect("read") else {
+        // Without a login, this process owns no name.
+        return;
+    };
+    let owner: Name = owner.parse().expect("a name");
+    let elsewhere = "10.0.0.1".parse().expect("an address");
+    let span = std::time::Duration::from_secs(60);
+    for name in [&owner, &"open".parse().expect("a name")] {
+        let address = Some("10.0.0.1:9".parse().expect("an address"));
+        let lease = lease::new(address, Speaks::Sealed, elsewhere, span).expect("a lease");
+        assert!(server.store.take(name, &lease, &|_| true).expect("taken"));
+    }
+    let mut client = Memory::saying(b"HELLO dropline/1\nONLINE port=9\nQUIT\n");
+    let peer = Peer::Local { uid, pid: 1 };
+    assert_eq!(server.serve_peer(&mut client, peer), Ended::Well);
+    let told = String::from_utf8_lossy(&client.told).into_owned();
+    assert!(told.contains("\nOK lease=90 new=1\n"), "{told}");
+    let lease = server.store.lease(&owner).expect("readable");
+    assert_ne!(lease.expect("online").by, elsewhere);
+    let told = server.told(b"HELLO dropline/1 name=open\nONLINE port=9\nQUIT\n");
+    assert!(
+        told.contains("\nERR busy open is online at another address"),
+        "{told}"
     );
 }

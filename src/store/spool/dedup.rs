@@ -1,4 +1,4 @@
-//! Duplicate detection: finds a stored message with the same id from the same sender.
+//! Duplicate detection: finds a stored message with the same id from the same sender, with the same trust.
 //!
 //! It searches the mailbox log backwards. A separate index could differ from the log after a crash and report a lost
 //! message as stored.
@@ -12,7 +12,7 @@ use super::format::header::Header;
 use super::retention::IDS;
 use crate::message::Draft;
 
-/// Returns the number of the stored message with the id and sender of `draft`, if it is among the last 4,096.
+/// Returns the number of the stored message with the id, sender and trust of `draft`, if it is among the last 4,096.
 ///
 /// # Errors
 /// Errors from `pread(2)`.
@@ -25,7 +25,10 @@ pub(super) fn find(
     let mut back = Backwards::new(file, header.epoch, header.ids_offset, tail.offset);
     for _ in 0..IDS {
         let Some(head) = back.step()? else { break };
-        if head.id != draft.id || back.sender(&head) != draft.from.as_bytes() {
+        let is_same = head.id == draft.id
+            && head.trust == draft.trust
+            && back.sender(&head) == draft.from.as_bytes();
+        if !is_same {
             continue;
         }
         // Before the kept offset only heads are left. After it the record must be whole: a crash may have left both

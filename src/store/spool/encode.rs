@@ -90,10 +90,9 @@ impl<'a, 'm> Encoder<'a, 'm> {
         })
     }
 
-    /// Returns the number of an earlier message with the id and sender of `draft`, in the batch or in the mailbox.
+    /// Returns the number of an earlier message with the id, sender and trust of `draft`, in the batch or in the mailbox.
     fn earlier(&self, draft: &Draft<'_>) -> Result<Option<u64>, StoreError> {
-        let is_same =
-            |(other, _): &&(&Draft<'_>, u64)| other.id == draft.id && other.from == draft.from;
+        let is_same = |(other, _): &&(&Draft<'_>, u64)| other.is_same_message(draft);
         if let Some((_, seq)) = self.encoded.iter().find(is_same) {
             return Ok(Some(*seq));
         }

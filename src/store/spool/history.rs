@@ -59,6 +59,7 @@ pub(super) fn trace(spool: &Spool, of: &Name, seq: u64) -> Result<Option<Trace>,
         let from = from.filter(|_| head.seq == seq);
         return Ok(from.map(|from| Trace {
             from,
+            trust: head.trust,
             at: head.at,
             expires: head.expires(),
             state: if seq <= header.acked_seq {

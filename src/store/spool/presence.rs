@@ -142,7 +142,7 @@ fn replace(dir: &Dir, name: &Name, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Speaks;
+    use crate::message::{LeaseToken, Speaks};
     use crate::store::spool::paths::Run;
     use crate::sys::clock::boot_millis;
 
@@ -157,9 +157,10 @@ mod tests {
         };
         let a_lease = Lease {
             address: Some("[::1]:8283".parse().expect("an address")),
-            speaks: Speaks::Datagram,
+            speaks: Speaks::Sealed,
             by: "10.0.0.1".parse().expect("an address"),
-            token: 7,
+            token: LeaseToken([7; 8]),
+            secret: None,
             since: 1_795_300_000_123,
             until: boot_millis() + 60_000,
         };

@@ -121,7 +121,7 @@ pub(super) fn room(spool: &Spool, run: &Run) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Speaks;
+    use crate::message::{LeaseToken, Speaks};
     use crate::store::{Lease, Limits, Presence as _};
 
     fn spool(dir: &std::path::Path, limits: Limits) -> Spool {
@@ -133,9 +133,10 @@ mod tests {
     fn take(spool: &Spool, name: &str, span: u64) -> Result<bool, StoreError> {
         let lease = Lease {
             address: Some("[::1]:8283".parse().expect("an address")),
-            speaks: Speaks::Datagram,
+            speaks: Speaks::Sealed,
             by: "10.0.0.1".parse().expect("an address"),
-            token: 7,
+            token: LeaseToken([7; 8]),
+            secret: None,
             since: 0,
             until: boot_millis() + span,
         };

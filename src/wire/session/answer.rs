@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::fields::{AnswerFields, MAX_LINE, first_line};
-use crate::message::{LARGEST_MAX_BODY, MessageId, Speaks, Trust};
+use crate::message::{Hex, LARGEST_MAX_BODY, MessageId, Speaks, Trust, from_hex};
 use crate::name::Name;
 use crate::wire::code::Code;
+use crate::wire::datagram::{Ticket, TicketKey, TicketNonce};
 
 /// The interval between `PING` lines to a client whose watch is idle.
 pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -32,6 +33,13 @@ impl<'o> AnswerLine<'o> {
     pub(crate) fn field(mut self, key: &str, value: impl fmt::Display) -> Self {
         let _ = write!(self.text, " {key}={value}");
         self
+    }
+
+    fn online_at(self, address: &SocketAddr, speaks: Speaks) -> Self {
+        self.field("online", 1)
+            .field("addr", address.ip())
+            .field("port", address.port())
+            .field("speaks", speaks)
     }
 
     /// Appends a word, or the sentence of an error.
@@ -108,26 +116,30 @@ pub(crate) fn encode_message(out: &mut Vec<u8>, message: &Message<'_>) {
     out.push(b'\n');
 }
 
-/// The place where a name is online.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Location {
-    /// The UDP address for instant messages.
-    pub(crate) address: SocketAddr,
-    /// The form of instant messages that the client there understands.
-    pub(crate) speaks: Speaks,
+/// Where a name is online, and how to send an instant message to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    Offline,
+    /// It is online, but takes no instant messages from this client.
+    Closed,
+    /// Messages in the text form go to this UDP address.
+    Text(SocketAddr),
+    /// One message, sealed with this ticket, goes to this UDP address.
+    Sealed(SocketAddr, Ticket),
 }
 
-/// Appends the answer to `LOOKUP`. Without a location, the name is offline.
-pub(crate) fn encode_location(out: &mut Vec<u8>, name: &Name, location: Option<Location>) {
+/// Appends the answer to `LOOKUP`.
+pub(crate) fn encode_location(out: &mut Vec<u8>, name: &Name, location: &Location) {
     let line = AnswerLine::begin(out, "OK").field("name", name);
     match location {
-        Some(Location { address, speaks }) => line
-            .field("online", 1)
-            .field("addr", address.ip())
-            .field("port", address.port())
-            .field("speaks", speaks)
+        Location::Offline => line.field("online", 0).end(),
+        Location::Closed => line.field("online", 1).end(),
+        Location::Text(address) => line.online_at(address, Speaks::Text).end(),
+        Location::Sealed(address, Ticket { nonce, key }) => line
+            .online_at(address, Speaks::Sealed)
+            .field("nonce", Hex(&nonce.0))
+            .field("key", Hex(&key.0))
             .end(),
-        None => line.field("online", 0).end(),
     }
 }
 
@@ -155,18 +167,32 @@ pub(crate) fn encode_end(out: &mut Vec<u8>, n: u64, more: bool, waiting: Option<
 }
 
 impl AnswerFields<'_> {
-    /// Decodes the answer to `LOOKUP`: `Some(None)` if the name is offline, `None` if the answer is malformed.
-    pub(crate) fn location(self) -> Option<Option<Location>> {
+    /// Decodes the answer to `LOOKUP`; `None` if it is malformed.
+    pub(crate) fn location(self) -> Option<Location> {
         if !self.is_online() {
-            return Some(None);
+            return Some(Location::Offline);
         }
-        let ip: IpAddr = self.get("addr")?.parse().ok()?;
-        let port = u16::try_from(self.number("port")?).ok()?;
+        // A form of datagrams that this version does not support is as good as none.
         let speaks = self.get("speaks").and_then(|speaks| speaks.parse().ok());
-        Some(Some(Location {
-            address: SocketAddr::new(ip, port),
-            speaks: speaks.unwrap_or(Speaks::Datagram),
-        }))
+        let (Some(ip), Some(speaks)) = (self.get("addr"), speaks) else {
+            return Some(Location::Closed);
+        };
+        let ip: IpAddr = ip.parse().ok()?;
+        let address = SocketAddr::new(ip, u16::try_from(self.number("port")?).ok()?);
+        Some(match (speaks, self.get("nonce"), self.get("key")) {
+            (Speaks::Text, ..) => Location::Text(address),
+            (Speaks::Sealed, Some(nonce), Some(key)) => {
+                let (nonce, key) = (TicketNonce(from_hex(nonce)?), TicketKey(from_hex(key)?));
+                Location::Sealed(address, Ticket { nonce, key })
+            }
+            (Speaks::Sealed, ..) => Location::Closed,
+        })
+    }
+
+    /// Returns how far the server trusts this client, according to the answer to `HELLO`. `None` if the server has not
+    /// said it, or in a word that this version does not support.
+    pub(crate) fn trust(self) -> Option<Trust> {
+        self.get("trust")?.parse().ok()
     }
 
     /// Decodes a `USER` line: the name, and whether it is online.
@@ -302,13 +328,19 @@ mod tests {
     #[test]
     fn answers_about_names_are_decoded() {
         let name: Name = "bob".parse().expect("a name");
-        let location = Some(Location {
-            address: "10.0.0.5:8283".parse().expect("an address"),
-            speaks: Speaks::Text,
-        });
-        for location in [location, None] {
+        let address: SocketAddr = "10.0.0.5:8283".parse().expect("an address");
+        let ticket = Ticket {
+            nonce: TicketNonce([0xa5; 16]),
+            key: TicketKey([0x5a; 32]),
+        };
+        for location in [
+            Location::Offline,
+            Location::Closed,
+            Location::Text(address),
+            Location::Sealed(address, ticket),
+        ] {
             let mut out = Vec::new();
-            encode_location(&mut out, &name, location);
+            encode_location(&mut out, &name, &location);
             let Ok(Some((Answer::Ok(fields), _))) = decode_answer(&out) else {
                 panic!("an answer");
             };

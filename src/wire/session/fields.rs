@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::message::from_hex;
 use crate::name::Name;
 use crate::wire::code::Code;
 
@@ -103,6 +104,20 @@ pub(super) fn port(options: &str) -> Result<Option<u16>, WrongRequest> {
         Ok(port) if port > 0 => Ok(Some(port)),
         _ => Err(syntax("a port is 1 to 65535")),
     }
+}
+
+/// Returns the value of an option of `2 * N` hexadecimal digits.
+pub(super) fn bytes<const N: usize>(
+    options: &str,
+    key: &str,
+) -> Result<Option<[u8; N]>, WrongRequest> {
+    let Some(text) = option(options, key)? else {
+        return Ok(None);
+    };
+    // The value may be a secret, which errors must not repeat.
+    let value = from_hex(text);
+    let wrong = || syntax(format!("{key} is {} hexadecimal digits", 2 * N));
+    value.map(Some).ok_or_else(wrong)
 }
 
 /// Appends an option if it has a value.

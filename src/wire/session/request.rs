@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use super::fields::{
-    WrongRequest, argument, check, first_line, name, number, option, port, put, syntax, to_number,
+    WrongRequest, argument, bytes, check, first_line, name, number, option, port, put, syntax,
+    to_number,
 };
-use crate::message::MessageId;
+use crate::message::{Hex, LeaseToken, MessageId, TicketSecret};
 use crate::name::Name;
 use crate::wire::code::Code;
 
@@ -65,13 +66,22 @@ pub(crate) enum Request<'a> {
         port: u16,
         /// Replaces the client's address, as the server sees it.
         addr: Option<IpAddr>,
+        /// Names the lease in later requests.
+        token: Option<LeaseToken>,
+        /// For tickets to send to this client.
+        secret: Option<TicketSecret>,
     },
     /// Renew the lease.
-    Renew,
+    Renew {
+        /// Only the lease with this token.
+        token: Option<LeaseToken>,
+        /// Replaces the secret of the lease.
+        secret: Option<TicketSecret>,
+    },
     /// End the lease.
     Offline {
-        /// Only a lease for this port.
-        port: Option<u16>,
+        /// Only the lease with this token.
+        token: Option<LeaseToken>,
     },
     /// Remove the registration of the name.
     Deregister,
@@ -161,9 +171,16 @@ fn simple(verb: &str, rest: &str) -> Result<Request<'static>, WrongRequest> {
                     addr.map_err(|_| syntax(format!("'{text}' is not an address")))
                 })
                 .transpose()?,
+            token: bytes(rest, "token")?.map(LeaseToken),
+            secret: bytes(rest, "secret")?.map(TicketSecret),
         },
-        "RENEW" => bare(rest, Request::Renew)?,
-        "OFFLINE" => Request::Offline { port: port(rest)? },
+        "RENEW" => Request::Renew {
+            token: bytes(rest, "token")?.map(LeaseToken),
+            secret: bytes(rest, "secret")?.map(TicketSecret),
+        },
+        "OFFLINE" => Request::Offline {
+            token: bytes(rest, "token")?.map(LeaseToken),
+        },
         "DEREGISTER" => bare(rest, Request::Deregister)?,
         "WHO" => Request::Who {
             after: option(rest, "after")?.map(name).transpose()?,
@@ -275,14 +292,23 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, request: &Request<'_>) {
         Request::Status { to, seq } => {
             let _ = write!(line, "STATUS to={to} seq={seq}");
         }
-        Request::Online { port, addr } => {
+        Request::Online {
+            port,
+            addr,
+            token,
+            secret,
+        } => {
             let _ = write!(line, "ONLINE port={port}");
             put(&mut line, "addr", addr.as_ref());
+            put_lease(&mut line, token.as_ref(), secret.as_ref());
         }
-        Request::Renew => line.push_str("RENEW"),
-        Request::Offline { port } => {
+        Request::Renew { token, secret } => {
+            line.push_str("RENEW");
+            put_lease(&mut line, token.as_ref(), secret.as_ref());
+        }
+        Request::Offline { token } => {
             line.push_str("OFFLINE");
-            put(&mut line, "port", port.as_ref());
+            put_lease(&mut line, token.as_ref(), None);
         }
         Request::Deregister => line.push_str("DEREGISTER"),
         Request::Who { after, max } => {
@@ -301,6 +327,12 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, request: &Request<'_>) {
         out.extend_from_slice(body);
         out.push(b'\n');
     }
+}
+
+/// Appends the token and the secret of a lease.
+fn put_lease(line: &mut String, token: Option<&LeaseToken>, secret: Option<&TicketSecret>) {
+    put(line, "token", token.map(|token| Hex(&token.0)).as_ref());
+    put(line, "secret", secret.map(|secret| Hex(&secret.0)).as_ref());
 }
 
 #[cfg(test)]

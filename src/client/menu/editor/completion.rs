@@ -69,7 +69,7 @@ impl NameCompleter {
                 left > 0
             });
             let inbox = Inbox::open(me).and_then(|mut inbox| inbox.waiting());
-            names.extend(inbox.into_iter().flatten().map(|message| message.from));
+            names.extend(inbox.into_iter().flatten().map(|message| message.key.from));
         }
         let outbox = Outbox::existing().ok().flatten();
         let queued = outbox.and_then(|outbox| outbox.items().ok());

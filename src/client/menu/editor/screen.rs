@@ -12,7 +12,7 @@ use rustyline::ExternalPrinter;
 use super::line::DrawnLine;
 use crate::client::message_view::MessageView;
 use crate::client::view;
-use crate::message::MessageId;
+use crate::message::{MessageKey, Trust};
 use crate::name::Name;
 
 /// Longest time until the editor prints output handed to it.
@@ -46,9 +46,11 @@ struct ScreenState {
     /// The text that the editor will print at the next prompt, and the value of `turns` when it was handed over.
     unseen: Option<(u64, String)>,
     /// Messages that were printed and are not recorded as shown yet.
-    handed: Vec<MessageId>,
+    handed: Vec<MessageKey>,
     last_sender: Option<Name>,
     partner: Option<Name>,
+    /// Whether a message of the chat partner was shown whose sender is verified.
+    is_partner_verified: bool,
     /// Whether the user was told that the server does not answer.
     is_server_gone: bool,
 }
@@ -190,20 +192,20 @@ impl Screen {
         self.tell(&format!("dropline: {}", view::sanitized(error.as_bytes())));
     }
 
-    /// Prints messages, given as text with their ids. Waits until the editor has had time to print, or the user
-    /// goes on or leaves. Returns the ids that count as shown; `None` if nothing is printed while the terminal is lent.
+    /// Prints messages, given as text with their keys. Waits until the editor has had time to print, or the user
+    /// goes on or leaves. Returns the keys of those that count as shown; `None` if nothing is printed while the terminal is lent.
     pub(in crate::client::menu) fn show(
         &self,
-        messages: &[(MessageId, String)],
-    ) -> Option<Vec<MessageId>> {
-        let mut ids: Vec<_> = messages.iter().map(|(id, _)| *id).collect();
+        messages: &[(MessageKey, String)],
+    ) -> Option<Vec<MessageKey>> {
+        let mut keys: Vec<_> = messages.iter().map(|(key, _)| key.clone()).collect();
         let mut printer = self.printer();
         let (turns, was_prompting) = {
             let mut state = self.state();
             if state.lent {
                 return None;
             }
-            state.handed.extend(&ids);
+            state.handed.extend(keys.iter().cloned());
             (state.turns, state.prompting)
         };
         for (_, text) in messages {
@@ -213,13 +215,13 @@ impl Screen {
         let mut state = self.state();
         if !was_prompting && state.turns == turns {
             // The messages were written directly.
-            return Some(ids);
+            return Some(keys);
         }
         // The editor accepts a text only after it has taken the previous one, so only the last can still be pending.
         loop {
             if state.leaving {
-                ids.pop();
-                return Some(ids);
+                keys.pop();
+                return Some(keys);
             }
             let turns = state.turns;
             let still = |state: &mut ScreenState| state.turns == turns && !state.leaving;
@@ -228,12 +230,12 @@ impl Screen {
                 let (woken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
                 state = woken;
                 if waited.timed_out() {
-                    return Some(ids);
+                    return Some(keys);
                 }
             } else if state.goes_on {
                 // The editor prints it at the next prompt.
                 state.unseen = messages.last().map(|(_, text)| (turns, text.clone()));
-                return Some(ids);
+                return Some(keys);
             } else {
                 let undecided = |state: &mut ScreenState| still(state) && !state.goes_on;
                 let waited = self.changed.wait_while(state, undecided);
@@ -243,7 +245,7 @@ impl Screen {
     }
 
     /// Returns the messages that were printed here and are not recorded as shown yet.
-    pub(in crate::client::menu) fn handed(&self) -> Vec<MessageId> {
+    pub(in crate::client::menu) fn handed(&self) -> Vec<MessageKey> {
         self.state().handed.clone()
     }
 
@@ -259,7 +261,10 @@ impl Screen {
 
     /// Starts a chat with `partner`. Messages from other senders are marked.
     pub(in crate::client::menu) fn chat_with(&self, partner: &Name) {
-        self.change(|state| state.partner = Some(partner.clone()));
+        self.change(|state| {
+            state.partner = Some(partner.clone());
+            state.is_partner_verified = false;
+        });
     }
 
     /// Returns whether a chat is open.
@@ -279,17 +284,24 @@ impl Screen {
 
     /// Formats a message for this screen.
     pub(in crate::client::menu) fn format_message(&self, message: &MessageView<'_>) -> String {
-        match &self.state().partner {
-            Some(partner) if partner.as_bytes() != message.from => {
-                view::format_message_of_other(message)
-            }
-            _ => view::format_message(message),
+        let mut state = self.state();
+        let Some(partner) = &state.partner else {
+            return view::format_message(message);
+        };
+        let has_name = partner.as_bytes() == message.from;
+        let is_verified = message.trust.is_some_and(|trust| trust != Trust::Open);
+        state.is_partner_verified |= has_name && is_verified;
+        // After a verified message of the partner, an unverified one of that name is from another sender.
+        if has_name && (is_verified || !state.is_partner_verified) {
+            view::format_message(message)
+        } else {
+            view::format_message_of_other(message)
         }
     }
 
     /// Forgets messages that have been recorded as shown.
-    pub(in crate::client::menu) fn noted(&self, ids: &[MessageId]) {
-        self.state().handed.retain(|id| !ids.contains(id));
+    pub(in crate::client::menu) fn noted(&self, keys: &[MessageKey]) {
+        self.state().handed.retain(|key| !keys.contains(key));
     }
 
     /// Hands `text` to the editor's printer. Without one, or if that fails, writes it directly.

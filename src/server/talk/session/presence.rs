@@ -3,20 +3,28 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::state::{Session, SessionError};
-use crate::message::Speaks;
+use crate::message::{LeaseToken, Speaks, TicketSecret};
 use crate::name::Name;
-use crate::server::principal::Refused;
+use crate::server::principal::{Act, Refused};
 use crate::server::talk::conversation::GATHER;
 use crate::server::talk::lease;
 use crate::store::Lease;
 use crate::sys::clock::unix_millis;
+use crate::sys::random;
 use crate::wire::code::Code;
+use crate::wire::datagram::{Ticket, TicketKey, TicketNonce};
 use crate::wire::session::{AnswerLine, Location, encode_end, encode_location, encode_user};
 
 impl Session<'_, '_> {
-    /// Registers the name if it is new, and records its address. A client that was restarted replaces its earlier lease
-    /// if it connects from the same IP address.
-    pub(super) fn online(&mut self, port: u16, addr: Option<IpAddr>) -> Result<(), SessionError> {
+    /// Registers the name if it is new, and records its address. The owner of the name takes it over from an earlier
+    /// client. For other names, only a client from the same IP address does, because it may be the same, restarted.
+    pub(super) fn online(
+        &mut self,
+        port: u16,
+        addr: Option<IpAddr>,
+        token: Option<LeaseToken>,
+        secret: Option<TicketSecret>,
+    ) -> Result<(), SessionError> {
         let name = self.named()?;
         let peer = self.talk.peer;
         let told = SocketAddr::new(addr.unwrap_or(peer.ip()), port);
@@ -25,7 +33,7 @@ impl Session<'_, '_> {
             let text = format!("addr={ip} is not an address of the family that you connected with");
             return Err(self.error(Code::Syntax, text));
         };
-        let online = self.go_online(&name, address);
+        let online = self.go_online(&name, address, token, secret);
         let Some(new) = online.map_err(|e| self.refuse(&format!("online {name}"), e))? else {
             let text =
                 format!("{name} is online at another address; it is free when that client leaves");
@@ -39,26 +47,37 @@ impl Session<'_, '_> {
     }
 
     /// Returns whether the name is new; `None` when another client holds its lease.
-    fn go_online(&self, name: &Name, address: SocketAddr) -> Result<Option<bool>, Refused> {
+    fn go_online(
+        &self,
+        name: &Name,
+        address: SocketAddr,
+        token: Option<LeaseToken>,
+        secret: Option<TicketSecret>,
+    ) -> Result<Option<bool>, Refused> {
         let (store, by) = (self.talk.store, self.talk.peer.ip());
         let span = self.talk.config.lease;
-        let mut lease = lease::new(Some(address), Speaks::Datagram, by, span)?;
+        let mut lease = lease::new(Some(address), Speaks::Sealed, by, span)?;
+        lease.token = token.unwrap_or(lease.token);
+        lease.secret = secret;
         let earlier = store.lease(name)?;
         if let Some(same) = earlier.filter(|other| other.address == lease.address) {
             lease.since = same.since;
         }
-        if !self
-            .talk
-            .take_lease(name, &lease, &|other| other.by == by)?
-        {
+        let is_owner = self.talk.principal.owns_its_names();
+        let may_replace = |other: &Lease| is_owner || other.by == by;
+        if !self.talk.take_lease(name, &lease, &may_replace)? {
             return Ok(None);
         }
         Ok(Some(store.register(name, unix_millis())?))
     }
 
-    pub(super) fn renew(&mut self) -> Result<(), SessionError> {
+    pub(super) fn renew(
+        &mut self,
+        token: Option<LeaseToken>,
+        secret: Option<TicketSecret>,
+    ) -> Result<(), SessionError> {
         let name = self.named()?;
-        let renewed = self.renewed(&name);
+        let renewed = self.renewed(&name, token, secret);
         if !renewed.map_err(|e| self.refuse(&format!("renew {name}"), e))? {
             let text = format!("{name} is not online from here: say ONLINE port=PORT");
             return Err(self.error(Code::UnknownUser, text));
@@ -70,28 +89,40 @@ impl Session<'_, '_> {
     }
 
     /// Renews the lease and returns whether this client had one.
-    fn renewed(&self, name: &Name) -> Result<bool, Refused> {
-        let by = self.talk.peer.ip();
+    fn renewed(
+        &self,
+        name: &Name,
+        token: Option<LeaseToken>,
+        secret: Option<TicketSecret>,
+    ) -> Result<bool, Refused> {
         let lease = self.talk.store.lease(name)?;
-        let Some(lease) = lease.filter(|lease| lease.by == by && lease.address.is_some()) else {
+        let is_ours = |lease: &Lease| self.is_ours(lease, token) && lease.address.is_some();
+        let Some(lease) = lease.filter(is_ours) else {
             return Ok(false);
         };
         let renewed = Lease {
             until: lease::until(self.talk.config.lease),
+            secret: secret.or(lease.secret),
             ..lease
         };
         let same = |other: &Lease| other.token == lease.token;
         self.talk.take_lease(name, &renewed, &same)
     }
 
-    /// Ends the lease, if it was taken from the same IP address and for that port.
-    pub(super) fn offline(&mut self, port: Option<u16>) -> Result<(), SessionError> {
+    /// Returns whether this client has taken the lease: its token proves that, or without one the IP address.
+    fn is_ours(&self, lease: &Lease, token: Option<LeaseToken>) -> bool {
+        token.map_or(lease.by == self.talk.peer.ip(), |token| {
+            lease.token == token
+        })
+    }
+
+    /// Ends the lease that this client has taken.
+    pub(super) fn offline(&mut self, token: Option<LeaseToken>) -> Result<(), SessionError> {
         let name = self.named()?;
-        let by = self.talk.peer.ip();
-        let given = self.talk.store.give_back(&name, &|lease| {
-            let there = lease.address.map(|address| address.port());
-            lease.by == by && port.is_none_or(|port| there == Some(port))
-        });
+        let given = self
+            .talk
+            .store
+            .give_back(&name, &|lease| self.is_ours(lease, token));
         given.map_err(|e| self.refuse(&format!("offline {name}"), e))?;
         self.ok()
     }
@@ -150,12 +181,30 @@ impl Session<'_, '_> {
         if since.is_none() {
             return Err(self.error(Code::UnknownUser, format!("{name} is not registered")));
         }
-        let reachable = lease::reachable(lease.as_ref(), self.talk.peer).zip(lease);
-        let location = reachable.map(|(address, lease)| Location {
-            address,
-            speaks: lease.speaks,
-        });
-        encode_location(&mut self.out, name, location);
+        let location = match lease::reachable(lease.as_ref(), self.talk.peer).zip(lease) {
+            None => Location::Offline,
+            Some((address, lease)) if lease.speaks == Speaks::Text => Location::Text(address),
+            Some((address, lease)) => match self.ticket(name, &lease) {
+                Ok(Some(ticket)) => Location::Sealed(address, ticket),
+                Ok(None) | Err(Refused::Denied(_)) => Location::Closed,
+                Err(e) => return Err(self.refuse(&format!("lookup {name}"), e)),
+            },
+        };
+        encode_location(&mut self.out, name, &location);
         Ok(())
+    }
+
+    /// Issues a ticket for one message to the holder of this lease. `None` if the holder takes none, or if this client
+    /// may not send.
+    fn ticket(&self, to: &Name, lease: &Lease) -> Result<Option<Ticket>, Refused> {
+        let (Some(secret), Some(from)) = (&lease.secret, &self.name) else {
+            return Ok(None);
+        };
+        self.talk.may(Act::StillAs(from))?;
+        let mut nonce = TicketNonce([0; 16]);
+        random::fill(&mut nonce.0).map_err(Refused::Random)?;
+        let trust = self.talk.principal.trust();
+        let key = TicketKey::derive(secret, nonce, trust, from, to);
+        Ok(Some(Ticket { nonce, key }))
     }
 }

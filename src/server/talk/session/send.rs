@@ -5,7 +5,7 @@ use crate::message::{Draft, Fields, MessageId};
 use crate::name::Name;
 use crate::server::principal::Act;
 use crate::server::talk::conversation::new_id;
-use crate::store::{Delivery, State};
+use crate::store::{Delivery, State, Trace};
 use crate::sys::clock::unix_millis;
 use crate::wire::code::Code;
 use crate::wire::session::{AnswerLine, encode_stored};
@@ -117,7 +117,9 @@ impl Session<'_, '_> {
         let name = self.named()?;
         let trace = self.talk.store.trace(to, seq);
         let trace = trace.map_err(|e| self.refuse(&format!("status {to}/{seq}"), e))?;
-        let Some(trace) = trace.filter(|trace| trace.from == name) else {
+        let trust = self.talk.principal.trust();
+        let is_ours = |trace: &Trace| trace.from == name && trace.trust == trust;
+        let Some(trace) = trace.filter(is_ours) else {
             let text =
                 format!("there is no message {to}/{seq} of yours, or it is not known any more");
             return Err(self.error(Code::Denied, text));

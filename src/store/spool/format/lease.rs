@@ -1,16 +1,17 @@
 //! The format of a lease file: one line and its checksum.
 //!
 //! ```text
-//! lease ADDRESS|- text|datagram BY TOKEN SINCE UNTIL BOOT
+//! lease ADDRESS|- text|sealed BY TOKEN SECRET|- SINCE UNTIL BOOT
 //! checksum CRC-32
 //! ```
 //!
-//! BOOT is the boot id of the machine: a lease ends with its boot. UNTIL is a time of `CLOCK_BOOTTIME`, which cannot be
+//! TOKEN and SECRET are hexadecimal. BOOT is the boot id of the machine: a lease ends with its boot. UNTIL is a time of `CLOCK_BOOTTIME`, which cannot be
 //! set.
 
 use std::fs::File;
 use std::io;
 
+use crate::message::{Hex, LeaseToken, TicketSecret, from_hex};
 use crate::store::Lease;
 use crate::sys::clock::boot_millis;
 use crate::sys::file;
@@ -48,11 +49,14 @@ pub(crate) fn encode(lease: &Lease, boot: &str) -> String {
         speaks,
         by,
         token,
+        secret,
         since,
         until,
     } = lease;
     let address = address.map_or_else(|| "-".into(), |address| address.to_string());
-    let line = format!("lease {address} {speaks} {by} {token} {since} {until} {boot}\n");
+    let token = Hex(&token.0);
+    let secret = secret.map_or_else(|| "-".into(), |secret| Hex(&secret.0).to_string());
+    let line = format!("lease {address} {speaks} {by} {token} {secret} {since} {until} {boot}\n");
     let sum = crc32fast::hash(line.as_bytes());
     format!("{line}checksum {sum:08x}\n")
 }
@@ -69,7 +73,11 @@ fn decode(text: &[u8], boot: &str) -> Option<Lease> {
         },
         speaks: fields.next()?.parse().ok()?,
         by: fields.next()?.parse().ok()?,
-        token: fields.next()?.parse().ok()?,
+        token: LeaseToken(from_hex(fields.next()?)?),
+        secret: match fields.next()? {
+            "-" => None,
+            secret => Some(TicketSecret(from_hex(secret)?)),
+        },
         since: fields.next()?.parse().ok()?,
         until: fields.next()?.parse().ok()?,
     };
@@ -84,9 +92,10 @@ mod tests {
     fn a_lease() -> Lease {
         Lease {
             address: Some("[::1]:8283".parse().expect("an address")),
-            speaks: Speaks::Datagram,
+            speaks: Speaks::Sealed,
             by: "10.0.0.1".parse().expect("an address"),
-            token: 7,
+            token: LeaseToken([7; 8]),
+            secret: Some(TicketSecret([8; 32])),
             since: 1_795_300_000_123,
             until: boot_millis() + 60_000,
         }
@@ -110,6 +119,7 @@ mod tests {
         let reserved = Lease {
             address: None,
             speaks: Speaks::Text,
+            secret: None,
             ..lease
         };
         assert_eq!(

@@ -41,7 +41,7 @@ pub(crate) struct Head {
     pub(crate) id: MessageId,
     pub(crate) at: u64,
     expires: u64,
-    trust: Trust,
+    pub(crate) trust: Trust,
     pub(crate) once: bool,
     pub(crate) sender_len: usize,
     body_len: usize,

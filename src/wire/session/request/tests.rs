@@ -47,6 +47,8 @@ fn an_invalid_request_returns_the_offset_of_the_next_one() {
     assert_eq!(wrong("ONLINE port=0\n").0, Code::Syntax);
     assert_eq!(wrong("ONLINE\n").0, Code::Syntax);
     assert_eq!(wrong("ONLINE port=1 addr=x\n").0, Code::Syntax);
+    assert_eq!(wrong("ONLINE port=1 token=12\n").0, Code::Syntax);
+    assert_eq!(wrong("RENEW secret=12\n").0, Code::Syntax);
     assert_eq!(wrong("STATUS to=bob\n").0, Code::Syntax);
     assert_eq!(wrong("QUIT now\n").0, Code::Syntax);
     assert_eq!(wrong("WHO\0\nWHO\n"), (Code::Syntax, 5));
@@ -74,6 +76,14 @@ fn names() -> impl Strategy<Value = Name> {
     "[A-Za-z0-9_][A-Za-z0-9._-]{0,49}".prop_map(|text| n(&text))
 }
 
+fn tokens() -> impl Strategy<Value = Option<LeaseToken>> {
+    prop::option::of(any::<[u8; 8]>().prop_map(LeaseToken))
+}
+
+fn secrets() -> impl Strategy<Value = Option<TicketSecret>> {
+    prop::option::of(any::<[u8; 32]>().prop_map(TicketSecret))
+}
+
 fn requests() -> impl Strategy<Value = Request<'static>> {
     let some = || prop::option::of(any::<u64>());
     prop_oneof![
@@ -94,10 +104,20 @@ fn requests() -> impl Strategy<Value = Request<'static>> {
         Just(Request::Watch),
         (some(), any::<u64>()).prop_map(|(before, max)| Request::History { before, max }),
         (names(), any::<u64>()).prop_map(|(to, seq)| Request::Status { to, seq }),
-        (1..=u16::MAX, prop::option::of(any::<IpAddr>()))
-            .prop_map(|(port, addr)| Request::Online { port, addr }),
-        Just(Request::Renew),
-        prop::option::of(1..=u16::MAX).prop_map(|port| Request::Offline { port }),
+        (
+            1..=u16::MAX,
+            prop::option::of(any::<IpAddr>()),
+            tokens(),
+            secrets()
+        )
+            .prop_map(|(port, addr, token, secret)| Request::Online {
+                port,
+                addr,
+                token,
+                secret
+            }),
+        (tokens(), secrets()).prop_map(|(token, secret)| Request::Renew { token, secret }),
+        tokens().prop_map(|token| Request::Offline { token }),
         Just(Request::Deregister),
         (prop::option::of(names()), any::<u64>())
             .prop_map(|(after, max)| Request::Who { after, max }),
