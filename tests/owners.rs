@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::reserved::Machine;
@@ -38,7 +39,7 @@ impl Machine {
         assert_eq!(reply, "Message accepted and stored:\n");
     }
 
-    /// Returns the owners: names and uids.
+    /// Returns the owners other than root: names and uids.
     fn owners(&self) -> Vec<(String, String)> {
         let users = self.operate(&["users"]).0;
         let owner = |line: &str| {
@@ -46,7 +47,9 @@ impl Machine {
             (fields[0].to_owned(), fields[2].to_owned())
         };
         let owners = users.lines().map(owner);
-        owners.filter(|(_, uid)| uid != "-").collect()
+        owners
+            .filter(|(name, uid)| name != "root" && uid != "-")
+            .collect()
     }
 }
 
@@ -150,11 +153,59 @@ fn a_release_ends_sessions_and_presence_and_a_restore_wakes_a_watch() {
         err.contains("1 message is waiting for frank again"),
         "{err}"
     );
-    assert_eq!(watch.message(), ("2".into(), "one".into()));
+    assert_eq!(watch.message(), ("seq=2".into(), "one".into()));
     assert_eq!(watch.ask("ACK 2"), "OK");
     assert_eq!(machine.operate(&["release", "--list"]).0, "");
     let (status, _, err) = run(machine.operator(&["release", "frank", "--restore"]));
     assert!(status == 67 && err.contains("no waiting messages"), "{err}");
+}
+
+/// Returns the path of the owner record of `name`.
+fn owner_record(machine: &Machine, name: &str) -> std::path::PathBuf {
+    let files = files_below(&machine.daemon.spool().join("user")).expect("readable");
+    let record = format!(".{name}.claim");
+    let record = files.into_iter().find(|file| file.ends_with(&record));
+    record.expect("an owner record")
+}
+
+/// Waits until a process waits for the lock of this file.
+fn wait_for_a_waiter(file: &fs::File) {
+    let inode = format!(":{} ", file.metadata().expect("there").ino());
+    wait_until("a process waits for the lock", || {
+        let locks = fs::read_to_string("/proc/locks").expect("readable");
+        let mut locks = locks.lines();
+        locks.any(|line| line.contains("->") && line.contains(&inode))
+    });
+}
+
+#[test]
+fn a_message_that_crosses_a_release_is_for_the_present_account() {
+    let test = "a_message_that_crosses_a_release_is_for_the_present_account";
+    let Some(machine) = Machine::with(test, FRANK, "") else {
+        return;
+    };
+    machine.send("frank", "one");
+    let number = crc32fast::hash(b"frank") % 4_096;
+    let lock = machine.daemon.spool().join(format!("lock/{number:03x}"));
+    let record = owner_record(&machine, "frank");
+    for request in [
+        "store;frank;root;two\n",
+        "HELLO dropline/1\nSEND frank 3\ntwo\nQUIT\n",
+    ] {
+        let lock = fs::File::open(&lock).expect("there");
+        lock.lock().expect("locked");
+        std::thread::scope(|scope| {
+            let reply = scope.spawn(|| machine.ask_as(0, request));
+            wait_for_a_waiter(&lock);
+            // As a release does, under the same lock.
+            fs::remove_file(&record).expect("removed");
+            lock.unlock().expect("unlocked");
+            let reply = reply.join().expect("ended");
+            let mut accepted = ["accepted", " to=frank seq="].iter();
+            assert!(accepted.any(|text| reply.contains(text)), "{reply}");
+        });
+        assert_eq!(machine.owners(), [("frank".into(), "4711".into())]);
+    }
 }
 
 #[test]
@@ -291,11 +342,7 @@ fn a_damaged_owner_record_closes_the_name_and_an_operator_mends_it() {
         return;
     };
     machine.send("frank", "one");
-    let files = files_below(&machine.daemon.spool().join("user")).expect("readable");
-    let record = files
-        .into_iter()
-        .find(|file| file.ends_with(".frank.claim"));
-    fs::write(record.expect("there"), "damaged").expect("written");
+    fs::write(owner_record(&machine, "frank"), "damaged").expect("written");
     for reply in [
         machine.ask_as(4_711, "fetch;frank\n"),
         machine.daemon.ask("fetch;frank\n"),
@@ -346,7 +393,10 @@ fn an_export_has_owners_and_an_import_knows_the_machine() {
         let output = import.output().expect("run");
         assert!(output.status.success(), "{output:?}");
         let (_, users, _) = run(operate(&["users"]));
-        assert_eq!(users, format!("eve\t-\t{eve}\nfrank\t-\t{frank}\n"));
+        assert_eq!(
+            users,
+            format!("eve\t-\t{eve}\nfrank\t-\t{frank}\nroot\t-\t0\n")
+        );
         if machine_id == "7" {
             assert_eq!(run(operate(&["export"])).1, exported);
         }

@@ -66,8 +66,9 @@ pub(super) enum Command {
         name: Name,
     },
     #[command(about = format!(
-        "Remove expired messages from the queues, and delivered messages beyond the limits of the configuration (by \
-         default {} days and {} MiB)", DEFAULTS.history_days, DEFAULTS.history_bytes >> 20
+        "Remove expired messages from the queues, delivered messages beyond the limits of the configuration (by \
+         default {} days and {} MiB), and messages that were set aside 30 days ago", DEFAULTS.history_days,
+        DEFAULTS.history_bytes >> 20
     ))]
     Expire,
     /// End the ownership of a name and set its messages aside; or list or restore messages that were set aside

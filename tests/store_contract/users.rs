@@ -1,6 +1,6 @@
 //! Registered names, and names claimed by logins.
 
-use super::{Subject, draft, fetch, n, store};
+use super::{Subject, draft, fetch, n, store, store_until};
 use crate::store::{Delivery, Engine, FormerOwner, Limits, Owner, RestoreTo, Restored, User};
 
 pub(in crate::store) fn one_of_several_concurrent_registrations_is_the_first<S: Subject>() {
@@ -138,8 +138,9 @@ pub(in crate::store) fn a_new_owner_gets_no_messages_that_others_have_looked_at<
         assert_eq!(waiting(e, name), expected, "{name}");
     }
     // The operator's commands are no use of the name.
+    store_until(e, "di", b"old", Some(1)).expect("stored");
     store(e, "di", b"one").expect("stored");
-    e.expire(&n("di")).expect("expired");
+    assert_eq!(e.expire(&n("di")).expect("expired"), 1);
     e.messages(&n("di"), &mut |_, _| true).expect("readable");
     e.claim(&n("di"), Some(7), 1).expect("claimed");
     assert_eq!(waiting(e, "di"), 1);

@@ -109,7 +109,7 @@ pub(super) fn assign(spool: &Spool, name: &Name, uid: u32) -> Result<bool, Store
     Ok(true)
 }
 
-/// Gives each used or recorded name that is a login its uid (`uid_of`) as owner, without setting messages aside, unless it
+/// Gives each used or recorded name that is a login in /etc/passwd its uid (`uid_of`) as owner, without setting messages aside, unless it
 /// has an owner with a uid.
 pub(super) fn assign_owners(
     spool: &Spool,
@@ -129,7 +129,12 @@ pub(super) fn assign_owners(
             OwnerRecord::Complete(owner) => owner.since,
             OwnerRecord::None | OwnerRecord::Incomplete => unix_millis(),
         };
-        restore_claim(spool, &name, new_owner(&name, Some(uid), since))?;
+        let owner = Owner {
+            uid: Some(uid),
+            since,
+            in_files: true,
+        };
+        restore_claim(spool, &name, owner)?;
     }
     Ok(())
 }

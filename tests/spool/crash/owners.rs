@@ -36,23 +36,29 @@ fn recorded(prepare: impl Fn(&Spool), work: impl Fn(&Spool)) -> (TempDir, Disk, 
     (dir, before, ops)
 }
 
+/// Calls `check` with a spool in each crash state. Skips operations that `ignored` picks. Returns the number of states.
+///
+/// # Errors
+/// The first broken promise.
+fn try_all(
+    (dir, before, ops): &(TempDir, Disk, Vec<Op>),
+    ignored: impl Fn(&Op) -> bool,
+    check: impl Fn(&Spool) -> Result<(), String>,
+) -> Result<usize, String> {
+    let path = dir.path().join("spool");
+    for_each_state(before, ops, &mut Random(7), ignored, |disk, _| {
+        disk.lay_out(&path);
+        check(&open(&path))
+    })
+}
+
 /// Calls `check` with a spool in each crash state.
 fn in_each_state(
     what: &str,
-    (dir, before, ops): &(TempDir, Disk, Vec<Op>),
+    recorded: &(TempDir, Disk, Vec<Op>),
     check: impl Fn(&Spool) -> Result<(), String>,
 ) {
-    let path = dir.path().join("spool");
-    let states = for_each_state(
-        before,
-        ops,
-        &mut Random(7),
-        |_| false,
-        |disk, _| {
-            disk.lay_out(&path);
-            check(&open(&path))
-        },
-    );
+    let states = try_all(recorded, |_| false, check);
     let states = states.unwrap_or_else(|broken| panic!("{what}: {broken}"));
     assert!(states > 20, "{what}: {states} states");
     report(what, states);
@@ -99,22 +105,48 @@ fn release_and_restore() -> (TempDir, Disk, Vec<Op>) {
     })
 }
 
+/// Restores the messages, twice, and checks that each waits once.
+fn each_waits_once(spool: &Spool) -> Result<(), String> {
+    for _ in 0..2 {
+        claim(spool, 7);
+        restore(spool);
+        let found = waiting(spool);
+        if found != OLD {
+            return Err(format!("{found:?} wait"));
+        }
+    }
+    let left = set_aside(spool);
+    let is_right = left == 0;
+    is_right
+        .then_some(())
+        .ok_or(format!("{left} are set aside as well"))
+}
+
 #[test]
 fn a_release_and_a_restore_keep_each_message_once() {
-    in_each_state("a release and a restore", &release_and_restore(), |spool| {
-        for _ in 0..2 {
-            claim(spool, 7);
-            restore(spool);
-            let found = waiting(spool);
-            if found != OLD {
-                return Err(format!("{found:?} wait"));
-            }
-        }
-        let left = set_aside(spool);
-        (left == 0)
-            .then_some(())
-            .ok_or(format!("{left} are set aside as well"))
-    });
+    in_each_state(
+        "a release and a restore",
+        &release_and_restore(),
+        each_waits_once,
+    );
+}
+
+/// Negative controls: a release or restore that skips a sync loses or repeats messages.
+#[test]
+fn a_missing_sync_of_a_change_of_owner_is_detected() {
+    let recorded = release_and_restore();
+    let released = recorded.0.path().join("spool/released");
+    let skips: [&dyn Fn(&Op) -> bool; 2] = [
+        &|op| matches!(op, Op::Sync(_)),
+        &|op| matches!(op, Op::SyncDir(dir) if *dir == released),
+    ];
+    for skip in skips {
+        let broken = try_all(&recorded, skip, each_waits_once).expect_err("broken");
+        assert!(
+            broken.contains(" wait") || broken.contains("set aside"),
+            "{broken}"
+        );
+    }
 }
 
 #[test]

@@ -35,7 +35,9 @@ const NAMED: u32 = 1;
 const READ_UNOWNED: u32 = 2;
 /// The flag of a mailbox to which a restore has added messages, and has not yet removed the file that had them.
 const RESTORED: u32 = 4;
-const KNOWN_FLAGS: u32 = NAMED | READ_UNOWNED | RESTORED;
+/// The flag of a mailbox in which [`READ_UNOWNED`] is set if it applies. Earlier versions did not set it.
+const TRACKS_USE: u32 = 8;
+const KNOWN_FLAGS: u32 = NAMED | READ_UNOWNED | RESTORED | TRACKS_USE;
 
 /// The contents of a header slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub(crate) struct Header {
     pub(crate) read_unowned: bool,
     /// Whether a restore has added messages, and has not yet removed the file that had them.
     pub(crate) restored: bool,
+    /// Whether `read_unowned` can be relied on.
+    pub(crate) tracks_use: bool,
     /// Flags that this version does not define. Every copy keeps them.
     pub(crate) other_flags: u32,
     pub(crate) generation: u64,
@@ -71,6 +75,7 @@ impl Header {
             named: false,
             read_unowned: false,
             restored: false,
+            tracks_use: true,
             other_flags: 0,
             generation: 1,
             acked_seq: 0,
@@ -101,10 +106,10 @@ impl Header {
             && self.kept_seq <= self.acked_seq
     }
 
-    /// Returns whether clients have used the mailbox: read it while its name had no owner, or acknowledged messages. An
-    /// owner that begins with an empty mailbox begins with an unused one.
+    /// Returns whether clients may have used the mailbox while its name had no owner. In a mailbox of an earlier version,
+    /// acknowledged messages show that.
     pub(crate) fn is_used(&self) -> bool {
-        self.read_unowned || self.acked_offset > RECORDS
+        self.read_unowned || (!self.tracks_use && self.acked_offset > RECORDS)
     }
 
     /// Reads the newest valid header of `file`; `None` when there is none.
@@ -129,6 +134,7 @@ impl Header {
             named: false,
             read_unowned: false,
             restored: false,
+            tracks_use: false,
             other_flags: 0,
             generation: 0,
             acked_seq: seq.saturating_sub(1),
@@ -191,6 +197,7 @@ impl Header {
             (self.named, NAMED),
             (self.read_unowned, READ_UNOWNED),
             (self.restored, RESTORED),
+            (self.tracks_use, TRACKS_USE),
         ];
         let known = known.iter().filter(|(is_set, _)| *is_set);
         let flags = known.fold(self.other_flags, |flags, (_, flag)| flags | flag);
@@ -224,6 +231,7 @@ impl Header {
             named: flags & NAMED != 0,
             read_unowned: flags & READ_UNOWNED != 0,
             restored: flags & RESTORED != 0,
+            tracks_use: flags & TRACKS_USE != 0,
             other_flags: flags & !KNOWN_FLAGS,
             generation: u64_at(bytes, 16),
             acked_seq: u64_at(bytes, 24),
