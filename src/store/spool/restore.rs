@@ -86,7 +86,10 @@ fn restore_file(
         return Ok(0);
     }
     rename(released, &file.file(), &file.restoring())?;
-    let count = append(spool, &file.name, &source)?;
+    let count = append(spool, &file.name, &source).inspect_err(|_| {
+        // If this fails as well, the next restore repeats it.
+        let _ = settle(spool, &file.name);
+    })?;
     released.remove(&file.restoring())?;
     clear_flag(spool, &file.name)?;
     Ok(count)
@@ -105,6 +108,11 @@ fn rename(released: &Released, from: &str, to: &str) -> Result<(), StoreError> {
 /// I/O errors.
 pub(super) fn settle(spool: &Spool, name: &Name) -> Result<(), StoreError> {
     let present = header(spool, name)?.map(|(_, header)| header);
+    let is_restored = present.is_some_and(|present| present.restored);
+    if is_restored {
+        // The interrupted process may not have made its mailbox durable.
+        spool.sync_name(name)?;
+    }
     for released in Released::list(spool, Some(name))?.iter() {
         for file in &released.files {
             let copied = released.header(file)?;
@@ -114,7 +122,7 @@ pub(super) fn settle(spool: &Spool, name: &Name) -> Result<(), StoreError> {
             }
         }
         for file in &released.restoring {
-            if present.is_some_and(|present| present.restored) {
+            if is_restored {
                 released.remove(&file.restoring())?;
             } else {
                 rename(released, &file.restoring(), &file.file())?;
