@@ -303,7 +303,7 @@ fn import_restores_an_export_byte_for_byte() {
     assert_eq!(ctl(&spool, &["export"]).1, format!("{users}{}", exported.1));
     assert_eq!(
         ctl(&spool, &["users"]).1,
-        "al\t2026-11-21T22:26:40Z\nbob\t1970-01-01T00:00:00Z\n"
+        "al\t2026-11-21T22:26:40Z\t-\nbob\t1970-01-01T00:00:00Z\t-\ncarol\t-\t?\n"
     );
     let (status, _, err) = ctl_with(&spool, &["import"], exported.1.as_bytes());
     assert_eq!(status, 65, "import must refuse mailboxes that exist");

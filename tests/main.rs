@@ -30,6 +30,7 @@ mod menu;
 mod net;
 mod once;
 mod outbox;
+mod owners;
 mod privacy;
 mod proof;
 mod reserved;

@@ -3,27 +3,37 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::logins::ask_as;
 use crate::support::frames::register;
 use crate::support::others::public_dir;
 use crate::support::session::Session;
-use crate::support::{Daemon, skip, wait_until};
+use crate::support::{Daemon, program, skip, wait_until};
 
 const ACCEPTED: &str = "Message accepted and stored:\n";
 const ROOT: &str = "root:x:0:0:root:/root:/bin/sh\n";
 
 /// A daemon with an /etc/passwd of its own.
-struct Machine {
-    daemon: Daemon,
+pub(crate) struct Machine {
+    pub(crate) daemon: Daemon,
     passwd: PathBuf,
 }
 
+/// The mount namespace of a machine: the arguments of unshare(1), to which the directory in place of /etc is added.
+const UNSHARE: [&str; 6] = [
+    "-m",
+    "--propagation",
+    "private",
+    "sh",
+    "-c",
+    "mount --bind \"$0\" /etc && exec \"$@\"",
+];
+
 impl Machine {
     /// Starts a daemon on a machine with these lines in /etc/passwd. `None`, with a reported skip, if not permitted.
-    fn with(test: &str, accounts: &str, config: &str) -> Option<Self> {
+    pub(crate) fn with(test: &str, accounts: &str, config: &str) -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
             skip(test, "replacing /etc needs root");
             return None;
@@ -35,33 +45,51 @@ impl Machine {
         fs::write(&passwd, format!("{ROOT}{accounts}")).expect("written");
         fs::write(etc.join("nsswitch.conf"), "passwd: files\n").expect("written");
         fs::set_permissions(&passwd, Permissions::from_mode(0o644)).expect("set");
-        let view = "mount --bind \"$0\" /etc && exec \"$@\"";
         let etc = etc.display().to_string();
-        let unshare = ["unshare", "-m", "--propagation", "private"];
         let can = Command::new("unshare")
-            .args(&unshare[1..])
-            .args(["sh", "-c", view, &etc, "true"])
+            .args(UNSHARE)
+            .args([&etc, "true"])
             .stderr(Stdio::null())
             .status();
         if !can.is_ok_and(|status| status.success()) {
             skip(test, "cannot mount a directory over /etc");
             return None;
         }
-        let starter = [&unshare[..], &["sh", "-c", view, &etc]].concat();
+        let starter = [&["unshare"][..], &UNSHARE, &[&etc]].concat();
         let config = format!("reserve_logins = true\n{config}");
         let daemon = Daemon::started_by(&starter, dir, &config);
         Some(Self { daemon, passwd })
     }
 
     /// Replaces the accounts as useradd(8) does: by a rename.
-    fn set_accounts(&self, accounts: &str) {
+    pub(crate) fn set_accounts(&self, accounts: &str) {
         let new = self.passwd.with_extension("new");
         fs::write(&new, format!("{ROOT}{accounts}")).expect("written");
         fs::rename(&new, &self.passwd).expect("renamed");
     }
 
+    /// Writes a file of /etc.
+    pub(crate) fn set_file(&self, name: &str, text: &str) {
+        fs::write(self.passwd.with_file_name(name), text).expect("written");
+    }
+
+    /// Returns the command that runs `droplinectl` on this machine, on the spool and the run directory of the daemon.
+    pub(crate) fn operator(&self, args: &[&str]) -> Command {
+        self.operator_on(&self.daemon.spool(), args)
+    }
+
+    /// Returns the same command for another spool.
+    pub(crate) fn operator_on(&self, spool: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new("unshare");
+        command.args(UNSHARE).arg(self.passwd.with_file_name(""));
+        command.arg(program("droplinectl").get_program());
+        command.arg("--run-dir").arg(self.daemon.path().join("run"));
+        command.arg("--spool").arg(spool).args(args);
+        command
+    }
+
     /// Returns the reply to a request over the socket by this uid.
-    fn ask_as(&self, uid: u32, request: &str) -> String {
+    pub(crate) fn ask_as(&self, uid: u32, request: &str) -> String {
         ask_as(&self.daemon, &uid.to_string(), request)
     }
 }
@@ -159,7 +187,8 @@ fn names_follow_the_accounts_of_a_running_machine() {
     daemon.logged("the configuration was read again");
     assert_eq!(machine.ask_as(4_712, "fetch;frank\n"), other);
     // After a release, it begins with an empty mailbox.
-    let output = crate::support::operator_on(daemon, &["release", "frank"]);
+    let output = machine.operator(&["release", "frank"]).output();
+    let output = output.expect("run");
     assert!(output.status.success(), "{output:?}");
     assert_eq!(machine.ask_as(4_712, "fetch;frank\n"), empty);
 }

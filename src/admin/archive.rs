@@ -23,11 +23,20 @@ pub(super) enum ArchiveLine {
         /// The time of registration, in milliseconds since 1970.
         registered: u64,
     },
-    /// A name that belongs to a login.
+    /// A name that has an owner.
     Claim {
         login: String,
         /// The time of the claim, in milliseconds since 1970.
         claimed: u64,
+        /// The user ID of the login.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        uid: Option<u32>,
+        /// Whether its account was in /etc/passwd.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        in_files: bool,
+        /// The machine on which the user ID is valid.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        machine: Option<String>,
     },
     /// The beginning of a mailbox.
     Mailbox {

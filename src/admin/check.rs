@@ -3,19 +3,28 @@
 use std::io::{self, BufWriter, Write};
 
 use super::failure::{Failure, say};
+use super::owners;
 use super::progress::Progress;
 use crate::name::Name;
-use crate::store::{Care, Finding, StoreError, Survey};
+use crate::store::{Care, Engine, Finding, StoreError, Survey};
+use crate::sys::clock::unix_millis;
 
-/// Verifies the mailboxes of `names`, or all mailboxes. Prints a line for each finding: path, offset, description.
+/// Verifies the mailboxes of `names`, or all mailboxes. Prints a line for each finding: path, offset, description. If all
+/// are verified, notes on standard error whose account is gone, which is no finding.
 ///
 /// # Errors
 /// [`Failure::Findings`] if there is a finding.
-pub(super) fn check(store: &dyn Survey, names: &[Name]) -> Result<(), Failure> {
+pub(super) fn check(store: &dyn Engine, names: &[Name]) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut count = 0;
     if names.is_empty() {
         count += print(&mut out, &store.check_layout()?)?;
+        for (name, uid) in owners::gone(store)? {
+            say(format_args!(
+                "note: {name} belongs to uid {uid}, whose account is gone; `droplinectl release {name}` lets another \
+                 account have the name"
+            ));
+        }
     }
     let names = which(store, names)?;
     let mut progress = Progress::new("mailboxes", names.len());
@@ -66,11 +75,16 @@ pub(super) fn repair(store: &dyn Care, names: &[Name]) -> Result<(), Failure> {
     Failure::unless_none(left)
 }
 
-/// Removes expired messages from all mailboxes, and history beyond the limits of the spool.
+/// Removes expired messages from all mailboxes, history beyond the limits of the spool, and messages that were set aside
+/// more than 30 days ago.
 pub(super) fn expire(spool: &dyn Care) -> Result<(), Failure> {
+    let mut failed = 0;
+    if let Err(e) = spool.expire_set_aside(unix_millis()) {
+        say(e);
+        failed += 1;
+    }
     let names = spool.mailboxes()?;
     let mut progress = Progress::new("mailboxes", names.len());
-    let mut failed = 0;
     for name in names {
         match spool.expire(&name) {
             // The reader that holds the mailbox expires its messages when it finishes.

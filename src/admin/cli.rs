@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgGroup, Parser, Subcommand};
 
 use crate::config::DEFAULTS;
 use crate::name::Name;
@@ -53,7 +53,7 @@ pub(super) enum Command {
     },
     /// Print the counters in the Prometheus text format, for example for the textfile collector of node_exporter
     Metrics,
-    /// Print the registered names and when they were registered
+    /// Print the names that are registered or have an owner: name, time of registration, user ID of the owner
     Users,
     /// Print the waiting messages of each mailbox: name, number, bytes on disk, and time of the oldest
     Queue {
@@ -66,15 +66,40 @@ pub(super) enum Command {
         name: Name,
     },
     #[command(about = format!(
-        "Remove expired messages from the queues, and delivered messages beyond the limits of the configuration (by \
-         default {} days and {} MiB)", DEFAULTS.history_days, DEFAULTS.history_bytes >> 20
+        "Remove expired messages from the queues, delivered messages beyond the limits of the configuration (by \
+         default {} days and {} MiB), and messages that were set aside 30 days ago", DEFAULTS.history_days,
+        DEFAULTS.history_bytes >> 20
     ))]
     Expire,
-    /// Release a name that belongs to a login of this machine because it was used over the daemon's socket;
-    /// any client may use it afterwards
+    /// End the ownership of a name and set its messages aside; or list or restore messages that were set aside
+    #[command(group = ArgGroup::new("what").args(["name", "gone", "list"]).required(true))]
     Release {
         /// Name to release
+        name: Option<Name>,
+        /// Give the waiting messages that were set aside back to the name, if its owner is the one that had them
+        #[arg(long, requires = "name")]
+        restore: bool,
+        /// Like --restore, but to the present owner of the name, even if the messages belonged to another one
+        #[arg(long, requires = "name")]
+        to_new_owner: bool,
+        /// Release all names whose owners had an account in /etc/passwd that is gone, and print them
+        #[arg(long)]
+        gone: bool,
+        /// With --gone, only print the names
+        #[arg(long, requires = "gone")]
+        dry_run: bool,
+        /// Print what was set aside: name, time, number of waiting and read messages, bytes on disk, user ID of the
+        /// former owner
+        #[arg(long)]
+        list: bool,
+    },
+    /// Record another user ID as the owner of a name that has an owner; the messages stay
+    Owner {
+        /// Name that has an owner
         name: Name,
+        /// User ID of the new owner
+        #[arg(long, value_name = "UID", value_parser = clap::value_parser!(u32).range(..i64::from(u32::MAX)))]
+        uid: u32,
     },
     /// Verify every message, print a line for each finding, and exit with status 1 if there is one
     Check {

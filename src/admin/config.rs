@@ -43,11 +43,23 @@ impl Cli {
     /// When the configuration cannot be read.
     pub(super) fn limits(&self) -> Result<Limits, Failure> {
         let file = self.config_file()?;
-        let is_other = |named: &PathBuf| *named != spool_of(&file);
-        if self.config.is_none() && self.spool.as_ref().is_some_and(is_other) {
-            return Ok(Limits::default());
+        match self.is_of_spool(&file) {
+            true => Ok(file.settings().limits()),
+            false => Ok(Limits::default()),
         }
-        Ok(file.settings().limits())
+    }
+
+    /// Returns whether the configuration is that of the spool.
+    fn is_of_spool(&self, file: &ConfigFile) -> bool {
+        let is_other = |named: &PathBuf| *named != spool_of(file);
+        self.config.is_some() || !self.spool.as_ref().is_some_and(is_other)
+    }
+
+    /// Returns the run directory of the daemon that uses the spool; `None` if it is not known, because the options name
+    /// another spool than the configuration, and no run directory.
+    pub(super) fn run_dir_of_spool(&self) -> Option<PathBuf> {
+        let is_of_spool = || self.config_file().is_ok_and(|file| self.is_of_spool(&file));
+        (self.run_dir.is_some() || is_of_spool()).then(|| self.run_dir())
     }
 
     /// Returns the daemon's run directory. Ignores an invalid configuration, so that its daemon can still be inspected.

@@ -6,7 +6,8 @@ use super::archive::{ArchiveLine, ArchivedMessage};
 use super::failure::{Failure, say};
 use super::progress::Progress;
 use crate::message::escaped_json;
-use crate::store::{Engine, StoreError, Survey, User};
+use crate::store::{Engine, Owner, StoreError, Survey, User};
+use crate::sys::machine;
 
 /// Prints all users and mailboxes, one JSON object per line.
 ///
@@ -23,10 +24,23 @@ pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
             },
         )?;
     }
+    let machine = machine::tag();
     for (name, owner) in store.claims()? {
-        let login = name.to_string();
-        let claimed = owner.since;
-        line(&mut out, &ArchiveLine::Claim { login, claimed })?;
+        let Owner {
+            uid,
+            since,
+            in_files,
+        } = owner;
+        line(
+            &mut out,
+            &ArchiveLine::Claim {
+                login: name.to_string(),
+                claimed: since,
+                uid,
+                in_files,
+                machine: machine.clone().filter(|_| uid.is_some()),
+            },
+        )?;
     }
     let names = store.mailboxes()?;
     let mut failed = 0;

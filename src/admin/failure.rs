@@ -25,8 +25,20 @@ pub(super) enum Failure {
     Store(#[from] StoreError),
     #[error("there is no mailbox of {0}")]
     NoMailbox(Name),
-    #[error("{0} belongs to no login: no login has used it over the daemon's socket")]
+    #[error(
+        "{0} has no recorded owner: its login has neither used the daemon's socket nor got a message"
+    )]
     NotClaimed(Name),
+    #[error(
+        "{0} has no recorded owner to give the messages to: let its login use the daemon's socket first, for example with `dropline count`"
+    )]
+    NoOwner(Name),
+    #[error("no waiting messages of {0} were set aside")]
+    NothingSetAside(Name),
+    #[error(
+        "messages of {0} stay set aside, because they belonged to another owner; see `droplinectl release --list`, and `--to-new-owner` to give them to the present one"
+    )]
+    OthersMessages(Name),
     #[error("cannot read the logins of this machine: {0}")]
     Logins(io::Error),
     #[error("cannot write standard output: {0}")]
@@ -83,7 +95,11 @@ impl Failure {
             | Self::Owner(..)
             | Self::Logins(_) => exit::UNAVAILABLE,
             Self::Configuration(_) | Self::WrongConfiguration(..) => exit::CONFIGURATION,
-            Self::NoMailbox(_) | Self::NotClaimed(_) => exit::NO_USER,
+            Self::NoMailbox(_)
+            | Self::NotClaimed(_)
+            | Self::NoOwner(_)
+            | Self::NothingSetAside(_)
+            | Self::OthersMessages(_) => exit::NO_USER,
             Self::Output(_) => exit::CANNOT_WRITE,
             Self::Input(..) | Self::NoExport(..) | Self::NotImported(..) => exit::BAD_DATA,
             Self::Findings(_) | Self::Missing(_) => exit::FINDINGS,

@@ -9,6 +9,7 @@ use crate::message::{Fields, LARGEST_MAX_BODY, Stored};
 use crate::name::Name;
 use crate::store::{Engine, Owner, Restoring, StoreError};
 use crate::sys::login::LoginTable;
+use crate::sys::machine;
 
 /// Limits a line, in bytes: the largest body with every byte escaped, all fields, and the rest of the object.
 const LONGEST_LINE: usize = LARGEST_MAX_BODY * 6 + Fields::MOST_BYTES * 2 + 1_024;
@@ -28,6 +29,7 @@ pub(super) fn import(
         ahead: None,
         progress: Progress::new("lines", 0),
     };
+    let this_machine = machine::tag();
     let logins = LoginTable::of_this_machine().map_err(Failure::Logins)?;
     while let Some(line) = lines.next()? {
         let number = lines.number;
@@ -44,12 +46,29 @@ pub(super) fn import(
                     .map_err(store_error(number))?;
                 continue;
             }
-            ArchiveLine::Claim { login, claimed } => {
+            ArchiveLine::Claim {
+                login,
+                claimed,
+                uid,
+                in_files,
+                machine,
+            } => {
                 let name = name(&login)?;
-                // The user IDs of another machine mean nothing here.
-                let owner = Owner {
-                    uid: logins.uid_of(&login),
-                    since: claimed,
+                let owner = if machine.is_some() && machine == this_machine {
+                    // A later account of the same name must not get the messages of the owner.
+                    Owner {
+                        uid,
+                        since: claimed,
+                        in_files,
+                    }
+                } else {
+                    // The user IDs of another machine mean nothing here.
+                    let uid = logins.uid_of(&login);
+                    Owner {
+                        uid,
+                        since: claimed,
+                        in_files: uid.is_some(),
+                    }
                 };
                 store
                     .restore_claim(&name, owner)

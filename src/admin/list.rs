@@ -1,5 +1,6 @@
 //! `droplinectl users`, `queue` and `history`: one line per name, mailbox or message.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
 use super::failure::{Failure, say};
@@ -7,13 +8,26 @@ use crate::message::is_deceptive;
 use crate::name::Name;
 use crate::store::{Queue, State, Survey, Users};
 
-/// Prints a line for each registered name: the name, and the time of its registration.
+/// Prints a line for each name that is registered or has an owner: the name, the time of its registration, and the uid of
+/// its owner.
 pub(super) fn users(store: &dyn Users) -> Result<(), Failure> {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut names: BTreeMap<Name, (Option<u64>, String)> = BTreeMap::new();
     for user in store.users()? {
-        writeln!(out, "{}\t{}", user.name, time(Some(user.registered)))?;
+        names.insert(user.name, (Some(user.registered), "-".into()));
+    }
+    for (name, owner) in store.claims()? {
+        names.entry(name).or_default().1 = uid_text(owner.uid);
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    for (name, (registered, uid)) in names {
+        writeln!(out, "{name}\t{}\t{uid}", time(registered))?;
     }
     Ok(out.flush()?)
+}
+
+/// Formats the uid of an owner. An unknown one is a question mark.
+pub(super) fn uid_text(uid: Option<u32>) -> String {
+    uid.map_or_else(|| "?".into(), |uid| uid.to_string())
 }
 
 /// Prints a line for each mailbox with waiting messages, or only for that of `name`. Reports damaged mailboxes on
@@ -88,7 +102,7 @@ fn one_line(body: &[u8]) -> String {
 }
 
 /// Formats milliseconds since 1970 as RFC 3339 in UTC, with a precision of seconds. `None` is a dash.
-fn time(millis: Option<u64>) -> String {
+pub(super) fn time(millis: Option<u64>) -> String {
     let time = millis
         .and_then(|at| i64::try_from(at).ok())
         .and_then(|at| jiff::Timestamp::from_millisecond(at).ok());

@@ -10,6 +10,7 @@ mod export;
 mod failure;
 mod import;
 mod list;
+mod owners;
 mod progress;
 
 use std::io;
@@ -21,7 +22,7 @@ use clap::Parser as _;
 use self::cli::{Cli, Command};
 use self::failure::{Failure, exit};
 use crate::config::Limits;
-use crate::store::{self, Engine, StoreConfig};
+use crate::store::{self, Engine, RestoreTo, StoreConfig};
 use crate::sys::{login, stdio};
 
 /// Runs `droplinectl`, from the command line to the exit status.
@@ -68,11 +69,24 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                 check::expire(&*store)
             })
         }
-        Command::Release { name } => {
-            beside_the_daemon(&cli.spool()?, |store| match store.release(name)? {
-                true => Ok(()),
-                false => Err(Failure::NotClaimed(name.clone())),
-            })
+        Command::Release {
+            name: Some(name),
+            restore,
+            to_new_owner,
+            ..
+        } => with_its_clients(cli, |store| match (restore, to_new_owner) {
+            (_, true) => owners::restore(store, name, RestoreTo::PresentOwner),
+            (true, false) => owners::restore(store, name, RestoreTo::FormerOwner),
+            (false, false) => owners::release(store, name),
+        }),
+        Command::Release { list: true, .. } => {
+            beside_the_daemon(&cli.spool()?, |store| owners::list(&*store))
+        }
+        Command::Release { dry_run, .. } => {
+            with_its_clients(cli, |store| owners::release_gone(store, *dry_run))
+        }
+        Command::Owner { name, uid } => {
+            with_its_clients(cli, |store| owners::assign(store, name, *uid))
         }
         Command::Check {
             repair: false,
@@ -103,10 +117,39 @@ fn beside_the_daemon(
     path: &Path,
     work: impl FnOnce(Box<dyn Engine>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    become_owner(path)?;
-    let (store, missing) = store::look_at(&settings(path))?;
+    look_at(&settings(path), work)
+}
+
+fn look_at(
+    settings: &StoreConfig<'_>,
+    work: impl FnOnce(Box<dyn Engine>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    become_owner(settings.spool)?;
+    let (store, missing) = store::look_at(settings)?;
     work(store)?;
     missing.map_or(Ok(()), |e| Err(Failure::Missing(e)))
+}
+
+/// Like [`beside_the_daemon`], for `work` that affects the clients of the daemon: it can end their presence, and wake
+/// those that watch a mailbox.
+fn with_its_clients(
+    cli: &Cli,
+    work: impl FnOnce(&dyn Engine) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let spool = cli.spool()?;
+    let run_dir = cli.run_dir_of_spool();
+    if run_dir.is_none() {
+        failure::say(format_args!(
+            "the run directory of the daemon that uses {} is not known, so that clients notice this late; name it with \
+             --run-dir",
+            spool.display()
+        ));
+    }
+    let settings = StoreConfig {
+        run_dir: run_dir.as_deref(),
+        ..settings(&spool)
+    };
+    look_at(&settings, |store| work(&*store))
 }
 
 /// Runs `work` with exclusive use of the spool at `path`. Fails if a daemon uses it. Creates a missing spool.

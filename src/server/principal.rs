@@ -183,20 +183,23 @@ impl Owners<'_> {
         if self.config.open_logins.contains(name) && !self.store.claimed(name)? {
             return Ok(());
         }
-        let owner = self.store.claim(name, Some(uid), unix_millis())?;
-        if owner.uid == Some(uid) {
-            Ok(())
-        } else {
-            denied(Declined::with(Refusal::OtherOwner, name))
+        let owner = self.store.claim(name, Some(uid), unix_millis());
+        match known_owner(name, owner)?.uid == Some(uid) {
+            true => Ok(()),
+            false => denied(Declined::with(Refusal::OtherOwner, name)),
         }
     }
 
-    /// Checks that `name` is still the login of this uid.
+    /// Checks that `name` is still the login of this uid, and that this uid is its owner.
     fn is_still(&self, name: &Name, uid: u32) -> Result<(), Refused> {
-        if self.uid_of(name)? == Some(uid) {
-            Ok(())
-        } else {
-            denied(Declined::with(Refusal::NoLogin, uid))
+        if self.uid_of(name)? != Some(uid) {
+            return denied(Declined::with(Refusal::NoLogin, uid));
+        }
+        match known_owner(name, self.store.owner(name))? {
+            Some(owner) if owner.uid == Some(uid) => Ok(()),
+            Some(_) => denied(Declined::with(Refusal::OtherOwner, name)),
+            None if self.config.open_logins.contains(name) => Ok(()),
+            None => denied(Declined::with(Refusal::Released, name)),
         }
     }
 
@@ -210,15 +213,31 @@ impl Owners<'_> {
     }
 
     /// Claims the name of a recipient that is a login, so that the message is for this account, whichever gets the name
-    /// later.
+    /// later. A name with a damaged owner record gets messages as well: it is closed to all clients.
     ///
     /// # Errors
     /// Errors of the store and of the lookup of logins.
     pub(super) fn claim_recipient(&self, name: &Name) -> Result<(), Refused> {
-        if let Some(uid) = self.reserved(name)? {
-            self.store.claim(name, Some(uid), unix_millis())?;
+        let Some(uid) = self.reserved(name)? else {
+            return Ok(());
+        };
+        match self.store.claim(name, Some(uid), unix_millis()) {
+            Ok(_) => Ok(()),
+            Err(e @ StoreError::Damaged { .. }) => {
+                log::error!("{e}");
+                Ok(())
+            }
+            Err(e) => Err(e.into()),
         }
-        Ok(())
+    }
+
+    /// Claims the name of a recipient again, after its message was stored: an operator may have released the name after
+    /// [`claim_recipient`](Self::claim_recipient) and before the message was stored. An error is only logged, because the
+    /// message is accepted.
+    pub(super) fn claim_recipient_again(&self, name: &Name) {
+        if let Err(e) = self.claim_recipient(name) {
+            log::warn!("cannot record the owner of {name} after a message to it: {e}");
+        }
     }
 
     /// Returns the uid of the login that `name` is reserved for.
@@ -232,6 +251,17 @@ impl Owners<'_> {
     fn uid_of(&self, name: &Name) -> Result<Option<u32>, Refused> {
         let uid = self.logins.uid_of(name.as_str());
         uid.map_err(|e| Refused::Login(name.clone(), e))
+    }
+}
+
+/// Refuses the client if the owner record of `name` is damaged: the name is closed until the operator names the owner.
+fn known_owner<T>(name: &Name, owner: Result<T, StoreError>) -> Result<T, Refused> {
+    match owner {
+        Err(e @ StoreError::Damaged { .. }) => {
+            log::error!("{e}");
+            Err(Refused::Denied(Declined::with(Refusal::OtherOwner, name)))
+        }
+        owner => Ok(owner?),
     }
 }
 

@@ -24,7 +24,9 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::path::Path;
 
 pub(crate) use self::error::StoreError;
-pub(crate) use self::operator::{Care, Finding, Queue, Restoring, State, Survey};
+pub(crate) use self::operator::{
+    Care, Finding, FormerOwner, Queue, RestoreTo, Restored, Restoring, SetAside, State, Survey,
+};
 pub(crate) use self::presence::{Lease, Presence};
 pub(crate) use self::users::{Owner, User, Users};
 pub(crate) use crate::config::Limits;
@@ -243,13 +245,16 @@ pub(crate) fn open(settings: &StoreConfig<'_>) -> Result<Box<dyn Engine>, StoreE
 }
 
 /// Opens the store for inspection, also while a daemon uses it. If some accepted messages are not visible, also returns
-/// the reason.
+/// the reason. With a run directory, clients that are online with a name can be taken offline.
 ///
 /// # Errors
 /// When there is no store, or its format is not supported; system errors.
 pub(crate) fn look_at(
     settings: &StoreConfig<'_>,
 ) -> Result<(Box<dyn Engine>, Option<StoreError>), StoreError> {
-    let (spool, missing) = spool::Spool::look_at(settings.spool, settings.limits)?;
+    let (mut spool, missing) = spool::Spool::look_at(settings.spool, settings.limits)?;
+    if let Some(run_dir) = settings.run_dir {
+        spool = spool.beside_run_dir(run_dir)?;
+    }
     Ok((Box::new(spool), missing))
 }

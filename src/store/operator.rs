@@ -35,6 +35,12 @@ pub(crate) trait Survey {
     /// When the mailbox cannot be read.
     fn check(&self, of: &Name) -> Result<Vec<Finding>, StoreError>;
 
+    /// Returns the set-aside mailboxes, sorted by name and time.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn set_aside(&self) -> Result<Vec<SetAside>, StoreError>;
+
     /// Returns the faults of the store as a whole, without reading mailboxes.
     ///
     /// # Errors
@@ -50,6 +56,19 @@ pub(crate) trait Care: Survey {
     /// # Errors
     /// [`StoreError::Busy`] while a reader holds the lease; system errors.
     fn expire(&self, of: &Name) -> Result<u64, StoreError>;
+
+    /// Adds the waiting messages of `name` that were set aside to its mailbox, oldest first and with new numbers, if they
+    /// are for its present owner. Messages that were acknowledged are not restored.
+    ///
+    /// # Errors
+    /// System errors. A repeated call continues without losing or repeating a message.
+    fn restore_set_aside(&self, name: &Name, to: RestoreTo) -> Result<Restored, StoreError>;
+
+    /// Removes the mailboxes that were set aside 30 days before `now`, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// System errors.
+    fn expire_set_aside(&self, now: u64) -> Result<(), StoreError>;
 
     /// Removes the temporary files of unfinished work. No other process may use the store.
     ///
@@ -104,6 +123,48 @@ pub(crate) struct Finding {
     /// The offset in that place, in bytes.
     pub(crate) offset: u64,
     pub(crate) what: String,
+}
+
+/// To whom messages belonged when they were set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum FormerOwner {
+    /// The clients of a name that had no owner.
+    None,
+    /// The login with this user ID.
+    Login(u32),
+    /// An owner whose user ID is not known.
+    Unknown,
+}
+
+/// A mailbox that was set aside when its name got another owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SetAside {
+    pub(crate) name: Name,
+    /// When it was set aside, in milliseconds since 1970.
+    pub(crate) at: u64,
+    pub(crate) from: FormerOwner,
+    pub(crate) waiting: u64,
+    /// The number of acknowledged messages that are kept.
+    pub(crate) read: u64,
+    /// Its size on the disk, in bytes.
+    pub(crate) bytes: u64,
+}
+
+/// Which set-aside messages a restore adds to a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RestoreTo {
+    /// Those that belonged to the present owner of the name, or to no owner if it has none.
+    FormerOwner,
+    /// All, if the name has an owner.
+    PresentOwner,
+}
+
+/// The result of a restore.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Restored {
+    pub(crate) messages: u64,
+    /// The number of set-aside mailboxes that were not for the present owner.
+    pub(crate) others: u64,
 }
 
 /// A summary of the messages that wait in a mailbox.

@@ -27,11 +27,11 @@ pub(crate) trait Users {
     /// Makes the login with user ID `uid` the owner of a name, durably, at time `at` in milliseconds since 1970, unless
     /// the name has an owner. Returns the owner. An owner without user ID gets this one.
     ///
-    /// A client that was online with the name before is offline. If a client has acknowledged messages of the
-    /// mailbox or registered the name, its messages are set aside, and the owner begins with an empty mailbox.
+    /// A client that was online with the name before is offline. If a client has read the mailbox, acknowledged messages
+    /// or registered the name, its messages are set aside, and the owner begins with an empty mailbox.
     ///
     /// # Errors
-    /// When the claim cannot be written.
+    /// [`StoreError::Damaged`] when the owner record is damaged; when the claim cannot be written.
     fn claim(&self, name: &Name, uid: Option<u32>, at: u64) -> Result<Owner, StoreError>;
 
     /// Makes `owner` the owner of a name, durably, without the effects of a claim: for an import.
@@ -47,14 +47,28 @@ pub(crate) trait Users {
     /// When the claim cannot be read.
     fn claimed(&self, name: &Name) -> Result<bool, StoreError>;
 
-    /// Returns all names that belong to logins, sorted, with their owners.
+    /// Returns the owner of a name; `None` when it has no complete owner record.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when the owner record is damaged; when it cannot be read.
+    fn owner(&self, name: &Name) -> Result<Option<Owner>, StoreError>;
+
+    /// Makes the login with user ID `uid` the owner of a name that has an owner record, complete, incomplete or damaged,
+    /// durably; returns `false` when it has none. The messages stay. The presence of another owner ends.
+    ///
+    /// # Errors
+    /// When the owner cannot be written.
+    fn assign(&self, name: &Name, uid: u32) -> Result<bool, StoreError>;
+
+    /// Returns all names that have an owner record, sorted, with their owners.
     ///
     /// # Errors
     /// When they cannot be read.
     fn claims(&self) -> Result<Vec<(Name, Owner)>, StoreError>;
 
     /// Removes a claim; returns `false` when there was none. The messages of the name are set aside first, so that the
-    /// next owner does not get them, and the client that is online with the name is offline.
+    /// next owner does not get them. The client that is online with the name is offline, if the store was opened with the
+    /// run directory of the daemon.
     ///
     /// # Errors
     /// When the messages cannot be set aside or the claim cannot be removed.
@@ -80,6 +94,8 @@ pub(crate) struct Owner {
     pub(crate) uid: Option<u32>,
     /// When it became the owner, in milliseconds since 1970; 0 if that is not known.
     pub(crate) since: u64,
+    /// Whether its account was in /etc/passwd when it was recorded.
+    pub(crate) in_files: bool,
 }
 
 /// A registered name.

@@ -17,6 +17,7 @@ pub(crate) mod heap;
 pub(crate) mod helper;
 pub(crate) mod lock;
 pub(crate) mod login;
+pub(crate) mod machine;
 pub(crate) mod new_dir;
 #[cfg(test)]
 pub(crate) mod operation_log;

@@ -193,7 +193,9 @@ fn a_partly_written_batch_is_completed() {
         stage.recover();
         assert_eq!(stage.waiting(), ["first", "second", "third"], "{lost}");
         assert!(stage.quarantine().is_empty());
-        assert_eq!(stage.bytes(), whole);
+        // The header records that a client has read the mailbox.
+        let header = 1_024;
+        assert!(stage.bytes()[header..] == whole[header..], "{lost}");
     }
 }
 

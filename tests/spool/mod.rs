@@ -2,6 +2,7 @@
 
 mod damage;
 mod opening;
+mod owners;
 mod space;
 
 use std::path::{Path, PathBuf};

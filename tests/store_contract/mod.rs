@@ -60,6 +60,12 @@ macro_rules! hold {
                 names_are_registered_until_they_are_deregistered,
                 claims_stay_until_they_are_released,
                 a_new_owner_gets_no_messages_of_earlier_users,
+                a_new_owner_gets_no_messages_that_others_have_looked_at,
+                set_aside_messages_return_to_their_owner,
+                messages_of_an_open_name_return_to_it_alone,
+                a_restore_does_not_disturb_a_reader,
+                set_aside_messages_are_kept_for_thirty_days,
+                an_owner_can_be_replaced,
             }
             presence {
                 a_lease_is_taken_replaced_and_given_back,

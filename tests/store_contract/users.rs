@@ -1,7 +1,7 @@
 //! Registered names, and names claimed by logins.
 
-use super::{Subject, draft, n};
-use crate::store::{Delivery, Limits, Owner, User};
+use super::{Subject, draft, fetch, n, store, store_until};
+use crate::store::{Delivery, Engine, FormerOwner, Limits, Owner, RestoreTo, Restored, User};
 
 pub(in crate::store) fn one_of_several_concurrent_registrations_is_the_first<S: Subject>() {
     let s = S::new();
@@ -38,7 +38,11 @@ pub(in crate::store) fn names_are_registered_until_they_are_deregistered<S: Subj
 
 pub(in crate::store) fn claims_stay_until_they_are_released<S: Subject>() {
     let s = S::new();
-    let owner = |uid, since| Owner { uid, since };
+    let owner = |uid, since| Owner {
+        uid,
+        since,
+        in_files: false,
+    };
     assert!(!s.engine().claimed(&n("bob")).expect("readable"));
     let first = s.engine().claim(&n("bob"), Some(7), 5).expect("written");
     assert_eq!(first, owner(Some(7), 5));
@@ -105,4 +109,157 @@ pub(in crate::store) fn a_new_owner_gets_no_messages_of_earlier_users<S: Subject
     assert_eq!(waiting(), [b"three"]);
     e.claim(&bob, Some(8), 3).expect("the same owner");
     assert_eq!(waiting(), [b"three"]);
+}
+
+pub(in crate::store) fn a_new_owner_gets_no_messages_that_others_have_looked_at<S: Subject>() {
+    let s = S::new();
+    let e = s.engine();
+    let waiting = |e: &dyn Engine, of: &str| fetch(e, of, None).len();
+    // Peeked at, read and dropped from the history, and the same for a name that has an owner at once.
+    store(e, "bob", b"one").expect("stored");
+    let peeked = e.peek(&n("bob")).expect("readable").expect("a mailbox");
+    drop(peeked);
+    let no_history = Limits {
+        history_bytes: 0,
+        ..Limits::default()
+    };
+    let s = s.reopened(no_history);
+    let e = s.engine();
+    for _ in 0..3 {
+        store(e, "al", b"one").expect("stored");
+    }
+    assert_eq!(fetch(e, "al", Some(2)).len(), 3);
+    e.expire(&n("al")).expect("expired");
+    e.claim(&n("cy"), Some(7), 1).expect("claimed");
+    store(e, "cy", b"one").expect("stored");
+    drop(e.peek(&n("cy")).expect("readable"));
+    for (name, expected) in [("bob", 0), ("al", 0), ("cy", 1)] {
+        e.claim(&n(name), Some(7), 1).expect("claimed");
+        assert_eq!(waiting(e, name), expected, "{name}");
+    }
+    // The operator's commands are no use of the name.
+    store_until(e, "di", b"old", Some(1)).expect("stored");
+    store(e, "di", b"one").expect("stored");
+    assert_eq!(e.expire(&n("di")).expect("expired"), 1);
+    e.messages(&n("di"), &mut |_, _| true).expect("readable");
+    e.claim(&n("di"), Some(7), 1).expect("claimed");
+    assert_eq!(waiting(e, "di"), 1);
+}
+
+pub(in crate::store) fn set_aside_messages_return_to_their_owner<S: Subject>() {
+    let s = S::new();
+    let e = s.engine();
+    let bob = n("bob");
+    let restore = |to| e.restore_set_aside(&bob, to).expect("restored");
+    let restored = |messages, others| Restored { messages, others };
+    assert_eq!(restore(RestoreTo::FormerOwner), Restored::default());
+    e.claim(&bob, Some(7), 1).expect("claimed");
+    for body in [b"one", b"two", b"six"] {
+        store(e, "bob", body).expect("stored");
+    }
+    fetch(e, "bob", Some(1));
+    assert!(e.release(&bob).expect("released"));
+    let set_aside = e.set_aside().expect("listed");
+    let [first] = &set_aside[..] else {
+        panic!("{set_aside:?}");
+    };
+    assert_eq!(
+        (&first.name, first.from, first.waiting),
+        (&bob, FormerOwner::Login(7), 2)
+    );
+    // Nothing returns to a name without an owner, or to another one.
+    assert_eq!(restore(RestoreTo::FormerOwner), restored(0, 1));
+    assert_eq!(restore(RestoreTo::PresentOwner), restored(0, 1));
+    e.claim(&bob, Some(8), 2).expect("claimed");
+    store(e, "bob", b"ten").expect("stored");
+    assert_eq!(restore(RestoreTo::FormerOwner), restored(0, 1));
+    assert_eq!(fetch(e, "bob", None), [(4, b"ten".to_vec())]);
+    assert!(e.release(&bob).expect("released"));
+    // The owner that had them gets them with new numbers, once. Acknowledged messages do not return.
+    e.claim(&bob, Some(7), 3).expect("claimed");
+    store(e, "bob", b"abc").expect("stored");
+    assert_eq!(restore(RestoreTo::FormerOwner), restored(2, 1));
+    let expected = [
+        (5, b"abc".to_vec()),
+        (6, b"two".to_vec()),
+        (7, b"six".to_vec()),
+    ];
+    assert_eq!(fetch(e, "bob", None), expected);
+    assert_eq!(restore(RestoreTo::FormerOwner), restored(0, 1));
+    assert_eq!(restore(RestoreTo::PresentOwner), restored(1, 0));
+    assert_eq!(e.set_aside().expect("listed"), []);
+    let s = s.reopened(Limits::default());
+    let e = s.engine();
+    let all = fetch(e, "bob", Some(8));
+    assert_eq!(all[..3], expected);
+    assert_eq!(all[3..], [(8, b"ten".to_vec())]);
+    assert_eq!(store(e, "bob", b"end").expect("stored"), 9);
+}
+
+pub(in crate::store) fn messages_of_an_open_name_return_to_it_alone<S: Subject>() {
+    let s = S::new();
+    let e = s.engine();
+    let bob = n("bob");
+    store(e, "bob", b"one").expect("stored");
+    fetch(e, "bob", None);
+    e.claim(&bob, Some(7), 1).expect("claimed");
+    let set_aside = e.set_aside().expect("listed");
+    assert_eq!(set_aside[0].from, FormerOwner::None);
+    let restore = |to| e.restore_set_aside(&bob, to).expect("restored").messages;
+    assert_eq!(restore(RestoreTo::FormerOwner), 0);
+    assert!(e.release(&bob).expect("released"));
+    assert_eq!(restore(RestoreTo::FormerOwner), 1);
+    assert_eq!(fetch(e, "bob", None), [(2, b"one".to_vec())]);
+}
+
+pub(in crate::store) fn a_restore_does_not_disturb_a_reader<S: Subject>() {
+    let s = S::new();
+    let e = s.engine();
+    let bob = n("bob");
+    e.claim(&bob, Some(7), 1).expect("claimed");
+    store(e, "bob", b"old").expect("stored");
+    e.release(&bob).expect("released");
+    e.claim(&bob, Some(7), 2).expect("claimed");
+    store(e, "bob", b"new").expect("stored");
+    let mut reader = e.fetch(&bob).expect("leased").expect("a mailbox");
+    assert_eq!(reader.next().expect("read").expect("one").seq, 2);
+    let beside = s.beside();
+    let restored = beside.restore_set_aside(&bob, RestoreTo::FormerOwner);
+    assert_eq!(restored.expect("restored").messages, 1);
+    // The reader acknowledges in the mailbox that replaced its own, and continues there.
+    reader.acknowledge(2).expect("acknowledged");
+    reader.refresh().expect("refreshed");
+    let message = reader.next().expect("read").expect("one");
+    assert_eq!((message.seq, message.body), (3, &b"old"[..]));
+    drop(reader);
+    assert_eq!(fetch(e, "bob", None), [(3, b"old".to_vec())]);
+}
+
+pub(in crate::store) fn set_aside_messages_are_kept_for_thirty_days<S: Subject>() {
+    let s = S::new();
+    let e = s.engine();
+    e.claim(&n("bob"), Some(7), 1).expect("claimed");
+    store(e, "bob", b"one").expect("stored");
+    e.release(&n("bob")).expect("released");
+    let at = e.set_aside().expect("listed")[0].at;
+    let month = 30 * 86_400_000;
+    e.expire_set_aside(at + month - 1).expect("expired");
+    assert_eq!(e.set_aside().expect("listed").len(), 1);
+    e.expire_set_aside(at + month).expect("expired");
+    assert_eq!(e.set_aside().expect("listed"), []);
+}
+
+pub(in crate::store) fn an_owner_can_be_replaced<S: Subject>() {
+    let s = S::new();
+    let e = s.engine();
+    let bob = n("bob");
+    assert!(!e.assign(&bob, 8).expect("nothing to do"));
+    assert!(!e.claimed(&bob).expect("readable"));
+    e.claim(&bob, Some(7), 5).expect("claimed");
+    store(e, "bob", b"one").expect("stored");
+    assert!(e.assign(&bob, 8).expect("written"));
+    let owner = e.owner(&bob).expect("readable").expect("an owner");
+    assert_eq!((owner.uid, owner.since), (Some(8), 5));
+    assert_eq!(fetch(e, "bob", None).len(), 1, "the messages stay");
+    assert_eq!(e.set_aside().expect("listed"), []);
 }

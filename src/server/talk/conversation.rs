@@ -117,6 +117,7 @@ impl Conversation<'_> {
         };
         self.owners().claim_recipient(to)?;
         let receipt = self.store.deliver_one(Delivery { to, draft })?;
+        self.owners().claim_recipient_again(to);
         self.count_stored(body.len());
         Ok(receipt)
     }

@@ -161,9 +161,9 @@ fn fetch(talk: &mut Conversation<'_>, of: &Name, more: bool) -> Result<Outcome, 
         return Ok(Outcome::Broken(what));
     }
     talk.status.served();
-    // If a login has claimed the name by now, the messages stay for that owner.
+    // If a login has claimed the name by now, the claim has set the messages aside.
     if let Err(refused) = talk.may(Act::StillAs(of)) {
-        let what = format!("fetch {of}: {count} messages stay waiting: {refused}");
+        let what = format!("fetch {of}: {count} messages are not acknowledged: {refused}");
         return Ok(match refused {
             Refused::Denied(_) => Outcome::Refused(what),
             _ => Outcome::Failed(what),

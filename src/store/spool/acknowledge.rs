@@ -12,6 +12,9 @@ use crate::store::{StoreError, Waiting};
 use crate::sys::clock::unix_millis;
 use crate::sys::file;
 
+/// How often an acknowledgement follows a mailbox that is replaced.
+const MOST_REPLACED: usize = 3;
+
 impl Waiting for Handout<'_> {
     fn acknowledge(&mut self, seq: u64) -> Result<(), StoreError> {
         acknowledge(self, seq)
@@ -24,14 +27,23 @@ impl Waiting for Handout<'_> {
 
 /// Durably acknowledges all messages of the leased mailbox up to and including `seq`. Drops history beyond the limits.
 ///
+/// If the mailbox was replaced (a restore does not wait for the lease), acknowledges them in the new one.
+///
 /// # Errors
-/// [`StoreError::ReadOnly`]; I/O errors. The messages may be delivered to a reader again then.
-fn acknowledge(lease: &Handout<'_>, seq: u64) -> Result<(), StoreError> {
-    let header = header(lease)?;
-    match up_to(lease, &header, seq)? {
-        Some(acked) => settle(lease, header, acked),
-        None => Ok(()),
+/// [`StoreError::ReadOnly`]; I/O errors. [`StoreError::Busy`] if the mailbox is replaced again and again. The messages
+/// may be delivered to a reader again then.
+fn acknowledge(lease: &mut Handout<'_>, seq: u64) -> Result<(), StoreError> {
+    for _ in 0..MOST_REPLACED {
+        let header = header(lease)?;
+        let Some(acked) = up_to(lease, &header, seq)? else {
+            return Ok(());
+        };
+        if settle(lease, header, acked)? == Settled::Durably {
+            return Ok(());
+        }
+        lease.refresh()?;
     }
+    Err(StoreError::Busy)
 }
 
 /// Acknowledges expired messages at the head of the queue and returns their number. Drops history beyond the limits.
@@ -84,8 +96,16 @@ fn newest(lease: &Handout<'_>) -> Result<Header, StoreError> {
     })
 }
 
+/// Whether an acknowledgement has taken effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settled {
+    Durably,
+    /// The mailbox was replaced, and the leased file is no longer that of the name.
+    NotInPlace,
+}
+
 /// Durably writes the header with `acked` (number and end of the last message), and frees the space of dropped history.
-fn settle(lease: &Handout<'_>, before: Header, acked: (u64, u64)) -> Result<(), StoreError> {
+fn settle(lease: &Handout<'_>, before: Header, acked: (u64, u64)) -> Result<Settled, StoreError> {
     let file = lease.file();
     let path = &lease.path;
     let read = |e| StoreError::system("read", path)(e);
@@ -97,23 +117,28 @@ fn settle(lease: &Handout<'_>, before: Header, acked: (u64, u64)) -> Result<(), 
     let gone = retention::forget(file, &mut header, &lease.spool.limits_now(), unix_millis())
         .map_err(read)?;
     if header == before {
-        return Ok(());
+        return Ok(Settled::Durably);
     }
     {
-        // Only the lease holder moves the boundaries, but an appender may set `named`: reread under the lock.
+        // Only the lease holder moves the boundaries, but other processes may set flags: reread under the lock.
         let _lock = lock(&lease.spool.paths, &lease.name)?;
-        let now = newest(lease)?;
+        if !file::facts(file).map_err(read)?.named {
+            return Ok(Settled::NotInPlace);
+        }
         Header {
-            named: now.named,
-            generation: now.generation,
-            ..header
+            acked_seq: header.acked_seq,
+            acked_offset: header.acked_offset,
+            kept_seq: header.kept_seq,
+            kept_offset: header.kept_offset,
+            ids_offset: header.ids_offset,
+            ..newest(lease)?
         }
         .write_next(file)
         .map_err(StoreError::system("write", path))?;
     }
     sync(file, path)?;
     make_room(lease, &header, &gone);
-    Ok(())
+    Ok(Settled::Durably)
 }
 
 /// Frees the space of dropped history. Errors are only logged, because the acknowledgement is durable already.

@@ -5,14 +5,14 @@ use super::format::end;
 use super::format::walk::{Step, Walk};
 use super::handle::Spool;
 use super::paths::{self, for_each_folder};
-use super::repair;
 use super::survey::View;
+use super::{owners, released, repair, restore, users};
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{Finding, Restoring, StoreError};
 use crate::sys::file;
 
-/// Reports files that do not belong in the mailbox folders.
+/// Reports files that do not belong in the mailbox folders, and damaged files of names.
 pub(super) fn layout(spool: &Spool) -> Result<Vec<Finding>, StoreError> {
     let mut findings = Vec::new();
     for_each_folder(&spool.paths.mail, |dir, folder, names| {
@@ -36,6 +36,8 @@ pub(super) fn layout(spool: &Spool) -> Result<Vec<Finding>, StoreError> {
         }
         Ok(())
     })?;
+    findings.extend(users::check(spool)?);
+    findings.extend(owners::check(spool)?);
     Ok(findings)
 }
 
@@ -55,7 +57,8 @@ pub(super) fn tidy(spool: &Spool) -> Result<(), StoreError> {
             Ok(())
         })?;
     }
-    Ok(())
+    restore::settle_all(spool)?;
+    released::tidy(spool)
 }
 
 /// Reads every byte of every message in the mailbox of `of` and reports damage.
@@ -237,6 +240,9 @@ impl<'s> Restore<'s> {
         }
         let mut writer = MailboxWriter::begin(spool, of)?;
         writer.kept_from_here();
+        if acked > 0 {
+            writer.set_used();
+        }
         Ok(Self { writer, acked })
     }
 }

@@ -24,7 +24,7 @@ pub(super) const LARGEST_SEQ: u64 = 1 << 62;
 const PORTION: usize = 256 * 1024;
 
 /// Replaces the mailbox of `name`, which is open as `old` and has this `header`, by a copy of its valid records. The
-/// caller holds the lease of the mailbox or uses the spool alone.
+/// caller holds the lease of the mailbox or uses the spool alone. Does nothing if the mailbox was replaced already.
 ///
 /// # Errors
 /// I/O errors. The old mailbox or the complete copy is in place then.
@@ -34,27 +34,14 @@ pub(super) fn compact(
     old: &File,
     header: &Header,
 ) -> Result<(), StoreError> {
-    let path = spool.paths.mailbox_path(name);
     let _lock = lock(&spool.paths, name)?;
-    let read = |e| StoreError::system("read", &path)(e);
-    let len = file::facts(old).map_err(read)?.len;
-    let mut writer = MailboxWriter::begin(spool, name)?;
-    writer.header.other_flags = header.other_flags;
-    let mut walk = Walk::new(header.epoch, header.ids_offset, len);
-    loop {
-        match walk.step(old).map_err(read)? {
-            Step::Record { offset, .. } => {
-                if offset >= header.kept_offset {
-                    writer.kept_from_here();
-                }
-                if let Some(message) = walk.record() {
-                    writer.push(&message, offset < header.acked_offset)?;
-                }
-            }
-            Step::Bad { .. } => {}
-            Step::End => break,
-        }
+    let facts = file::facts(old);
+    let path = spool.paths.mailbox_path(name);
+    if !facts.map_err(StoreError::system("look at", path))?.named {
+        return Ok(());
     }
+    let mut writer = MailboxWriter::begin(spool, name)?;
+    writer.copy(old, header)?;
     writer.finish(header.acked_seq)
 }
 
@@ -96,6 +83,53 @@ impl<'s> MailboxWriter<'s> {
             kept: false,
             last: 0,
         })
+    }
+
+    /// Adds the valid records of the mailbox `old`, which has this `header`, and takes over its flags. The caller holds
+    /// the lock of the mailbox.
+    ///
+    /// # Errors
+    /// [`StoreError::Order`]; I/O errors.
+    pub(super) fn copy(&mut self, old: &File, header: &Header) -> Result<(), StoreError> {
+        let path = self.spool.paths.mailbox_path(&self.name);
+        let read = |e| StoreError::system("read", &path)(e);
+        self.header.other_flags = header.other_flags;
+        self.header.restored = header.restored;
+        // The copy may lack the acknowledged messages that show the use.
+        self.header.read_unowned = header.is_used();
+        let len = file::facts(old).map_err(read)?.len;
+        let mut walk = Walk::new(header.epoch, header.ids_offset, len);
+        loop {
+            match walk.step(old).map_err(read)? {
+                Step::Record { offset, .. } => {
+                    if offset >= header.kept_offset {
+                        self.kept_from_here();
+                    }
+                    if let Some(message) = walk.record() {
+                        self.push(&message, offset < header.acked_offset)?;
+                    }
+                }
+                Step::Bad { .. } => {}
+                Step::End => break,
+            }
+        }
+        self.kept_from_here();
+        Ok(())
+    }
+
+    /// Records that clients have used the mailbox.
+    pub(super) fn set_used(&mut self) {
+        self.header.read_unowned = true;
+    }
+
+    /// Records that a restore has added messages to the mailbox.
+    pub(super) fn set_restored(&mut self) {
+        self.header.restored = true;
+    }
+
+    /// Returns the number of the last message, or 0.
+    pub(super) fn last(&self) -> u64 {
+        self.last
     }
 
     /// Sets the kept boundary here, once. Only the ids of earlier messages count, and later messages must be whole.

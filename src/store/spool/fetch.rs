@@ -10,7 +10,7 @@ use super::format::walk::{Step, Walk};
 use super::handle::Spool;
 use super::lock::lock;
 use super::mailbox::sync;
-use super::repair;
+use super::{repair, used};
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{Reading, StoreError};
@@ -60,30 +60,48 @@ impl Mailbox {
     }
 }
 
+/// Who reads a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Client,
+    Operator,
+}
+
+/// Takes the lease of a mailbox.
+fn hold_lease(file: File, path: &Path) -> Result<Mailbox, StoreError> {
+    let locked = Locked::within(file, LEASE_TIMEOUT).map_err(StoreError::system("lock", path))?;
+    locked.map(Mailbox::Leased).map_err(|_| StoreError::Busy)
+}
+
 impl<'s> Handout<'s> {
-    /// Leases the mailbox of `name`. Returns `None` if it does not exist or has no header yet.
+    /// Leases the mailbox of `name` for a client. Returns `None` if it does not exist or has no header yet.
     ///
     /// # Errors
     /// [`StoreError::Busy`] while another reader has the lease; [`StoreError::Damaged`]; I/O errors.
     pub(super) fn lease(spool: &'s Spool, name: &Name) -> Result<Option<Self>, StoreError> {
-        Self::open(spool, name, |file, path| {
-            let locked =
-                Locked::within(file, LEASE_TIMEOUT).map_err(StoreError::system("lock", path))?;
-            locked.map(Mailbox::Leased).map_err(|_| StoreError::Busy)
-        })
+        Self::open(spool, name, By::Client, hold_lease)
     }
 
-    /// Opens the mailbox of `name` without a lease. Returns `None` if it does not exist or has no header yet.
+    /// Like [`lease`](Self::lease), for maintenance.
+    pub(super) fn lease_for_care(
+        spool: &'s Spool,
+        name: &Name,
+    ) -> Result<Option<Self>, StoreError> {
+        Self::open(spool, name, By::Operator, hold_lease)
+    }
+
+    /// Opens the mailbox of `name` without a lease, for a client. Returns `None` if it does not exist or has no header yet.
     ///
     /// # Errors
     /// [`StoreError::Damaged`]; I/O errors.
     pub(super) fn peek(spool: &'s Spool, name: &Name) -> Result<Option<Self>, StoreError> {
-        Self::open(spool, name, |file, _| Ok(Mailbox::Open(file)))
+        Self::open(spool, name, By::Client, |file, _| Ok(Mailbox::Open(file)))
     }
 
     fn open(
         spool: &'s Spool,
         name: &Name,
+        by: By,
         hold: impl Fn(File, &Path) -> Result<Mailbox, StoreError>,
     ) -> Result<Option<Self>, StoreError> {
         let path = spool.paths.mailbox_path(name);
@@ -102,6 +120,10 @@ impl<'s> Handout<'s> {
         let Some((header, end)) = snapshot(spool, name, mailbox.file(), &path)? else {
             return Ok(None);
         };
+        // Before the sync below, which also makes this durable.
+        if by == By::Client {
+            used::note_reader(spool, name, mailbox.file(), &header)?;
+        }
         if end > header.acked_offset {
             make_durable(spool, name, mailbox.file(), &path, header.named)?;
         }

@@ -105,7 +105,7 @@ impl MailboxLog {
         };
         let tail = match known {
             Some(known) => known.tail,
-            None => self.tail(paths, name, &header, facts.len)?,
+            None => repair::tail(paths, name, &self.file, &header, facts.len)?,
         };
         Ok(AppendPosition {
             header,
@@ -126,25 +126,6 @@ impl MailboxLog {
         let is_last = end::is_last(&self.file, known.header.epoch, known.tail)
             .map_err(StoreError::system("read", &self.path))?;
         Ok(is_last.then_some(known))
-    }
-
-    /// Finds the end of the mailbox, and repairs a torn tail.
-    fn tail(
-        &self,
-        paths: &Paths,
-        name: &Name,
-        header: &Header,
-        len: u64,
-    ) -> Result<Tail, StoreError> {
-        let end =
-            end::find(&self.file, header, len).map_err(StoreError::system("read", &self.path))?;
-        match end.seq {
-            Some(seq) => Ok(Tail {
-                seq,
-                offset: end.offset,
-            }),
-            None => repair::mend_tail(paths, name, &self.file, header, end.offset),
-        }
     }
 
     /// Starts a mailbox that has no message. Removes the remains of a first write that was cut off.

@@ -21,14 +21,19 @@ mod journal;
 mod lock;
 mod mailbox;
 mod open;
+mod owners;
 mod paths;
 mod presence;
+mod released;
 mod repair;
+mod restore;
 mod retention;
 mod room;
 mod set_aside;
 mod survey;
 mod sweep;
+mod used;
+mod user_files;
 mod users;
 
 // Tests of the spool as a whole. Tests of a single file are in that file.
@@ -50,7 +55,8 @@ use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{
     Bell, Care, Delivery, Engine, Finding, Lease, Limits, Mail, Owner, Presence, Queue, Reading,
-    Receipt, Restoring, State, Store, StoreError, StoreHelper, Survey, Trace, User, Users, Waiting,
+    Receipt, RestoreTo, Restored, Restoring, SetAside, State, Store, StoreError, StoreHelper,
+    Survey, Trace, User, Users, Waiting,
 };
 use crate::sys::submission_queue::SubmissionQueue;
 
@@ -153,6 +159,10 @@ impl Survey for Spool {
         check::mailbox(self, of)
     }
 
+    fn set_aside(&self) -> Result<Vec<SetAside>, StoreError> {
+        restore::list(self)
+    }
+
     fn check_layout(&self) -> Result<Vec<Finding>, StoreError> {
         check::layout(self)
     }
@@ -160,7 +170,16 @@ impl Survey for Spool {
 
 impl Care for Spool {
     fn expire(&self, of: &Name) -> Result<u64, StoreError> {
-        fetch::Handout::lease(self, of)?.map_or(Ok(0), |lease| acknowledge::expire(&lease))
+        fetch::Handout::lease_for_care(self, of)?.map_or(Ok(0), |lease| acknowledge::expire(&lease))
+    }
+
+    fn restore_set_aside(&self, name: &Name, to: RestoreTo) -> Result<Restored, StoreError> {
+        restore::restore(self, name, to)
+    }
+
+    fn expire_set_aside(&self, now: u64) -> Result<(), StoreError> {
+        restore::settle_all(self)?;
+        released::expire(self, now)
     }
 
     fn tidy(&self) -> Result<(), StoreError> {
@@ -190,23 +209,31 @@ impl Users for Spool {
     }
 
     fn claim(&self, name: &Name, uid: Option<u32>, at: u64) -> Result<Owner, StoreError> {
-        users::claim(self, name, uid, at)
+        owners::claim(self, name, uid, at)
     }
 
     fn restore_claim(&self, name: &Name, owner: Owner) -> Result<(), StoreError> {
-        users::restore_claim(self, name, owner)
+        owners::restore_claim(self, name, owner)
     }
 
     fn claimed(&self, name: &Name) -> Result<bool, StoreError> {
-        users::claimed(self, name)
+        owners::claimed(self, name)
+    }
+
+    fn owner(&self, name: &Name) -> Result<Option<Owner>, StoreError> {
+        owners::owner(self, name)
+    }
+
+    fn assign(&self, name: &Name, uid: u32) -> Result<bool, StoreError> {
+        owners::assign(self, name, uid)
     }
 
     fn claims(&self) -> Result<Vec<(Name, Owner)>, StoreError> {
-        users::claims(self)
+        owners::claims(self)
     }
 
     fn release(&self, name: &Name) -> Result<bool, StoreError> {
-        users::release(self, name)
+        owners::release(self, name)
     }
 
     fn names(&self) -> Result<Vec<Name>, StoreError> {

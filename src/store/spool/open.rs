@@ -11,7 +11,7 @@ use super::journal::client::Journal;
 use super::journal::recovery::{self, RecoveryLock};
 use super::lock::SpoolLock;
 use super::paths::{self, DIRECTORIES, JOURNAL, OWNER, Paths, Run};
-use super::{sweep, users};
+use super::{owners, sweep};
 use crate::store::{Limits, StoreError};
 use crate::sys::clock;
 use crate::sys::dir::Dir;
@@ -81,7 +81,7 @@ impl Spool {
     fn upgrade(&self, root: &Dir) -> Result<(), StoreError> {
         let failed = |e| StoreError::system("upgrade the spool in", root.path())(e);
         let logins = LoginTable::of_this_machine().map_err(failed)?;
-        users::assign_owners(self, |name| logins.uid_of(name))?;
+        owners::assign_owners(self, |name| logins.uid_of(name))?;
         write_format(root).map_err(failed)
     }
 
@@ -130,6 +130,28 @@ impl Spool {
             });
         }
         recovery::recover(self, &right)
+    }
+
+    /// Adds the run directory of a daemon that may be using it, if there is one. Creates and removes nothing.
+    ///
+    /// # Errors
+    /// Errors from `openat(2)`, except ENOENT.
+    pub(crate) fn beside_run_dir(mut self, run_dir: &Path) -> Result<Self, StoreError> {
+        let boot = clock::boot_id().map_err(StoreError::system("read", clock::BOOT_ID))?;
+        let open = || -> io::Result<Run> {
+            let dir = Dir::open(run_dir)?;
+            Ok(Run {
+                online: dir.sub("online")?,
+                watch: dir.sub("watch")?,
+                boot,
+            })
+        };
+        match open() {
+            Ok(run) => self.paths.set_run(run),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(StoreError::system("open", run_dir)(e)),
+        }
+        Ok(self)
     }
 
     fn handles(root: &Dir, limits: Limits) -> Result<Self, StoreError> {

@@ -6,7 +6,8 @@
 //!   owner          the id of the process that uses the spool
 //!   lock/000..fff  lock files, created on demand, never removed
 //!   mail/3f/bob    the mailbox of bob
-//!   user/3f/bob    the registration of bob
+//!   user/3f/bob    the registration of bob; .bob.claim: its owner
+//!   released/      mailboxes that were set aside (released.rs)
 //!   journal/0, 1   messages of many processes, until they are synced in the mailboxes
 //!   quarantine/    data that repair and recovery set aside
 //! run/             may vanish at a reboot
@@ -19,7 +20,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use arrayvec::ArrayString;
 
@@ -101,8 +102,7 @@ impl Paths {
     /// # Errors
     /// Errors from `mkdirat(2)`, `openat(2)` and `fsync(2)`.
     pub(super) fn released(&self) -> Result<Dir, StoreError> {
-        let mail = self.mail.path();
-        let path = mail.parent().unwrap_or(mail);
+        let path = self.root();
         let open = || {
             let root = Dir::open(path)?;
             root.make_dir(RELEASED)?;
@@ -110,6 +110,24 @@ impl Paths {
             root.sub(RELEASED)
         };
         open().map_err(StoreError::system("open", path.join(RELEASED)))
+    }
+
+    /// Opens the same directory; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// Errors from `openat(2)`, except ENOENT.
+    pub(super) fn released_if_any(&self) -> Result<Option<Dir>, StoreError> {
+        let path = self.root().join(RELEASED);
+        match Dir::open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            dir => dir.map(Some).map_err(StoreError::system("open", path)),
+        }
+    }
+
+    /// Returns the path of the spool.
+    fn root(&self) -> &Path {
+        let mail = self.mail.path();
+        mail.parent().unwrap_or(mail)
     }
 
     pub(super) fn set_run(&mut self, run: Run) {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::format::end::Tail;
+use super::format::end::{self, Tail};
 use super::format::header::{Header, RECORDS};
 use super::format::record;
 use super::format::walk::{Step, Walk};
@@ -12,13 +12,35 @@ use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::file;
 
+/// Returns the end of a mailbox of `len` bytes, after the repair of a torn tail. The lock of the mailbox must be held.
+///
+/// # Errors
+/// I/O errors.
+pub(super) fn tail(
+    paths: &Paths,
+    name: &Name,
+    file: &File,
+    header: &Header,
+    len: u64,
+) -> Result<Tail, StoreError> {
+    let path = paths.mailbox_path(name);
+    let end = end::find(file, header, len).map_err(StoreError::system("read", path))?;
+    match end.seq {
+        Some(seq) => Ok(Tail {
+            seq,
+            offset: end.offset,
+        }),
+        None => mend_tail(paths, name, file, header, end.offset),
+    }
+}
+
 /// Truncates a mailbox of `len` bytes after its last valid record. Unless the disk has failed, the removed bytes belong
 /// to no accepted message. They are copied to quarantine unless they are all zero. Bad bytes before a valid record stay
 /// in place, and readers skip them. The lock of the mailbox must be held.
 ///
 /// # Errors
 /// I/O errors. The mailbox is unchanged then.
-pub(super) fn mend_tail(
+fn mend_tail(
     paths: &Paths,
     name: &Name,
     file: &File,

@@ -106,6 +106,23 @@ pub(crate) fn name(uid: u32) -> io::Result<Option<String>> {
     Ok(find(Key::Uid(uid))?.map(|entry| entry.name))
 }
 
+/// Returns the user ID of the login with this name, from any source of this machine; `None` when there is none.
+///
+/// # Errors
+/// When the lookup fails or times out.
+pub(crate) fn uid(name: &str) -> io::Result<Option<u32>> {
+    Ok(find(Key::Name(name))?.map(|entry| entry.uid))
+}
+
+/// Returns the user ID of the login with this name in /etc/passwd; `None` when there is none.
+///
+/// # Errors
+/// When the file exists and cannot be read.
+pub(crate) fn uid_in_files(name: &str) -> io::Result<Option<u32>> {
+    let found = in_file(LOGINS, |file| files::login(file, Key::Name(name)))?;
+    Ok(found.flatten().map(|entry| entry.uid))
+}
+
 /// Returns the login of the effective user of this process; `None` also when the lookup fails.
 pub(crate) fn own() -> Option<String> {
     name(nix::unistd::geteuid().as_raw()).ok().flatten()

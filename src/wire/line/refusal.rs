@@ -48,6 +48,9 @@ refusals! {
     /// The value is a name that belongs to another account than the client's.
     OtherOwner Denied
         "Message declined. Not allowed: {} belongs to an earlier account of that name; ask the operator of the server";
+    /// The value is a name that the operator has released while a client used it.
+    Released Denied
+        "Message declined. Not allowed: the operator of the server has released {}; connect again";
     LoginUnknown Internal
         "Message declined. The server cannot look up whether {} is a login, try again later";
     Busy Busy "Message declined. Busy: another reader has these messages, try again later";

@@ -191,9 +191,10 @@ impl Frames<'_, '_> {
         }
         talk.status.served();
         if let (Some(waiting), Some(last)) = (&mut waiting, queue.last) {
-            // If a login has claimed the name by now, the messages stay for that owner.
-            talk.may(Act::StillAs(name))
-                .map_err(doing(|| format!("{what}: {count} messages stay waiting")))?;
+            // If a login has claimed the name by now, the claim has set the messages aside.
+            talk.may(Act::StillAs(name)).map_err(doing(|| {
+                format!("{what}: {count} messages are not acknowledged")
+            }))?;
             waiting.acknowledge(last).map_err(doing(|| &what))?;
             talk.status.count(Counter::Delivered, count);
         }

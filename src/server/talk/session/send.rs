@@ -97,6 +97,12 @@ impl Session<'_, '_> {
             .collect();
         // The store returns one outcome for each message.
         let outcomes = self.talk.store.deliver(&deliveries);
+        let mut recipients: Vec<_> = messages.iter().map(|message| &message.to).collect();
+        recipients.sort_unstable();
+        recipients.dedup();
+        for to in recipients {
+            self.talk.owners().claim_recipient_again(to);
+        }
         for (Outgoing { to, id, body, .. }, outcome) in messages.iter().zip(outcomes) {
             match outcome {
                 Ok(receipt) => {

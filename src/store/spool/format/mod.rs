@@ -5,5 +5,6 @@ pub(super) mod end;
 pub(super) mod header;
 pub(super) mod lease;
 pub(super) mod record;
+pub(super) mod user;
 pub(super) mod version;
 pub(super) mod walk;
