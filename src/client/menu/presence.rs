@@ -204,31 +204,34 @@ impl PresenceLease {
 
     /// Renews the lease of `name` with another secret, or takes it.
     fn renewed(&self, name: &Name) -> Result<LeaseState, LinkError> {
-        let random = |e: io::Error| LinkError::Random(e.to_string());
-        let mut keys = match self.state().keys {
-            Some(keys) => keys,
-            None => LeaseKeys::new().map_err(random)?,
-        };
-        let next = match keys.next {
-            Some(next) => next,
-            None => TicketSecret::random().map_err(random)?,
-        };
-        keys.next = Some(next);
-        self.state().keys = Some(keys);
+        let (keys, next) = self
+            .next_secret()
+            .map_err(|e| LinkError::Random(e.to_string()))?;
         let renewed = self.exchange(&keys, next, |request| self.link.stay_online(name, request))?;
         if let LeaseState::Ours(_) = renewed {
-            keys = LeaseKeys {
-                secret: next,
-                next: None,
-                ..keys
-            };
             // release() or go_online() may have replaced the keys meanwhile.
             let mut state = self.state();
-            if state.keys.is_some_and(|now| now.token == keys.token) {
-                state.keys = Some(keys);
+            if let Some(now) = state.keys.as_mut().filter(|now| now.token == keys.token) {
+                (now.secret, now.next) = (next, None);
             }
         }
         Ok(renewed)
+    }
+
+    /// Returns the keys of the lease, and the secret for its renewal.
+    fn next_secret(&self) -> io::Result<(LeaseKeys, TicketSecret)> {
+        let mut state = self.state();
+        let mut keys = match state.keys {
+            Some(keys) => keys,
+            None => LeaseKeys::new()?,
+        };
+        let next = match keys.next {
+            Some(next) => next,
+            None => TicketSecret::random()?,
+        };
+        keys.next = Some(next);
+        state.keys = Some(keys);
+        Ok((keys, next))
     }
 
     /// Gives a secret to the server by `work`. The listener holds it before, and the earlier one for some time after that.
