@@ -5,10 +5,17 @@ use std::path::{Path, PathBuf};
 
 use super::cli::Cli;
 use super::failure::Failure;
-use crate::config::{ConfigFile, DefaultPaths, FileError, Kind as _, Limits};
+use crate::config::{Config, ConfigFile, DefaultPaths, FileError, Kind as _};
 
 /// The keys that `droplinectl` reads. Mistakes in other keys do not affect it.
-const KEYS: [&str; 4] = ["spool", "run_dir", "history_days", "history_bytes"];
+const KEYS: [&str; 6] = [
+    "spool",
+    "run_dir",
+    "history_days",
+    "history_bytes",
+    "reserve_logins",
+    "open_logins",
+];
 
 impl Cli {
     /// Reads the configuration from the command line, or else that of the current user's daemon, if it exists.
@@ -37,17 +44,17 @@ impl Cli {
         }
     }
 
-    /// Returns the limits of that spool. The default configuration file applies only to the spool that it names.
+    /// Returns the settings of that spool. The default configuration file applies only to the spool that it names.
     ///
     /// # Errors
     /// When the configuration cannot be read.
-    pub(super) fn limits(&self) -> Result<Limits, Failure> {
+    pub(super) fn settings(&self) -> Result<Config, Failure> {
         let file = self.config_file()?;
         let is_other = |named: &PathBuf| *named != spool_of(&file);
         if self.config.is_none() && self.spool.as_ref().is_some_and(is_other) {
-            return Ok(Limits::default());
+            return Ok(ConfigFile::default().settings());
         }
-        Ok(file.settings().limits())
+        Ok(file.settings())
     }
 
     /// Returns the daemon's run directory. Ignores an invalid configuration, so that its daemon can still be inspected.

@@ -47,6 +47,25 @@ pub(crate) trait Users {
     /// When the claim cannot be read.
     fn claimed(&self, name: &Name) -> Result<bool, StoreError>;
 
+    /// Returns whether clients other than a login have acted as a name: it is registered, or messages of its mailbox were
+    /// acknowledged.
+    ///
+    /// # Errors
+    /// When the registration or the mailbox is damaged or cannot be read.
+    fn in_open_use(&self, name: &Name) -> Result<bool, StoreError>;
+
+    /// Keeps the names of logins that are known to come from a directory service, in place of those that were kept before.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    fn keep_canaries(&self, names: &[Name]) -> Result<(), StoreError>;
+
+    /// Returns the names that [`keep_canaries`](Self::keep_canaries) has kept.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn canaries(&self) -> Result<Vec<Name>, StoreError>;
+
     /// Returns all names that belong to logins, sorted, with their owners.
     ///
     /// # Errors

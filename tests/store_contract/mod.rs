@@ -60,6 +60,8 @@ macro_rules! hold {
                 names_are_registered_until_they_are_deregistered,
                 claims_stay_until_they_are_released,
                 a_new_owner_gets_no_messages_of_earlier_users,
+                a_name_is_in_open_use_if_it_was_registered_or_read,
+                canaries_are_kept_until_they_are_replaced,
             }
             presence {
                 a_lease_is_taken_replaced_and_given_back,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::message::{Draft, Fields, MessageId, Trust};
 use crate::name::Name;
+use crate::server::access::Access;
 use crate::server::config::Config;
 use crate::server::connection::{Connection, Pace};
 use crate::server::principal::{Act, Owners, Principal, Refused};
@@ -32,6 +33,7 @@ pub(super) struct Conversation<'a> {
     pub(super) config: &'a Config,
     pub(super) store: &'a dyn Store,
     pub(super) logins: &'a LoginDirectory,
+    pub(super) access: Access,
 }
 
 impl Conversation<'_> {
@@ -65,6 +67,7 @@ impl Conversation<'_> {
             store: self.store,
             logins: self.logins,
             config: self.config,
+            access: self.access,
         }
     }
 

@@ -13,6 +13,7 @@ use std::time::Instant;
 use self::conversation::Conversation;
 pub(super) use self::outcome::Ended;
 use self::outcome::Outcome;
+use super::access::Access;
 use super::config::Config;
 use super::connection::{Connection, Received};
 use super::principal::Principal;
@@ -32,6 +33,7 @@ pub(super) fn serve<'a>(
     config: &'a Config,
     store: &'a dyn Store,
     logins: &'a LoginDirectory,
+    access: Access,
 ) -> Ended {
     let begun = Instant::now();
     let mut talk = Conversation {
@@ -45,7 +47,9 @@ pub(super) fn serve<'a>(
         config,
         store,
         logins,
+        access,
     };
+    talk.owners().keep_canaries();
     let outcome = in_its_dialect(&mut talk).unwrap_or_else(|e| match e.kind() {
         io::ErrorKind::TimedOut => Outcome::Slow("the client did not read in time".into()),
         _ => Outcome::Broken(format!("the connection broke: {e}")),

@@ -8,6 +8,7 @@ use clap::Parser as _;
 use tempfile::TempDir;
 
 use super::*;
+use crate::server::access::Access;
 use crate::server::cli::Cli;
 use crate::server::scoreboard::Scoreboard;
 use crate::server::transport::{Fate, Transport};
@@ -97,6 +98,7 @@ impl Server {
             spool: &config.spool,
             run_dir: Some(&run),
             limits: Limits::default(),
+            reserves: &|_| true,
         });
         let store = store.expect("opened");
         Self { dir, config, store }
@@ -117,6 +119,7 @@ impl Server {
             &self.config,
             &*self.store,
             &LoginDirectory::open().expect("opened"),
+            Access::new().expect("shared"),
         )
     }
 

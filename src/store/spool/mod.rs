@@ -8,6 +8,7 @@ mod acknowledge;
 mod append;
 mod bell;
 mod cache;
+mod canaries;
 mod check;
 mod compact;
 mod dedup;
@@ -199,6 +200,18 @@ impl Users for Spool {
 
     fn claimed(&self, name: &Name) -> Result<bool, StoreError> {
         users::claimed(self, name)
+    }
+
+    fn in_open_use(&self, name: &Name) -> Result<bool, StoreError> {
+        users::in_open_use(self, name)
+    }
+
+    fn keep_canaries(&self, names: &[Name]) -> Result<(), StoreError> {
+        canaries::keep(self, names)
+    }
+
+    fn canaries(&self) -> Result<Vec<Name>, StoreError> {
+        canaries::read(self)
     }
 
     fn claims(&self) -> Result<Vec<(Name, Owner)>, StoreError> {

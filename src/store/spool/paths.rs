@@ -4,6 +4,7 @@
 //! spool/           0700, files 0600
 //!   FORMAT         the version of the format (format/version.rs); unsupported ones are refused
 //!   owner          the id of the process that uses the spool
+//!   canaries       logins that show whether the directory service answers (canaries.rs)
 //!   lock/000..fff  lock files, created on demand, never removed
 //!   mail/3f/bob    the mailbox of bob
 //!   user/3f/bob    the registration of bob
@@ -101,15 +102,23 @@ impl Paths {
     /// # Errors
     /// Errors from `mkdirat(2)`, `openat(2)` and `fsync(2)`.
     pub(super) fn released(&self) -> Result<Dir, StoreError> {
-        let mail = self.mail.path();
-        let path = mail.parent().unwrap_or(mail);
+        let root = self.root()?;
         let open = || {
-            let root = Dir::open(path)?;
             root.make_dir(RELEASED)?;
             root.sync()?;
             root.sub(RELEASED)
         };
-        open().map_err(StoreError::system("open", path.join(RELEASED)))
+        open().map_err(StoreError::system("open", root.path_of(RELEASED)))
+    }
+
+    /// Opens the directory of the spool itself, for which no descriptor is kept.
+    ///
+    /// # Errors
+    /// Errors from `open(2)`.
+    pub(super) fn root(&self) -> Result<Dir, StoreError> {
+        let mail = self.mail.path();
+        let path = mail.parent().unwrap_or(mail);
+        Dir::open(path).map_err(StoreError::system("open", path))
     }
 
     pub(super) fn set_run(&mut self, run: Run) {

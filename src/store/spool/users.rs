@@ -117,14 +117,18 @@ pub(super) fn claim(
         spool.flags.note_claim();
         presence::end(spool, name)?;
         bell::ring(spool, name);
-        // Clients other than the login have acted as the name.
-        if registered(spool, name)?.is_some() || set_aside::was_read(spool, name)? {
+        if in_open_use(spool, name)? {
             set_aside::set_aside(spool, name)?;
             remove(spool, name, name.as_str())?;
         }
     }
     write_owner(spool, name, owner)?;
     Ok(owner)
+}
+
+/// Returns whether clients other than a login have acted as `name`.
+pub(super) fn in_open_use(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
+    Ok(registered(spool, name)?.is_some() || set_aside::was_read(spool, name)?)
 }
 
 /// Durably makes `owner` the owner of `name`, without the effects of a claim. Replaces an earlier one.
@@ -135,11 +139,12 @@ pub(super) fn restore_claim(spool: &Spool, name: &Name, owner: Owner) -> Result<
     Ok(())
 }
 
-/// Gives each used or recorded name that is a login its uid (`uid_of`) as owner, without setting messages aside, unless it
-/// has an owner with a uid.
+/// Gives each used name that is a login its uid (`uid_of`) as owner, without setting messages aside, if the configuration
+/// reserves it (`reserves`). Gives each owner without a uid that of the login.
 pub(super) fn assign_owners(
     spool: &Spool,
     uid_of: impl Fn(&str) -> Option<u32>,
+    reserves: impl Fn(&Name) -> bool,
 ) -> Result<(), StoreError> {
     let mut all = names(spool)?;
     all.extend(survey::mailboxes(spool)?);
@@ -153,7 +158,8 @@ pub(super) fn assign_owners(
         let since = match owner(spool, &name)? {
             Some(Owner { uid: Some(_), .. }) => continue,
             Some(owner) => owner.since,
-            None => unix_millis(),
+            None if claimed(spool, &name)? || reserves(&name) => unix_millis(),
+            None => continue,
         };
         let uid = Some(uid);
         restore_claim(spool, &name, Owner { uid, since })?;

@@ -48,6 +48,8 @@ refusals! {
     /// The value is a name that belongs to another account than the client's.
     OtherOwner Denied
         "Message declined. Not allowed: {} belongs to an earlier account of that name; ask the operator of the server";
+    /// The configuration has changed since the connection was made, and may not allow the name any more.
+    Reconfigured Shutdown "Message declined. The server's configuration has changed, try again later";
     LoginUnknown Internal
         "Message declined. The server cannot look up whether {} is a login, try again later";
     Busy Busy "Message declined. Busy: another reader has these messages, try again later";
