@@ -35,6 +35,7 @@ mod proof;
 mod reserved;
 mod service;
 mod session;
+mod sockets;
 mod start;
 mod support;
 mod trust;

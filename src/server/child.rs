@@ -7,6 +7,7 @@ use super::access::Access;
 use super::config::Config;
 use super::connection::Connection;
 use super::logging;
+use super::principal::Owners;
 use super::scoreboard::Scoreboard;
 use super::talk::{self, Ended};
 use crate::store::Store;
@@ -96,16 +97,13 @@ impl ChildContext<'_> {
             return 0;
         }
         let connection = Connection::new(&mut stream, inbox);
-        match talk::serve(
-            connection,
-            peer,
-            origin,
-            status,
+        let owners = Owners {
+            store: self.store,
+            logins: self.logins,
             config,
-            self.store,
-            self.logins,
-            self.access,
-        ) {
+            access: self.access,
+        };
+        match talk::serve(connection, peer, origin, status, owners) {
             Ended::Well => 0,
             Ended::Garbage => GARBAGE,
             Ended::Slow => TIMED_OUT,

@@ -5,6 +5,7 @@
 //! | login | Unix socket: the kernel reports the uid, whose login has the same uid | everything as its login name; the first use claims the name |
 //! | root | Unix socket, uid 0 | everything as any name |
 //! | no login | Unix socket, any other uid | nothing |
+//! | unknown | Unix socket, a uid whose login cannot be looked up | nothing, for now |
 //! | socket | a `[[socket]]` of the configuration, any uid | everything as the name of the socket; the first use claims the name |
 //! | open | TCP from `open_networks` | everything as a name that belongs to no login |
 //! | stranger | TCP from elsewhere | nothing |
@@ -31,6 +32,8 @@ pub(super) enum Principal {
     Root(Name),
     /// A uid of this machine that has no login, or one that is not a valid name, or whose name has another uid.
     NoLogin(u32),
+    /// A uid of this machine whose login is not known at this time.
+    Unknown(u32),
     /// A client of a socket whose clients have this name. That is the operator's word.
     Socket(Name),
     /// A client from an open network, which states its own name.
@@ -66,17 +69,17 @@ impl Principal {
                 Some(entry) => Self::Socket(entry.name.clone()),
                 None => Self::NoLogin(uid),
             },
-            Peer::Local { uid, .. } => {
-                let login = logins.login_of(uid).unwrap_or_else(|e| {
-                    log::warn!("cannot look up the login of uid {uid}: {e}");
-                    None
-                });
-                match login.and_then(|login| login.parse().ok()) {
+            Peer::Local { uid, .. } => match logins.login_of(uid) {
+                Ok(login) => match login.and_then(|login| login.parse().ok()) {
                     Some(name) if uid == 0 => Self::Root(name),
                     Some(name) => Self::Login(name, uid),
                     None => Self::NoLogin(uid),
+                },
+                Err(e) => {
+                    log::warn!("cannot look up the login of uid {uid}: {e}");
+                    Self::Unknown(uid)
                 }
-            }
+            },
         }
     }
 
@@ -84,7 +87,7 @@ impl Principal {
     pub(super) fn trust(&self) -> Trust {
         match self {
             Self::Login(..) | Self::Root(_) | Self::Socket(_) => Trust::Local,
-            Self::NoLogin(_) | Self::Open | Self::Stranger => Trust::Open,
+            Self::NoLogin(_) | Self::Unknown(_) | Self::Open | Self::Stranger => Trust::Open,
         }
     }
 
@@ -92,7 +95,7 @@ impl Principal {
     pub(super) fn login(&self) -> Option<&Name> {
         match self {
             Self::Login(name, _) | Self::Root(name) | Self::Socket(name) => Some(name),
-            Self::NoLogin(_) | Self::Open | Self::Stranger => None,
+            Self::NoLogin(_) | Self::Unknown(_) | Self::Open | Self::Stranger => None,
         }
     }
 
@@ -101,7 +104,11 @@ impl Principal {
     pub(super) fn can_lose_its_name(&self) -> bool {
         match self {
             Self::Open | Self::Login(..) => true,
-            Self::Root(_) | Self::NoLogin(_) | Self::Socket(_) | Self::Stranger => false,
+            Self::Root(_)
+            | Self::NoLogin(_)
+            | Self::Unknown(_)
+            | Self::Socket(_)
+            | Self::Stranger => false,
         }
     }
 
@@ -114,6 +121,10 @@ impl Principal {
         match (self, act) {
             (Self::Stranger, _) => denied(Refusal::AddressNotAllowed),
             (Self::NoLogin(uid), _) => denied(Declined::with(Refusal::NoLogin, uid)),
+            (Self::Unknown(uid), _) => {
+                let who = format_args!("user number {uid}");
+                denied(Declined::with(Refusal::LoginUnknown, who))
+            }
             (_, Act::Ask) => Ok(()),
             (Self::Login(own, _) | Self::Socket(own), Act::As(name)) if own != name => {
                 denied(Declined::with(Refusal::NotYourLogin, own))

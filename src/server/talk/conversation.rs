@@ -5,14 +5,12 @@ use std::net::SocketAddr;
 
 use crate::message::{Draft, Fields, MessageId, Trust};
 use crate::name::Name;
-use crate::server::access::Access;
 use crate::server::config::Config;
 use crate::server::connection::{Connection, Pace};
 use crate::server::principal::{Act, Owners, Principal, Refused};
 use crate::server::scoreboard::{ChildStatus, Counter};
 use crate::store::{Delivery, Lease, Receipt, Store};
 use crate::sys::clock::{Deadline, unix_millis};
-use crate::sys::login::LoginDirectory;
 
 /// The number of bytes of an answer that are collected before they are sent.
 pub(super) const GATHER: usize = 32 * 1024;
@@ -32,8 +30,8 @@ pub(super) struct Conversation<'a> {
     pub(super) status: ChildStatus,
     pub(super) config: &'a Config,
     pub(super) store: &'a dyn Store,
-    pub(super) logins: &'a LoginDirectory,
-    pub(super) access: Access,
+    /// What decides about names.
+    pub(super) owners: Owners<'a>,
 }
 
 impl Conversation<'_> {
@@ -58,17 +56,7 @@ impl Conversation<'_> {
     /// # Errors
     /// When it may not, and those of the store.
     pub(super) fn may(&self, act: Act<'_>) -> Result<(), Refused> {
-        self.principal.may(act, &self.owners())
-    }
-
-    /// Returns what decides about names.
-    pub(super) fn owners(&self) -> Owners<'_> {
-        Owners {
-            store: self.store,
-            logins: self.logins,
-            config: self.config,
-            access: self.access,
-        }
+        self.principal.may(act, &self.owners)
     }
 
     /// Takes the lease of `name` like [`Presence::take`](crate::store::Presence::take), and gives it back if the name
@@ -118,7 +106,7 @@ impl Conversation<'_> {
             body,
             fields: Fields::default(),
         };
-        self.owners().claim_recipient(to)?;
+        self.owners.claim_recipient(to)?;
         let receipt = self.store.deliver_one(Delivery { to, draft })?;
         self.count_stored(body.len());
         Ok(receipt)

@@ -10,10 +10,12 @@ use tempfile::TempDir;
 use super::*;
 use crate::server::access::Access;
 use crate::server::cli::Cli;
+use crate::server::config::Config;
 use crate::server::scoreboard::Scoreboard;
 use crate::server::transport::{Fate, Transport};
 use crate::store::{self, Engine, Limits, StoreConfig};
 use crate::sys::dir::Dir;
+use crate::sys::login::LoginDirectory;
 use crate::sys::signal::Inbox;
 
 /// A transport without a socket. All of the client's input is available at once, and the output is kept.
@@ -111,16 +113,13 @@ impl Server {
         let peer = Peer::Inet("127.0.0.1:9".parse().expect("an address"));
         let connection = Connection::new(client, Inbox::of(&[]));
         let status = board.child(0, self.config.titles);
-        serve(
-            connection,
-            peer,
-            "test".into(),
-            status,
-            &self.config,
-            &*self.store,
-            &LoginDirectory::open().expect("opened"),
-            Access::new().expect("shared"),
-        )
+        let owners = Owners {
+            store: &*self.store,
+            logins: &LoginDirectory::open().expect("opened"),
+            config: &self.config,
+            access: Access::new().expect("shared"),
+        };
+        serve(connection, peer, "test".into(), status, owners)
     }
 
     /// Returns the output to a client that sends `said`.

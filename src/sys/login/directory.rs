@@ -129,19 +129,20 @@ impl LoginDirectory {
         if let Some(uid) = self.with_table(|table| table.uid_of(name))? {
             return Ok(Some(uid));
         }
-        let Some(requests) = requests()? else {
-            return Ok(None);
-        };
+        requests()?.map_or(Ok(None), |requests| self.uid_elsewhere(requests, name))
+    }
+
+    /// Looks up a name that is not in /etc/passwd: in memory, then with getent.
+    fn uid_elsewhere(&self, requests: &Requests, name: &str) -> io::Result<Option<u32>> {
         let place = self.shared.of_name(name);
         let kept = place.about(name);
         if let Some(kept) = kept.as_ref().filter(|kept| kept.is_fresh) {
             return Ok(kept.uid);
         }
-        let asked = match self.ask(requests, Key::Name(name), Purpose::Name) {
-            Ok(None) => self.prove_absence(requests, Purpose::Name).map(|()| None),
-            asked => asked.map(|entry| entry.map(|entry| entry.uid)),
-        };
-        let uid = asked.or_else(|e| kept.map(|kept| kept.uid).ok_or(e))?;
+        let asked = self.ask(requests, Key::Name(name), Purpose::Name);
+        let uid = asked
+            .map(|entry| entry.map(|entry| entry.uid))
+            .or_else(|e| kept.map(|kept| kept.uid).ok_or(e))?;
         // Also if the last answer stands: for a minute, others do not wait for the directory again.
         place.keep(name, uid);
         Ok(uid)
@@ -160,26 +161,20 @@ impl LoginDirectory {
         if in_file.is_some() {
             return Ok(in_file);
         }
-        let Some(requests) = requests()? else {
-            return Ok(None);
-        };
+        requests()?.map_or(Ok(None), |requests| self.login_elsewhere(requests, uid))
+    }
+
+    /// Looks up a uid that is not in /etc/passwd: in memory, then with getent.
+    fn login_elsewhere(&self, requests: &Requests, uid: u32) -> io::Result<Option<String>> {
         let place = self.shared.of_uid(uid);
         let kept = place.kept().filter(|kept| kept.uid == Some(uid));
+        // A new account of the file may have the name.
+        let kept = kept.filter(|kept| self.may_be(&kept.name, uid).unwrap_or(false));
         if let Some(kept) = kept.as_ref().filter(|kept| kept.is_fresh) {
             return Ok(Some(kept.name.clone()));
         }
-        let asked = match self.login_elsewhere(requests, uid) {
-            // A client without a login is refused, whether or not that is proved.
-            Ok(None) if kept.is_some() => {
-                let proved = self.prove_absence(requests, Purpose::Client);
-                proved.map(|()| None)
-            }
-            asked => asked,
-        };
-        let login = match (asked, kept) {
-            (Err(_), Some(kept)) => Some(kept.name),
-            (asked, _) => asked?,
-        };
+        let asked = self.ask_both_ways(requests, uid);
+        let login = asked.or_else(|e| kept.map(|kept| Some(kept.name)).ok_or(e))?;
         match &login {
             Some(name) => place.keep(name, Some(uid)),
             None => place.clear(),
@@ -187,37 +182,83 @@ impl LoginDirectory {
         Ok(login)
     }
 
+    /// Returns whether /etc/passwd does not give this name to another uid.
+    fn may_be(&self, name: &str, uid: u32) -> io::Result<bool> {
+        let owner = self.with_table(|table| table.uid_of(name))?;
+        Ok(owner.is_none_or(|owner| owner == uid))
+    }
+
     /// Looks up the login of a uid with getent, in both directions.
-    fn login_elsewhere(&self, requests: &Requests, uid: u32) -> io::Result<Option<String>> {
+    fn ask_both_ways(&self, requests: &Requests, uid: u32) -> io::Result<Option<String>> {
         let Some(entry) = self.ask(requests, Key::Uid(uid), Purpose::Client)? else {
             return Ok(None);
         };
-        let back = match self.with_table(|table| table.uid_of(&entry.name))? {
-            Some(uid) => Some(uid),
-            None => {
-                let entry = self.ask(requests, Key::Name(&entry.name), Purpose::Client)?;
-                entry.map(|entry| entry.uid)
-            }
-        };
-        Ok((back == Some(uid)).then_some(entry.name))
+        if !self.may_be(&entry.name, uid)? {
+            return Ok(None);
+        }
+        let back = self.ask(requests, Key::Name(&entry.name), Purpose::Client)?;
+        let is_it = back.is_some_and(|back| back.uid == uid);
+        Ok(is_it.then_some(entry.name))
     }
 
     /// Asks getent for a login. One that it finds may become a canary.
+    ///
+    /// # Errors
+    /// When the lookup fails, or it finds no login and this proves nothing.
     fn ask(
         &self,
         requests: &Requests,
         key: Key<'_>,
         purpose: Purpose,
     ) -> io::Result<Option<Entry>> {
-        if key.argument().is_none() {
+        let Some(text) = key.argument() else {
             return Ok(None);
-        }
+        };
         let answer = requests.ask(key, purpose)?;
-        let entry = files::login(answer.as_slice(), key)?;
+        let mut entry = files::login(answer.as_slice(), key)?;
+        if entry.is_none() && requests.asks_remote() {
+            let again = self.ask_with_canaries(requests, text, purpose)?;
+            entry = files::login(again.as_slice(), key)?;
+        }
         if let Some(entry) = &entry {
             self.learn(requests, &entry.name, purpose);
         }
         Ok(entry)
+    }
+
+    /// Asks the sources that can be away for a login that getent has not found, and for the canaries after it, so that
+    /// its absence counts if one of them resolves. Returns the entries, or nothing if no canary is known.
+    ///
+    /// # Errors
+    /// When no canary resolves, or the lookup fails.
+    fn ask_with_canaries(
+        &self,
+        requests: &Requests,
+        key: String,
+        purpose: Purpose,
+    ) -> io::Result<Vec<u8>> {
+        let mut canaries = self.canaries();
+        // One that has moved to the file proves nothing.
+        self.with_table(|table| canaries.retain(|name| table.uid_of(name).is_none()))?;
+        if canaries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = [&[key], canaries.as_slice()].concat();
+        let answer = requests.ask_remote(&keys, purpose)?;
+        let (there, gone): (Vec<_>, Vec<_>) =
+            canaries.into_iter().partition(|name| has(&answer, name));
+        if there.is_empty() {
+            self.shared.doubted.store(1, SeqCst);
+            let what = format!(
+                "the directory seems to be away: getent does not find {} there any more",
+                gone.join(", ")
+            );
+            return Err(io::Error::new(io::ErrorKind::NotConnected, what));
+        }
+        self.shared.doubted.store(0, SeqCst);
+        // The directory answers, so these are deleted.
+        gone.iter().for_each(|name| self.shared.remove_canary(name));
+        Ok(answer)
     }
 
     /// Makes a login that getent has found a canary, if one is missing and the login comes from a source that can be away.
@@ -235,38 +276,6 @@ impl LoginDirectory {
         if there.is_ok_and(|answer| has(&answer, name)) {
             self.shared.add_canary(name);
         }
-    }
-
-    /// Checks that getent's answer that there is no such login can be believed: no source can be away, no login is known
-    /// to come from one that can, or such a login resolves at this moment.
-    ///
-    /// # Errors
-    /// When no canary resolves, or the lookup fails.
-    fn prove_absence(&self, requests: &Requests, purpose: Purpose) -> io::Result<()> {
-        if !requests.asks_remote() {
-            return Ok(());
-        }
-        let mut canaries = self.canaries();
-        // One that has moved to the file proves nothing.
-        self.with_table(|table| canaries.retain(|name| table.uid_of(name).is_none()))?;
-        if canaries.is_empty() {
-            return Ok(());
-        }
-        let answer = requests.ask_remote(&canaries, purpose)?;
-        let (there, gone): (Vec<_>, Vec<_>) =
-            canaries.into_iter().partition(|name| has(&answer, name));
-        if there.is_empty() {
-            self.shared.doubted.store(1, SeqCst);
-            let what = format!(
-                "the directory seems to be away: getent does not find {} there any more",
-                gone.join(", ")
-            );
-            return Err(io::Error::new(io::ErrorKind::NotConnected, what));
-        }
-        self.shared.doubted.store(0, SeqCst);
-        // The directory answers, so these are deleted.
-        gone.iter().for_each(|name| self.shared.remove_canary(name));
-        Ok(())
     }
 
     /// Returns the canaries.
@@ -380,45 +389,4 @@ fn place(places: &'static [AtomicU64], key: u32) -> Answer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_the_logins_of_this_machine() {
-        let directory = LoginDirectory::open().expect("opened");
-        assert_eq!(directory.uid_of("root").expect("read"), Some(0));
-        assert_eq!(
-            directory.login_of(0).expect("read").as_deref(),
-            Some("root")
-        );
-        assert_eq!(directory.uid_of("no such login").expect("read"), None);
-    }
-
-    #[test]
-    fn the_overflow_uid_is_that_of_the_kernel_and_has_no_login() {
-        let mut directory = LoginDirectory::open().expect("opened");
-        let said = std::fs::read_to_string(OVERFLOW_UID).expect("a kernel");
-        assert_eq!(directory.overflow_uid.to_string(), said.trim());
-        // Even if it is the uid of a login.
-        directory.overflow_uid = 0;
-        assert_eq!(directory.login_of(0).expect("read"), None);
-    }
-
-    #[test]
-    fn a_further_canary_replaces_the_oldest() {
-        let directory = LoginDirectory::open().expect("opened");
-        assert_eq!(directory.changed_canaries(), None);
-        directory.expect(["a", "b", "c"]);
-        assert_eq!(directory.changed_canaries(), None, "they are known");
-        directory.shared.add_canary("d");
-        directory.shared.remove_canary("b");
-        let changed = directory.changed_canaries();
-        assert_eq!(changed.expect("changed"), ["a", "c", "d"]);
-        assert_eq!(directory.changed_canaries(), None);
-        directory.shared.add_canary("e");
-        assert_eq!(directory.canaries(), ["a", "e", "c", "d"]);
-        directory.shared.add_canary("f");
-        assert_eq!(directory.canaries().len(), CANARIES);
-        assert!(directory.canaries().contains(&"f".into()));
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! The login helper, which runs getent(1) for sandboxed processes that may not start programs.
 //!
-//! A request (`uid 1000`, `name al`, `remote al bob`) carries one end of a socket pair, to which getent writes its output.
+//! A request (`uid 1000`, `name al`, `remote 1000 al bob`) carries one end of a socket pair, to which getent writes its output.
 //! Requests are queued in a socket while no helper runs. Lookups of clients of the Unix socket have a socket and places of
 //! their own: a flood of names that other clients state keeps no login out.
 
@@ -210,13 +210,17 @@ fn report(to: &OwnedFd, why: &str) {
 /// be away.
 fn arguments(request: &[u8], remote: &str) -> Option<Vec<String>> {
     let (verb, text) = std::str::from_utf8(request).ok()?.split_once(' ')?;
-    let name = |name| Key::Name(name).argument();
+    let name = |name: &str| Key::Name(name).argument();
     let (sources, keys) = match verb {
         "uid" => (None, vec![Key::Uid(text.parse().ok()?).argument()?]),
         "name" => (None, vec![name(text)?]),
         "remote" if !remote.is_empty() => {
-            let names = text.split(' ').map(name).collect::<Option<Vec<_>>>()?;
-            (Some(format!("passwd:{remote}")), names)
+            let key = |text: &str| match text.parse() {
+                Ok(uid) => Key::Uid(uid).argument(),
+                Err(_) => name(text),
+            };
+            let keys = text.split(' ').map(key).collect::<Option<Vec<_>>>()?;
+            (Some(format!("passwd:{remote}")), keys)
         }
         _ => return None,
     };
@@ -292,13 +296,13 @@ impl Requests {
         self.exchange(&request, purpose)
     }
 
-    /// Looks up these names, which contain no spaces, in the sources that can be away only. Returns the entries that were
-    /// found.
+    /// Looks up these names and user IDs, which contain no spaces, in the sources that can be away only. Returns the
+    /// entries that were found, in this order.
     ///
     /// # Errors
     /// As for [`ask`](Self::ask).
-    pub(super) fn ask_remote(&self, names: &[String], purpose: Purpose) -> io::Result<Vec<u8>> {
-        self.exchange(&format!("remote {}", names.join(" ")), purpose)
+    pub(super) fn ask_remote(&self, keys: &[String], purpose: Purpose) -> io::Result<Vec<u8>> {
+        self.exchange(&format!("remote {}", keys.join(" ")), purpose)
     }
 
     fn exchange(&self, request: &str, purpose: Purpose) -> io::Result<Vec<u8>> {

@@ -35,7 +35,7 @@ fn a_missing_file_has_no_logins_and_an_unreadable_one_is_an_error() {
 }
 
 /// Creates a script that stands in for getent, in a temporary directory. It logs its arguments to the file `asked`.
-fn getent(does: &str) -> (TempDir, PathBuf) {
+pub(super) fn getent(does: &str) -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("getent");
     let text = format!("#!/bin/sh\necho \"$*\" >>\"${{0%/*}}/asked\"\n{does}\n");
@@ -97,14 +97,14 @@ fn checks_the_output_of_getent_and_isolates_it() {
 }
 
 /// A helper in a thread of this process, and the way to it.
-struct InThread {
-    requests: Requests,
+pub(super) struct InThread {
+    pub(super) requests: Requests,
     thread: std::thread::JoinHandle<io::Result<()>>,
 }
 
 impl InThread {
     /// Starts a helper for a machine with the sources `files ldap`.
-    fn start(program: PathBuf) -> Self {
+    pub(super) fn start(program: PathBuf) -> Self {
         let remote = "ldap".into();
         let (helper, requests) = LoginHelper::pair(Getent { program, remote }).expect("a pair");
         let thread = std::thread::spawn(move || helper.serve());
@@ -125,7 +125,7 @@ impl InThread {
         sendmsg::<()>(fd, &parts, with, MsgFlags::empty(), None).expect("sent");
     }
 
-    fn end(self) {
+    pub(super) fn end(self) {
         drop(self.requests);
         self.thread.join().expect("joined").expect("no error");
     }
@@ -298,11 +298,11 @@ fn the_sources_that_can_be_away_are_asked_for_several_names_at_once() {
     let does = "[ \"$2\" = passwd:ldap ] && echo al:x:1000:8::/: && exit 2";
     let (dir, program) = getent(does);
     let helper = InThread::start(program);
-    let names = ["al", "bob"].map(str::to_owned);
-    let answer = helper.requests.ask_remote(&names, Purpose::Name);
+    let keys = ["7", "al", "bob"].map(str::to_owned);
+    let answer = helper.requests.ask_remote(&keys, Purpose::Name);
     assert_eq!(answer.expect("an answer"), b"al:x:1000:8::/:\n");
     let asked = std::fs::read_to_string(dir.path().join("asked")).expect("written");
-    assert_eq!(asked, "-s passwd:ldap passwd -- al bob\n");
+    assert_eq!(asked, "-s passwd:ldap passwd -- 7 al bob\n");
     helper.end();
 }
 

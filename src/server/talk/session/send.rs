@@ -41,7 +41,7 @@ impl Session<'_, '_> {
             return;
         }
         let once = given.is_some();
-        let id = self.talk.owners().claim_recipient(&to);
+        let id = self.talk.owners.claim_recipient(&to);
         let id = match id.and_then(|()| given.map_or_else(new_id, Ok)) {
             Ok(id) => id,
             Err(e) => {
