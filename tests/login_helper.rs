@@ -2,6 +2,7 @@
 //! namespace with another getent and another nsswitch.conf.
 
 use std::fs::{self, Permissions};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -47,11 +48,17 @@ fn daemon(test: &str, sources: &str, config: &str) -> Option<Daemon> {
 
 /// Like [`daemon`], in the directory of an earlier daemon.
 fn daemon_in(test: &str, dir: TempDir, sources: &str, config: &str) -> Option<Daemon> {
+    let getent = getent(&dir);
+    daemon_with(test, dir, &getent, sources, config)
+}
+
+/// Makes [`GETENT`].
+fn getent(dir: &TempDir) -> PathBuf {
     let away = dir.path().join("away").display().to_string();
     let getent = dir.path().join("getent");
     fs::write(&getent, GETENT.replace("AWAY", &away)).expect("written");
     fs::set_permissions(&getent, Permissions::from_mode(0o755)).expect("set");
-    daemon_with(test, dir, &getent, sources, config)
+    getent
 }
 
 /// Starts a daemon with this file in place of getent.
@@ -62,6 +69,13 @@ fn daemon_with(
     sources: &str,
     config: &str,
 ) -> Option<Daemon> {
+    let starter = starter(test, &dir, getent, sources)?;
+    let starter: Vec<_> = starter.iter().map(String::as_str).collect();
+    Some(Daemon::started_by(&starter, dir, config))
+}
+
+/// Returns a command that starts a daemon with this file in place of getent.
+fn starter(test: &str, dir: &TempDir, getent: &Path, sources: &str) -> Option<Vec<String>> {
     if !nix::unistd::geteuid().is_root() {
         skip(test, "replacing getent needs root");
         return None;
@@ -82,7 +96,7 @@ fn daemon_with(
         return None;
     }
     let starter = [&unshare[..], &["sh", "-c", view, &paths[0], &paths[1]]].concat();
-    Some(Daemon::started_by(&starter, dir, config))
+    Some(starter.into_iter().map(str::to_owned).collect())
 }
 
 const SOURCES: &str = "passwd: files sss\ngroup: files\n";
@@ -490,4 +504,35 @@ fn a_flood_of_names_keeps_no_login_out() {
     assert!(said.starts_with("OK dropline/1 name=elsewhere "), "{said}");
     assert!(took < Duration::from_secs(4), "{took:?}");
     drop(flood);
+}
+
+#[test]
+fn names_are_looked_up_without_a_unix_socket() {
+    let test = "names_are_looked_up_without_a_unix_socket";
+    let can = Command::new("systemd-socket-activate")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status();
+    if !can.is_ok_and(|status| status.success()) {
+        return skip(test, "systemd-socket-activate is not installed");
+    }
+    let dir = public_dir();
+    let Some(mut starter) = starter(test, &dir, &getent(&dir), SOURCES) else {
+        return;
+    };
+    // The service manager passes a TCP socket only, and starts the daemon at the first connection.
+    let address = format!("127.0.0.1:{}", crate::service::free_port());
+    starter.extend(["systemd-socket-activate", "-l", &address].map(str::to_owned));
+    let starter: Vec<_> = starter.iter().map(String::as_str).collect();
+    let daemon = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_until("the manager listens", || {
+                TcpStream::connect(&address).is_ok()
+            });
+        });
+        Daemon::started_by(&starter, dir, RESERVED)
+    });
+    assert!(!daemon.path().join("run/dropline.sock").exists());
+    let reply = daemon.ask("fetch;elsewhere\n");
+    assert!(reply.contains("elsewhere belongs to a login"), "{reply}");
 }

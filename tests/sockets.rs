@@ -76,6 +76,14 @@ fn every_client_of_a_socket_has_its_name() {
         }
     }
     assert_eq!(daemon.fetch("bob").len(), 4);
+    let sent = program("dropline")
+        .arg("-d")
+        .arg(&path)
+        .args(["-u", "web", "send", "bob", "with the client"])
+        .output()
+        .expect("run");
+    assert!(sent.status.success(), "{sent:?}");
+    assert_eq!(daemon.fetch("bob"), ["bob;web;with the client"]);
     daemon.logged(&format!(") on {} store bob/4 from web, ", path.display()));
     // The other sockets are as before.
     let reply = ask_as(&daemon, "bin", "HELLO dropline/1\n");

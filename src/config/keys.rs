@@ -190,9 +190,13 @@ keys! {
         ///
         /// The daemon makes the socket with mode 0666, also if a service manager passes it other sockets, and removes it
         /// when it ends. The directory must exist, its owner must be root or the account of the daemon, the account must
-        /// be able to write to it, and no other user may. Every process that can reach the socket has the name:
+        /// be able to write to it, and no other user may. Under systemd, it must be among the `ReadWritePaths` of the service.
+        /// Every process that can reach the socket has the name:
         /// choose a directory that only the container can enter, and give the container this directory or this socket, and
         /// not the one in the run directory, on which root of the container would be root.
+        ///
+        /// In the container, `dropline(1)` needs the path and the name: the options `-d` and `-u`, or both in its
+        /// configuration.
         socket: Sockets = &[], Restart;
     }
 }

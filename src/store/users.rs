@@ -47,8 +47,7 @@ pub(crate) trait Users {
     /// When the claim cannot be read.
     fn claimed(&self, name: &Name) -> Result<bool, StoreError>;
 
-    /// Returns whether clients other than a login have acted as a name: it is registered, or messages of its mailbox were
-    /// acknowledged.
+    /// Returns whether clients other than its owner have acted as a name: it is registered, or its mailbox has history.
     ///
     /// # Errors
     /// When the registration or the mailbox is damaged or cannot be read.

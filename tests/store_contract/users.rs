@@ -1,7 +1,9 @@
 //! Registered names, and names claimed by logins.
 
-use super::{Subject, draft, fetch, n, store};
+use super::{Subject, draft, fetch, n};
+use crate::message::Draft;
 use crate::store::{Delivery, Limits, Owner, User};
+use crate::sys::clock::unix_millis;
 
 pub(in crate::store) fn one_of_several_concurrent_registrations_is_the_first<S: Subject>() {
     let s = S::new();
@@ -115,7 +117,12 @@ pub(in crate::store) fn a_name_is_in_open_use_if_it_was_registered_or_read<S: Su
     e.register(&n("al"), 5).expect("written");
     assert!(in_use("al"));
     // A message to a name is no use of it.
-    store(e, "bob", b"one").expect("stored");
+    let (bob, from) = (n("bob"), n("al"));
+    let draft = Draft {
+        at: unix_millis(),
+        ..draft(&from, 7, b"one")
+    };
+    e.deliver_one(Delivery { to: &bob, draft }).expect("stored");
     assert!(!in_use("bob"));
     fetch(e, "bob", Some(1));
     assert!(in_use("bob"));
