@@ -312,7 +312,7 @@ fn has(answer: &[u8], name: &str) -> bool {
 fn requests() -> io::Result<Option<&'static Requests>> {
     match ELSEWHERE.get() {
         Some(Elsewhere::Helper(requests)) => Ok(Some(requests)),
-        Some(Elsewhere::Mute) => Err(super::mute()),
+        Some(Elsewhere::Unavailable) => Err(super::unavailable()),
         Some(Elsewhere::Nowhere) | None => Ok(None),
     }
 }

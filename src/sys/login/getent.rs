@@ -40,7 +40,7 @@ pub(super) enum Directory {
     /// /etc/passwd has all logins.
     None,
     /// nsswitch.conf names more sources, and there is no getent to ask them.
-    Mute,
+    NoGetent,
     Getent(Getent),
 }
 
@@ -58,7 +58,7 @@ impl Directory {
         let sources = Sources::of_this_machine(&["passwd"]);
         match program() {
             _ if sources.are_files_alone() => Self::None,
-            None => Self::Mute,
+            None => Self::NoGetent,
             Some(program) => Self::Getent(Getent {
                 program,
                 remote: sources.remote(),

@@ -41,7 +41,7 @@ enum Elsewhere {
     /// Only /etc/passwd is searched. All other logins are unknown.
     Nowhere,
     /// There are more sources, but no way to ask them. Whether another name is a login is not known.
-    Mute,
+    Unavailable,
     /// The helper looks them up.
     Helper(Requests),
 }
@@ -59,10 +59,10 @@ pub(crate) fn delegate() -> io::Result<Option<LoginHelper>> {
     }
     let (helper, elsewhere) = match Directory::of_this_machine() {
         Directory::None => (Ok(None), Elsewhere::Nowhere),
-        Directory::Mute => (Err(mute()), Elsewhere::Mute),
+        Directory::NoGetent => (Err(unavailable()), Elsewhere::Unavailable),
         Directory::Getent(getent) => match LoginHelper::pair(getent) {
             Ok((helper, requests)) => (Ok(Some(helper)), Elsewhere::Helper(requests)),
-            Err(e) => (Err(e), Elsewhere::Mute),
+            Err(e) => (Err(e), Elsewhere::Unavailable),
         },
     };
     // Nothing else sets it.
@@ -74,11 +74,11 @@ pub(crate) fn delegate() -> io::Result<Option<LoginHelper>> {
 pub(crate) fn descriptors() -> Vec<RawFd> {
     match ELSEWHERE.get() {
         Some(Elsewhere::Helper(requests)) => requests.descriptors(),
-        Some(Elsewhere::Nowhere | Elsewhere::Mute) | None => Vec::new(),
+        Some(Elsewhere::Nowhere | Elsewhere::Unavailable) | None => Vec::new(),
     }
 }
 
-fn mute() -> io::Error {
+fn unavailable() -> io::Error {
     let what = "nsswitch.conf names more sources of logins than files, and getent(1), which asks them, is not installed \
                 or cannot be used";
     io::Error::new(io::ErrorKind::NotFound, what)
@@ -94,11 +94,11 @@ fn find(key: Key<'_>) -> io::Result<Option<Entry>> {
     };
     let answer = match ELSEWHERE.get() {
         Some(Elsewhere::Nowhere) => return Ok(None),
-        Some(Elsewhere::Mute) => return Err(mute()),
+        Some(Elsewhere::Unavailable) => return Err(unavailable()),
         Some(Elsewhere::Helper(requests)) => requests.ask(key, Purpose::Client)?,
         None => match Directory::of_this_machine() {
             Directory::Getent(getent) => getent::ask(&getent.program, "passwd", &argument)?,
-            Directory::None | Directory::Mute => return Ok(None),
+            Directory::None | Directory::NoGetent => return Ok(None),
         },
     };
     files::login(answer.as_slice(), key)
