@@ -91,5 +91,6 @@ fn settings(path: &Path) -> StoreConfig<'_> {
         spool: path,
         run_dir: None,
         limits: Limits::default(),
+        reserves: &|_| true,
     }
 }

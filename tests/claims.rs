@@ -1,5 +1,6 @@
 //! A login claims its name: TCP clients that used the name until then are refused.
 
+use std::fs;
 use std::io::Read;
 
 use crate::logins::{ask_as, daemon};
@@ -208,6 +209,41 @@ fn a_claim_refuses_readers_that_wait_for_the_mailbox() {
         reply.starts_with("Message declined. Not allowed: bin belongs"),
         "{reply}"
     );
+}
+
+#[test]
+fn a_claim_refuses_an_acknowledgement_that_waits_for_the_mailbox() {
+    let Some(daemon) = daemon("a_claim_refuses_an_acknowledgement_that_waits_for_the_mailbox")
+    else {
+        return;
+    };
+    daemon.store("bin", "al", "one");
+    let mut reader = Session::of(&daemon, "bin");
+    reader.send("FETCH\n");
+    assert_eq!(reader.messages().0.len(), 1);
+    let mut other = Session::of(&daemon, "bin");
+    other.send("FETCH peek=1\n");
+    assert_eq!(other.messages().0.len(), 1);
+    // It waits for the lease, two seconds at most.
+    other.send("ACK 1\n");
+    wait_until("both sessions have opened the mailbox", || {
+        let children = daemon.children().into_iter();
+        children.filter(|pid| has_open(pid, "/bin")).count() == 2
+    });
+    claim(&daemon);
+    drop(reader);
+    assert_eq!(other.line(), DENIED);
+    let read = ask_as(&daemon, "bin", "HELLO dropline/1\nFETCH\n");
+    assert!(read.contains("\none\nEND n=1 "), "{read}");
+}
+
+/// Returns whether a process has a file open whose path ends like this.
+fn has_open(pid: &str, path: &str) -> bool {
+    let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
+    let mut targets = open.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+    targets.any(|target| target.to_string_lossy().ends_with(path))
 }
 
 #[test]

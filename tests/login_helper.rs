@@ -2,6 +2,7 @@
 //! namespace with another getent and another nsswitch.conf.
 
 use std::fs::{self, Permissions};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 
 use crate::support::others::public_dir;
+use crate::support::session::Session;
 use crate::support::{Daemon, skip, wait_until};
 
 /// Uids that are not in /etc/passwd: getent returns an entry, hangs, or returns the entry of another uid.
@@ -18,32 +21,70 @@ const ELSEWHERE: u32 = 3_000_000_001;
 const HANGS: u32 = 3_000_000_002;
 const MISTAKEN: u32 = 3_000_000_003;
 
+/// While the file AWAY exists, the directory service is away.
 const GETENT: &str = "#!/bin/sh
+[ \"$1\" = -s ] && [ \"$2\" = passwd:sss ] && shift 2
 [ \"$1 $2\" = 'passwd --' ] || exit 1
-case \"$3\" in
-3000000001 | elsewhere) echo 'elsewhere:*:3000000001:100:Else Where:/nowhere:/bin/sh' ;;
-3000000002) exec sleep 3600 ;;
-3000000003) echo 'root:*:0:0::/:/bin/sh' ;;
-broken) exit 3 ;;
-*) exit 2 ;;
-esac
+shift 2
+status=0
+for key; do
+    case \"$key\" in
+    3000000001 | elsewhere) line='elsewhere:*:3000000001:100:Else Where:/nowhere:/bin/sh' ;;
+    3000000005 | another) line='another:*:3000000005:100::/nowhere:/bin/sh' ;;
+    3000000002 | hangs*) exec sleep 3600 ;;
+    3000000003) line='root:*:0:0::/:/bin/sh' ;;
+    broken) exit 3 ;;
+    *) line= ;;
+    esac
+    if [ \"$line\" ] && [ ! -e AWAY ]; then echo \"$line\"; else status=2; fi
+done
+exit $status
 ";
 
 /// Starts a daemon with [`GETENT`] and these lines of nsswitch.conf. `None`, with a reported skip, if not permitted.
 fn daemon(test: &str, sources: &str, config: &str) -> Option<Daemon> {
+    daemon_in(test, public_dir(), sources, config)
+}
+
+/// Like [`daemon`], in the directory of an earlier daemon.
+fn daemon_in(test: &str, dir: TempDir, sources: &str, config: &str) -> Option<Daemon> {
+    let getent = getent(&dir);
+    daemon_with(test, dir, &getent, sources, config)
+}
+
+/// Makes [`GETENT`].
+fn getent(dir: &TempDir) -> PathBuf {
+    let away = dir.path().join("away").display().to_string();
+    let getent = dir.path().join("getent");
+    fs::write(&getent, GETENT.replace("AWAY", &away)).expect("written");
+    fs::set_permissions(&getent, Permissions::from_mode(0o755)).expect("set");
+    getent
+}
+
+/// Starts a daemon with this file in place of getent.
+fn daemon_with(
+    test: &str,
+    dir: TempDir,
+    getent: &Path,
+    sources: &str,
+    config: &str,
+) -> Option<Daemon> {
+    let starter = starter(test, &dir, getent, sources)?;
+    let starter: Vec<_> = starter.iter().map(String::as_str).collect();
+    Some(Daemon::started_by(&starter, dir, config))
+}
+
+/// Returns a command that starts a daemon with this file in place of getent.
+fn starter(test: &str, dir: &TempDir, getent: &Path, sources: &str) -> Option<Vec<String>> {
     if !nix::unistd::geteuid().is_root() {
         skip(test, "replacing getent needs root");
         return None;
     }
-    let dir = public_dir();
-    let open = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o755));
-    let (getent, nsswitch) = (dir.path().join("getent"), dir.path().join("nsswitch.conf"));
-    fs::write(&getent, GETENT).expect("written");
-    open(&getent).expect("set");
+    let nsswitch = dir.path().join("nsswitch.conf");
     fs::write(&nsswitch, sources).expect("written");
     let view = "mount --bind \"$0\" /usr/bin/getent && mount --bind \"$1\" /etc/nsswitch.conf && \
                 shift && exec \"$@\"";
-    let paths = [getent, nsswitch].map(|path| path.display().to_string());
+    let paths = [getent, &nsswitch].map(|path| path.display().to_string());
     let unshare = ["unshare", "-m", "--propagation", "private"];
     let can = Command::new("unshare")
         .args(&unshare[1..])
@@ -55,7 +96,7 @@ fn daemon(test: &str, sources: &str, config: &str) -> Option<Daemon> {
         return None;
     }
     let starter = [&unshare[..], &["sh", "-c", view, &paths[0], &paths[1]]].concat();
-    Some(Daemon::started_by(&starter, dir, config))
+    Some(starter.into_iter().map(str::to_owned).collect())
 }
 
 const SOURCES: &str = "passwd: files sss\ngroup: files\n";
@@ -90,6 +131,7 @@ fn signal(pid: &str, signals: &[Signal]) {
 }
 
 const NO_LOGIN: &str = "ERR denied Not allowed: user number ";
+const NO_ANSWER: &str = "ERR internal The server cannot look up whether user number ";
 
 #[test]
 fn a_login_that_is_not_in_passwd_is_looked_up() {
@@ -129,7 +171,7 @@ fn a_getent_that_hangs_delays_only_its_own_client() {
         }
         daemon.store("bob", "al", "TCP clients do not wait");
         let (said, took) = waits.join().expect("joined");
-        assert!(said.starts_with(NO_LOGIN), "{said}");
+        assert!(said.starts_with(NO_ANSWER), "{said}");
         assert!(took > Duration::from_secs(4), "{took:?}");
         assert!(took < Duration::from_secs(9), "{took:?}");
     });
@@ -153,17 +195,16 @@ fn a_helper_has_no_descriptor_of_the_master() {
         let numbered = names.filter(|name| name.parse().is_ok_and(|n: i32| n > 2));
         numbered.filter_map(|name| of(pid, &name).ok()).collect()
     };
-    // The helper has its end of the socket pair, and no other descriptor.
-    let [mut sockets, others] = [true, false].map(|is_socket| {
+    // The helper has its ends of two socket pairs, and no other descriptor.
+    let [sockets, others] = [true, false].map(|is_socket| {
         let all = open(&helper).into_iter();
         all.filter(|path| path.to_string_lossy().starts_with("socket:") == is_socket)
             .collect::<Vec<_>>()
     });
     assert_eq!(others, [] as [PathBuf; 0]);
-    let socket = sockets.pop().expect("a socket");
-    assert_eq!(sockets, [] as [PathBuf; 0]);
+    assert_eq!(sockets.len(), 2, "{sockets:?}");
     let masters = open(&daemon.pid().to_string());
-    assert!(!masters.contains(&socket));
+    assert!(!sockets.iter().any(|socket| masters.contains(socket)));
     let log = daemon.path().join("log");
     assert_eq!(of(&helper, "2").expect("open"), log);
     // Descriptor 1 was the one of --ready-fd.
@@ -174,7 +215,7 @@ fn a_helper_has_no_descriptor_of_the_master() {
     assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
     assert!(status.contains("Uid:\t5\t5\t5\t5\n"), "{status}");
     assert!(status.contains("Seccomp:\t2\n"), "{status}");
-    // A child has one connection to the helper: for the login of its client, and to look up whether a name is a login.
+    // A child has two connections to the helper: for the login of its client, and to look up whether a name is a login.
     let held = daemon.say(b"\x00");
     wait_until("there is a child", || !daemon.children().is_empty());
     let child = daemon.children()[0].clone();
@@ -184,7 +225,7 @@ fn a_helper_has_no_descriptor_of_the_master() {
         sockets.filter(|path| masters.contains(path)).count()
     };
     wait_until("the child has closed the other descriptors", || {
-        way(&child) == 1
+        way(&child) == 2
     });
     drop(held);
     wait_until("no child runs", || daemon.children().is_empty());
@@ -193,7 +234,7 @@ fn a_helper_has_no_descriptor_of_the_master() {
     std::io::Write::write_all(&mut held, b"HELLO dropline/1\n").expect("sent");
     std::io::Read::read_exact(&mut held, &mut [0; 10]).expect("an answer");
     let child = daemon.children()[0].clone();
-    assert_eq!(way(&child), 1);
+    assert_eq!(way(&child), 2);
 }
 
 #[test]
@@ -256,7 +297,7 @@ fn without_its_supervisor_a_daemon_serves_and_logs_it_once() {
     wait_until("the helpers are gone", || !runs(&helper) && !runs(&writer));
     for _ in 0..3 {
         let (said, took) = ask_as(&daemon, ELSEWHERE);
-        assert!(said.starts_with(NO_LOGIN), "{said}");
+        assert!(said.starts_with(NO_ANSWER), "{said}");
         assert!(took < Duration::from_secs(4), "{took:?}");
         let (said, _) = ask_as(&daemon, 2);
         assert!(said.starts_with("OK dropline/1 name=bin "), "{said}");
@@ -339,4 +380,159 @@ fn tcp_clients_cannot_act_as_a_login_that_is_not_in_passwd() {
             "{reply}"
         );
     }
+}
+
+const RESERVED: &str = "reserve_logins = true\n";
+
+/// Returns the reply to a request over the socket under this uid.
+fn line_as(daemon: &Daemon, uid: u32, request: &str) -> String {
+    crate::logins::ask_as(daemon, &uid.to_string(), request)
+}
+
+const UNKNOWN: &str = "Message declined. The server cannot look up whether ";
+
+#[test]
+fn while_the_directory_is_away_new_names_are_refused_and_their_mail_waits() {
+    let test = "while_the_directory_is_away_new_names_are_refused_and_their_mail_waits";
+    let Some(first) = daemon(test, SOURCES, RESERVED) else {
+        return;
+    };
+    first.store("bob", "al", "one");
+    assert_eq!(first.fetch("bob"), ["bob;al;one"]);
+    first.store("bob", "al", "two");
+    // The daemon learns that this login comes from the directory, and keeps that over a restart.
+    assert!(
+        first
+            .ask("fetch;elsewhere\n")
+            .contains("belongs to a login")
+    );
+    let canaries = fs::read_to_string(first.spool().join("canaries")).expect("kept");
+    assert!(canaries.starts_with("elsewhere "), "{canaries:?}");
+    let dir = first.kill();
+    let away = dir.path().join("away");
+    fs::write(&away, "").expect("written");
+    let second = daemon_in(test, dir, SOURCES, RESERVED).expect("as before");
+    // A name that TCP clients use is open. A new name, which may be a login, is not.
+    assert_eq!(second.fetch("bob"), ["bob;al;two"]);
+    let refused = second.ask("store;bob;newname;hi\n");
+    assert!(refused.starts_with(UNKNOWN), "{refused}");
+    second.logged("getent does not find elsewhere there any more");
+    second.store("another", "bob", "waits");
+    for _ in 0..2 {
+        let refused = second.ask("fetch;another\n");
+        assert!(refused.starts_with(UNKNOWN), "{refused}");
+    }
+    let mut session = Session::over(second.connect());
+    let refused = session.ask("HELLO dropline/1 name=another");
+    assert!(refused.starts_with("ERR internal "), "{refused}");
+    fs::remove_file(&away).expect("removed");
+    let refused = second.ask("fetch;another\n");
+    assert!(refused.contains("another belongs to a login"), "{refused}");
+    second.store("bob", "newname", "hi");
+    let read = line_as(&second, 3_000_000_005, "fetch;another\n");
+    assert!(read.contains("\nanother;bob;waits\n"), "{read}");
+}
+
+#[test]
+fn mail_for_a_new_name_that_is_no_login_is_open_when_the_directory_is_back() {
+    let test = "mail_for_a_new_name_that_is_no_login_is_open_when_the_directory_is_back";
+    let Some(daemon) = daemon(test, SOURCES, RESERVED) else {
+        return;
+    };
+    daemon.store("bob", "al", "al is known");
+    assert!(
+        daemon
+            .ask("fetch;elsewhere\n")
+            .contains("belongs to a login")
+    );
+    let away = daemon.path().join("away");
+    fs::write(&away, "").expect("written");
+    daemon.store("script", "al", "waits");
+    assert!(daemon.ask("fetch;script\n").starts_with(UNKNOWN));
+    fs::remove_file(&away).expect("removed");
+    assert_eq!(daemon.fetch("script"), ["script;al;waits"]);
+}
+
+#[test]
+fn without_logins_from_elsewhere_all_other_names_are_open() {
+    let test = "without_logins_from_elsewhere_all_other_names_are_open";
+    for sources in ["passwd: files systemd\n", SOURCES] {
+        let Some(daemon) = daemon(test, sources, RESERVED) else {
+            return;
+        };
+        fs::write(daemon.path().join("away"), "").expect("written");
+        daemon.store("bob", "al", "hi");
+        assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
+    }
+}
+
+#[test]
+fn without_getent_new_names_are_refused_and_it_is_logged_once() {
+    let test = "without_getent_new_names_are_refused_and_it_is_logged_once";
+    let sources = "passwd: files systemd\n";
+    // Not a regular file.
+    let none = Path::new("/dev/null");
+    let Some(daemon) = daemon_with(test, public_dir(), none, sources, RESERVED) else {
+        return;
+    };
+    for name in ["newname", "other"] {
+        let refused = daemon.ask(format!("fetch;{name}\n"));
+        assert!(refused.starts_with(UNKNOWN), "{refused}");
+    }
+    let said = "cannot look up logins that are not in /etc/passwd: ";
+    assert_eq!(daemon.log().matches(said).count(), 1, "{}", daemon.log());
+    // Logins of the file are served, and names of logins are closed.
+    assert!(line_as(&daemon, 2, "fetch;bin\n").starts_with("Retrieving "));
+    assert!(daemon.ask("fetch;bin\n").contains("bin belongs to a login"));
+    let open = daemon_with(test, public_dir(), none, sources, "").expect("as before");
+    open.store("bob", "al", "names are open without reserve_logins");
+}
+
+#[test]
+fn a_flood_of_names_keeps_no_login_out() {
+    let test = "a_flood_of_names_keeps_no_login_out";
+    let Some(daemon) = daemon(test, SOURCES, RESERVED) else {
+        return;
+    };
+    let helper = helper_of(&daemon);
+    let asks = || crate::support::children(helper.parse().expect("a number")).len();
+    let flood: Vec<_> = (0..40)
+        .map(|n| daemon.say(format!("fetch;hangs{n}\n").as_bytes()))
+        .collect();
+    wait_until("all places for names are taken", || asks() == 8);
+    let (said, took) = ask_as(&daemon, ELSEWHERE);
+    assert!(said.starts_with("OK dropline/1 name=elsewhere "), "{said}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    drop(flood);
+}
+
+#[test]
+fn names_are_looked_up_without_a_unix_socket() {
+    let test = "names_are_looked_up_without_a_unix_socket";
+    let can = Command::new("systemd-socket-activate")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status();
+    if !can.is_ok_and(|status| status.success()) {
+        return skip(test, "systemd-socket-activate is not installed");
+    }
+    let dir = public_dir();
+    let Some(mut starter) = starter(test, &dir, &getent(&dir), SOURCES) else {
+        return;
+    };
+    // The service manager passes a TCP socket only, and starts the daemon at the first connection.
+    let address = format!("127.0.0.1:{}", crate::service::free_port());
+    starter.extend(["systemd-socket-activate", "-l", &address].map(str::to_owned));
+    let starter: Vec<_> = starter.iter().map(String::as_str).collect();
+    let daemon = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_until("the manager listens", || {
+                TcpStream::connect(&address).is_ok()
+            });
+        });
+        Daemon::started_by(&starter, dir, RESERVED)
+    });
+    assert!(!daemon.path().join("run/dropline.sock").exists());
+    let reply = daemon.ask("fetch;elsewhere\n");
+    assert!(reply.contains("elsewhere belongs to a login"), "{reply}");
 }

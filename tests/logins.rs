@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::frames::register;
@@ -23,7 +24,11 @@ pub(crate) fn daemon(test: &str) -> Option<Daemon> {
 
 /// Sends a request over the socket under this login and returns the reply.
 pub(crate) fn ask_as(daemon: &Daemon, user: &str, request: &str) -> String {
-    let socket = daemon.path().join("run/dropline.sock");
+    ask_at(&daemon.path().join("run/dropline.sock"), user, request)
+}
+
+/// Sends a request over the socket at this path under this login and returns the reply.
+pub(crate) fn ask_at(socket: &Path, user: &str, request: &str) -> String {
     let mut nc = Command::new("setpriv")
         .args([
             "--reuid",

@@ -36,6 +36,7 @@ mod proof;
 mod reserved;
 mod service;
 mod session;
+mod sockets;
 mod start;
 mod support;
 mod tickets;

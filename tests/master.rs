@@ -180,8 +180,8 @@ fn a_child_has_no_descriptor_of_the_master() {
         let all = descriptors(&child).into_iter();
         all.filter(|target| !may(target)).collect()
     };
-    // The socket of the login helper, if this machine needs one, is the master's.
-    let helpers = usize::from(daemon.login_helper().is_some());
+    // The two sockets for requests to the login helper, if this machine needs one, are the master's.
+    let helpers = 2 * usize::from(daemon.login_helper().is_some());
     wait_until("the child has closed the other descriptors", || {
         own().len() == 1 + helpers
     });

@@ -88,6 +88,17 @@ impl Machine {
         command
     }
 
+    /// Replaces the configuration, and makes the daemon read it.
+    fn configure(&self, config: &str) {
+        let daemon = &self.daemon;
+        let read = "the configuration was read again";
+        let before = daemon.log().matches(read).count();
+        let config = format!("user = \"root\"\nreserve_logins = true\n{config}");
+        fs::write(daemon.path().join("droplined.toml"), config).expect("written");
+        daemon.signal(nix::sys::signal::Signal::SIGHUP);
+        wait_until(read, || daemon.log().matches(read).count() > before);
+    }
+
     /// Returns the reply to a request over the socket by this uid.
     pub(crate) fn ask_as(&self, uid: u32, request: &str) -> String {
         ask_as(&self.daemon, &uid.to_string(), request)
@@ -181,10 +192,7 @@ fn names_follow_the_accounts_of_a_running_machine() {
     let reply = machine.ask_as(4_712, "HELLO dropline/1\nFETCH\n");
     assert!(reply.starts_with("ERR denied "), "{reply}");
     // The owner stays the same if the name is open to TCP clients from now on.
-    let open = "user = \"root\"\nreserve_logins = true\nopen_logins = [\"frank\"]\n";
-    fs::write(daemon.path().join("droplined.toml"), open).expect("written");
-    daemon.signal(nix::sys::signal::Signal::SIGHUP);
-    daemon.logged("the configuration was read again");
+    machine.configure("open_logins = [\"frank\"]\n");
     assert_eq!(machine.ask_as(4_712, "fetch;frank\n"), other);
     // After a release, it begins with an empty mailbox.
     let output = machine.operator(&["release", "frank"]).output();
@@ -213,4 +221,79 @@ fn a_uid_acts_under_a_name_only_if_the_name_has_that_uid() {
     let reply = machine.ask_as(4_711, "fetch;toor\n");
     assert!(reply.contains("over this socket you are frank"), "{reply}");
     assert_eq!(machine.daemon.ask("fetch;toor\n"), closed("toor"));
+}
+
+const RECONFIGURED: &str = "ERR shutdown The server's configuration has changed, try again later";
+
+#[test]
+fn a_reload_that_closes_a_name_takes_it_from_open_sessions() {
+    let test = "a_reload_that_closes_a_name_takes_it_from_open_sessions";
+    let Some(machine) = Machine::with(test, FRANK, "open_logins = [\"frank\"]\n") else {
+        return;
+    };
+    let daemon = &machine.daemon;
+    daemon.store("frank", "al", "one");
+    let mut session = Session::of(daemon, "frank");
+    session.send("FETCH\n");
+    assert_eq!(session.messages().0.len(), 1);
+    let mut watch = Session::of(daemon, "bob");
+    watch.send("WATCH\n");
+    // A wider configuration takes nothing away.
+    machine.configure("open_logins = [\"frank\", \"games\"]\n");
+    assert!(session.ask("STATUS to=frank seq=1").contains("of yours"));
+    machine.configure("");
+    for request in ["ACK 1", "FETCH", "HISTORY", "ONLINE port=9"] {
+        assert_eq!(session.ask(request), RECONFIGURED, "{request}");
+    }
+    session.send("SEND al 2\nhi\n");
+    assert_eq!(session.line(), RECONFIGURED);
+    // A session with another name ends as well. Its client connects again.
+    daemon.store("bob", "al", "hi");
+    assert_eq!(watch.line(), RECONFIGURED);
+    assert!(watch.is_over());
+    // New connections know the configuration.
+    assert_eq!(daemon.ask("fetch;frank\n"), closed("frank"));
+    let mut again = Session::of(daemon, "bob");
+    assert!(again.ask("ONLINE port=9").starts_with("OK "));
+    let read = machine.ask_as(4_711, "fetch;frank\n");
+    assert!(read.contains("frank;al;one\n"), "{read}");
+}
+
+#[test]
+fn a_login_that_is_no_longer_open_begins_with_an_empty_mailbox() {
+    let test = "a_login_that_is_no_longer_open_begins_with_an_empty_mailbox";
+    let Some(machine) = Machine::with(test, FRANK, "open_logins = [\"frank\"]\n") else {
+        return;
+    };
+    let daemon = &machine.daemon;
+    daemon.store("frank", "al", "one");
+    let read = machine.ask_as(4_711, "fetch;frank\n");
+    assert!(read.contains("frank;al;one\n"), "{read}");
+    daemon.store("frank", "al", "two");
+    machine.configure("");
+    // TCP clients may have read the first message as well, and may have chosen the second.
+    let empty = "Retrieving messages...\nNO MORE MESSAGES";
+    assert_eq!(machine.ask_as(4_711, "fetch;frank\n"), empty);
+    let released = fs::read_dir(daemon.spool().join("released")).expect("listed");
+    assert_eq!(released.count(), 1);
+}
+
+#[test]
+fn the_log_names_each_closed_name_once() {
+    let test = "the_log_names_each_closed_name_once";
+    let Some(machine) = Machine::with(test, FRANK, "") else {
+        return;
+    };
+    let daemon = &machine.daemon;
+    for _ in 0..3 {
+        assert_eq!(daemon.ask("fetch;frank\n"), closed("frank"));
+    }
+    daemon.store("frank", "al", "a message makes the record");
+    assert_eq!(daemon.ask("fetch;root\n"), closed("root"));
+    assert_eq!(daemon.ask("fetch;frank\n"), closed("frank"));
+    for name in ["frank", "root"] {
+        let said = format!("{name} is closed to TCP clients");
+        assert_eq!(daemon.log().matches(&said).count(), 1, "{}", daemon.log());
+    }
+    assert!(!daemon.log().contains("al is closed"));
 }

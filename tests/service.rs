@@ -23,7 +23,7 @@ struct Detached {
 }
 
 /// Returns a port that is free at the moment.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("bound");
     listener.local_addr().expect("an address").port()
 }
@@ -463,12 +463,18 @@ fn sockets_are_taken_from_the_service_manager() {
     // The path at which the daemon would make and remove its own socket.
     let path = dir.path().join("run/dropline.sock");
     fs::create_dir(dir.path().join("run")).expect("made");
+    // A socket with a name is the daemon's own in any case.
+    let named = dir.path().join("run/web.sock");
+    let config = format!(
+        "user = \"root\"\nreserve_logins = false\n[[socket]]\npath = \"{}\"\nname = \"web\"\n",
+        named.display()
+    );
     let activate = Command::new("systemd-socket-activate")
         .args(["-l", &format!("127.0.0.1:{port}"), "-l"])
         .arg(&path)
         .arg(program("droplined").get_program())
         .arg("--config")
-        .arg(configure(dir.path(), ""))
+        .arg(configure(dir.path(), &config))
         .arg("--spool")
         .arg(dir.path().join("spool"))
         .arg("--run-dir")
@@ -483,13 +489,20 @@ fn sockets_are_taken_from_the_service_manager() {
     stream.set_read_timeout(Some(PATIENCE)).expect("set");
     stream.write_all(b"store;bob;al;activated\n").expect("sent");
     assert_eq!(listen(stream), "Message accepted and stored:\n");
-    let mut local = std::os::unix::net::UnixStream::connect(&path).expect("connected");
-    local.write_all(b"HELLO dropline/1\nQUIT\n").expect("sent");
-    let mut said = String::new();
-    local.read_to_string(&mut said).expect("an answer");
+    let hello = |path: &Path| {
+        let mut local = std::os::unix::net::UnixStream::connect(path).expect("connected");
+        local.write_all(b"HELLO dropline/1\nQUIT\n").expect("sent");
+        let mut said = String::new();
+        local.read_to_string(&mut said).expect("an answer");
+        said
+    };
+    let said = hello(&path);
     assert!(said.contains("trust=local"), "{said}");
+    let said = hello(&named);
+    assert!(said.contains("name=web trust=local"), "{said}");
     let pid = Pid::from_raw(i32::try_from(activate.id()).expect("a number"));
     kill(pid, Signal::SIGTERM).expect("signalled");
     assert!(activate.wait().expect("ended").success());
     assert!(path.exists(), "the socket of the manager was removed");
+    assert!(!named.exists(), "the daemon removes its own");
 }

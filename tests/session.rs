@@ -7,7 +7,7 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 
 use crate::support::session::{Session, field, number, online};
-use crate::support::{Daemon, default_of, listen, report, wait_until};
+use crate::support::{Daemon, configure, default_of, listen, report, wait_until};
 
 const ID: &str = "9f86d081884c7d659a2feaa0c55ad015";
 
@@ -480,6 +480,27 @@ fn who_and_lookup_report_presence() {
     assert_eq!(
         session.ask("LOOKUP u1"),
         "ERR unknown-user u1 is not registered"
+    );
+}
+
+#[test]
+fn a_reload_that_excludes_an_address_takes_the_name_from_its_sessions() {
+    let daemon = Daemon::start();
+    let mut session = Session::of(&daemon, "bob");
+    assert!(session.ask("ONLINE port=9").starts_with("OK "));
+    configure(daemon.path(), "open_networks = [\"10.0.0.0/8\"]\n");
+    daemon.signal(Signal::SIGHUP);
+    daemon.logged("the configuration was read again");
+    let reply = session.ask("RENEW");
+    assert!(
+        reply.starts_with("ERR shutdown The server's configuration has changed"),
+        "{reply}"
+    );
+    let mut again = Session::over(daemon.connect());
+    let reply = again.ask("HELLO dropline/1 name=bob");
+    assert!(
+        reply.starts_with("ERR denied Not allowed from this address"),
+        "{reply}"
     );
 }
 

@@ -5,10 +5,17 @@ use std::path::{Path, PathBuf};
 
 use super::cli::Cli;
 use super::failure::Failure;
-use crate::config::{ConfigFile, DefaultPaths, FileError, Kind as _, Limits};
+use crate::config::{Config, ConfigFile, DefaultPaths, FileError, Kind as _};
 
 /// The keys that `droplinectl` reads. Mistakes in other keys do not affect it.
-const KEYS: [&str; 4] = ["spool", "run_dir", "history_days", "history_bytes"];
+const KEYS: [&str; 6] = [
+    "spool",
+    "run_dir",
+    "history_days",
+    "history_bytes",
+    "reserve_logins",
+    "open_logins",
+];
 
 impl Cli {
     /// Reads the configuration from the command line, or else that of the current user's daemon, if it exists.
@@ -37,15 +44,15 @@ impl Cli {
         }
     }
 
-    /// Returns the limits of that spool. The default configuration file applies only to the spool that it names.
+    /// Returns the settings of that spool. The default configuration file applies only to the spool that it names.
     ///
     /// # Errors
     /// When the configuration cannot be read.
-    pub(super) fn limits(&self) -> Result<Limits, Failure> {
+    pub(super) fn settings(&self) -> Result<Config, Failure> {
         let file = self.config_file()?;
         match self.is_of_spool(&file) {
-            true => Ok(file.settings().limits()),
-            false => Ok(Limits::default()),
+            true => Ok(file.settings()),
+            false => Ok(ConfigFile::default().settings()),
         }
     }
 

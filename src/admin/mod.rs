@@ -63,7 +63,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             beside_the_daemon(&cli.spool()?, |store| list::history(&*store, name))
         }
         Command::Expire => {
-            let limits = cli.limits()?;
+            let limits = cli.settings()?.limits();
             beside_the_daemon(&cli.spool()?, |mut store| {
                 store.set_limits(limits);
                 check::expire(&*store)
@@ -99,11 +99,11 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             let path = cli.spool()?;
             beside_the_daemon(&path, |store| {
                 drop(store);
-                instead_of_the_daemon(&path, |store| check::repair(store, names))
+                instead_of_the_daemon(cli, &path, |store| check::repair(store, names))
             })
         }
         Command::Export => beside_the_daemon(&cli.spool()?, |store| export::export(&*store)),
-        Command::Import { missing } => instead_of_the_daemon(&cli.spool()?, |store| {
+        Command::Import { missing } => instead_of_the_daemon(cli, &cli.spool()?, |store| {
             import::import(store, io::stdin().lock(), *missing)
         }),
     }
@@ -154,11 +154,16 @@ fn with_its_clients(
 
 /// Runs `work` with exclusive use of the spool at `path`. Fails if a daemon uses it. Creates a missing spool.
 fn instead_of_the_daemon(
+    cli: &Cli,
     path: &Path,
     work: impl FnOnce(&dyn Engine) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    let config = cli.settings()?;
     become_owner(path)?;
-    let store = store::open(&settings(path))?;
+    let store = store::open(&StoreConfig {
+        reserves: &|name| config.reserves(name),
+        ..settings(path)
+    })?;
     work(&*store)
 }
 
@@ -167,6 +172,8 @@ fn settings(spool: &Path) -> StoreConfig<'_> {
         spool,
         run_dir: None,
         limits: Limits::default(),
+        // Only opening it for exclusive use can upgrade it.
+        reserves: &|_| false,
     }
 }
 

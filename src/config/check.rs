@@ -75,6 +75,17 @@ pub(super) fn check(text: &str, file: &ConfigFile) -> Result<(), Mistake> {
                     socket must enter run_dir";
         return Err(Mistake::at(text, start(run_dir), what.into()));
     }
+    if let (Some(open), Some(sockets)) = (&file.open_logins, &file.socket) {
+        let (names, sockets) = (open.as_ref().value(), sockets.as_ref().value());
+        if let Some(socket) = sockets.iter().find(|socket| names.contains(&socket.name)) {
+            let what = format!(
+                "open_logins has {0}, but a [[socket]] has this name: a name cannot be open to TCP clients and \
+                 belong to the clients of a socket",
+                socket.name
+            );
+            return Err(Mistake::at(text, start(open), what));
+        }
+    }
     Ok(())
 }
 

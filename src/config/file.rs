@@ -137,6 +137,41 @@ mod tests {
                 "line 2, column 11",
                 "one directory",
             ),
+            (
+                "port = 1\n[[socket]]\npath = \"/a\"\n",
+                "line 2, column 1",
+                "missing field `name`",
+            ),
+            (
+                "[[socket]]\npath = \"a\"\nname = \"b\"",
+                "line 2, column 8",
+                "path of a [[socket]]: \"a\" is not an absolute path",
+            ),
+            (
+                "[[socket]]\npath = \"/\"\nname = \"b\"",
+                "line 2, column 8",
+                "path of a [[socket]]: / names no file",
+            ),
+            (
+                "[[socket]]\npath = \"/a\"\nname = \"b c\"",
+                "line 3, column 8",
+                "name of a [[socket]]: \"b c\" is not a name",
+            ),
+            (
+                "[[socket]]\npath = \"/a\"\nname = \"b\"\nmode = 0",
+                "line 4, column 1",
+                "mode",
+            ),
+            (
+                "[[socket]]\npath = \"/a\"\nname = \"b\"\n[[socket]]\npath = \"//a/\"\nname = \"c\"",
+                "",
+                "path of a [[socket]]: //a/ is in two entries",
+            ),
+            (
+                "open_logins = [\"a\", \"b\"]\n[[socket]]\npath = \"/a\"\nname = \"b\"",
+                "line 1, column 15",
+                "open_logins has b, but a [[socket]] has this name",
+            ),
         ] {
             let Mistake { place: at, what } = ConfigFile::parse(text).expect_err(text);
             assert!(at.ends_with(place), "{text}:{at}");
@@ -145,6 +180,15 @@ mod tests {
         for text in ["bind = [\"::\"]", "bind = [\"0.0.0.0\", \"::1\"]"] {
             ConfigFile::parse(text).expect(text);
         }
+        let long = format!("/{}", "x".repeat(107));
+        let long = format!("[[socket]]\npath = \"{long}\"\nname = \"b\"");
+        let mistake = ConfigFile::parse(&long).expect_err("too long");
+        assert!(mistake.what.contains("107 are allowed"), "{}", mistake.what);
+        let many: String = (0..17)
+            .map(|n| format!("[[socket]]\npath = \"/{n}\"\nname = \"b\"\n"))
+            .collect();
+        let mistake = ConfigFile::parse(&many).expect_err("too many");
+        assert!(mistake.what.contains("at most 16"), "{}", mistake.what);
         let one = "open_networks = [\"10.1.2.3\", \"::/0\"]";
         let one = ConfigFile::parse(one).expect("valid").settings();
         assert_eq!(one.open_networks[0].to_string(), "10.1.2.3/32");

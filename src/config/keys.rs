@@ -4,6 +4,7 @@
 //! effect. The comment is the manual of the key: all of it goes to droplined.toml(5), and its first paragraph to the
 //! shipped file. After a change, run `DROPLINE_WRITE_REFERENCE=1 cargo test --lib config::` to regenerate both.
 
+use super::sockets::Sockets;
 use super::table::keys;
 use super::values::{
     AbsolutePath, Account, Addresses, Amount, Count, LogTo, Names, Network, Number, Sandbox,
@@ -38,6 +39,10 @@ keys! {
 
         /// Names of logins that TCP clients may use nevertheless, for example those of programs that send over TCP. The
         /// use over the Unix socket does not close these names.
+        ///
+        /// What a login and TCP clients have done under such a name cannot be told apart. If it is removed from this list
+        /// after messages of it were read, its login therefore begins with an empty mailbox, like the owner of any name
+        /// that TCP clients have used; the operator finds the earlier messages in the directory `released` of the spool.
         open_logins: Names = &[], Reload;
     }
 
@@ -171,6 +176,28 @@ keys! {
         ///
         /// Under systemd, `TimeoutStopSec` limits this to 90 seconds by default.
         drain_timeout: Seconds<0, 3_600> = 5, Reload;
+    }
+
+    /// Entries of this kind must be at the end of the file.
+    "Sockets with a name" {
+        /// A further Unix socket, on which every client has one name, whatever its user is: for a container. The keys of an
+        /// entry are `path`, the path of the socket, and `name`. There may be 16 entries.
+        ///
+        /// The clients of the socket are verified by the operator's word: their messages are shown without `~`, they act
+        /// under this name only, and the name is closed to TCP clients. If the name is a login of this machine, this
+        /// login has the same mailbox. If the name has an owner that is not the present login of that name, the clients
+        /// are refused, until the operator releases the name. If an entry is removed, its name stays closed if it was used.
+        ///
+        /// The daemon makes the socket with mode 0666, also if a service manager passes it other sockets, and removes it
+        /// when it ends. The directory must exist, its owner must be root or the account of the daemon, the account must
+        /// be able to write to it, and no other user may. Under systemd, it must be among the `ReadWritePaths` of the service.
+        /// Every process that can reach the socket has the name:
+        /// choose a directory that only the container can enter, and give the container this directory or this socket, and
+        /// not the one in the run directory, on which root of the container would be root.
+        ///
+        /// In the container, `dropline(1)` needs the path and the name: the options `-d` and `-u`, or both in its
+        /// configuration.
+        socket: Sockets = &[], Restart;
     }
 }
 

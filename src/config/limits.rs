@@ -1,6 +1,7 @@
-//! The limits that the store enforces.
+//! What the store is told: the limits that it enforces, and the names that are reserved for logins.
 
 use super::keys::{Config, ConfigFile};
+use crate::name::Name;
 
 /// The limits of a spool. The unit of a field is that of the key with the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,11 @@ impl Default for Limits {
 }
 
 impl Config {
+    /// Returns whether `name` belongs to the login of that name, if there is one, and not to TCP clients.
+    pub(crate) fn reserves(&self, name: &Name) -> bool {
+        self.reserve_logins && !self.open_logins.contains(name)
+    }
+
     /// Returns the limits for the store.
     pub(crate) fn limits(&self) -> Limits {
         Limits {

@@ -9,6 +9,7 @@ mod limits;
 mod paths;
 #[cfg(test)]
 mod reference;
+mod sockets;
 mod table;
 mod values;
 
@@ -16,4 +17,5 @@ pub(crate) use self::file::{FileError, PIPE_TIMEOUT};
 pub(crate) use self::keys::{Config, ConfigFile, DEFAULTS};
 pub(crate) use self::limits::Limits;
 pub(crate) use self::paths::{DefaultPaths, SOCKET};
+pub(crate) use self::sockets::NamedSocket;
 pub(crate) use self::values::{Kind, LogTo, MOST_ADDRESSES, Sandbox, Titles, network};

@@ -78,7 +78,12 @@ fn shipped_file() -> String {
         }
         for key in section.keys {
             let text = comment(&key.paragraphs()[0]);
-            out += &format!("\n{text}{}\n", key.line());
+            let line = match key.example {
+                None => key.line(),
+                // It would end the table of the other keys.
+                Some(example) => format!("#{}", example.replace('\n', "\n#")),
+            };
+            out += &format!("\n{text}{line}\n");
         }
     }
     out
@@ -119,7 +124,9 @@ fn manual() -> String {
         }
         out += ".Bl -tag -width Ds\n";
         for key in section.keys {
-            out += &format!(".It Ic {}\n", key.line().replace('"', "\\(dq"));
+            let line = key.example.map_or_else(|| key.line(), str::to_owned);
+            let line = line.lines().next().unwrap_or_default().to_owned();
+            out += &format!(".It Ic {}\n", line.replace('"', "\\(dq"));
             let texts = key.paragraphs().into_iter().map(|text| mdoc(&text));
             out += &texts.collect::<Vec<_>>().join(".Pp\n");
         }
@@ -173,6 +180,7 @@ fn a_changed_key_takes_effect_or_is_reported_to_need_a_restart() {
             ("bind", _) => "[\"::1\"]".into(),
             ("open_networks" | "penalty_exempt", _) => "[]".into(),
             ("reserve_logins", _) => "false".into(),
+            ("socket", _) => "[{ path = \"/a\", name = \"b\" }]".into(),
             ("open_logins", _) => "[\"backup\"]".into(),
             ("sandbox", _) => "\"off\"".into(),
             ("log", _) => "\"stderr\"".into(),

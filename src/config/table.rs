@@ -26,6 +26,8 @@ pub(super) struct Key {
     /// The default, in the syntax of Rust.
     pub(super) default: String,
     pub(super) range: Option<(u64, u64)>,
+    /// An example, for a list of tables.
+    pub(super) example: Option<&'static str>,
     pub(super) when: When,
 }
 
@@ -106,6 +108,7 @@ macro_rules! keys {
                             text: concat!($($text, "\n",)*),
                             default: format!("{:?}", DEFAULTS.$key),
                             range: <$kind as Kind>::RANGE,
+                            example: <$kind as Kind>::EXAMPLE,
                             when: super::table::When::$when,
                         },
                     )*],

@@ -20,6 +20,10 @@ pub(crate) trait Kind {
     #[cfg(test)]
     const RANGE: Option<(u64, u64)> = None;
 
+    /// An entry of a list of tables, for the manual; `None` for any other kind.
+    #[cfg(test)]
+    const EXAMPLE: Option<&'static str> = None;
+
     /// The type of a default in the table of keys.
     type Literal: Copy + Debug;
     /// The type that the programs use.

@@ -3,9 +3,11 @@
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::panic::{self, AssertUnwindSafe};
 
+use super::access::Access;
 use super::config::Config;
 use super::connection::Connection;
 use super::logging;
+use super::principal::Owners;
 use super::scoreboard::Scoreboard;
 use super::talk::{self, Ended};
 use crate::store::Store;
@@ -48,6 +50,7 @@ pub(super) struct ChildContext<'a> {
     pub(super) keep: &'a [RawFd],
     pub(super) store: &'a dyn Store,
     pub(super) logins: &'a LoginDirectory,
+    pub(super) access: Access,
 }
 
 impl ChildContext<'_> {
@@ -76,12 +79,12 @@ impl ChildContext<'_> {
         } = accepted;
         let mut keep = self.keep.to_vec();
         keep.extend([stream.as_fd().as_raw_fd(), logging::descriptor()]);
-        keep.extend(login::descriptor());
+        keep.extend(login::descriptors());
         process::close_all_but(&mut keep);
         // Ctrl-C in a terminal signals every process of the daemon, but a child finishes its request. All signals stay
         // blocked, so that the master's handlers never run here.
         blocked.for_good();
-        let origin = peer.to_string();
+        let origin = origin(peer, config);
         let status = self.board.child(slot, config.titles);
         status.take(&origin);
         self.store.set_process_number(slot);
@@ -94,19 +97,28 @@ impl ChildContext<'_> {
             return 0;
         }
         let connection = Connection::new(&mut stream, inbox);
-        match talk::serve(
-            connection,
-            peer,
-            origin,
-            status,
+        let owners = Owners {
+            store: self.store,
+            logins: self.logins,
             config,
-            self.store,
-            self.logins,
-        ) {
+            access: self.access,
+        };
+        match talk::serve(connection, peer, origin, status, owners) {
             Ended::Well => 0,
             Ended::Garbage => GARBAGE,
             Ended::Slow => TIMED_OUT,
         }
+    }
+}
+
+/// Returns the address of a client, or its user and its socket, as text for people.
+fn origin(peer: Peer, config: &Config) -> String {
+    match peer {
+        Peer::Named { socket, .. } => match config.socket.get(socket) {
+            Some(entry) => format!("{peer} on {}", entry.path.display()),
+            None => peer.to_string(),
+        },
+        Peer::Inet(_) | Peer::Local { .. } => peer.to_string(),
     }
 }
 

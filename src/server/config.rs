@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::cli::Cli;
-pub(super) use crate::config::{Config, LogTo, Sandbox, Titles};
-use crate::config::{ConfigFile, DefaultPaths, FileError, Kind as _, MOST_ADDRESSES};
+pub(super) use crate::config::{Config, LogTo, NamedSocket, Sandbox, Titles};
+use crate::config::{ConfigFile, DefaultPaths, FileError, Kind as _, MOST_ADDRESSES, SOCKET};
 
 /// Why the configuration cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +17,9 @@ pub(super) enum ConfigError {
     /// There are more addresses than the master polls.
     #[error("there are {0} addresses to bind to; at most {MOST_ADDRESSES} are allowed")]
     TooManyAddresses(usize),
+    /// The path of an entry is that of the daemon's own socket.
+    #[error("path of a [[socket]]: {0} is the socket of the daemon in run_dir")]
+    OwnSocket(PathBuf),
     #[error("cannot tell where to keep messages: $HOME is not set; use --spool and --run-dir")]
     NoHome,
 }
@@ -68,8 +73,24 @@ impl Config {
         if config.bind.len() > MOST_ADDRESSES {
             return Err(ConfigError::TooManyAddresses(config.bind.len()));
         }
+        let own = config.run_dir.join(SOCKET);
+        if config.socket.iter().any(|socket| socket.path == own) {
+            return Err(ConfigError::OwnSocket(own));
+        }
         config.open_networks.extend(&cli.open_network);
         Ok(config)
+    }
+
+    /// Returns whether this configuration closes a name, or refuses an address, that `before` did not.
+    pub(super) fn is_narrower_than(&self, before: &Self) -> bool {
+        let has_fewer_names = !before
+            .open_logins
+            .iter()
+            .all(|name| self.open_logins.contains(name));
+        let is_in = |network: &IpNet| self.open_networks.iter().any(|net| net.contains(network));
+        let has_fewer_addresses = !before.open_networks.iter().all(is_in);
+        let closes_logins = self.reserve_logins && (!before.reserve_logins || has_fewer_names);
+        closes_logins || has_fewer_addresses
     }
 
     /// Returns the number of children beyond `max_children` that may serve clients of the Unix socket.
@@ -131,6 +152,44 @@ mod tests {
         assert_eq!(spool(file, &["--spool", "/g"]), PathBuf::from("/g"));
         assert_eq!(spool(file, &[]), PathBuf::from("/f"));
         assert_eq!(spool("", &[]), PathBuf::from("/s"));
+    }
+
+    #[test]
+    fn narrower_access_is_recognized() {
+        let wide = "open_networks = [\"10.0.0.0/8\", \"::1\"]\nopen_logins = [\"al\", \"bo\"]";
+        let wide = load(wide, &[]);
+        for narrow in [
+            "open_networks = [\"10.0.0.0/8\"]\nopen_logins = [\"al\", \"bo\"]",
+            "open_networks = [\"10.0.0.0/9\", \"::1\"]\nopen_logins = [\"al\", \"bo\"]",
+            "open_networks = [\"10.0.0.0/8\", \"::1\"]\nopen_logins = [\"al\"]",
+        ] {
+            let narrow = load(narrow, &[]);
+            assert!(narrow.is_narrower_than(&wide), "{narrow:?}");
+            assert!(!wide.is_narrower_than(&narrow), "{narrow:?}");
+        }
+        let open = Config {
+            reserve_logins: false,
+            ..wide.clone()
+        };
+        assert!(wide.is_narrower_than(&open));
+        assert!(!open.is_narrower_than(&wide));
+        assert!(!wide.is_narrower_than(&wide));
+    }
+
+    #[test]
+    fn a_further_socket_is_not_that_of_the_daemon() {
+        let file = "[[socket]]\npath = \"/r//dropline.sock\"\nname = \"web\"";
+        let file = ConfigFile::parse(file).expect("valid");
+        let merge = |run_dir: &str| {
+            let cli = Cli::try_parse_from(["droplined", "--spool", "/s", "--run-dir", run_dir]);
+            Config::merge(&cli.expect("flags"), &file, None)
+        };
+        let error = merge("/r").expect_err("its own").to_string();
+        assert_eq!(
+            error,
+            "path of a [[socket]]: /r/dropline.sock is the socket of the daemon in run_dir"
+        );
+        assert_eq!(merge("/other").expect("valid").socket.len(), 1);
     }
 
     #[test]

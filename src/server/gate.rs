@@ -73,12 +73,13 @@ impl Gate {
         if children.of(source) >= config.children_per_source {
             return Err(Barred::Source);
         }
-        if let Peer::Local { uid, .. } = peer {
+        let is_root = matches!(peer, Peer::Local { uid: 0, .. });
+        if !matches!(peer, Peer::Inet(_)) {
             // Socket clients are exempt from early drop. When `max_children` is reached, a login gets a child only if it
             // has fewer children than a quarter of the reserve. Root may use all of it, to be able to repair the system.
             let share = (config.reserve() / 4).max(1);
             let is_full = children.count() >= config.max_children;
-            return if is_full && uid != 0 && children.of(source) >= share {
+            return if is_full && !is_root && children.of(source) >= share {
                 Err(Barred::Source)
             } else {
                 Ok(())

@@ -31,7 +31,7 @@ pub(super) fn start(store: &mut dyn Engine, config: &Config) -> Option<Superviso
         sandbox: has_sandbox.then_some(Rules {
             writable: &writable,
             readable: &readable,
-            programs: false,
+            ..Rules::default()
         }),
         queue: Some(helper.queue),
         work: Box::new(move || Ok(store.run_helper(helper.queue)?)),
@@ -40,11 +40,12 @@ pub(super) fn start(store: &mut dyn Engine, config: &Config) -> Option<Superviso
         name: "the helper for logins",
         title: "droplined: logins",
         meanwhile: "lookups of logins that are not in /etc/passwd wait",
-        descriptors: vec![logins.descriptor()],
+        descriptors: logins.descriptors(),
         sandbox: has_sandbox.then_some(Rules {
             writable: &nowhere,
             readable: &all,
             programs: true,
+            ..Rules::default()
         }),
         queue: None,
         work: Box::new(|| Ok(logins.serve()?)),
@@ -56,17 +57,20 @@ pub(super) fn start(store: &mut dyn Engine, config: &Config) -> Option<Superviso
         .inspect_err(|e| {
             log::warn!(
                 "cannot start the supervisor of the helper processes: {e}; each child syncs its mailbox by itself, and \
-                 logins that are not in /etc/passwd are unknown"
+                 logins that are not in /etc/passwd, and new names, are refused"
             );
         })
         .ok()
 }
 
-/// Delegates login lookups to a helper, if this machine needs one: of the clients of the Unix socket, and of the names that
-/// TCP clients state.
+/// Delegates login lookups to a helper, if this machine needs one: of the clients of Unix sockets, and of the names that
+/// TCP clients state. It is needed also without a Unix socket.
 fn delegate_logins() -> Option<LoginHelper> {
     login::delegate().unwrap_or_else(|e| {
-        log::warn!("cannot look up logins that are not in /etc/passwd: {e}; they are unknown");
+        log::warn!(
+            "cannot look up logins that are not in /etc/passwd: {e}; they are refused, and so are new names, which could \
+             be such logins (unless reserve_logins = false)"
+        );
         None
     })
 }

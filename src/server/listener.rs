@@ -4,7 +4,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
-use super::config::Config;
+use super::config::{Config, NamedSocket};
+use super::pid_file;
 use crate::config::SOCKET;
 use crate::sys::dir::Dir;
 use crate::sys::socket::{self, Listener};
@@ -21,6 +22,8 @@ pub(super) enum ListenError {
     Inherited(io::Error),
     #[error("cannot listen on {path}: {source}{}", path_hint(.source))]
     Path { path: PathBuf, source: io::Error },
+    #[error("cannot make the socket {path} of a [[socket]]: {why}")]
+    Named { path: PathBuf, why: String },
 }
 
 fn path_hint(error: &io::Error) -> &'static str {
@@ -43,11 +46,46 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
+/// A bound socket.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) listener: Listener,
+    /// The index of its entry in the configuration, if all its clients have one name.
+    pub(super) entry: Option<usize>,
+}
+
+impl From<Listener> for Bound {
+    fn from(listener: Listener) -> Self {
+        let entry = None;
+        Self { listener, entry }
+    }
+}
+
+/// The file of a Unix socket that this process has bound and must remove.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    dir: Dir,
+    name: String,
+}
+
+impl SocketFile {
+    /// Removes the file.
+    pub(super) fn remove(&self) {
+        match self.dir.remove(&self.name) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                let path = self.dir.path_of(&self.name);
+                log::warn!("cannot remove {}: {e}", path.display());
+            }
+            _ => {}
+        }
+    }
+}
+
 /// The listening sockets of the daemon.
 #[derive(Debug)]
 pub(super) struct Listeners {
-    pub(super) all: Vec<Listener>,
-    /// Whether the service manager made them. It also removes them.
+    pub(super) all: Vec<Bound>,
+    /// Whether the service manager made those without an entry. It also removes them.
     pub(super) inherited: bool,
 }
 
@@ -60,45 +98,105 @@ pub(super) struct Listeners {
 pub(super) fn bind(config: &Config) -> Result<Listeners, ListenError> {
     let all = socket::inherited_listeners().map_err(ListenError::Inherited)?;
     if !all.is_empty() {
+        let all = all.into_iter().map(Bound::from).collect();
         let inherited = true;
         return Ok(Listeners { all, inherited });
     }
     let mut port = config.port;
-    let mut all = Vec::with_capacity(config.bind.len() + 1);
+    let mut all = Vec::with_capacity(config.bind.len() + 1 + config.socket.len());
     for &ip in &config.bind {
         let address = SocketAddr::new(ip, port);
         let listener =
             bind_to(address).map_err(|source| ListenError::Address { address, source })?;
         port = local_port(&listener);
-        all.push(Listener::Tcp(listener));
+        all.push(Listener::Tcp(listener).into());
     }
     let inherited = false;
     Ok(Listeners { all, inherited })
 }
 
 impl Listeners {
-    /// Binds the Unix socket in the run directory. The directory may belong to the account that the daemon becomes, so
-    /// this is not for root to do.
+    /// Binds the Unix sockets, adds their files to `files`, and leaves out that in the run directory if the service manager
+    /// has passed sockets. Their directories may belong to the account that the daemon becomes, so this is not for root to
+    /// do.
     ///
     /// # Errors
-    /// When it cannot be bound.
-    pub(super) fn bind_socket_in(&mut self, run_dir: &Dir) -> Result<(), ListenError> {
-        let listener = socket::bind_in(run_dir, SOCKET).map_err(|source| ListenError::Path {
-            path: run_dir.path_of(SOCKET),
-            source,
-        })?;
-        self.all.push(Listener::Unix(listener));
+    /// When one cannot be bound. Those that were bound before are in `files`.
+    pub(super) fn bind_sockets(
+        &mut self,
+        config: &Config,
+        files: &mut Vec<SocketFile>,
+    ) -> Result<(), ListenError> {
+        if !self.inherited {
+            let (listener, file) = bind_own(config).map_err(|source| ListenError::Path {
+                path: config.run_dir.join(SOCKET),
+                source,
+            })?;
+            self.all.push(listener.into());
+            files.push(file);
+        }
+        for (index, entry) in config.socket.iter().enumerate() {
+            let (listener, file) = bind_named(entry, files).map_err(|why| ListenError::Named {
+                path: entry.path.clone(),
+                why,
+            })?;
+            let entry = Some(index);
+            self.all.push(Bound { listener, entry });
+            files.push(file);
+        }
         Ok(())
     }
 }
 
-/// Listens on all sockets that [`bind`] has bound. Before that, the kernel refuses clients.
+/// Binds the socket in the run directory, which this process uses alone.
+fn bind_own(config: &Config) -> io::Result<(Listener, SocketFile)> {
+    let dir = Dir::open(&config.run_dir)?;
+    let listener = Listener::Unix(socket::bind_in(&dir, SOCKET)?);
+    let name = SOCKET.to_owned();
+    Ok((listener, SocketFile { dir, name }))
+}
+
+/// Binds the socket of an entry, unless it is among those that are `bound`.
+fn bind_named(entry: &NamedSocket, bound: &[SocketFile]) -> Result<(Listener, SocketFile), String> {
+    let (dir, name) = (entry.path.parent(), entry.path.file_name());
+    let (Some(dir), Some(name)) = (dir, name.and_then(|name| name.to_str())) else {
+        return Err("the path names no file".into());
+    };
+    let open = || {
+        let dir = Dir::open(dir)?;
+        let distrust = pid_file::distrust(&dir)?;
+        Ok::<_, io::Error>((dir, distrust))
+    };
+    let (dir, distrust) = open().map_err(|e| format!("its directory cannot be used: {e}"))?;
+    if let Some(why) = distrust {
+        return Err(format!("its directory cannot be trusted: {why}"));
+    }
+    let is_it = |file: &&SocketFile| file.name == name && file.dir.is(&dir).unwrap_or(true);
+    if let Some(other) = bound.iter().find(is_it) {
+        let path = other.dir.path_of(&other.name);
+        return Err(format!("it is the same as {}", path.display()));
+    }
+    let listener = socket::bind_unused_in(&dir, name).map_err(|e| match e.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another process listens on it; end that, or change the path".into()
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("{e}; the account of the daemon must be able to write to the directory")
+        }
+        _ => e.to_string(),
+    })?;
+    let name = name.to_owned();
+    Ok((Listener::Unix(listener), SocketFile { dir, name }))
+}
+
+/// Listens on all sockets that this process has bound. Before that, the kernel refuses clients.
 ///
 /// # Errors
 /// The first socket that fails, for example because another program listens on the same port.
 pub(super) fn listen(listeners: &Listeners, config: &Config) -> Result<(), ListenError> {
-    let bound = listeners.all.iter().filter(|_| !listeners.inherited);
-    for listener in bound {
+    let is_ours = |bound: &&Bound| bound.entry.is_some() || !listeners.inherited;
+    for bound in listeners.all.iter().filter(is_ours) {
+        let listener = &bound.listener;
         socket::listen(listener).map_err(|source| match listener {
             Listener::Tcp(tcp) => ListenError::Address {
                 address: tcp
@@ -107,7 +205,7 @@ pub(super) fn listen(listeners: &Listeners, config: &Config) -> Result<(), Liste
                 source,
             },
             Listener::Unix(_) => ListenError::Path {
-                path: config.run_dir.join(SOCKET),
+                path: path_of(bound, config),
                 source,
             },
         })?;
@@ -115,14 +213,10 @@ pub(super) fn listen(listeners: &Listeners, config: &Config) -> Result<(), Liste
     Ok(())
 }
 
-/// Removes the socket in the run directory, which this process must have bound.
-pub(super) fn remove_socket(run_dir: &Dir) {
-    match run_dir.remove(SOCKET) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            log::warn!("cannot remove {}: {e}", run_dir.path_of(SOCKET).display());
-        }
-        _ => {}
-    }
+/// Returns the path of a Unix socket.
+pub(super) fn path_of(bound: &Bound, config: &Config) -> PathBuf {
+    let entry = bound.entry.and_then(|index| config.socket.get(index));
+    entry.map_or_else(|| config.run_dir.join(SOCKET), |entry| entry.path.clone())
 }
 
 pub(super) fn local_port(listener: &TcpListener) -> u16 {

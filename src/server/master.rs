@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::child::{Accepted, ChildContext};
 use super::config::Config;
 use super::gate::{Barred, Gate, refuse};
+use super::listener::Bound;
 use super::logging::{AUTH, AtMostOften};
 use super::reaper::Children;
 use super::reserve::{Pause, Reserve};
@@ -43,7 +44,7 @@ const DAEMON: &str = "daemon";
 
 #[derive(Debug)]
 pub(super) struct Master {
-    listeners: Vec<Listener>,
+    listeners: Vec<Bound>,
     signals: Signals,
     children: Children,
     gate: Gate,
@@ -75,7 +76,7 @@ impl Master {
     /// # Errors
     /// When this process has more than one thread, because forking would not be safe.
     pub(super) fn new(
-        listeners: Vec<Listener>,
+        listeners: Vec<Bound>,
         signals: Signals,
         board: Scoreboard,
         supervisor: Option<Supervisor>,
@@ -125,9 +126,9 @@ impl Master {
             fds.push((self.signals.ends.fd()?, Want::Read));
             fds.push((context.logins.fd(), Want::Read));
             let mut polled = Vec::with_capacity(self.listeners.len());
-            for (index, listener) in self.listeners.iter().enumerate() {
-                if accepting && self.takes_more(listener, config) {
-                    fds.push((listener.as_fd(), Want::Read));
+            for (index, bound) in self.listeners.iter().enumerate() {
+                if accepting && self.takes_more(&bound.listener, config) {
+                    fds.push((bound.listener.as_fd(), Want::Read));
                     polled.push(index);
                 }
             }
@@ -225,11 +226,13 @@ impl Master {
         for _ in 0..ACCEPTS_A_WAKE {
             // The fork for the previous connection may have failed.
             let pauses = self.pause.left().is_some();
-            if pauses || !self.takes_more(&self.listeners[index], config) {
+            let Bound { listener, entry } = &self.listeners[index];
+            if pauses || !self.takes_more(listener, config) {
                 break;
             }
-            match socket::accept(&self.listeners[index]) {
+            match socket::accept(listener) {
                 Ok((stream, peer)) => {
+                    let peer = entry.map_or(peer, |entry| peer.of_socket(entry));
                     self.board.count(Counter::Connections, 1);
                     let may = self.gate.may_pass(peer, &self.children, config);
                     match may {
@@ -304,7 +307,7 @@ impl Master {
         Ok(())
     }
 
-    pub(super) fn listeners(&self) -> &[Listener] {
+    pub(super) fn listeners(&self) -> &[Bound] {
         &self.listeners
     }
 

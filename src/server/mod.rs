@@ -4,6 +4,7 @@
 //! request, `principal`, store, reply) and `_exit`; `reaper` reaps the child.
 #![forbid(unsafe_code)]
 
+mod access;
 mod child;
 mod cli;
 mod config;
@@ -15,6 +16,7 @@ mod listener;
 mod logging;
 mod master;
 mod notify;
+mod owners;
 mod pid_file;
 mod principal;
 mod privileges;
@@ -34,17 +36,19 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
+use self::access::Access;
 use self::child::ChildContext;
 use self::cli::Cli;
 use self::config::{Config, LogTo, Sandbox};
 use self::detach::{ReadyPipe, Side};
-use self::listener::ListenError;
+use self::listener::{Bound, ListenError, SocketFile};
 use self::master::{Leave, Master};
 use self::pid_file::{PidFile, PidFileError};
 use self::privileges::PrivilegeError;
 use self::scoreboard::{Counter, Scoreboard};
 use self::signals::Signals;
-use crate::config::{DefaultPaths, PIPE_TIMEOUT, SOCKET};
+use crate::config::{DefaultPaths, PIPE_TIMEOUT};
+use crate::name::Name;
 use crate::store::{self, StoreConfig, StoreError};
 use crate::sys::clock::Deadline;
 use crate::sys::file;
@@ -165,16 +169,18 @@ fn few_descriptors(error: &io::Error) -> &'static str {
 #[derive(Debug)]
 struct Made {
     pid_file: PidFile,
-    /// Whether this process has bound the socket in the run directory.
-    socket: bool,
+    /// The sockets that this process has bound. Those of a service manager must stay.
+    sockets: Vec<SocketFile>,
 }
 
 impl Made {
+    fn remove_sockets(&mut self) {
+        self.sockets.drain(..).for_each(|socket| socket.remove());
+    }
+
     /// Removes the files, the pid file last: its lock keeps a second daemon out until the other files are removed.
-    fn undo(self) {
-        if self.socket {
-            listener::remove_socket(self.pid_file.dir());
-        }
+    fn undo(mut self) {
+        self.remove_sockets();
         self.pid_file.remove_with(scoreboard::FILE);
     }
 }
@@ -197,7 +203,7 @@ fn run(
     let signals = Signals::trapped().map_err(StartError::doing("trap the signals"))?;
     let mut made = Made {
         pid_file: PidFile::write(&config.run_dir, account.as_ref())?,
-        socket: false,
+        sockets: Vec::new(),
     };
     let served = serve(
         cli,
@@ -226,10 +232,7 @@ fn serve(
     if let Some(account) = account {
         privileges::become_account(account)?;
     }
-    if !listeners.inherited {
-        listeners.bind_socket_in(made.pid_file.dir())?;
-        made.socket = true;
-    }
+    listeners.bind_sockets(&config, &mut made.sockets)?;
     if let Err(e) = title::prepare() {
         log::info!("ps will not show what children do: {e}");
     }
@@ -237,6 +240,7 @@ fn serve(
         spool: &config.spool,
         run_dir: Some(&config.run_dir),
         limits: config.limits(),
+        reserves: &|name| config.reserves(name),
     })?;
     // The descriptor limit of a child.
     let descriptors = store.useful_descriptors().min(process::most_descriptors()?);
@@ -248,6 +252,9 @@ fn serve(
     logging::count_lost_lines_in(board.lost_lines());
     store.on_disk_full(Box::new(move |e| board.complain_of_disk(e)));
     let logins = LoginDirectory::open().map_err(StartError::doing("read the logins"))?;
+    let canaries = store.canaries()?;
+    logins.expect(canaries.iter().map(Name::as_str));
+    let mut access = Access::new().map_err(StartError::doing("share memory"))?;
     let supervisor = helpers::start(&mut *store, &config);
     lay_sandbox(cli, places, &config)?;
     process::give_back_memory();
@@ -268,12 +275,16 @@ fn serve(
             keep: &keep,
             store: &*store,
             logins: &logins,
+            access,
         };
         match master.run(&config, &context)? {
             Leave::Reload => {
                 notify::reloading();
                 match reload(cli, places, &config) {
                     Some(new) => {
+                        if new.is_narrower_than(&config) {
+                            access.narrow();
+                        }
                         config = new;
                         store.set_limits(config.limits());
                         board.count(Counter::Reloads, 1);
@@ -286,11 +297,7 @@ fn serve(
             }
             Leave::End => {
                 notify::stopping();
-                // A socket of the service manager may have the same path and must stay.
-                if made.socket {
-                    listener::remove_socket(made.pid_file.dir());
-                    made.socket = false;
-                }
+                made.remove_sockets();
                 master.end(Deadline::after(config.drain_timeout))?;
                 return Ok(());
             }
@@ -316,9 +323,13 @@ fn lay_sandbox(
     let usual = places.map(|places| places.config.as_path());
     let files = [cli.config.as_deref(), usual];
     readable.extend(files.into_iter().flatten().filter_map(Path::parent));
+    // The end removes the sockets.
+    let sockets = config.socket.iter();
+    let removable: Vec<_> = sockets.filter_map(|entry| entry.path.parent()).collect();
     let rules = Rules {
         writable: &writable,
         readable: &readable,
+        removable: &removable,
         programs: false,
     };
     let lacking = sandbox::lay(rules).map_err(StartError::doing("set up the sandbox"))?;
@@ -351,16 +362,16 @@ fn reload(cli: &Cli, places: Option<&DefaultPaths>, before: &Config) -> Option<C
 }
 
 /// Logs the addresses that the daemon listens on and writes the port to the descriptor of --ready-fd.
-fn announce(config: &Config, listeners: &[Listener], ready_fd: Option<i32>) -> io::Result<()> {
+fn announce(config: &Config, listeners: &[Bound], ready_fd: Option<i32>) -> io::Result<()> {
     let mut port = 0;
-    for listener in listeners {
-        match listener {
+    for bound in listeners {
+        match &bound.listener {
             Listener::Tcp(listener) => {
                 log::info!("listening on {}", listener.local_addr()?);
                 port = listener::local_port(listener);
             }
             Listener::Unix(_) => {
-                let path = config.run_dir.join(SOCKET);
+                let path = listener::path_of(bound, config);
                 log::info!("listening on {}", path.display());
             }
         }

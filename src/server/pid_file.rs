@@ -41,11 +41,11 @@ fn hint(error: &io::Error) -> &'static str {
 }
 
 /// Returns why the files of this directory cannot be trusted; `None` when they can.
-fn distrust(dir: &Dir) -> io::Result<Option<String>> {
+pub(super) fn distrust(dir: &Dir) -> io::Result<Option<String>> {
     let (owner, mode) = dir.owner_and_mode()?;
     Ok(if owner != 0 && owner != Dir::own_user() {
         Some(format!(
-            "it belongs to uid {owner}, who could replace files there; `chown` it, or use --run-dir"
+            "it belongs to uid {owner}, who could replace files there; `chown` it, or use another directory"
         ))
     } else if mode & 0o022 != 0 && mode & 0o1000 == 0 {
         Some(format!(

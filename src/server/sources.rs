@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::sys::peer::Peer;
 
 /// The unit to which limits and penalties apply: an IPv4 address, an IPv6 network of 64 bits (because addresses in it
-/// are cheap), or a user of this machine.
+/// are cheap), a user of this machine, or a socket whose clients have one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     V4(u32),
@@ -17,6 +17,8 @@ pub(super) enum Source {
     V6(u64),
     /// A uid.
     User(u32),
+    /// The index of a socket whose clients have one name.
+    Socket(usize),
 }
 
 impl Source {
@@ -24,6 +26,7 @@ impl Source {
     pub(super) fn of(peer: Peer) -> Self {
         match peer {
             Peer::Local { uid, .. } => Self::User(uid),
+            Peer::Named { socket, .. } => Self::Socket(socket),
             Peer::Inet(address) => match address.ip().to_canonical() {
                 IpAddr::V4(ip) => Self::V4(ip.to_bits()),
                 IpAddr::V6(ip) => {
@@ -123,7 +126,7 @@ impl Penalties {
 /// Returns whether `peer` is never penalized: a user of this machine, or an address in one of `networks`.
 pub(super) fn is_exempt(peer: Peer, networks: &[IpNet]) -> bool {
     match peer {
-        Peer::Local { .. } => true,
+        Peer::Local { .. } | Peer::Named { .. } => true,
         Peer::Inet(address) => {
             let ip = address.ip().to_canonical();
             networks.iter().any(|network| network.contains(&ip))

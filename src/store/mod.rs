@@ -221,13 +221,15 @@ pub(crate) struct StoreHelper {
 }
 
 /// The parameters for opening a store.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct StoreConfig<'a> {
     pub(crate) spool: &'a Path,
     /// The directory for files that need not survive a reboot; `None` when no client is served.
     pub(crate) run_dir: Option<&'a Path>,
     /// The limits of each mailbox and of the disk.
     pub(crate) limits: Limits,
+    /// Whether a name belongs to the login of that name, if there is one: the upgrade of an older format records this.
+    pub(crate) reserves: &'a dyn Fn(&Name) -> bool,
 }
 
 /// Opens the store for a daemon, or for a tool that uses it exclusively. Creates a missing store and upgrades one of an
@@ -236,7 +238,7 @@ pub(crate) struct StoreConfig<'a> {
 /// # Errors
 /// When another process uses the store, its format is not supported, or it belongs to another user; system errors.
 pub(crate) fn open(settings: &StoreConfig<'_>) -> Result<Box<dyn Engine>, StoreError> {
-    let mut spool = spool::Spool::open(settings.spool, settings.limits)?;
+    let mut spool = spool::Spool::open_with(settings.spool, settings.limits, settings.reserves)?;
     if let Some(run_dir) = settings.run_dir {
         spool = spool.with_run_dir(run_dir)?;
     }

@@ -60,6 +60,24 @@ pub(crate) trait Users {
     /// When the owner cannot be written.
     fn assign(&self, name: &Name, uid: u32) -> Result<bool, StoreError>;
 
+    /// Returns whether clients other than its owner have acted as a name: it is registered, or its mailbox has history.
+    ///
+    /// # Errors
+    /// When the registration or the mailbox is damaged or cannot be read.
+    fn in_open_use(&self, name: &Name) -> Result<bool, StoreError>;
+
+    /// Keeps the names of logins that are known to come from a directory service, in place of those that were kept before.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    fn keep_canaries(&self, names: &[Name]) -> Result<(), StoreError>;
+
+    /// Returns the names that [`keep_canaries`](Self::keep_canaries) has kept.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn canaries(&self) -> Result<Vec<Name>, StoreError>;
+
     /// Returns all names that have an owner record, sorted, with their owners.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::UnlinkatFlags;
 
 #[cfg(test)]
@@ -218,6 +218,27 @@ impl Dir {
     pub(crate) fn owner_and_mode(&self) -> io::Result<(u32, u32)> {
         let stat = nix::sys::stat::fstatat(&self.fd, "", AtFlags::AT_EMPTY_PATH)?;
         Ok((stat.st_uid, stat.st_mode & 0o7777))
+    }
+
+    /// Returns whether this is the same directory as `other`, whatever their paths.
+    pub(crate) fn is(&self, other: &Self) -> io::Result<bool> {
+        let place = |dir: &Self| {
+            let stat = nix::sys::stat::fstatat(&dir.fd, "", AtFlags::AT_EMPTY_PATH)?;
+            Ok::<_, io::Error>((stat.st_dev, stat.st_ino))
+        };
+        Ok(place(self)? == place(other)?)
+    }
+
+    /// Returns whether the file `name` is a socket; `None` when it does not exist.
+    pub(crate) fn is_socket(&self, name: &str) -> io::Result<Option<bool>> {
+        match nix::sys::stat::fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => {
+                let kind = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
+                Ok(Some(kind == SFlag::S_IFSOCK))
+            }
+            Err(Errno::ENOENT) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Returns the effective user ID of this process.

@@ -76,9 +76,22 @@ pub(crate) fn file(path: &Path) -> io::Result<File> {
         if !is(&facts, SFlag::S_IFREG) {
             return Err(io::Error::other("it is not a regular file"));
         }
-        return Ok(openat(&dir, &*name, OFlag::O_RDONLY | NO_LINK, Mode::empty())?.into());
+        return open_same(&dir, &name, &facts);
     }
     Err(Errno::ELOOP.into())
+}
+
+/// Opens the file `name` in `dir` for reading, if it is the one with these facts. Another user may have replaced it since
+/// then, if its directory lets others write.
+fn open_same(dir: &OwnedFd, name: &OsStr, facts: &FileStat) -> io::Result<File> {
+    // A FIFO in its place must not block.
+    let access = OFlag::O_RDONLY | OFlag::O_NONBLOCK | NO_LINK;
+    let file = openat(dir, name, access, Mode::empty())?;
+    let now = stat(&file)?;
+    if (now.st_dev, now.st_ino, now.st_uid) != (facts.st_dev, facts.st_ino, facts.st_uid) {
+        return Err(io::Error::other("it was replaced while it was opened"));
+    }
+    Ok(file.into())
 }
 
 const NO_LINK: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_CLOEXEC);
@@ -213,6 +226,26 @@ mod tests {
         let read = file(&at("link/file")).and_then(io::read_to_string);
         assert_eq!(read.expect("read"), "text");
         assert!(file(&at("real")).is_err(), "a directory");
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_after_the_check_is_refused() {
+        let place = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| place.path().join(name);
+        fs::write(at("file"), "ours").expect("written");
+        fs::write(at("other"), "theirs").expect("written");
+        let dir = own_directory(place.path()).expect("opened");
+        let name = OsStr::new("file");
+        let found = openat(&dir, name, OFlag::O_PATH | NO_LINK, Mode::empty()).expect("found");
+        let facts = stat(&found).expect("known");
+        let read = open_same(&dir, name, &facts).and_then(io::read_to_string);
+        assert_eq!(read.expect("as checked"), "ours");
+        fs::rename(at("other"), at("file")).expect("replaced");
+        let error = open_same(&dir, name, &facts).expect_err("replaced");
+        assert!(error.to_string().contains("replaced"), "{error}");
+        fs::remove_file(at("file")).expect("removed");
+        nix::unistd::mkfifo(&at("file"), Mode::S_IRWXU).expect("made");
+        assert!(open_same(&dir, name, &facts).is_err(), "without waiting");
     }
 
     #[test]

@@ -17,6 +17,15 @@ pub(crate) enum Peer {
         /// Its PID.
         pid: i32,
     },
+    /// A process that has connected to a socket whose clients have one name.
+    Named {
+        /// The index of the socket.
+        socket: usize,
+        /// Its user ID, possibly that of root in a container. It is not considered.
+        uid: u32,
+        /// Its PID.
+        pid: i32,
+    },
 }
 
 impl Peer {
@@ -24,7 +33,15 @@ impl Peer {
     pub(crate) fn address(self) -> SocketAddr {
         match self {
             Self::Inet(address) => address,
-            Self::Local { .. } => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            Self::Local { .. } | Self::Named { .. } => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        }
+    }
+
+    /// Returns this process as a client of the socket with this index, whose clients have one name.
+    pub(crate) fn of_socket(self, socket: usize) -> Self {
+        match self {
+            Self::Local { uid, pid } => Self::Named { socket, uid, pid },
+            other => other,
         }
     }
 }
@@ -34,7 +51,9 @@ impl fmt::Display for Peer {
         match self {
             Self::Inet(SocketAddr::V4(address)) => f.write_str(&v4_text(*address)),
             Self::Inet(address) => address.fmt(f),
-            Self::Local { uid, pid } => write!(f, "uid {uid} (process {pid})"),
+            Self::Local { uid, pid } | Self::Named { uid, pid, .. } => {
+                write!(f, "uid {uid} (process {pid})")
+            }
         }
     }
 }

@@ -68,12 +68,14 @@ const FORBIDDEN: &[libc::c_long] = &[
 ];
 
 /// The rights of a process inside the sandbox. Paths that do not exist are ignored.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rules<'a> {
     /// Files and directories to read and write.
     pub(crate) writable: &'a [&'a Path],
     /// Files and directories to read and to run programs from.
     pub(crate) readable: &'a [&'a Path],
+    /// Directories from which files may be removed, and nothing else.
+    pub(crate) removable: &'a [&'a Path],
     /// Whether the process may start programs.
     pub(crate) programs: bool,
 }
@@ -97,7 +99,7 @@ pub(crate) fn lay(rules: Rules<'_>) -> io::Result<Vec<Lacking>> {
         "no new privileges",
         no_new_privileges().map_err(|e| e.to_string()),
     );
-    note("landlock", landlock(rules.writable, rules.readable));
+    note("landlock", landlock(rules));
     note("seccomp", seccomp(rules.programs));
     Ok(lacking)
 }
@@ -108,15 +110,16 @@ pub(crate) fn no_new_privileges() -> io::Result<()> {
     Ok(nix::sys::prctl::set_no_new_privs()?)
 }
 
-fn landlock(writable: &[&Path], readable: &[&Path]) -> Result<(), String> {
+fn landlock(rules: Rules<'_>) -> Result<(), String> {
     let abi = ABI::V3;
     let read = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
     let lay = || {
         Ruleset::default()
             .handle_access(AccessFs::from_all(abi))?
             .create()?
-            .add_rules(path_beneath_rules(readable, read))?
-            .add_rules(path_beneath_rules(writable, AccessFs::from_all(abi)))?
+            .add_rules(path_beneath_rules(rules.readable, read))?
+            .add_rules(path_beneath_rules(rules.writable, AccessFs::from_all(abi)))?
+            .add_rules(path_beneath_rules(rules.removable, AccessFs::RemoveFile))?
             .restrict_self()
     };
     let status = lay().map_err(|e: landlock::RulesetError| e.to_string())?;
@@ -164,6 +167,7 @@ mod tests {
         let mut rules = Rules {
             writable: &[&spool],
             readable: &[Path::new("/")],
+            removable: &[&other],
             programs: true,
         };
         lay(rules).expect("enough descriptors");
@@ -197,6 +201,8 @@ mod tests {
         FORBIDDEN.iter().copied().for_each(forbidden);
         if has("landlock") {
             denied(fs::write(other.join("f"), "no"), "write elsewhere");
+            denied(File::create(other.join("g")).map(drop), "truncate");
+            fs::remove_file(other.join("g")).expect("files may be removed there");
             denied(File::open("/etc/passwd").map(drop), "read elsewhere");
         }
     }

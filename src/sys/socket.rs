@@ -6,8 +6,10 @@ use std::net::Shutdown;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, UnixAddr,
     sockopt,
@@ -138,6 +140,33 @@ pub(crate) fn bind_in(dir: &Dir, name: &str) -> io::Result<UnixListener> {
     nix::sys::stat::umask(umask);
     bound?;
     Ok(UnixListener::from(fd))
+}
+
+/// Like [`bind_in`], but removes only the socket of a process that has ended.
+///
+/// # Errors
+/// Those of [`bind_in`]; `AlreadyExists` for another file, `AddrInUse` when a process listens on the socket.
+pub(crate) fn bind_unused_in(dir: &Dir, name: &str) -> io::Result<UnixListener> {
+    match dir.is_socket(name)? {
+        Some(false) => {
+            let what = "there is a file that is not a socket";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+        }
+        // A process whose queue is full listens as well.
+        Some(true) if is_served(&dir.path_of(name))? => return Err(Errno::EADDRINUSE.into()),
+        Some(true) | None => {}
+    }
+    bind_in(dir, name)
+}
+
+fn is_served(path: &Path) -> io::Result<bool> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match nix::sys::socket::connect(fd.as_raw_fd(), &UnixAddr::new(path)?) {
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(false),
+        Ok(()) | Err(Errno::EAGAIN) => Ok(true),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// Returns the listening sockets that the service manager passed to this process (sd_listen_fds(3)), non-blocking.

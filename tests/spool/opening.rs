@@ -1,6 +1,7 @@
 //! Opening a spool: ownership, layout and format.
 
 use super::*;
+use crate::store::Owner;
 
 #[test]
 fn a_second_daemon_is_refused() {
@@ -183,4 +184,46 @@ fn a_spool_of_format_1_is_upgraded_with_its_contents() {
     let again = spool.deliver_one(Delivery { to: &dave, draft });
     assert!(again.expect("accepted").duplicate);
     assert_eq!(store(&spool, "bob", b"new", None).expect("stored"), 4);
+}
+
+#[test]
+fn an_upgrade_makes_logins_the_owners_of_the_names_that_are_reserved() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("spool");
+    let root = n("root");
+    let store_as_format_1 = || {
+        let spool = Spool::open(&path, Limits::default()).expect("opened");
+        store(&spool, "root", b"to a login", None).expect("stored");
+        drop(spool);
+        let format = "dropline spool 1\nhash crc32\nlocks 4096\nfolders 256\n";
+        std::fs::write(path.join("FORMAT"), format).expect("written");
+    };
+    store_as_format_1();
+    let open = |reserves| Spool::open_with(&path, Limits::default(), reserves).expect("upgraded");
+    let spool = open(&|name| name.as_str() != "root");
+    assert!(!spool.claimed(&root).expect("readable"), "it is open");
+    drop(spool);
+    store_as_format_1();
+    let spool = open(&|_| true);
+    let claims = spool.claims().expect("readable");
+    assert_eq!(claims.len(), 1, "{claims:?}");
+    assert_eq!((&claims[0].0, claims[0].1.uid), (&root, Some(0)));
+    drop(spool);
+    // A claim without a uid gets it, whatever is reserved: the name is closed in any case.
+    let unknown = Owner {
+        uid: None,
+        since: 5,
+        in_files: false,
+    };
+    let spool = Spool::open(&path, Limits::default()).expect("opened");
+    spool.restore_claim(&root, unknown).expect("written");
+    drop(spool);
+    store_as_format_1();
+    let claims = open(&|_| false).claims().expect("readable");
+    let known = Owner {
+        uid: Some(0),
+        since: 5,
+        in_files: true,
+    };
+    assert_eq!(claims, [(root, known)]);
 }

@@ -66,6 +66,8 @@ macro_rules! hold {
                 a_restore_does_not_disturb_a_reader,
                 set_aside_messages_are_kept_for_thirty_days,
                 an_owner_can_be_replaced,
+                a_name_is_in_open_use_if_it_was_registered_or_read,
+                canaries_are_kept_until_they_are_replaced,
             }
             presence {
                 a_lease_is_taken_replaced_and_given_back,

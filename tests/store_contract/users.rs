@@ -1,7 +1,9 @@
 //! Registered names, and names claimed by logins.
 
 use super::{Subject, draft, fetch, n, store, store_until};
+use crate::message::Draft;
 use crate::store::{Delivery, Engine, FormerOwner, Limits, Owner, RestoreTo, Restored, User};
+use crate::sys::clock::unix_millis;
 
 pub(in crate::store) fn one_of_several_concurrent_registrations_is_the_first<S: Subject>() {
     let s = S::new();
@@ -262,4 +264,40 @@ pub(in crate::store) fn an_owner_can_be_replaced<S: Subject>() {
     assert_eq!((owner.uid, owner.since), (Some(8), 5));
     assert_eq!(fetch(e, "bob", None).len(), 1, "the messages stay");
     assert_eq!(e.set_aside().expect("listed"), []);
+}
+
+pub(in crate::store) fn a_name_is_in_open_use_if_it_was_registered_or_read<S: Subject>() {
+    let s = S::new();
+    let e = s.engine();
+    let in_use = |name: &str| e.in_open_use(&n(name)).expect("readable");
+    assert!(!in_use("bob"));
+    e.register(&n("al"), 5).expect("written");
+    assert!(in_use("al"));
+    // A message to a name is no use of it.
+    let (bob, from) = (n("bob"), n("al"));
+    let draft = Draft {
+        at: unix_millis(),
+        ..draft(&from, 7, b"one")
+    };
+    e.deliver_one(Delivery { to: &bob, draft }).expect("stored");
+    assert!(!in_use("bob"));
+    fetch(e, "bob", Some(1));
+    assert!(in_use("bob"));
+    // Its owner has not used it as a TCP client.
+    e.claim(&n("bob"), Some(7), 5).expect("claimed");
+    assert!(!in_use("bob"));
+}
+
+pub(in crate::store) fn canaries_are_kept_until_they_are_replaced<S: Subject>() {
+    let s = S::new();
+    assert_eq!(s.engine().canaries().expect("readable"), []);
+    let long = "x".repeat(crate::name::MAX_NAME);
+    let names = [n("al"), n(&long), n("carol"), n("dave")];
+    s.engine().keep_canaries(&names).expect("written");
+    let s = s.reopened(Limits::default());
+    assert_eq!(s.engine().canaries().expect("readable"), names);
+    s.engine().keep_canaries(&names[1..2]).expect("written");
+    assert_eq!(s.engine().canaries().expect("readable"), names[1..2]);
+    s.engine().keep_canaries(&[]).expect("written");
+    assert_eq!(s.engine().canaries().expect("readable"), []);
 }

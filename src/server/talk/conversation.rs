@@ -11,7 +11,6 @@ use crate::server::principal::{Act, Owners, Principal, Refused};
 use crate::server::scoreboard::{ChildStatus, Counter};
 use crate::store::{Delivery, Lease, Receipt, Store};
 use crate::sys::clock::{Deadline, unix_millis};
-use crate::sys::login::LoginDirectory;
 
 /// The number of bytes of an answer that are collected before they are sent.
 pub(super) const GATHER: usize = 32 * 1024;
@@ -31,7 +30,8 @@ pub(super) struct Conversation<'a> {
     pub(super) status: ChildStatus,
     pub(super) config: &'a Config,
     pub(super) store: &'a dyn Store,
-    pub(super) logins: &'a LoginDirectory,
+    /// What decides about names.
+    pub(super) owners: Owners<'a>,
 }
 
 impl Conversation<'_> {
@@ -56,16 +56,7 @@ impl Conversation<'_> {
     /// # Errors
     /// When it may not, and those of the store.
     pub(super) fn may(&self, act: Act<'_>) -> Result<(), Refused> {
-        self.principal.may(act, &self.owners())
-    }
-
-    /// Returns what decides about names.
-    pub(super) fn owners(&self) -> Owners<'_> {
-        Owners {
-            store: self.store,
-            logins: self.logins,
-            config: self.config,
-        }
+        self.principal.may(act, &self.owners)
     }
 
     /// Takes the lease of `name` like [`Presence::take`](crate::store::Presence::take), and gives it back if the name
@@ -115,9 +106,9 @@ impl Conversation<'_> {
             body,
             fields: Fields::default(),
         };
-        self.owners().claim_recipient(to)?;
+        self.owners.claim_recipient(to)?;
         let receipt = self.store.deliver_one(Delivery { to, draft })?;
-        self.owners().claim_recipient_again(to);
+        self.owners.claim_recipient_again(to);
         self.count_stored(body.len());
         Ok(receipt)
     }

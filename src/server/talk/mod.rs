@@ -13,13 +13,10 @@ use std::time::Instant;
 use self::conversation::Conversation;
 pub(super) use self::outcome::Ended;
 use self::outcome::Outcome;
-use super::config::Config;
 use super::connection::{Connection, Received};
-use super::principal::Principal;
+use super::principal::{Owners, Principal};
 use super::scoreboard::{ChildStatus, Counter};
-use crate::store::Store;
 use crate::sys::clock::Deadline;
-use crate::sys::login::LoginDirectory;
 use crate::sys::peer::Peer;
 use crate::wire::sniff::{Dialect, sniff};
 
@@ -29,11 +26,15 @@ pub(super) fn serve<'a>(
     peer: Peer,
     origin: String,
     status: ChildStatus,
-    config: &'a Config,
-    store: &'a dyn Store,
-    logins: &'a LoginDirectory,
+    owners: Owners<'a>,
 ) -> Ended {
     let begun = Instant::now();
+    let Owners {
+        store,
+        logins,
+        config,
+        ..
+    } = owners;
     let mut talk = Conversation {
         connection,
         received: Vec::new(),
@@ -44,8 +45,9 @@ pub(super) fn serve<'a>(
         status,
         config,
         store,
-        logins,
+        owners,
     };
+    owners.keep_canaries();
     let outcome = in_its_dialect(&mut talk).unwrap_or_else(|e| match e.kind() {
         io::ErrorKind::TimedOut => Outcome::Slow("the client did not read in time".into()),
         _ => Outcome::Broken(format!("the connection broke: {e}")),

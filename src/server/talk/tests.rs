@@ -10,11 +10,14 @@ use tempfile::TempDir;
 use super::*;
 use crate::message::Speaks;
 use crate::name::Name;
+use crate::server::access::Access;
 use crate::server::cli::Cli;
+use crate::server::config::Config;
 use crate::server::scoreboard::Scoreboard;
 use crate::server::transport::{Fate, Transport};
 use crate::store::{self, Engine, Limits, StoreConfig};
 use crate::sys::dir::Dir;
+use crate::sys::login::LoginDirectory;
 use crate::sys::signal::Inbox;
 
 /// A transport without a socket. All of the client's input is available at once, and the output is kept.
@@ -99,6 +102,7 @@ impl Server {
             spool: &config.spool,
             run_dir: Some(&run),
             limits: Limits::default(),
+            reserves: &|_| true,
         });
         let store = store.expect("opened");
         Self { dir, config, store }
@@ -117,15 +121,13 @@ impl Server {
         let board = Scoreboard::create(&run).expect("made");
         let connection = Connection::new(client, Inbox::of(&[]));
         let status = board.child(0, self.config.titles);
-        serve(
-            connection,
-            peer,
-            "test".into(),
-            status,
-            &self.config,
-            &*self.store,
-            &LoginDirectory::open().expect("opened"),
-        )
+        let owners = Owners {
+            store: &*self.store,
+            logins: &LoginDirectory::open().expect("opened"),
+            config: &self.config,
+            access: Access::new().expect("shared"),
+        };
+        serve(connection, peer, "test".into(), status, owners)
     }
 
     /// Returns the output to a client that sends `said`.

@@ -8,6 +8,7 @@ mod acknowledge;
 mod append;
 mod bell;
 mod cache;
+mod canaries;
 mod check;
 mod compact;
 mod dedup;
@@ -226,6 +227,18 @@ impl Users for Spool {
 
     fn assign(&self, name: &Name, uid: u32) -> Result<bool, StoreError> {
         owners::assign(self, name, uid)
+    }
+
+    fn in_open_use(&self, name: &Name) -> Result<bool, StoreError> {
+        owners::in_open_use(self, name)
+    }
+
+    fn keep_canaries(&self, names: &[Name]) -> Result<(), StoreError> {
+        canaries::keep(self, names)
+    }
+
+    fn canaries(&self) -> Result<Vec<Name>, StoreError> {
+        canaries::read(self)
     }
 
     fn claims(&self) -> Result<Vec<(Name, Owner)>, StoreError> {

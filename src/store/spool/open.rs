@@ -12,6 +12,7 @@ use super::journal::recovery::{self, RecoveryLock};
 use super::lock::SpoolLock;
 use super::paths::{self, DIRECTORIES, JOURNAL, OWNER, Paths, Run};
 use super::{owners, sweep};
+use crate::name::Name;
 use crate::store::{Limits, StoreError};
 use crate::sys::clock;
 use crate::sys::dir::Dir;
@@ -24,11 +25,22 @@ const FORMAT: &str = "FORMAT";
 const NEW_FORMAT: &str = "FORMAT.new";
 
 impl Spool {
-    /// Opens the spool at `path` for a daemon. Creates it in a missing or empty directory, and upgrades format 1.
+    /// Opens the spool at `path` for a daemon that reserves the names of all logins.
+    #[cfg(test)]
+    pub(crate) fn open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
+        Self::open_with(path, limits, &|_| true)
+    }
+
+    /// Opens the spool at `path` for a daemon. Creates it in a missing or empty directory, and upgrades format 1: a name
+    /// that is a login gets it as its owner if `reserves` returns `true`.
     ///
     /// # Errors
     /// [`StoreError::Unusable`] if it is in use, belongs to another user, or has an unsupported format; I/O errors.
-    pub(crate) fn open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
+    pub(crate) fn open_with(
+        path: &Path,
+        limits: Limits,
+        reserves: &dyn Fn(&Name) -> bool,
+    ) -> Result<Self, StoreError> {
         make_path(path)?;
         let root = Dir::open(path).map_err(StoreError::system("open the spool", path))?;
         let format = read_format(&root)?;
@@ -62,7 +74,7 @@ impl Spool {
             recovery::recover(&spool, &right)?;
         }
         if version != Version::Current {
-            match spool.upgrade(&root) {
+            match spool.upgrade(&root, reserves) {
                 Ok(()) => log::info!("upgraded the spool {} to format 2", path.display()),
                 // Continue, because reading messages frees space. What is written until then is valid in all formats.
                 Err(e @ StoreError::DiskFull(_)) => {
@@ -78,10 +90,10 @@ impl Spool {
     }
 
     /// Upgrades a spool of an older format. All its files are valid in the current one. Can be repeated.
-    fn upgrade(&self, root: &Dir) -> Result<(), StoreError> {
+    fn upgrade(&self, root: &Dir, reserves: &dyn Fn(&Name) -> bool) -> Result<(), StoreError> {
         let failed = |e| StoreError::system("upgrade the spool in", root.path())(e);
         let logins = LoginTable::of_this_machine().map_err(failed)?;
-        owners::assign_owners(self, |name| logins.uid_of(name))?;
+        owners::assign_owners(self, |name| logins.uid_of(name), reserves)?;
         write_format(root).map_err(failed)
     }
 

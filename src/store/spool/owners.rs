@@ -76,6 +76,11 @@ fn end_open_use(spool: &Spool, name: &Name) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Returns whether clients other than its owner have acted as `name`.
+pub(super) fn in_open_use(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
+    Ok(users::is_registered(spool, name)? || used::was_used(spool, name)?)
+}
+
 /// Durably makes `owner` the owner of `name`, without the effects of a claim. Replaces an earlier one.
 pub(super) fn restore_claim(spool: &Spool, name: &Name, owner: Owner) -> Result<(), StoreError> {
     let _lock = lock(&spool.paths, name)?;
@@ -109,11 +114,13 @@ pub(super) fn assign(spool: &Spool, name: &Name, uid: u32) -> Result<bool, Store
     Ok(true)
 }
 
-/// Gives each used or recorded name that is a login in /etc/passwd its uid (`uid_of`) as owner, without setting messages aside, unless it
-/// has an owner with a uid.
+/// Gives each used or recorded name that is a login in /etc/passwd its uid (`uid_of`) as owner, without setting messages
+/// aside, unless it has an owner with a uid. A name without an owner record gets one only if the configuration reserves it
+/// (`reserves`).
 pub(super) fn assign_owners(
     spool: &Spool,
     uid_of: impl Fn(&str) -> Option<u32>,
+    reserves: impl Fn(&Name) -> bool,
 ) -> Result<(), StoreError> {
     let mut all = users::names(spool)?;
     all.extend(survey::mailboxes(spool)?);
@@ -127,6 +134,7 @@ pub(super) fn assign_owners(
         let since = match owner_record(spool, &name)? {
             OwnerRecord::Damaged | OwnerRecord::Complete(Owner { uid: Some(_), .. }) => continue,
             OwnerRecord::Complete(owner) => owner.since,
+            OwnerRecord::None if !reserves(&name) => continue,
             OwnerRecord::None | OwnerRecord::Incomplete => unix_millis(),
         };
         let owner = Owner {

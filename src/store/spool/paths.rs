@@ -4,6 +4,7 @@
 //! spool/           0700, files 0600
 //!   FORMAT         the version of the format (format/version.rs); unsupported ones are refused
 //!   owner          the id of the process that uses the spool
+//!   canaries       logins that show whether the directory service answers (canaries.rs)
 //!   lock/000..fff  lock files, created on demand, never removed
 //!   mail/3f/bob    the mailbox of bob
 //!   user/3f/bob    the registration of bob; .bob.claim: its owner
@@ -20,7 +21,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use arrayvec::ArrayString;
 
@@ -102,32 +103,37 @@ impl Paths {
     /// # Errors
     /// Errors from `mkdirat(2)`, `openat(2)` and `fsync(2)`.
     pub(super) fn released(&self) -> Result<Dir, StoreError> {
-        let path = self.root();
+        let root = self.root()?;
         let open = || {
-            let root = Dir::open(path)?;
             root.make_dir(RELEASED)?;
             root.sync()?;
             root.sub(RELEASED)
         };
-        open().map_err(StoreError::system("open", path.join(RELEASED)))
+        open().map_err(StoreError::system("open", root.path_of(RELEASED)))
     }
 
-    /// Opens the same directory; `None` if it does not exist.
+    /// Opens the directory of the spool itself, for which no descriptor is kept.
+    ///
+    /// # Errors
+    /// Errors from `open(2)`.
+    pub(super) fn root(&self) -> Result<Dir, StoreError> {
+        let mail = self.mail.path();
+        let path = mail.parent().unwrap_or(mail);
+        Dir::open(path).map_err(StoreError::system("open", path))
+    }
+
+    /// Opens the directory of messages that were set aside; `None` if it does not exist.
     ///
     /// # Errors
     /// Errors from `openat(2)`, except ENOENT.
     pub(super) fn released_if_any(&self) -> Result<Option<Dir>, StoreError> {
-        let path = self.root().join(RELEASED);
-        match Dir::open(&path) {
+        let root = self.root()?;
+        match root.sub(RELEASED) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            dir => dir.map(Some).map_err(StoreError::system("open", path)),
+            dir => dir
+                .map(Some)
+                .map_err(StoreError::system("open", root.path_of(RELEASED))),
         }
-    }
-
-    /// Returns the path of the spool.
-    fn root(&self) -> &Path {
-        let mail = self.mail.path();
-        mail.parent().unwrap_or(mail)
     }
 
     pub(super) fn set_run(&mut self, run: Run) {

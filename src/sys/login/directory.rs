@@ -4,34 +4,36 @@
 //! generation in shared memory, so that a child that was forked before it reads the file again. A lookup of a name that
 //! is not in the file costs no system call if all logins are in files; otherwise it runs getent(1) through the login
 //! helper, and the answer is kept for a minute in memory that all children share.
+//!
+//! getent reports that there is no such login also while a source such as LDAP is away. If there are such sources, this
+//! counts only if a *canary*, a login that is known to come from there, still resolves. Without an answer that counts, the
+//! last one stands.
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::num::NonZeroUsize;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use nix::sys::mman::{MapFlags, ProtFlags};
 
-use super::files::Key;
+use super::answers::{self, Answer};
+use super::files::{self, Entry, Key};
+use super::helper::{Purpose, Requests};
 use super::table::LoginTable;
 use super::{ELSEWHERE, Elsewhere, LOGINS};
-use crate::sys::clock;
+use crate::sys::shared;
 
-/// The uid that the kernel reports for processes of other user namespaces (/proc/sys/kernel/overflowuid). It is no proof
-/// of identity.
-const OVERFLOW_UID: u32 = 65_534;
-/// How long an answer of getent is used.
-const ANSWER_LIFETIME: Duration = Duration::from_secs(60);
-/// The number of answers that are kept.
+/// The file with the uid that the kernel reports for processes of other user namespaces. It is no proof of identity.
+const OVERFLOW_UID: &str = "/proc/sys/kernel/overflowuid";
+/// The kernel's default for it.
+const USUAL_OVERFLOW_UID: u32 = 65_534;
+
+/// The number of answers that are kept about names, and about user IDs.
 const ANSWERS: usize = 512;
-/// The number of words that hold a name.
-const NAME_WORDS: usize = 7;
-/// The uid of a kept answer that there is no such login.
-const NO_LOGIN: u32 = u32::MAX;
+/// The number of canaries. There are several because a login may be deleted.
+const CANARIES: usize = 4;
 
 /// The logins of this machine, for the master and its children.
 #[derive(Debug)]
@@ -39,26 +41,22 @@ pub(crate) struct LoginDirectory {
     table: RefCell<LoginTable>,
     /// The generation that `table` belongs to.
     generation: Cell<u64>,
-    shared: &'static Shared,
+    shared: Shared,
     watch: Inotify,
+    overflow_uid: u32,
 }
 
 /// The memory that the master shares with its children.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Shared {
-    generation: AtomicU64,
-    answers: [Answer; ANSWERS],
-}
-
-/// A kept answer of getent. Writers make `version` odd while they write; a reader that sees it odd or changed ignores the
-/// answer.
-#[derive(Debug)]
-struct Answer {
-    version: AtomicU32,
-    uid: AtomicU32,
-    /// When the answer was written, in milliseconds since the boot; 0 if the slot is empty.
-    at: AtomicU64,
-    name: [AtomicU64; NAME_WORDS],
+    generation: &'static AtomicU64,
+    /// Whether no canary resolved when one was last asked for: they may be deleted.
+    doubted: &'static AtomicU64,
+    /// Whether the canaries have changed since they were last taken.
+    changed: &'static AtomicU64,
+    canaries: &'static [AtomicU64],
+    names: &'static [AtomicU64],
+    uids: &'static [AtomicU64],
 }
 
 impl LoginDirectory {
@@ -81,6 +79,7 @@ impl LoginDirectory {
             generation: Cell::new(0),
             shared: Shared::map()?,
             watch,
+            overflow_uid: overflow_uid(),
         })
     }
 
@@ -125,20 +124,27 @@ impl LoginDirectory {
     /// Returns the user ID of the login with this name; `None` if there is none.
     ///
     /// # Errors
-    /// When the lookup fails or times out.
+    /// When the lookup fails, times out or proves nothing, and no earlier answer is kept.
     pub(crate) fn uid_of(&self, name: &str) -> io::Result<Option<u32>> {
         if let Some(uid) = self.with_table(|table| table.uid_of(name))? {
             return Ok(Some(uid));
         }
-        if !matches!(ELSEWHERE.get(), Some(Elsewhere::Helper(_))) {
-            return Ok(None);
+        requests()?.map_or(Ok(None), |requests| self.uid_elsewhere(requests, name))
+    }
+
+    /// Looks up a name that is not in /etc/passwd: in memory, then with getent.
+    fn uid_elsewhere(&self, requests: &Requests, name: &str) -> io::Result<Option<u32>> {
+        let place = self.shared.of_name(name);
+        let kept = place.about(name);
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.is_fresh) {
+            return Ok(kept.uid);
         }
-        let kept = self.shared.answer(name);
-        if let Some(uid) = kept.known(name) {
-            return Ok(uid);
-        }
-        let uid = super::find(Key::Name(name))?.map(|entry| entry.uid);
-        kept.keep(name, uid);
+        let asked = self.ask(requests, Key::Name(name), Purpose::Name);
+        let uid = asked
+            .map(|entry| entry.map(|entry| entry.uid))
+            .or_else(|e| kept.map(|kept| kept.uid).ok_or(e))?;
+        // Also if the last answer stands: for a minute, others do not wait for the directory again.
+        place.keep(name, uid);
         Ok(uid)
     }
 
@@ -146,21 +152,175 @@ impl LoginDirectory {
     /// overflow uid of the kernel has none.
     ///
     /// # Errors
-    /// When the lookup fails or times out.
+    /// As for [`uid_of`](Self::uid_of).
     pub(crate) fn login_of(&self, uid: u32) -> io::Result<Option<String>> {
-        if uid == OVERFLOW_UID {
+        if uid == self.overflow_uid {
             return Ok(None);
         }
         let in_file = self.with_table(|table| table.name_of(uid).map(str::to_owned))?;
         if in_file.is_some() {
             return Ok(in_file);
         }
-        let Some(entry) = super::find(Key::Uid(uid))? else {
+        requests()?.map_or(Ok(None), |requests| self.login_elsewhere(requests, uid))
+    }
+
+    /// Looks up a uid that is not in /etc/passwd: in memory, then with getent.
+    fn login_elsewhere(&self, requests: &Requests, uid: u32) -> io::Result<Option<String>> {
+        let place = self.shared.of_uid(uid);
+        let kept = place.kept().filter(|kept| kept.uid == Some(uid));
+        // A new account of the file may have the name.
+        let kept = kept.filter(|kept| self.may_be(&kept.name, uid).unwrap_or(false));
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.is_fresh) {
+            return Ok(Some(kept.name.clone()));
+        }
+        let asked = self.ask_both_ways(requests, uid);
+        let login = asked.or_else(|e| kept.map(|kept| Some(kept.name)).ok_or(e))?;
+        match &login {
+            Some(name) => place.keep(name, Some(uid)),
+            None => place.clear(),
+        }
+        Ok(login)
+    }
+
+    /// Returns whether /etc/passwd does not give this name to another uid.
+    fn may_be(&self, name: &str, uid: u32) -> io::Result<bool> {
+        let owner = self.with_table(|table| table.uid_of(name))?;
+        Ok(owner.is_none_or(|owner| owner == uid))
+    }
+
+    /// Looks up the login of a uid with getent, in both directions.
+    fn ask_both_ways(&self, requests: &Requests, uid: u32) -> io::Result<Option<String>> {
+        let Some(entry) = self.ask(requests, Key::Uid(uid), Purpose::Client)? else {
             return Ok(None);
         };
-        let is_same = self.uid_of(&entry.name)? == Some(uid);
-        Ok(is_same.then_some(entry.name))
+        if !self.may_be(&entry.name, uid)? {
+            return Ok(None);
+        }
+        let back = self.ask(requests, Key::Name(&entry.name), Purpose::Client)?;
+        let is_it = back.is_some_and(|back| back.uid == uid);
+        Ok(is_it.then_some(entry.name))
     }
+
+    /// Asks getent for a login. One that it finds may become a canary.
+    ///
+    /// # Errors
+    /// When the lookup fails, or it finds no login and this proves nothing.
+    fn ask(
+        &self,
+        requests: &Requests,
+        key: Key<'_>,
+        purpose: Purpose,
+    ) -> io::Result<Option<Entry>> {
+        let Some(text) = key.argument() else {
+            return Ok(None);
+        };
+        let answer = requests.ask(key, purpose)?;
+        let mut entry = files::login(answer.as_slice(), key)?;
+        if entry.is_none() && requests.asks_remote() {
+            let again = self.ask_with_canaries(requests, text, purpose)?;
+            entry = files::login(again.as_slice(), key)?;
+        }
+        if let Some(entry) = &entry {
+            self.learn(requests, &entry.name, purpose);
+        }
+        Ok(entry)
+    }
+
+    /// Asks the sources that can be away for a login that getent has not found, and for the canaries after it, so that
+    /// its absence counts if one of them resolves. Returns the entries, or nothing if no canary is known.
+    ///
+    /// # Errors
+    /// When no canary resolves, or the lookup fails.
+    fn ask_with_canaries(
+        &self,
+        requests: &Requests,
+        key: String,
+        purpose: Purpose,
+    ) -> io::Result<Vec<u8>> {
+        let mut canaries = self.canaries();
+        // One that has moved to the file proves nothing.
+        self.with_table(|table| canaries.retain(|name| table.uid_of(name).is_none()))?;
+        if canaries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = [&[key], canaries.as_slice()].concat();
+        let answer = requests.ask_remote(&keys, purpose)?;
+        let (there, gone): (Vec<_>, Vec<_>) =
+            canaries.into_iter().partition(|name| has(&answer, name));
+        if there.is_empty() {
+            self.shared.doubted.store(1, SeqCst);
+            let what = format!(
+                "the directory seems to be away: getent does not find {} there any more",
+                gone.join(", ")
+            );
+            return Err(io::Error::new(io::ErrorKind::NotConnected, what));
+        }
+        self.shared.doubted.store(0, SeqCst);
+        // The directory answers, so these are deleted.
+        gone.iter().for_each(|name| self.shared.remove_canary(name));
+        Ok(answer)
+    }
+
+    /// Makes a login that getent has found a canary, if one is missing and the login comes from a source that can be away.
+    fn learn(&self, requests: &Requests, name: &str, purpose: Purpose) {
+        let canaries = self.canaries();
+        let is_full = canaries.len() == CANARIES && self.shared.doubted.load(SeqCst) == 0;
+        let is_known = canaries.iter().any(|canary| canary == name);
+        let is_word = name.bytes().all(|byte| byte.is_ascii_graphic());
+        let in_file = || self.with_table(|table| table.uid_of(name).is_some());
+        if !requests.asks_remote() || is_full || is_known || !is_word || in_file().unwrap_or(true) {
+            return;
+        }
+        let names = [name.to_owned()];
+        let there = requests.ask_remote(&names, purpose);
+        if there.is_ok_and(|answer| has(&answer, name)) {
+            self.shared.add_canary(name);
+        }
+    }
+
+    /// Returns the canaries.
+    fn canaries(&self) -> Vec<String> {
+        let kept = self.shared.canaries().filter_map(Answer::kept);
+        kept.map(|kept| kept.name).collect()
+    }
+
+    /// Adds canaries that an earlier daemon knew.
+    pub(crate) fn expect<'n>(&self, names: impl IntoIterator<Item = &'n str>) {
+        for (name, place) in names.into_iter().zip(self.shared.canaries()) {
+            place.keep(name, None);
+        }
+    }
+
+    /// Returns the canaries if they have changed since the last call by any process.
+    pub(crate) fn changed_canaries(&self) -> Option<Vec<String>> {
+        // Most calls only read: a write would need the cache line.
+        let changed = self.shared.changed;
+        let is_it = changed.load(SeqCst) != 0 && changed.swap(0, SeqCst) != 0;
+        is_it.then(|| self.canaries())
+    }
+}
+
+/// Returns whether the output of getent has a login with this name.
+fn has(answer: &[u8], name: &str) -> bool {
+    matches!(files::login(answer, Key::Name(name)), Ok(Some(_)))
+}
+
+/// Returns the way to the login helper; `None` if all logins are in /etc/passwd.
+///
+/// # Errors
+/// When there are more sources of logins, which this daemon cannot ask.
+fn requests() -> io::Result<Option<&'static Requests>> {
+    match ELSEWHERE.get() {
+        Some(Elsewhere::Helper(requests)) => Ok(Some(requests)),
+        Some(Elsewhere::Unavailable) => Err(super::unavailable()),
+        Some(Elsewhere::Nowhere) | None => Ok(None),
+    }
+}
+
+fn overflow_uid() -> u32 {
+    let text = std::fs::read_to_string(OVERFLOW_UID).ok();
+    let uid = text.and_then(|text| text.trim().parse().ok());
+    uid.unwrap_or(USUAL_OVERFLOW_UID)
 }
 
 /// Reads /etc/passwd after a change. It must exist: a file that is missing for a moment must not open all names.
@@ -170,104 +330,63 @@ fn reread() -> io::Result<LoginTable> {
 }
 
 impl Shared {
-    /// Maps the memory for this process and its children (mmap(2)).
-    fn map() -> io::Result<&'static Self> {
-        let bytes = NonZeroUsize::new(size_of::<Self>()).ok_or(io::ErrorKind::InvalidInput)?;
-        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE;
-        // SAFETY: the kernel chooses an unused range of addresses.
-        let start = unsafe { nix::sys::mman::mmap_anonymous(None, bytes, access, flags) }?;
-        // SAFETY: the mapping is permanent, aligned to a page and large enough. Zeros are valid for all fields. All access
-        // is through atomics.
-        Ok(unsafe { start.cast().as_ref() })
+    /// Maps the memory for this process and its children.
+    fn map() -> io::Result<Self> {
+        let count = |answers: usize| answers * answers::WORDS;
+        let words = shared::words(3 + count(CANARIES + 2 * ANSWERS))?;
+        let (canaries, rest) = words[3..].split_at(count(CANARIES));
+        let (names, uids) = rest.split_at(count(ANSWERS));
+        Ok(Self {
+            generation: &words[0],
+            doubted: &words[1],
+            changed: &words[2],
+            canaries,
+            names,
+            uids,
+        })
     }
 
-    /// Returns the slot for answers about `name`.
-    fn answer(&self, name: &str) -> &Answer {
-        &self.answers[crc32fast::hash(name.as_bytes()) as usize % ANSWERS]
+    /// Returns the place for answers about `name`.
+    fn of_name(self, name: &str) -> Answer {
+        place(self.names, crc32fast::hash(name.as_bytes()))
+    }
+
+    /// Returns the place for answers about the login of `uid`. No flood of names can replace them.
+    fn of_uid(self, uid: u32) -> Answer {
+        place(self.uids, uid)
+    }
+
+    /// Returns the places for canaries.
+    fn canaries(self) -> impl Iterator<Item = Answer> {
+        let places = self.canaries.chunks_exact(answers::WORDS);
+        places.map(Answer::new)
+    }
+
+    /// Adds a canary: to a free place, or to that of the oldest one.
+    fn add_canary(self, name: &str) {
+        let free = self.canaries().find(|place| place.kept().is_none());
+        let oldest = || self.canaries().min_by_key(|place| place.written());
+        if let Some(place) = free.or_else(oldest) {
+            place.keep(name, None);
+            self.doubted.store(0, SeqCst);
+            self.changed.store(1, SeqCst);
+        }
+    }
+
+    fn remove_canary(self, name: &str) {
+        for place in self.canaries() {
+            if place.about(name).is_some() {
+                place.clear();
+                self.changed.store(1, SeqCst);
+            }
+        }
     }
 }
 
-impl Answer {
-    /// Returns the kept answer about `name`, if there is one that is not too old.
-    fn known(&self, name: &str) -> Option<Option<u32>> {
-        let version = self.version.load(SeqCst);
-        let (at, uid) = (self.at.load(SeqCst), self.uid.load(SeqCst));
-        let is_it = words(name)?
-            .iter()
-            .zip(&self.name)
-            .all(|(word, kept)| kept.load(SeqCst) == *word);
-        let is_whole = version.is_multiple_of(2) && self.version.load(SeqCst) == version;
-        let age = clock::boot_millis().saturating_sub(at);
-        let is_fresh = at > 0 && u128::from(age) < ANSWER_LIFETIME.as_millis();
-        (is_it && is_whole && is_fresh).then_some((uid != NO_LOGIN).then_some(uid))
-    }
-
-    /// Keeps an answer about `name`, unless another process is writing to this slot. A process that is killed while it
-    /// writes leaves the slot unusable until the daemon is restarted.
-    fn keep(&self, name: &str, uid: Option<u32>) {
-        let version = self.version.load(SeqCst);
-        let Some(words) = words(name).filter(|_| version.is_multiple_of(2)) else {
-            return;
-        };
-        let begun = version.wrapping_add(1);
-        let taken = self
-            .version
-            .compare_exchange(version, begun, SeqCst, SeqCst);
-        if taken.is_err() {
-            return;
-        }
-        self.uid.store(uid.unwrap_or(NO_LOGIN), SeqCst);
-        self.at.store(clock::boot_millis().max(1), SeqCst);
-        for (word, kept) in words.iter().zip(&self.name) {
-            kept.store(*word, SeqCst);
-        }
-        self.version.store(begun.wrapping_add(1), SeqCst);
-    }
-}
-
-/// Returns a name as words; `None` if it is longer than they are.
-fn words(name: &str) -> Option<[u64; NAME_WORDS]> {
-    let mut bytes = [0; NAME_WORDS * 8];
-    bytes
-        .get_mut(..name.len())?
-        .copy_from_slice(name.as_bytes());
-    let mut words = [0; NAME_WORDS];
-    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-        *word = u64::from_le_bytes(bytes.try_into().ok()?);
-    }
-    Some(words)
+fn place(places: &'static [AtomicU64], key: u32) -> Answer {
+    let start = key as usize % ANSWERS * answers::WORDS;
+    Answer::new(&places[start..start + answers::WORDS])
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_are_kept_for_their_name_only() {
-        let shared = Shared::map().expect("mapped");
-        let slot = shared.answer("al");
-        assert_eq!(slot.known("al"), None);
-        slot.keep("al", Some(7));
-        assert_eq!(slot.known("al"), Some(Some(7)));
-        assert_eq!(slot.known("a"), None);
-        assert_eq!(slot.known("all"), None);
-        slot.keep("bob", None);
-        assert_eq!((slot.known("bob"), slot.known("al")), (Some(None), None));
-        let long = "x".repeat(NAME_WORDS * 8 + 1);
-        slot.keep(&long, Some(1));
-        assert_eq!(slot.known(&long), None);
-    }
-
-    #[test]
-    fn finds_the_logins_of_this_machine() {
-        let directory = LoginDirectory::open().expect("opened");
-        assert_eq!(directory.uid_of("root").expect("read"), Some(0));
-        assert_eq!(
-            directory.login_of(0).expect("read").as_deref(),
-            Some("root")
-        );
-        assert_eq!(directory.login_of(OVERFLOW_UID).expect("read"), None);
-        assert_eq!(directory.uid_of("no such login").expect("read"), None);
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 //! The C library would load NSS modules into this process. Each fork would copy their mappings, and a statically
 //! linked program cannot load them.
 
+use std::ffi::OsStr;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -11,8 +12,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::files::Key;
+use super::sources::Sources;
 use crate::sys::clock::Deadline;
-use crate::sys::file;
 use crate::sys::poll::{self, Want};
 use crate::sys::process::{self, PidFd};
 use crate::sys::signal;
@@ -32,48 +33,49 @@ const NOT_THERE: i32 = 2;
 
 /// The paths to search for getent. PATH is not used: the user controls it.
 const PLACES: [&str; 2] = ["/usr/bin/getent", "/bin/getent"];
-/// The files that configure the sources of the machine. The second has the defaults of vendors that keep /etc empty.
-const SOURCES: [&str; 2] = ["/etc/nsswitch.conf", "/usr/etc/nsswitch.conf"];
-/// The longest of these files, in bytes.
-const LONGEST_SOURCES: usize = 64 * 1024;
 
-/// Returns the path of getent if the machine has sources of logins besides /etc/passwd.
-pub(super) fn for_logins() -> Option<PathBuf> {
-    program(&["passwd"])
+/// Where to look up logins that are not in /etc/passwd.
+#[derive(Debug)]
+pub(super) enum Directory {
+    /// /etc/passwd has all logins.
+    None,
+    /// nsswitch.conf names more sources, and there is no getent to ask them.
+    NoGetent,
+    Getent(Getent),
+}
+
+/// A program that asks all sources of logins.
+#[derive(Clone, Debug)]
+pub(super) struct Getent {
+    pub(super) program: PathBuf,
+    /// The sources that can be away, in the syntax of nsswitch.conf(5). Empty if there is none.
+    pub(super) remote: String,
+}
+
+impl Directory {
+    /// Returns where this machine has logins besides those of /etc/passwd.
+    pub(super) fn of_this_machine() -> Self {
+        let sources = Sources::of_this_machine(&["passwd"]);
+        match program() {
+            _ if sources.are_files_alone() => Self::None,
+            None => Self::NoGetent,
+            Some(program) => Self::Getent(Getent {
+                program,
+                remote: sources.remote(),
+            }),
+        }
+    }
 }
 
 /// Returns the path of getent if the machine has sources of groups besides /etc/group.
 pub(super) fn for_groups() -> Option<PathBuf> {
-    program(&["initgroups", "group"])
+    let sources = Sources::of_this_machine(&["initgroups", "group"]);
+    program().filter(|_| !sources.are_files_alone())
 }
 
-fn program(databases: &[&str]) -> Option<PathBuf> {
-    let read =
-        |path: &&str| match file::read_small(Path::new(path), LONGEST_SOURCES, Duration::ZERO) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            // An unreadable file may configure any source.
-            text => Some(text.unwrap_or_default()),
-        };
-    let sources = SOURCES.iter().find_map(read)?;
-    if is_files_alone(&sources, databases) {
-        return None;
-    }
+fn program() -> Option<PathBuf> {
     let program = PLACES.iter().map(Path::new).find(|path| path.is_file());
     program.map(Path::to_owned)
-}
-
-/// Returns whether the text of nsswitch.conf(5) lists only `files` for the first of `databases` that it contains.
-pub(super) fn is_files_alone(sources: &str, databases: &[&str]) -> bool {
-    let lines = || sources.lines().map(|line| line.split('#').next());
-    let of = |database: &&str| {
-        let mut named = lines().filter_map(|line| line?.split_once(':'));
-        named.find_map(|(name, sources)| (name.trim() == *database).then_some(sources))
-    };
-    databases.iter().find_map(of).is_some_and(|sources| {
-        let mut words = sources.split_whitespace();
-        // Actions such as `[NOTFOUND=return]` only control when a lookup stops.
-        words.all(|word| word == "files" || (word.starts_with('[') && word.ends_with(']')))
-    })
 }
 
 impl Key<'_> {
@@ -106,13 +108,12 @@ impl Running {
     /// Starts a getent that writes its output to `to`. The kernel kills it when the calling thread ends.
     pub(super) fn start(
         program: &Path,
-        database: &str,
-        argument: &str,
+        arguments: &[impl AsRef<OsStr>],
         to: OwnedFd,
     ) -> io::Result<Self> {
         let mut command = Command::new(program);
         command
-            .args([database, "--", argument])
+            .args(arguments)
             .env_clear()
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
@@ -179,7 +180,7 @@ impl Running {
 /// When getent cannot be started, fails or times out, or [`answer`] fails.
 pub(super) fn ask(program: &Path, database: &str, argument: &str) -> io::Result<Vec<u8>> {
     let (ours, theirs) = UnixStream::pair()?;
-    let mut running = Running::start(program, database, argument, theirs.into())?;
+    let mut running = Running::start(program, &[database, "--", argument], theirs.into())?;
     let answer = answer(&ours, running.deadline);
     if answer.is_err() {
         let _ = running.child.kill();

@@ -1,12 +1,13 @@
 //! The login helper, which runs getent(1) for sandboxed processes that may not start programs.
 //!
-//! A request (`uid 1000`, `name al`) carries one end of a socket pair, to which getent writes its output. Requests are
-//! queued in the socket while no helper runs.
+//! A request (`uid 1000`, `name al`, `remote 1000 al bob`) carries one end of a socket pair, to which getent writes its output.
+//! Requests are queued in a socket while no helper runs. Lookups of clients of the Unix socket have a socket and places of
+//! their own: a flood of names that other clients state keeps no login out.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -15,13 +16,13 @@ use nix::sys::socket::{
 };
 
 use super::files::Key;
-use super::getent::{self, Running};
+use super::getent::{self, Getent, Running};
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{self, Want};
 
 /// How long to wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// The number of getent processes that run concurrently. Further requests wait in the socket.
+/// The number of getent processes that run concurrently for each purpose. Further requests wait in its socket.
 const MAX_RUNNING: usize = 8;
 /// The longest request, in bytes.
 const MAX_REQUEST: usize = 512;
@@ -30,28 +31,58 @@ const MAX_DESCRIPTORS: usize = 253;
 /// The first byte of an answer that is an error message.
 const FAILED: u8 = b'!';
 
-/// The helper: the program that it runs, and the socket that it receives requests from.
+/// What a lookup is for. Lookups for one purpose do not wait for those for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To find the login of a client of the Unix socket.
+    Client,
+    /// To find out whether a name is a login.
+    Name,
+}
+
+/// The number of purposes.
+const PURPOSES: usize = 2;
+
+/// The sockets of the helper, or those to send requests to; one for each purpose.
+#[derive(Debug)]
+struct Sockets([OwnedFd; PURPOSES]);
+
+impl Sockets {
+    fn descriptors(&self) -> Vec<RawFd> {
+        self.0.iter().map(|socket| socket.as_raw_fd()).collect()
+    }
+}
+
+/// The helper: the program that it runs, and the sockets that it receives requests from.
 #[derive(Debug)]
 pub(crate) struct LoginHelper {
-    program: PathBuf,
-    socket: OwnedFd,
+    getent: Getent,
+    sockets: Sockets,
 }
 
 impl LoginHelper {
-    /// Creates a helper that runs `program`, and the socket to send requests to (socketpair(2)).
-    pub(super) fn pair(program: PathBuf) -> io::Result<(Self, OwnedFd)> {
-        let (requests, socket) = nix::sys::socket::socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )?;
-        Ok((Self { program, socket }, requests))
+    /// Creates a helper that runs `getent`, and the way to it (socketpair(2)).
+    pub(super) fn pair(getent: Getent) -> io::Result<(Self, Requests)> {
+        let pair = || {
+            nix::sys::socket::socketpair(
+                AddressFamily::Unix,
+                SockType::SeqPacket,
+                None,
+                SockFlag::SOCK_CLOEXEC,
+            )
+        };
+        let ((clients, of_clients), (names, of_names)) = (pair()?, pair()?);
+        let requests = Requests {
+            sockets: Sockets([clients, names]),
+            asks_remote: !getent.remote.is_empty(),
+        };
+        let sockets = Sockets([of_clients, of_names]);
+        Ok((Self { getent, sockets }, requests))
     }
 
-    /// Returns the descriptor that the helper needs.
-    pub(crate) fn descriptor(&self) -> RawFd {
-        self.socket.as_raw_fd()
+    /// Returns the descriptors that the helper needs.
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
+        self.sockets.descriptors()
     }
 
     /// Serves requests until no process can send any more.
@@ -59,57 +90,107 @@ impl LoginHelper {
     /// # Errors
     /// Those of `ppoll(2)` and `recvmsg(2)`; when a request carries more descriptors than this process may open.
     pub(crate) fn serve(&self) -> io::Result<()> {
-        answer_all(self.socket.as_fd(), &self.program)
+        let sockets = self.sockets.0.iter();
+        let mut all: Vec<_> = sockets
+            .map(|socket| Places::new(&self.getent, socket))
+            .collect();
+        loop {
+            all.iter_mut().for_each(Places::reap);
+            if all.iter().all(|places| places.is_over) {
+                return Ok(());
+            }
+            for at in wait(&all)? {
+                all[at].take()?;
+            }
+        }
     }
 }
 
-fn answer_all(socket: BorrowedFd<'_>, program: &Path) -> io::Result<()> {
-    // Each with a copy of the descriptor that it writes to.
-    let mut running: Vec<(Running, OwnedFd)> = Vec::with_capacity(MAX_RUNNING);
-    loop {
-        running.retain_mut(|(one, to)| match one.ended() {
+/// The lookups for one purpose.
+struct Places<'a> {
+    getent: &'a Getent,
+    socket: BorrowedFd<'a>,
+    /// Whether no process can send requests any more.
+    is_over: bool,
+    /// Each with a copy of the descriptor that it writes to.
+    running: Vec<(Running, OwnedFd)>,
+}
+
+/// Waits until a getent ends or a request can be taken. Returns the indexes of those that have a request.
+fn wait(all: &[Places<'_>]) -> io::Result<Vec<usize>> {
+    let takes = |(at, places): (usize, &Places<'_>)| places.takes_more().then_some(at);
+    let waiting: Vec<usize> = all.iter().enumerate().filter_map(takes).collect();
+    let sockets = waiting.iter().map(|at| all[*at].socket);
+    let running = || all.iter().flat_map(|places| &places.running);
+    let ends = running().filter_map(|(one, _)| one.end());
+    let fds: Vec<_> = sockets.chain(ends).map(|fd| (fd, Want::Read)).collect();
+    let limit = running().map(|(one, _)| one.left()).min();
+    let ready = poll::wait(&fds, limit)?;
+    let asked = waiting.into_iter().enumerate();
+    Ok(asked
+        .filter_map(|(n, at)| ready.has(n).then_some(at))
+        .collect())
+}
+
+impl<'a> Places<'a> {
+    fn new(getent: &'a Getent, socket: &'a OwnedFd) -> Self {
+        Self {
+            getent,
+            socket: socket.as_fd(),
+            is_over: false,
+            running: Vec::with_capacity(MAX_RUNNING),
+        }
+    }
+
+    fn takes_more(&self) -> bool {
+        !self.is_over && self.running.len() < MAX_RUNNING
+    }
+
+    /// Removes the processes that have ended, and reports those that have failed.
+    fn reap(&mut self) {
+        let program = self.getent.program.display();
+        self.running.retain_mut(|(one, to)| match one.ended() {
             Ok(None) => true,
             Ok(Some(status)) => {
-                // getent exits with 2 when the key is not found. Any other failure must not look like that.
+                // getent exits with 2 when a key is not found. Any other failure must not look like that.
                 if !matches!(status.code(), Some(0 | 2)) {
-                    log::warn!("{} failed: {status}", program.display());
-                    report(to, &format!("{} failed: {status}", program.display()));
+                    log::warn!("{program} failed: {status}");
+                    report(to, &format!("{program} failed: {status}"));
                 }
                 false
             }
             Err(e) => {
-                report(to, &format!("cannot wait for {}: {e}", program.display()));
+                report(to, &format!("cannot wait for {program}: {e}"));
                 false
             }
         });
-        let mut fds: Vec<_> = running.iter().filter_map(|(one, _)| one.end()).collect();
-        let at = fds.len();
-        if running.len() < MAX_RUNNING {
-            fds.push(socket);
-        }
-        let fds: Vec<_> = fds.into_iter().map(|fd| (fd, Want::Read)).collect();
-        let limit = running.iter().map(|(one, _)| one.left()).min();
-        if !poll::wait(&fds, limit)?.has(at) {
-            continue;
-        }
-        let (request, to) = match receive(socket) {
+    }
+
+    /// Takes the next request, and starts its lookup.
+    fn take(&mut self) -> io::Result<()> {
+        let (request, to) = match receive(self.socket) {
             Ok(Some(received)) => received,
-            Ok(None) => return Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
+            Ok(None) => {
+                self.is_over = true;
+                return Ok(());
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(e) => return Err(e),
         };
         // A client whose wait timed out has closed its end.
         let to = to.filter(|to| !poll::is_over(to.as_fd()));
-        if let (Some(argument), Some(to)) = (argument(&request), to) {
-            running.extend(answer(program, &argument, to));
+        if let (Some(arguments), Some(to)) = (arguments(&request, &self.getent.remote), to) {
+            self.running
+                .extend(answer(&self.getent.program, &arguments, to));
         }
+        Ok(())
     }
 }
 
 /// Starts a getent that writes to `to`. If that fails, writes the error to `to` and returns `None`.
-fn answer(program: &Path, argument: &str, to: OwnedFd) -> Option<(Running, OwnedFd)> {
+fn answer(program: &Path, arguments: &[String], to: OwnedFd) -> Option<(Running, OwnedFd)> {
     let copy = to.try_clone().ok()?;
-    match Running::start(program, "passwd", argument, to) {
+    match Running::start(program, arguments, to) {
         Ok(running) => Some((running, copy)),
         Err(e) => {
             report(&copy, &format!("cannot run {}: {e}", program.display()));
@@ -125,14 +206,31 @@ fn report(to: &OwnedFd, why: &str) {
     let _ = nix::sys::socket::send(to.as_raw_fd(), why.as_bytes(), flags);
 }
 
-/// Returns the getent argument of a request; `None` when the request is invalid.
-fn argument(request: &[u8]) -> Option<String> {
-    let key = match std::str::from_utf8(request).ok()?.split_once(' ')? {
-        ("uid", number) => Key::Uid(number.parse().ok()?),
-        ("name", name) => Key::Name(name),
+/// Returns the arguments of getent for a request; `None` when the request is invalid. `remote` are the sources that can
+/// be away.
+fn arguments(request: &[u8], remote: &str) -> Option<Vec<String>> {
+    let (verb, text) = std::str::from_utf8(request).ok()?.split_once(' ')?;
+    let name = |name: &str| Key::Name(name).argument();
+    let (sources, keys) = match verb {
+        "uid" => (None, vec![Key::Uid(text.parse().ok()?).argument()?]),
+        "name" => (None, vec![name(text)?]),
+        "remote" if !remote.is_empty() => {
+            let key = |text: &str| match text.parse() {
+                Ok(uid) => Key::Uid(uid).argument(),
+                Err(_) => name(text),
+            };
+            let keys = text.split(' ').map(key).collect::<Option<Vec<_>>>()?;
+            (Some(format!("passwd:{remote}")), keys)
+        }
         _ => return None,
     };
-    key.argument()
+    let mut arguments = Vec::new();
+    if let Some(sources) = sources {
+        arguments.extend(["-s".into(), sources]);
+    }
+    arguments.extend(["passwd".into(), "--".into()]);
+    arguments.extend(keys);
+    Some(arguments)
 }
 
 /// Receives the next request, with its descriptor if it carries exactly one; `None` when no process can send.
@@ -162,24 +260,66 @@ fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, Option<OwnedFd
     Ok(Some((request, one)))
 }
 
-/// Sends a lookup to the helper behind `socket`. Returns the output of `getent passwd`, which is empty when there is no
-/// such login.
-///
-/// # Errors
-/// When the helper has ended, does not answer in time, or cannot run getent; those of [`getent::answer`].
-pub(super) fn ask(socket: BorrowedFd<'_>, key: Key<'_>) -> io::Result<Vec<u8>> {
-    let deadline = Deadline::after(ANSWER_TIMEOUT);
-    let request = match key {
-        Key::Uid(uid) => format!("uid {uid}"),
-        Key::Name(name) => format!("name {name}"),
-    };
-    let (ours, theirs) = UnixStream::pair()?;
-    send(socket, request.as_bytes(), theirs.as_fd(), deadline)?;
-    drop(theirs);
-    let answer = getent::answer(&ours, deadline)?;
-    match answer.strip_prefix(&[FAILED]) {
-        Some(why) => Err(io::Error::other(String::from_utf8_lossy(why).trim_end())),
-        None => Ok(answer),
+/// The way to the helper.
+#[derive(Debug)]
+pub(super) struct Requests {
+    sockets: Sockets,
+    /// Whether the machine has sources of logins that can be away.
+    asks_remote: bool,
+}
+
+impl Requests {
+    /// Returns the descriptors that a process needs to send requests.
+    pub(super) fn descriptors(&self) -> Vec<RawFd> {
+        self.sockets.descriptors()
+    }
+
+    /// Returns the socket for requests with this purpose.
+    pub(super) fn socket(&self, purpose: Purpose) -> BorrowedFd<'_> {
+        self.sockets.0[purpose as usize].as_fd()
+    }
+
+    /// Returns whether the machine has sources of logins that can be away.
+    pub(super) fn asks_remote(&self) -> bool {
+        self.asks_remote
+    }
+
+    /// Looks up a login. Returns the output of `getent passwd`, which is empty when there is no such login.
+    ///
+    /// # Errors
+    /// When the helper has ended, does not answer in time, or cannot run getent; those of [`getent::answer`].
+    pub(super) fn ask(&self, key: Key<'_>, purpose: Purpose) -> io::Result<Vec<u8>> {
+        let request = match key {
+            Key::Uid(uid) => format!("uid {uid}"),
+            Key::Name(name) => format!("name {name}"),
+        };
+        self.exchange(&request, purpose)
+    }
+
+    /// Looks up these names and user IDs, which contain no spaces, in the sources that can be away only. Returns the
+    /// entries that were found, in this order.
+    ///
+    /// # Errors
+    /// As for [`ask`](Self::ask).
+    pub(super) fn ask_remote(&self, keys: &[String], purpose: Purpose) -> io::Result<Vec<u8>> {
+        self.exchange(&format!("remote {}", keys.join(" ")), purpose)
+    }
+
+    fn exchange(&self, request: &str, purpose: Purpose) -> io::Result<Vec<u8>> {
+        let deadline = Deadline::after(ANSWER_TIMEOUT);
+        let (ours, theirs) = UnixStream::pair()?;
+        send(
+            self.socket(purpose),
+            request.as_bytes(),
+            theirs.as_fd(),
+            deadline,
+        )?;
+        drop(theirs);
+        let answer = getent::answer(&ours, deadline)?;
+        match answer.strip_prefix(&[FAILED]) {
+            Some(why) => Err(io::Error::other(String::from_utf8_lossy(why).trim_end())),
+            None => Ok(answer),
+        }
     }
 }
 

@@ -5,15 +5,17 @@
 //! because they load NSS modules. A daemon that may not start programs delegates getent to a helper process.
 
 mod acting;
+mod answers;
 mod directory;
 mod files;
 mod getent;
 mod helper;
+mod sources;
 mod table;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -23,7 +25,9 @@ use nix::unistd::{Gid, Uid};
 pub(crate) use self::acting::acting_as;
 pub(crate) use self::directory::LoginDirectory;
 use self::files::{Entry, Key};
+use self::getent::Directory;
 pub(crate) use self::helper::LoginHelper;
+use self::helper::{Purpose, Requests};
 pub(crate) use self::table::LoginTable;
 
 const LOGINS: &str = "/etc/passwd";
@@ -36,8 +40,10 @@ static ELSEWHERE: OnceLock<Elsewhere> = OnceLock::new();
 enum Elsewhere {
     /// Only /etc/passwd is searched. All other logins are unknown.
     Nowhere,
-    /// The helper at the other end of this socket looks them up.
-    Helper(OwnedFd),
+    /// There are more sources, but no way to ask them. Whether another name is a login is not known.
+    Unavailable,
+    /// The helper looks them up.
+    Helper(Requests),
 }
 
 /// Makes this process and its future children look up logins through a helper instead of starting a program.
@@ -46,28 +52,36 @@ enum Elsewhere {
 /// all logins are in /etc/passwd, or on a second call.
 ///
 /// # Errors
-/// Those of `socketpair(2)`. Logins that are not in /etc/passwd are then unknown.
+/// Those of `socketpair(2)`, and when there is no getent. All lookups of logins that are not in /etc/passwd then fail.
 pub(crate) fn delegate() -> io::Result<Option<LoginHelper>> {
-    let pair = match (getent::for_logins(), ELSEWHERE.get()) {
-        (Some(program), None) => LoginHelper::pair(program).map(Some),
-        _ => Ok(None),
+    if ELSEWHERE.get().is_some() {
+        return Ok(None);
+    }
+    let (helper, elsewhere) = match Directory::of_this_machine() {
+        Directory::None => (Ok(None), Elsewhere::Nowhere),
+        Directory::NoGetent => (Err(unavailable()), Elsewhere::Unavailable),
+        Directory::Getent(getent) => match LoginHelper::pair(getent) {
+            Ok((helper, requests)) => (Ok(Some(helper)), Elsewhere::Helper(requests)),
+            Err(e) => (Err(e), Elsewhere::Unavailable),
+        },
     };
-    let (helper, elsewhere) = match pair {
-        Ok(Some((helper, requests))) => (Ok(Some(helper)), Elsewhere::Helper(requests)),
-        Ok(None) => (Ok(None), Elsewhere::Nowhere),
-        Err(e) => (Err(e), Elsewhere::Nowhere),
-    };
-    // On a second call this fails, and the first value stays.
+    // Nothing else sets it.
     let _ = ELSEWHERE.set(elsewhere);
     helper
 }
 
-/// Returns the descriptor for requests to the helper. A process that will look up logins must keep it open.
-pub(crate) fn descriptor() -> Option<RawFd> {
-    match ELSEWHERE.get()? {
-        Elsewhere::Helper(requests) => Some(requests.as_raw_fd()),
-        Elsewhere::Nowhere => None,
+/// Returns the descriptors for requests to the helper. A process that will look up logins must keep them open.
+pub(crate) fn descriptors() -> Vec<RawFd> {
+    match ELSEWHERE.get() {
+        Some(Elsewhere::Helper(requests)) => requests.descriptors(),
+        Some(Elsewhere::Nowhere | Elsewhere::Unavailable) | None => Vec::new(),
     }
+}
+
+fn unavailable() -> io::Error {
+    let what = "nsswitch.conf names more sources of logins than files, and getent(1), which asks them, is not installed \
+                or cannot be used";
+    io::Error::new(io::ErrorKind::NotFound, what)
 }
 
 /// Looks up the login with this key.
@@ -80,10 +94,11 @@ fn find(key: Key<'_>) -> io::Result<Option<Entry>> {
     };
     let answer = match ELSEWHERE.get() {
         Some(Elsewhere::Nowhere) => return Ok(None),
-        Some(Elsewhere::Helper(requests)) => helper::ask(requests.as_fd(), key)?,
-        None => match getent::for_logins() {
-            Some(program) => getent::ask(&program, "passwd", &argument)?,
-            None => return Ok(None),
+        Some(Elsewhere::Unavailable) => return Err(unavailable()),
+        Some(Elsewhere::Helper(requests)) => requests.ask(key, Purpose::Client)?,
+        None => match Directory::of_this_machine() {
+            Directory::Getent(getent) => getent::ask(&getent.program, "passwd", &argument)?,
+            Directory::None | Directory::NoGetent => return Ok(None),
         },
     };
     files::login(answer.as_slice(), key)

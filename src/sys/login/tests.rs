@@ -1,13 +1,14 @@
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{ControlMessage, MsgFlags, send, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use tempfile::TempDir;
 
+use super::getent::Getent;
 use super::*;
 use crate::sys::clock::Deadline;
 use crate::sys::poll;
@@ -34,7 +35,7 @@ fn a_missing_file_has_no_logins_and_an_unreadable_one_is_an_error() {
 }
 
 /// Creates a script that stands in for getent, in a temporary directory. It logs its arguments to the file `asked`.
-fn getent(does: &str) -> (TempDir, PathBuf) {
+pub(super) fn getent(does: &str) -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("getent");
     let text = format!("#!/bin/sh\necho \"$*\" >>\"${{0%/*}}/asked\"\n{does}\n");
@@ -95,35 +96,37 @@ fn checks_the_output_of_getent_and_isolates_it() {
     assert_eq!(said, b"C\n");
 }
 
-/// A helper in a thread of this process, and the socket to send requests to.
-struct InThread {
-    socket: OwnedFd,
+/// A helper in a thread of this process, and the way to it.
+pub(super) struct InThread {
+    pub(super) requests: Requests,
     thread: std::thread::JoinHandle<io::Result<()>>,
 }
 
 impl InThread {
-    fn start(program: PathBuf) -> Self {
-        let (helper, socket) = LoginHelper::pair(program).expect("a pair");
+    /// Starts a helper for a machine with the sources `files ldap`.
+    pub(super) fn start(program: PathBuf) -> Self {
+        let remote = "ldap".into();
+        let (helper, requests) = LoginHelper::pair(Getent { program, remote }).expect("a pair");
         let thread = std::thread::spawn(move || helper.serve());
-        Self { socket, thread }
+        Self { requests, thread }
     }
 
     fn ask(&self, key: Key<'_>) -> io::Result<Vec<u8>> {
-        helper::ask(self.socket.as_fd(), key)
+        self.requests.ask(key, Purpose::Client)
     }
 
     /// Sends an arbitrary request with these descriptors.
-    fn send(&self, request: &[u8], to: &[BorrowedFd<'_>]) {
+    fn send(&self, purpose: Purpose, request: &[u8], to: &[BorrowedFd<'_>]) {
         let to: Vec<_> = to.iter().map(|fd| fd.as_raw_fd()).collect();
         let rights = [ControlMessage::ScmRights(&to)];
         let with = if to.is_empty() { &[][..] } else { &rights };
         let parts = [io::IoSlice::new(request)];
-        let fd = self.socket.as_raw_fd();
+        let fd = self.requests.socket(purpose).as_raw_fd();
         sendmsg::<()>(fd, &parts, with, MsgFlags::empty(), None).expect("sent");
     }
 
-    fn end(self) {
-        drop(self.socket);
+    pub(super) fn end(self) {
+        drop(self.requests);
         self.thread.join().expect("joined").expect("no error");
     }
 }
@@ -162,6 +165,7 @@ fn the_helper_answers_requests() {
 fn the_helper_ignores_invalid_requests() {
     let (dir, program) = getent(ONE);
     let helper = InThread::start(program);
+    let send = |request: &[u8], to: &[_]| helper.send(Purpose::Client, request, to);
     let (ours, theirs) = UnixStream::pair().expect("a pair");
     let (to, twice) = ([theirs.as_fd()], [theirs.as_fd(), theirs.as_fd()]);
     let long = [b"name ".as_slice(), &[b'x'; 600]].concat();
@@ -179,22 +183,25 @@ fn the_helper_ignores_invalid_requests() {
         b"name a\nb",
         b"name \xff",
         b"group al",
+        b"remote ",
+        b"remote al -s",
+        b"remote al  bob",
         b"\0\0\0",
         &long,
     ] {
-        helper.send(request, &to);
+        send(request, &to);
     }
-    helper.send(b"uid 1000", &twice);
-    helper.send(b"uid 1000", &[]);
+    send(b"uid 1000", &twice);
+    send(b"uid 1000", &[]);
     let many: Vec<_> = (0..20).map(|_| theirs.as_fd()).collect();
-    helper.send(b"uid 1000", &many);
+    send(b"uid 1000", &many);
     // No getent runs for a client that has closed its end.
     let (gone, to_gone) = UnixStream::pair().expect("a pair");
     drop(gone);
-    helper.send(b"uid 1000", &[to_gone.as_fd()]);
+    send(b"uid 1000", &[to_gone.as_fd()]);
     // A descriptor that is not a socket does no harm.
     let nowhere = File::open("/dev/null").expect("opened");
-    helper.send(b"uid 1000", &[nowhere.as_fd()]);
+    send(b"uid 1000", &[nowhere.as_fd()]);
     assert!(!helper.ask(Key::Uid(1000)).expect("an answer").is_empty());
     drop(theirs);
     assert_eq!(
@@ -216,7 +223,11 @@ fn the_helper_runs_eight_getents_at_once_and_kills_those_that_hang() {
     let hanging: Vec<UnixStream> = (0..12)
         .map(|n| {
             let (ours, theirs) = UnixStream::pair().expect("a pair");
-            helper.send(format!("uid {n}").as_bytes(), &[theirs.as_fd()]);
+            helper.send(
+                Purpose::Client,
+                format!("uid {n}").as_bytes(),
+                &[theirs.as_fd()],
+            );
             ours
         })
         .collect();
@@ -241,7 +252,7 @@ fn the_helper_runs_eight_getents_at_once_and_kills_those_that_hang() {
     }
     assert!(begun.elapsed() >= Duration::from_secs(9), "{begun:?}");
     let (ours, theirs) = UnixStream::pair().expect("a pair");
-    helper.send(b"uid 1000", &[theirs.as_fd()]);
+    helper.send(Purpose::Client, b"uid 1000", &[theirs.as_fd()]);
     drop(theirs);
     let answer = getent::answer(&ours, Deadline::after(LIMIT)).expect("an answer");
     assert_eq!(answer, b"al:x:1000:8::/:\n");
@@ -254,40 +265,56 @@ fn the_helper_runs_eight_getents_at_once_and_kills_those_that_hang() {
 }
 
 #[test]
-fn a_request_to_an_ended_helper_fails() {
-    let helper = InThread::start("/nonexistent".into());
-    let copy = helper.socket.try_clone().expect("a copy");
-    nix::sys::socket::shutdown(copy.as_raw_fd(), nix::sys::socket::Shutdown::Write).expect("done");
-    helper.thread.join().expect("joined").expect("no error");
-    let error = helper::ask(copy.as_fd(), Key::Uid(7)).expect_err("no helper");
-    assert_eq!(error.to_string(), "the helper for logins has ended");
-    assert!(send(copy.as_raw_fd(), b"x", MsgFlags::MSG_NOSIGNAL).is_err());
+fn a_flood_of_names_does_not_delay_the_lookup_of_a_client() {
+    let (dir, program) = getent("[ \"$3\" = 1000 ] || exec sleep 600; echo al:x:1000:8::/:");
+    let helper = InThread::start(program);
+    let begun = Instant::now();
+    let asked = || {
+        let asked = std::fs::read_to_string(dir.path().join("asked"));
+        asked.unwrap_or_default().lines().count()
+    };
+    // More than there are places for names; the others wait in the socket.
+    let hanging: Vec<UnixStream> = (0..20)
+        .map(|n| {
+            let (ours, theirs) = UnixStream::pair().expect("a pair");
+            let request = format!("name n{n}");
+            helper.send(Purpose::Name, request.as_bytes(), &[theirs.as_fd()]);
+            ours
+        })
+        .collect();
+    while asked() < 8 {
+        assert!(begun.elapsed() < LIMIT);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let answer = helper.ask(Key::Uid(1000)).expect("an answer");
+    assert_eq!(answer, b"al:x:1000:8::/:\n");
+    assert_eq!(asked(), 8 + 1, "the places for names are taken");
+    helper.end();
+    drop(hanging);
 }
 
 #[test]
-fn needs_no_getent_when_only_files_are_configured() {
-    let alone = |text: &str| getent::is_files_alone(text, &["passwd"]);
-    for text in [
-        "passwd: files",
-        "# x\npasswd:\tfiles # systemd\n",
-        " passwd : files [NOTFOUND=return]\ngroup: ldap",
-        "group: ldap\npasswd:files\npasswd: ldap",
-    ] {
-        assert!(alone(text), "{text:?}");
+fn the_sources_that_can_be_away_are_asked_for_several_names_at_once() {
+    let does = "[ \"$2\" = passwd:ldap ] && echo al:x:1000:8::/: && exit 2";
+    let (dir, program) = getent(does);
+    let helper = InThread::start(program);
+    let keys = ["7", "al", "bob"].map(str::to_owned);
+    let answer = helper.requests.ask_remote(&keys, Purpose::Name);
+    assert_eq!(answer.expect("an answer"), b"al:x:1000:8::/:\n");
+    let asked = std::fs::read_to_string(dir.path().join("asked")).expect("written");
+    assert_eq!(asked, "-s passwd:ldap passwd -- 7 al bob\n");
+    helper.end();
+}
+
+#[test]
+fn a_request_to_an_ended_helper_fails() {
+    let helper = InThread::start("/nonexistent".into());
+    for purpose in [Purpose::Client, Purpose::Name] {
+        let socket = helper.requests.socket(purpose).as_raw_fd();
+        nix::sys::socket::shutdown(socket, nix::sys::socket::Shutdown::Write).expect("done");
     }
-    for text in [
-        "",
-        "passwd: files systemd",
-        "passwd: compat",
-        "#passwd: files",
-        "group: files",
-        "passwd: sss files",
-        "passwd: db [SUCCESS=merge] files",
-        "passwd files",
-    ] {
-        assert!(!alone(text), "{text:?}");
-    }
-    let groups = |text: &str| getent::is_files_alone(text, &["initgroups", "group"]);
-    assert!(groups("group: files") && !groups("group: files\ninitgroups: sss"));
-    assert!(groups("group: sss\ninitgroups: files") && !groups("passwd: files"));
+    helper.thread.join().expect("joined").expect("no error");
+    let error = helper.requests.ask(Key::Uid(7), Purpose::Name);
+    let error = error.expect_err("no helper");
+    assert_eq!(error.to_string(), "the helper for logins has ended");
 }

@@ -51,6 +51,8 @@ refusals! {
     /// The value is a name that the operator has released while a client used it.
     Released Denied
         "Message declined. Not allowed: the operator of the server has released {}; connect again";
+    /// The configuration has changed since the connection was made, and may not allow the name any more.
+    Reconfigured Shutdown "Message declined. The server's configuration has changed, try again later";
     LoginUnknown Internal
         "Message declined. The server cannot look up whether {} is a login, try again later";
     Busy Busy "Message declined. Busy: another reader has these messages, try again later";

@@ -4,9 +4,10 @@ use super::state::{Leased, Session, SessionError};
 use crate::message::Stored;
 use crate::name::Name;
 use crate::server::connection::Pace;
+use crate::server::principal::{Act, Refused};
 use crate::server::scoreboard::Counter;
 use crate::server::talk::conversation::GATHER;
-use crate::store::{Reading, State, StoreError, Waiting};
+use crate::store::{Reading, State, Waiting};
 use crate::wire::code::Code;
 use crate::wire::session::{Message, encode_end, encode_message};
 
@@ -96,7 +97,10 @@ impl<'a> Session<'_, 'a> {
     pub(super) fn acknowledge(&mut self, seq: u64) -> Result<(), SessionError> {
         let name = self.named()?;
         let done = match &mut self.leased {
-            Some(leased) if seq <= leased.last => leased.waiting.acknowledge(seq).map(|()| true),
+            Some(leased) if seq <= leased.last => {
+                let done = leased.waiting.acknowledge(seq);
+                done.map(|()| true).map_err(Refused::from)
+            }
             Some(_) => Ok(false),
             None if seq <= self.shown => self.acknowledge_shown(&name, seq),
             None => self.is_read(&name, seq),
@@ -132,9 +136,11 @@ impl<'a> Session<'_, 'a> {
     }
 
     /// Acknowledges messages that this session has seen but not leased. Returns whether message `seq` is or was there.
-    fn acknowledge_shown(&self, name: &Name, seq: u64) -> Result<bool, StoreError> {
-        let store = self.talk.store;
-        if let Some(mut waiting) = store.fetch(name)? {
+    fn acknowledge_shown(&self, name: &Name, seq: u64) -> Result<bool, Refused> {
+        let found = self.talk.store.fetch(name);
+        // A login may have claimed the name while this process waited for another reader.
+        self.talk.may(Act::StillAs(name))?;
+        if let Some(mut waiting) = found? {
             let mut reached = None;
             while let Some(message) = waiting.next()? {
                 reached = Some(message.seq).filter(|this| *this <= seq).or(reached);
@@ -143,14 +149,15 @@ impl<'a> Session<'_, 'a> {
                 }
             }
             if let Some(reached) = reached.filter(|reached| *reached == seq) {
-                return waiting.acknowledge(reached).map(|()| true);
+                waiting.acknowledge(reached)?;
+                return Ok(true);
             }
         }
         self.is_read(name, seq)
     }
 
     /// Returns whether message `seq` was acknowledged before.
-    fn is_read(&self, name: &Name, seq: u64) -> Result<bool, StoreError> {
+    fn is_read(&self, name: &Name, seq: u64) -> Result<bool, Refused> {
         let trace = self.talk.store.trace(name, seq)?;
         Ok(trace.is_some_and(|trace| trace.state == State::Read))
     }

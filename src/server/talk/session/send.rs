@@ -41,7 +41,7 @@ impl Session<'_, '_> {
             return;
         }
         let once = given.is_some();
-        let id = self.talk.owners().claim_recipient(&to);
+        let id = self.talk.owners.claim_recipient(&to);
         let id = match id.and_then(|()| given.map_or_else(new_id, Ok)) {
             Ok(id) => id,
             Err(e) => {
@@ -101,7 +101,7 @@ impl Session<'_, '_> {
         recipients.sort_unstable();
         recipients.dedup();
         for to in recipients {
-            self.talk.owners().claim_recipient_again(to);
+            self.talk.owners.claim_recipient_again(to);
         }
         for (Outgoing { to, id, body, .. }, outcome) in messages.iter().zip(outcomes) {
             match outcome {
