@@ -177,9 +177,7 @@ fn a_claim_sets_messages_aside_that_another_client_has_received() {
     daemon.logged("refused: fetch bin: 1 messages are not acknowledged: Not allowed");
     let read = ask_as(&daemon, "bin", "HELLO dropline/1\nFETCH\n");
     assert!(read.contains("\nEND n=0 "), "{read}");
-    let released = crate::support::operator_on(&daemon, &["release", "--list"]);
-    let released = String::from_utf8(released.stdout).expect("text");
-    assert!(released.starts_with("bin\t"), "{released}");
+    assert_eq!(set_aside(&daemon), ["bin", "1"]);
 }
 
 /// Reads to the end and closes.
@@ -234,7 +232,17 @@ fn a_claim_refuses_an_acknowledgement_that_waits_for_the_mailbox() {
     drop(reader);
     assert_eq!(other.line(), DENIED);
     let read = ask_as(&daemon, "bin", "HELLO dropline/1\nFETCH\n");
-    assert!(read.contains("\none\nEND n=1 "), "{read}");
+    assert!(read.contains("\nEND n=0 "), "{read}");
+    // The message was set aside, and not acknowledged before.
+    assert_eq!(set_aside(&daemon), ["bin", "1"]);
+}
+
+/// Returns the name and the number of waiting messages of the mailbox that was set aside.
+fn set_aside(daemon: &Daemon) -> [String; 2] {
+    let list = crate::support::operator_on(daemon, &["release", "--list"]);
+    let list = String::from_utf8(list.stdout).expect("text");
+    let fields: Vec<_> = list.trim_end().split('\t').collect();
+    [0, 2].map(|at| fields[at].to_owned())
 }
 
 /// Returns whether a process has a file open whose path ends like this.
