@@ -184,8 +184,8 @@ fn names_follow_the_accounts_of_a_running_machine() {
     assert_eq!(daemon.ask("fetch;frank\n"), closed("frank"));
     // An account of the same name with another uid is another owner.
     machine.set_accounts("frank:x:4712:100::/nowhere:/bin/sh\n");
-    let other = "Message declined. Not allowed: frank belongs to an earlier account of that name; \
-                 ask the operator of the server\n";
+    let other =
+        "Message declined. Not allowed: frank has another owner; ask the operator of the server\n";
     wait_until("the daemon knows the new account", || {
         machine.ask_as(4_712, "fetch;frank\n") == other
     });

@@ -140,10 +140,7 @@ fn a_login_and_the_socket_with_its_name_are_one_owner() {
     let bins = claims.iter().find(|path| path.ends_with(".bin.claim"));
     fs::write(bins.expect("a claim"), record).expect("written");
     let reply = ask_at(&path, "0", "fetch;bin\n");
-    assert!(
-        reply.contains("bin belongs to an earlier account of that name"),
-        "{reply}"
-    );
+    assert!(reply.contains("bin has another owner"), "{reply}");
 }
 
 #[test]

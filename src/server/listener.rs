@@ -164,7 +164,11 @@ fn bind_named(entry: &NamedSocket, bound: &[SocketFile]) -> Result<(Listener, So
     };
     let open = || {
         let dir = Dir::open(dir)?;
-        let distrust = pid_file::distrust(&dir)?;
+        let mut distrust = pid_file::distrust(&dir)?;
+        if dir.owner_and_mode()?.1 & 0o022 != 0 {
+            // Even if it is sticky, others could make the socket first.
+            distrust = distrust.or(Some("others may write there; use another directory".into()));
+        }
         Ok::<_, io::Error>((dir, distrust))
     };
     let (dir, distrust) = open().map_err(|e| format!("its directory cannot be used: {e}"))?;

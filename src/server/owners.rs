@@ -67,7 +67,8 @@ pub(super) struct Owners<'a> {
 }
 
 /// Whose a name is, although it may have no owner record yet.
-struct Holder {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Holder {
     /// The uid of the login; `None` for a name of a socket that is no login.
     uid: Option<u32>,
 }
@@ -86,9 +87,14 @@ impl Owners<'_> {
         }
     }
 
-    /// Claims `name` for the clients of the socket that has this name. If it is a login, this is one owner.
+    /// Claims `name` for the clients of the socket that has this name. If it is a login, this is one owner. Without an answer
+    /// of the directory, a name that has an owner record stays with the socket.
     pub(super) fn claim_for_socket(&self, name: &Name) -> Result<(), Refused> {
-        self.claim(name, self.uid_of(name)?)
+        match self.uid_of(name) {
+            Ok(uid) => self.claim(name, uid),
+            Err(Refused::Login(..)) if self.store.claimed(name)? => Ok(()),
+            Err(e) => Err(e),
+        }
     }
 
     /// Checks that `name` is still the login of this uid, and that this uid is its owner.
@@ -106,59 +112,64 @@ impl Owners<'_> {
         }
     }
 
-    /// Checks that `name` still belongs to the clients of the socket that has this name.
+    /// Checks that the operator has not released `name`, which the client's socket has.
     pub(super) fn is_still_of_socket(&self, name: &Name) -> Result<(), Refused> {
-        match known_owner(name, self.store.owner(name))? {
-            Some(owner) if owner.uid == self.uid_of(name)? => Ok(()),
-            Some(_) => denied(Declined::with(Refusal::OtherOwner, name)),
-            None => denied(Declined::with(Refusal::Released, name)),
+        match self.store.claimed(name)? {
+            true => Ok(()),
+            false => denied(Declined::with(Refusal::Released, name)),
+        }
+    }
+
+    /// Checks that the configuration still allows what it allowed when the connection was made.
+    pub(super) fn is_current(&self) -> Result<(), Refused> {
+        match self.access.is_current() {
+            true => Ok(()),
+            false => denied(Refusal::Reconfigured),
         }
     }
 
     /// Checks that `name` is open to TCP clients.
     pub(super) fn is_free(&self, name: &Name) -> Result<(), Refused> {
-        if !self.access.is_current() {
-            return denied(Refusal::Reconfigured);
+        self.is_current()?;
+        if self.store.claimed(name)? {
+            return denied(Declined::with(Refusal::ClaimedName, name));
         }
-        let held = self.holder(name)?.is_some();
-        let claimed = self.store.claimed(name)?;
-        if held && !claimed {
-            self.report(name);
-        }
-        if held || claimed {
-            denied(Declined::with(Refusal::ClaimedName, name))
-        } else {
-            Ok(())
+        match self.holder(name)? {
+            None => Ok(()),
+            Some(_) => {
+                self.report(name);
+                denied(Declined::with(Refusal::ClaimedName, name))
+            }
         }
     }
 
     /// Claims the name of a recipient that is a login, so that the message is for this account, whichever gets the name
     /// later. If it is not known whether it is a login, the message waits, and the name is closed until it is known. A name
-    /// with a damaged owner record gets messages as well: it is closed to all clients.
+    /// with a damaged owner record gets messages as well: it is closed to all clients. Returns whose the name is.
     ///
     /// # Errors
     /// Errors of the store.
-    pub(super) fn claim_recipient(&self, name: &Name) -> Result<(), Refused> {
+    pub(super) fn claim_recipient(&self, name: &Name) -> Result<Option<Holder>, Refused> {
         let holder = match self.holder(name) {
             Ok(Some(holder)) => holder,
-            Ok(None) | Err(Refused::Login(..)) => return Ok(()),
+            Ok(None) | Err(Refused::Login(..)) => return Ok(None),
             Err(e) => return Err(e),
         };
         match self.record(name, holder.uid) {
-            Ok(_) => Ok(()),
-            Err(e @ StoreError::Damaged { .. }) => {
-                log::error!("{e}");
-                Ok(())
-            }
-            Err(e) => Err(e.into()),
+            Ok(_) => {}
+            Err(e @ StoreError::Damaged { .. }) => log::error!("{e}"),
+            Err(e) => return Err(e.into()),
         }
+        Ok(Some(holder))
     }
 
     /// Claims the name of a recipient again, after its message was stored: an operator may have released the name after
-    /// [`claim_recipient`](Self::claim_recipient) and before the message was stored. An error is only logged, because the
-    /// message is accepted.
-    pub(super) fn claim_recipient_again(&self, name: &Name) {
-        if let Err(e) = self.claim_recipient(name) {
+    /// [`claim_recipient`](Self::claim_recipient), which has returned `holder`, and before the message was stored. An error
+    /// is only logged, because the message is accepted.
+    pub(super) fn claim_recipient_again(&self, name: &Name, holder: Option<Holder>) {
+        if let Some(Holder { uid }) = holder
+            && let Err(e) = self.record(name, uid)
+        {
             log::warn!("cannot record the owner of {name} after a message to it: {e}");
         }
     }
@@ -192,7 +203,6 @@ impl Owners<'_> {
 
     fn uid_of(&self, name: &Name) -> Result<Option<u32>, Refused> {
         let uid = self.logins.uid_of(name.as_str());
-        self.keep_canaries();
         uid.map_err(|e| Refused::Login(name.clone(), e))
     }
 

@@ -34,7 +34,7 @@ pub(super) enum Principal {
     NoLogin(u32),
     /// A uid of this machine whose login is not known at this time.
     Unknown(u32),
-    /// A client of a socket whose clients have this name. That is the operator's word.
+    /// A client of a socket whose clients have this name. The configuration vouches for it.
     Socket(Name),
     /// A client from an open network, which states its own name.
     Open,
@@ -130,6 +130,7 @@ impl Principal {
                 let who = format_args!("user number {uid}");
                 denied(Declined::with(Refusal::LoginUnknown, who))
             }
+            (Self::Open, Act::Ask) => owners.is_current(),
             (_, Act::Ask) => Ok(()),
             (Self::Login(own, _) | Self::Socket(own), Act::As(name)) if own != name => {
                 denied(Declined::with(Refusal::NotYourLogin, own))

@@ -1,7 +1,7 @@
 //! The secrets that this client has given to the server, with which it opens sealed messages.
 //!
-//! A secret is announced to the listener before the server gets it, and stays good for some time after its successor, so
-//! that each ticket opens a message.
+//! The menu announces a secret to the listener before the server gets it. A secret stays valid for some time after the server
+//! has replaced it, because senders may have tickets for it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,9 +20,9 @@ const MOST_TICKETS: usize = 65_536;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::client) struct HeldSecret {
     pub(in crate::client) secret: TicketSecret,
-    /// Whether the server that has it is verified. If not, what it says about senders proves nothing.
+    /// Whether the server that has it is verified. If not, senders are shown as unverified.
     pub(in crate::client) is_verified: bool,
-    /// For how much longer it is good.
+    /// For how much longer it is valid.
     pub(in crate::client) left: Duration,
 }
 
@@ -62,7 +62,7 @@ struct KnownSecret {
 }
 
 impl Secrets {
-    /// Adds a secret, or changes how long it is good.
+    /// Adds a secret, or changes how long it is valid.
     pub(super) fn hold(&mut self, held: HeldSecret) {
         let HeldSecret {
             secret,
@@ -71,7 +71,11 @@ impl Secrets {
         } = held;
         let until = Deadline::after(left);
         match self.0.iter_mut().find(|known| known.secret == secret) {
-            Some(known) => (known.is_verified, known.until) = (is_verified, until),
+            Some(known) => {
+                // A server that was not verified when it got the secret may be another one than that of today.
+                known.is_verified &= is_verified;
+                known.until = until;
+            }
             None => self.0.push(KnownSecret {
                 secret,
                 is_verified,
@@ -167,6 +171,12 @@ mod tests {
             "from a server that is not verified"
         );
         assert_eq!(open(&mut secrets, &datagram(3, 1, 1)), None);
+        secrets.hold(held(2, true, SECRET_LIFETIME));
+        assert_eq!(
+            open(&mut secrets, &datagram(2, 1, 1)),
+            Some(Trust::Open),
+            "the server that got it was not verified"
+        );
         secrets.hold(held(1, true, Duration::ZERO));
         assert_eq!(open(&mut secrets, &datagram(1, 1, 1)), None, "it has ended");
         assert_eq!(secrets.0.len(), 1);

@@ -57,11 +57,14 @@ impl ActiveListener {
     }
 
     /// Receives messages that are sealed with tickets of this secret, for as long as it says from now on.
-    pub(super) fn hold(&self, held: HeldSecret) {
+    pub(super) fn hold(&self, mut held: HeldSecret) {
         let mut state = self.state();
-        state
-            .secrets
-            .retain(|(other, until)| other.secret != held.secret && !until.passed());
+        state.secrets.retain(|(other, until)| {
+            let is_same = other.secret == held.secret;
+            // A server that was not verified when it got the secret may be another one than that of today.
+            held.is_verified &= !is_same || other.is_verified;
+            !is_same && !until.passed()
+        });
         state.secrets.push((held, Deadline::after(held.left)));
         if let Some(handle) = &state.handle {
             // On failure, the listener has ended; its successor starts with all secrets.

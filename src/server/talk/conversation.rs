@@ -70,11 +70,13 @@ impl Conversation<'_> {
         lease: &Lease,
         may_replace: &dyn Fn(&Lease) -> bool,
     ) -> Result<bool, Refused> {
-        let may = || self.may(Act::StillAs(name));
+        // Under the lock of the mailbox, no directory is asked: only an owner record keeps an open client out there.
+        let is_closed =
+            || !self.principal.owns_its_names() && self.store.claimed(name).unwrap_or(true);
         let taken = self
             .store
-            .take(name, lease, &|other| may_replace(other) && may().is_ok())?;
-        let may = may();
+            .take(name, lease, &|other| may_replace(other) && !is_closed())?;
+        let may = self.may(Act::StillAs(name));
         if taken && may.is_err() {
             self.store
                 .give_back(name, &|other| other.token == lease.token)?;
@@ -106,9 +108,9 @@ impl Conversation<'_> {
             body,
             fields: Fields::default(),
         };
-        self.owners.claim_recipient(to)?;
+        let holder = self.owners.claim_recipient(to)?;
         let receipt = self.store.deliver_one(Delivery { to, draft })?;
-        self.owners.claim_recipient_again(to);
+        self.owners.claim_recipient_again(to, holder);
         self.count_stored(body.len());
         Ok(receipt)
     }

@@ -47,7 +47,6 @@ pub(super) fn serve<'a>(
         store,
         owners,
     };
-    owners.keep_canaries();
     let outcome = in_its_dialect(&mut talk).unwrap_or_else(|e| match e.kind() {
         io::ErrorKind::TimedOut => Outcome::Slow("the client did not read in time".into()),
         _ => Outcome::Broken(format!("the connection broke: {e}")),
@@ -56,6 +55,7 @@ pub(super) fn serve<'a>(
         status.count(counter, 1);
     }
     outcome.log(&talk.origin, begun);
+    owners.keep_canaries();
     outcome.ended()
 }
 

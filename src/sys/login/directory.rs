@@ -6,8 +6,8 @@
 //! helper, and the answer is kept for a minute in memory that all children share.
 //!
 //! getent reports that there is no such login also while a source such as LDAP is away. If there are such sources, this
-//! counts only if a *canary*, a login that is known to come from there, still resolves. Without an answer that counts, the
-//! last one stands.
+//! counts only if a *canary*, a login that is known to come from there, resolves before and after it. Without an answer that
+//! counts, the last login that was found stands.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -107,7 +107,13 @@ impl LoginDirectory {
                 self.shared.generation.fetch_add(1, SeqCst);
                 self.generation.set(self.shared.generation.load(SeqCst));
             }
-            Err(e) => log::error!("{e}; the logins stay as they were"),
+            Err(e) => {
+                log::error!(
+                    "{e}; clients whose name must be looked up are refused until it can be read"
+                );
+                // Each process reads the file for itself, also this one, until it succeeds.
+                self.shared.generation.fetch_add(1, SeqCst);
+            }
         }
     }
 
@@ -140,9 +146,10 @@ impl LoginDirectory {
             return Ok(kept.uid);
         }
         let asked = self.ask(requests, Key::Name(name), Purpose::Name);
+        // That there was no such login does not stand: the account may have been made since then.
         let uid = asked
             .map(|entry| entry.map(|entry| entry.uid))
-            .or_else(|e| kept.map(|kept| kept.uid).ok_or(e))?;
+            .or_else(|e| kept.and_then(|kept| kept.uid).map(Some).ok_or(e))?;
         // Also if the last answer stands: for a minute, others do not wait for the directory again.
         place.keep(name, uid);
         Ok(uid)
@@ -177,7 +184,9 @@ impl LoginDirectory {
         let login = asked.or_else(|e| kept.map(|kept| Some(kept.name)).ok_or(e))?;
         match &login {
             Some(name) => place.keep(name, Some(uid)),
-            None => place.clear(),
+            // Another uid may have the same place.
+            None if place.kept().is_some_and(|kept| kept.uid == Some(uid)) => place.clear(),
+            None => {}
         }
         Ok(login)
     }
@@ -226,38 +235,47 @@ impl LoginDirectory {
         Ok(entry)
     }
 
-    /// Asks the sources that can be away for a login that getent has not found, and for the canaries after it, so that
-    /// its absence counts if one of them resolves. Returns the entries, or nothing if no canary is known.
+    /// Asks the sources that can be away for a login that getent has not found, and for the canaries before and after it:
+    /// its absence counts if one of them resolves both times. Returns the entries, or nothing if no canary is known.
     ///
     /// # Errors
-    /// When no canary resolves, or the lookup fails.
+    /// When no canary resolves both times, or the lookup fails.
     fn ask_with_canaries(
         &self,
         requests: &Requests,
         key: String,
         purpose: Purpose,
     ) -> io::Result<Vec<u8>> {
-        let mut canaries = self.canaries();
-        // One that has moved to the file proves nothing.
-        self.with_table(|table| canaries.retain(|name| table.uid_of(name).is_none()))?;
+        let (moved, canaries): (Vec<_>, Vec<_>) = self.with_table(|table| {
+            let is_in_file = |name: &String| table.uid_of(name).is_some();
+            self.canaries().into_iter().partition(is_in_file)
+        })?;
+        // Those that have moved to the file prove nothing.
+        moved
+            .iter()
+            .for_each(|name| self.shared.remove_canary(name));
         if canaries.is_empty() {
             return Ok(Vec::new());
         }
-        let keys = [&[key], canaries.as_slice()].concat();
+        let keys = [canaries.as_slice(), &[key], canaries.as_slice()].concat();
         let answer = requests.ask_remote(&keys, purpose)?;
-        let (there, gone): (Vec<_>, Vec<_>) =
-            canaries.into_iter().partition(|name| has(&answer, name));
-        if there.is_empty() {
+        let found = |times| {
+            let is_found = |name: &&String| entries_of(&answer, name) == times;
+            canaries.iter().filter(is_found).collect::<Vec<_>>()
+        };
+        if found(2).is_empty() {
             self.shared.doubted.store(1, SeqCst);
             let what = format!(
                 "the directory seems to be away: getent does not find {} there any more",
-                gone.join(", ")
+                canaries.join(", ")
             );
             return Err(io::Error::new(io::ErrorKind::NotConnected, what));
         }
         self.shared.doubted.store(0, SeqCst);
         // The directory answers, so these are deleted.
-        gone.iter().for_each(|name| self.shared.remove_canary(name));
+        for name in found(0) {
+            self.shared.remove_canary(name);
+        }
         Ok(answer)
     }
 
@@ -303,6 +321,12 @@ impl LoginDirectory {
 /// Returns whether the output of getent has a login with this name.
 fn has(answer: &[u8], name: &str) -> bool {
     matches!(files::login(answer, Key::Name(name)), Ok(Some(_)))
+}
+
+/// Returns how many entries the output of getent has for the login with this name.
+fn entries_of(answer: &[u8], name: &str) -> usize {
+    let lines = answer.split_inclusive(|byte| *byte == b'\n');
+    lines.filter(|line| has(line, name)).count()
 }
 
 /// Returns the way to the login helper; `None` if all logins are in /etc/passwd.

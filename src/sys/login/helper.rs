@@ -25,11 +25,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The number of getent processes that run concurrently for each purpose. Further requests wait in its socket.
 const MAX_RUNNING: usize = 8;
 /// The longest request, in bytes.
-const MAX_REQUEST: usize = 512;
+const MAX_REQUEST: usize = 1_024;
 /// The most descriptors that a request can carry (SCM_MAX_FD). All of them are received, so that all can be closed.
 const MAX_DESCRIPTORS: usize = 253;
 /// The first byte of an answer that is an error message.
 const FAILED: u8 = b'!';
+/// The end of the output of a getent that has found or not found what it was asked for. Without it, the output may be
+/// incomplete: the helper has ended, and its getents with it.
+const DONE: &[u8] = b"=\n";
 
 /// What a lookup is for. Lookups for one purpose do not wait for those for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +74,8 @@ impl LoginHelper {
                 SockFlag::SOCK_CLOEXEC,
             )
         };
-        let ((clients, of_clients), (names, of_names)) = (pair()?, pair()?);
+        // The ends that all children keep have adjacent numbers: close_range(2) closes the others in fewer calls.
+        let ((of_clients, clients), (names, of_names)) = (pair()?, pair()?);
         let requests = Requests {
             sockets: Sockets([clients, names]),
             asks_remote: !getent.remote.is_empty(),
@@ -153,7 +157,9 @@ impl<'a> Places<'a> {
             Ok(None) => true,
             Ok(Some(status)) => {
                 // getent exits with 2 when a key is not found. Any other failure must not look like that.
-                if !matches!(status.code(), Some(0 | 2)) {
+                if matches!(status.code(), Some(0 | 2)) {
+                    tell(to, DONE);
+                } else {
                     log::warn!("{program} failed: {status}");
                     report(to, &format!("{program} failed: {status}"));
                 }
@@ -199,11 +205,15 @@ fn answer(program: &Path, arguments: &[String], to: OwnedFd) -> Option<(Running,
     }
 }
 
-/// Writes an error to the requester. This fails when `to` is not a socket or has no reader.
+/// Writes an error to the requester.
 fn report(to: &OwnedFd, why: &str) {
-    let why = format!("{}{why}\n", char::from(FAILED));
+    tell(to, format!("{}{why}\n", char::from(FAILED)).as_bytes());
+}
+
+/// Writes to the requester. This fails when `to` is not a socket or has no reader.
+fn tell(to: &OwnedFd, text: &[u8]) {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    let _ = nix::sys::socket::send(to.as_raw_fd(), why.as_bytes(), flags);
+    let _ = nix::sys::socket::send(to.as_raw_fd(), text, flags);
 }
 
 /// Returns the arguments of getent for a request; `None` when the request is invalid. `remote` are the sources that can
@@ -316,9 +326,15 @@ impl Requests {
         )?;
         drop(theirs);
         let answer = getent::answer(&ours, deadline)?;
-        match answer.strip_prefix(&[FAILED]) {
-            Some(why) => Err(io::Error::other(String::from_utf8_lossy(why).trim_end())),
-            None => Ok(answer),
+        if let Some(why) = answer.strip_prefix(&[FAILED]) {
+            return Err(io::Error::other(String::from_utf8_lossy(why).trim_end()));
+        }
+        match answer.strip_suffix(DONE) {
+            Some(output) if output.is_empty() || output.ends_with(b"\n") => Ok(output.to_vec()),
+            _ => {
+                let what = "the answer of getent is incomplete";
+                Err(io::Error::new(io::ErrorKind::UnexpectedEof, what))
+            }
         }
     }
 }

@@ -45,9 +45,9 @@ refusals! {
     /// The value is the name.
     ClaimedName Denied
         "Message declined. Not allowed: {} belongs to a login of the server's machine, who uses its socket there";
-    /// The value is a name that belongs to another account than the client's.
+    /// The value is a name whose recorded owner is not the client, or is not known.
     OtherOwner Denied
-        "Message declined. Not allowed: {} belongs to an earlier account of that name; ask the operator of the server";
+        "Message declined. Not allowed: {} has another owner; ask the operator of the server";
     /// The value is a name that the operator has released while a client used it.
     Released Denied
         "Message declined. Not allowed: the operator of the server has released {}; connect again";

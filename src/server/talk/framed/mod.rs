@@ -238,6 +238,11 @@ impl Frames<'_, '_> {
     fn send(&mut self, to: &Name) -> Result<Outcome, Stop> {
         let what = format!("send {to}");
         let store = self.talk.store;
+        // A claim ends the presence of another client that has used the name of a login.
+        self.talk
+            .owners
+            .claim_recipient(to)
+            .map_err(doing(|| &what))?;
         if store.registered(to).map_err(doing(|| &what))?.is_none() {
             self.say(wire::NOT_REGISTERED)?;
             return Ok(Outcome::Done(format!("{what}: it is not registered")));

@@ -149,6 +149,7 @@ impl Session<'_, '_> {
                 }
             };
         }
+        self.may_go_on()?;
         match request {
             Request::Hello { .. } => Err(self.error(Code::Syntax, "HELLO was said already")),
             // SEND goes through the batch.

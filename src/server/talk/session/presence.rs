@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::state::{Session, SessionError};
 use crate::message::{LeaseToken, Speaks, TicketSecret};
 use crate::name::Name;
-use crate::server::principal::{Act, Refused};
+use crate::server::owners::Refused;
 use crate::server::talk::conversation::GATHER;
 use crate::server::talk::lease;
 use crate::store::Lease;
@@ -111,9 +111,11 @@ impl Session<'_, '_> {
 
     /// Returns whether this client has taken the lease: its token proves that, or without one the IP address.
     fn is_ours(&self, lease: &Lease, token: Option<LeaseToken>) -> bool {
-        token.map_or(lease.by == self.talk.peer.ip(), |token| {
-            lease.token == token
-        })
+        match token {
+            Some(token) => lease.token == token,
+            // A client with a secret has chosen a token as well.
+            None => lease.secret.is_none() && lease.by == self.talk.peer.ip(),
+        }
     }
 
     /// Ends the lease that this client has taken.
@@ -174,6 +176,9 @@ impl Session<'_, '_> {
     /// Reports where to send an instant message. A recipient that this client cannot reach is reported as offline.
     pub(super) fn lookup(&mut self, name: &Name) -> Result<(), SessionError> {
         let store = self.talk.store;
+        // A claim ends the presence of another client that has used the name of a login.
+        let claimed = self.talk.owners.claim_recipient(name);
+        claimed.map_err(|e| self.refuse(&format!("lookup {name}"), e))?;
         let found = store
             .registered(name)
             .and_then(|since| store.lease(name).map(|lease| (since, lease)));
@@ -186,7 +191,7 @@ impl Session<'_, '_> {
             Some((address, lease)) if lease.speaks == Speaks::Text => Location::Text(address),
             Some((address, lease)) => match self.ticket(name, &lease) {
                 Ok(Some(ticket)) => Location::Sealed(address, ticket),
-                Ok(None) | Err(Refused::Denied(_)) => Location::Closed,
+                Ok(None) => Location::Closed,
                 Err(e) => return Err(self.refuse(&format!("lookup {name}"), e)),
             },
         };
@@ -194,13 +199,12 @@ impl Session<'_, '_> {
         Ok(())
     }
 
-    /// Issues a ticket for one message to the holder of this lease. `None` if the holder takes none, or if this client
-    /// may not send.
+    /// Issues a ticket for one message to the holder of this lease. `None` if the holder takes none, or if this client has
+    /// no name.
     fn ticket(&self, to: &Name, lease: &Lease) -> Result<Option<Ticket>, Refused> {
         let (Some(secret), Some(from)) = (&lease.secret, &self.name) else {
             return Ok(None);
         };
-        self.talk.may(Act::StillAs(from))?;
         let mut nonce = TicketNonce([0; 16]);
         random::fill(&mut nonce.0).map_err(Refused::Random)?;
         let trust = self.talk.principal.trust();

@@ -3,6 +3,7 @@
 use super::state::{Session, SessionError};
 use crate::message::{Draft, Fields, MessageId};
 use crate::name::Name;
+use crate::server::owners::Holder;
 use crate::server::principal::Act;
 use crate::server::talk::conversation::new_id;
 use crate::store::{Delivery, State, Trace};
@@ -23,6 +24,8 @@ struct Outgoing<'r> {
     once: bool,
     ttl: Option<u64>,
     body: &'r [u8],
+    /// Whose name the recipient's is, if it is not open.
+    holder: Option<Holder>,
 }
 
 impl Session<'_, '_> {
@@ -41,9 +44,12 @@ impl Session<'_, '_> {
             return;
         }
         let once = given.is_some();
-        let id = self.talk.owners.claim_recipient(&to);
-        let id = match id.and_then(|()| given.map_or_else(new_id, Ok)) {
-            Ok(id) => id,
+        let prepared = self.talk.owners.claim_recipient(&to).and_then(|holder| {
+            let id = given.map_or_else(new_id, Ok)?;
+            Ok((holder, id))
+        });
+        let (holder, id) = match prepared {
+            Ok(prepared) => prepared,
             Err(e) => {
                 // The answers must keep the order of the requests.
                 self.deliver(batch);
@@ -57,6 +63,7 @@ impl Session<'_, '_> {
             once,
             ttl,
             body,
+            holder,
         });
         if batch.0.len() >= MOST {
             self.deliver(batch);
@@ -97,11 +104,11 @@ impl Session<'_, '_> {
             .collect();
         // The store returns one outcome for each message.
         let outcomes = self.talk.store.deliver(&deliveries);
-        let mut recipients: Vec<_> = messages.iter().map(|message| &message.to).collect();
+        let mut recipients: Vec<_> = messages.iter().map(|one| (&one.to, one.holder)).collect();
         recipients.sort_unstable();
         recipients.dedup();
-        for to in recipients {
-            self.talk.owners.claim_recipient_again(to);
+        for (to, holder) in recipients {
+            self.talk.owners.claim_recipient_again(to, holder);
         }
         for (Outgoing { to, id, body, .. }, outcome) in messages.iter().zip(outcomes) {
             match outcome {
@@ -124,7 +131,12 @@ impl Session<'_, '_> {
         let trace = self.talk.store.trace(to, seq);
         let trace = trace.map_err(|e| self.refuse(&format!("status {to}/{seq}"), e))?;
         let trust = self.talk.principal.trust();
-        let is_ours = |trace: &Trace| trace.from == name && trace.trust == trust;
+        let owner = self.talk.store.owner(&name);
+        let owner = owner.map_err(|e| self.refuse(&format!("status {to}/{seq}"), e))?;
+        // Earlier messages of the name are those of its former owner.
+        let since = owner.map_or(0, |owner| owner.since);
+        let is_ours =
+            |trace: &Trace| trace.from == name && trace.trust == trust && trace.at >= since;
         let Some(trace) = trace.filter(is_ours) else {
             let text =
                 format!("there is no message {to}/{seq} of yours, or it is not known any more");

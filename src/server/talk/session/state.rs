@@ -192,16 +192,26 @@ impl<'t, 'a> Session<'t, 'a> {
         Ok(())
     }
 
+    /// Checks that the client may still make requests, as its name if it has one.
+    ///
+    /// # Errors
+    /// When it may not. A session with a name then loses its lease.
+    pub(super) fn may_go_on(&mut self) -> Result<(), SessionError> {
+        match self.name.clone() {
+            Some(name) => self.keeps(&name),
+            None => {
+                let may = self.talk.may(Act::Ask);
+                may.map_err(|refused| self.refuse("authorize", refused))
+            }
+        }
+    }
+
     /// Returns the name of the session, which the request acts as.
     ///
     /// # Errors
-    /// When the session has none, or when a login has claimed it.
+    /// When the session has none.
     pub(super) fn named(&mut self) -> Result<Name, SessionError> {
-        let Some(name) = self.name.clone() else {
-            return Err(self.anonymous());
-        };
-        self.keeps(&name)?;
-        Ok(name)
+        self.name.clone().ok_or_else(|| self.anonymous())
     }
 
     /// Answers a request that needs a name, in a session without one.
