@@ -169,7 +169,7 @@ fn a_getent_that_hangs_delays_only_its_own_client() {
             assert!(said.starts_with("OK "), "{said}");
             assert!(took < Duration::from_secs(4), "{uid}: {took:?}");
         }
-        daemon.store("bob", "al", "TCP clients do not wait");
+        daemon.store("ulla", "al", "TCP clients do not wait");
         let (said, took) = waits.join().expect("joined");
         assert!(said.starts_with(NO_ANSWER), "{said}");
         assert!(took > Duration::from_secs(4), "{took:?}");
@@ -302,7 +302,7 @@ fn without_its_supervisor_a_daemon_serves_and_logs_it_once() {
         let (said, _) = ask_as(&daemon, 2);
         assert!(said.starts_with("OK dropline/1 name=bin "), "{said}");
     }
-    daemon.store("bob", "al", "hi");
+    daemon.store("ulla", "al", "hi");
     assert_eq!(daemon.log().matches(said).count(), 1, "{}", daemon.log());
     assert_eq!(crate::support::counter(&daemon, "crashes"), 0);
     daemon.signal(Signal::SIGTERM);
@@ -397,9 +397,9 @@ fn while_the_directory_is_away_new_names_are_refused_and_their_mail_waits() {
     let Some(first) = daemon(test, SOURCES, RESERVED) else {
         return;
     };
-    first.store("bob", "al", "one");
-    assert_eq!(first.fetch("bob"), ["bob;al;one"]);
-    first.store("bob", "al", "two");
+    first.store("ulla", "al", "one");
+    assert_eq!(first.fetch("ulla"), ["ulla;al;one"]);
+    first.store("ulla", "al", "two");
     // The daemon learns that this login comes from the directory, and keeps that over a restart.
     assert!(
         first
@@ -413,11 +413,11 @@ fn while_the_directory_is_away_new_names_are_refused_and_their_mail_waits() {
     fs::write(&away, "").expect("written");
     let second = daemon_in(test, dir, SOURCES, RESERVED).expect("as before");
     // A name that TCP clients use is open. A new name, which may be a login, is not.
-    assert_eq!(second.fetch("bob"), ["bob;al;two"]);
-    let refused = second.ask("store;bob;newname;hi\n");
+    assert_eq!(second.fetch("ulla"), ["ulla;al;two"]);
+    let refused = second.ask("store;ulla;newname;hi\n");
     assert!(refused.starts_with(UNKNOWN), "{refused}");
     second.logged("getent does not find elsewhere there any more");
-    second.store("another", "bob", "waits");
+    second.store("another", "ulla", "waits");
     for _ in 0..2 {
         let refused = second.ask("fetch;another\n");
         assert!(refused.starts_with(UNKNOWN), "{refused}");
@@ -428,9 +428,9 @@ fn while_the_directory_is_away_new_names_are_refused_and_their_mail_waits() {
     fs::remove_file(&away).expect("removed");
     let refused = second.ask("fetch;another\n");
     assert!(refused.contains("another belongs to a login"), "{refused}");
-    second.store("bob", "newname", "hi");
+    second.store("ulla", "newname", "hi");
     let read = line_as(&second, 3_000_000_005, "fetch;another\n");
-    assert!(read.contains("\nanother;bob;waits\n"), "{read}");
+    assert!(read.contains("\nanother;ulla;waits\n"), "{read}");
 }
 
 #[test]
@@ -439,7 +439,7 @@ fn mail_for_a_new_name_that_is_no_login_is_open_when_the_directory_is_back() {
     let Some(daemon) = daemon(test, SOURCES, RESERVED) else {
         return;
     };
-    daemon.store("bob", "al", "al is known");
+    daemon.store("ulla", "al", "al is known");
     assert!(
         daemon
             .ask("fetch;elsewhere\n")
@@ -461,8 +461,8 @@ fn without_logins_from_elsewhere_all_other_names_are_open() {
             return;
         };
         fs::write(daemon.path().join("away"), "").expect("written");
-        daemon.store("bob", "al", "hi");
-        assert_eq!(daemon.fetch("bob"), ["bob;al;hi"]);
+        daemon.store("ulla", "al", "hi");
+        assert_eq!(daemon.fetch("ulla"), ["ulla;al;hi"]);
     }
 }
 
@@ -485,7 +485,7 @@ fn without_getent_new_names_are_refused_and_it_is_logged_once() {
     assert!(line_as(&daemon, 2, "fetch;bin\n").starts_with("Retrieving "));
     assert!(daemon.ask("fetch;bin\n").contains("bin belongs to a login"));
     let open = daemon_with(test, public_dir(), none, sources, "").expect("as before");
-    open.store("bob", "al", "names are open without reserve_logins");
+    open.store("ulla", "al", "names are open without reserve_logins");
 }
 
 #[test]

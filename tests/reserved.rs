@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::logins::ask_as;
-use crate::support::frames::register;
+use crate::support::frames::{Frames, register};
 use crate::support::others::public_dir;
 use crate::support::session::Session;
 use crate::support::{Daemon, program, skip, wait_until};
@@ -238,6 +238,9 @@ fn a_reload_that_closes_a_name_takes_it_from_open_sessions() {
     assert_eq!(session.messages().0.len(), 1);
     let mut watch = Session::of(daemon, "bob");
     watch.send("WATCH\n");
+    let mut unnamed = Session::over(daemon.connect());
+    unnamed.ask("HELLO dropline/1");
+    assert_eq!(unnamed.ask("WHO"), "END n=0 more=0");
     // A wider configuration takes nothing away.
     machine.configure("open_logins = [\"frank\", \"games\"]\n");
     assert!(session.ask("STATUS to=frank seq=1").contains("of yours"));
@@ -247,6 +250,9 @@ fn a_reload_that_closes_a_name_takes_it_from_open_sessions() {
     }
     session.send("SEND al 2\nhi\n");
     assert_eq!(session.line(), RECONFIGURED);
+    for request in ["WHO", "LOOKUP bob"] {
+        assert_eq!(unnamed.ask(request), RECONFIGURED, "{request}");
+    }
     // A session with another name ends as well. Its client connects again.
     daemon.store("bob", "al", "hi");
     assert_eq!(watch.line(), RECONFIGURED);
@@ -297,4 +303,49 @@ fn the_log_names_each_closed_name_once() {
         assert_eq!(daemon.log().matches(&said).count(), 1, "{}", daemon.log());
     }
     assert!(!daemon.log().contains("al is closed"));
+}
+
+#[test]
+fn a_client_that_took_a_name_before_it_was_a_login_gets_no_instant_messages() {
+    let test = "a_client_that_took_a_name_before_it_was_a_login_gets_no_instant_messages";
+    let Some(machine) = Machine::with(test, "", "") else {
+        return;
+    };
+    let daemon = &machine.daemon;
+    let taken = register(daemon, "frank", "127.0.0.1 9");
+    assert_eq!(taken, ["400", "400"]);
+    let mut al = Session::of(daemon, "al");
+    let address = "OK name=frank online=1 addr=127.0.0.1 port=9 speaks=text";
+    assert_eq!(al.ask("LOOKUP frank"), address);
+    machine.set_accounts(FRANK);
+    let unknown = "ERR unknown-user frank is not registered";
+    wait_until("the daemon knows the account", || {
+        al.ask("LOOKUP frank") == unknown
+    });
+    assert_eq!(Frames::say(daemon, &["!send", "frank"]).frame(), "403");
+}
+
+#[test]
+fn a_new_owner_is_not_told_what_the_former_one_has_sent() {
+    let test = "a_new_owner_is_not_told_what_the_former_one_has_sent";
+    let Some(machine) = Machine::with(test, FRANK, "") else {
+        return;
+    };
+    let session = |uid, requests: &str| {
+        let hello = format!("HELLO dropline/1\n{requests}");
+        machine.ask_as(uid, &hello)
+    };
+    let sent = session(4_711, "SEND al 2\nhi\nSTATUS to=al seq=1\n");
+    assert!(sent.contains("\nOK state=waiting "), "{sent}");
+    machine.set_accounts("frank:x:4712:100::/nowhere:/bin/sh\n");
+    let output = machine.operator(&["release", "frank"]).output();
+    assert!(output.expect("run").status.success());
+    wait_until("the daemon knows the account", || {
+        session(4_712, "").starts_with("OK ")
+    });
+    let asked = session(4_712, "STATUS to=al seq=1\n");
+    assert!(
+        asked.contains("\nERR denied there is no message"),
+        "{asked}"
+    );
 }

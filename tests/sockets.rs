@@ -65,9 +65,9 @@ fn every_client_of_a_socket_has_its_name() {
             reply.starts_with("OK dropline/1 name=web trust=local "),
             "{user}: {reply}"
         );
-        let reply = ask_at(&path, user, "store;bob;web;from the container\n");
+        let reply = ask_at(&path, user, "store;ulla;web;from the container\n");
         assert_eq!(reply, ACCEPTED, "{user}");
-        for request in ["store;bob;root;x\n", "fetch;bin\n", "fetch;bob\n"] {
+        for request in ["store;ulla;root;x\n", "fetch;bin\n", "fetch;ulla\n"] {
             let reply = ask_at(&path, user, request);
             assert!(
                 reply.contains("Not allowed: over this socket you are web"),
@@ -75,16 +75,16 @@ fn every_client_of_a_socket_has_its_name() {
             );
         }
     }
-    assert_eq!(daemon.fetch("bob").len(), 4);
+    assert_eq!(daemon.fetch("ulla").len(), 4);
     let sent = program("dropline")
         .arg("-d")
         .arg(&path)
-        .args(["-u", "web", "send", "bob", "with the client"])
+        .args(["-u", "web", "send", "ulla", "with the client"])
         .output()
         .expect("run");
     assert!(sent.status.success(), "{sent:?}");
-    assert_eq!(daemon.fetch("bob"), ["bob;web;with the client"]);
-    daemon.logged(&format!(") on {} store bob/4 from web, ", path.display()));
+    assert_eq!(daemon.fetch("ulla"), ["ulla;web;with the client"]);
+    daemon.logged(&format!(") on {} store ulla/4 from web, ", path.display()));
     // The other sockets are as before.
     let reply = ask_as(&daemon, "bin", "HELLO dropline/1\n");
     assert!(reply.starts_with("OK dropline/1 name=bin "), "{reply}");

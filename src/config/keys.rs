@@ -30,7 +30,7 @@ keys! {
         /// login. The daemon refuses TCP clients from other addresses. `0.0.0.0/0` is all of IPv4, `::/0` all of IPv6,
         /// and `[]` no network.
         ///
-        /// This key does not affect clients of the Unix socket in the run directory.
+        /// This key does not affect clients of Unix sockets.
         open_networks: Vec<Network> = LOOPBACK, Reload;
 
         /// Whether the names of all logins of this machine are closed to TCP clients. With `false`, a name is closed
@@ -129,7 +129,7 @@ keys! {
         max_children: Count<1, 30_000> = 512, Reload;
 
         /// Maximum number of connections from one source. The daemon refuses further ones. A source is an IPv4 address,
-        /// an IPv6 network of 64 bits, or a local user of the Unix socket.
+        /// an IPv6 network of 64 bits, a local user of the Unix socket, or a socket with a name.
         children_per_source: Count<1, 30_000> = 128, Reload;
 
         /// Number of connections without a complete request at which the daemon begins to refuse new ones at random. It

@@ -1,4 +1,4 @@
-//! What the store is told: the limits that it enforces, and the names that are reserved for logins.
+//! The limits and the reserved names that the programs pass to the store.
 
 use super::keys::{Config, ConfigFile};
 use crate::name::Name;

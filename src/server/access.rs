@@ -16,7 +16,7 @@ const NAMES: usize = 1_024;
 pub(super) struct Access {
     /// How many times the configuration has become narrower.
     narrowed: &'static AtomicU64,
-    /// How many times it had when this process got its configuration.
+    /// The value of `narrowed` when this process got its configuration.
     seen: u64,
     /// Hashes of the names that were reported; 0 in an unused place.
     names: &'static [AtomicU64],

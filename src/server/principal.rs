@@ -3,14 +3,14 @@
 //! | principal | how it is known | may |
 //! |---|---|---|
 //! | login | Unix socket: the kernel reports the uid, whose login has the same uid | everything as its login name; the first use claims the name |
-//! | root | Unix socket, uid 0 | everything as any name |
+//! | root | Unix socket, uid 0 | everything as any name; claims only the name of its login |
 //! | no login | Unix socket, any other uid | nothing |
 //! | unknown | Unix socket, a uid whose login cannot be looked up | nothing, for now |
 //! | socket | a `[[socket]]` of the configuration, any uid | everything as the name of the socket; the first use claims the name |
 //! | open | TCP from `open_networks` | everything as a name that belongs to no login |
 //! | stranger | TCP from elsewhere | nothing |
 //!
-//! Whose a name is, see `owners`. A client that may send at all may also send *to* a name that belongs to another. Names
+//! `owners` decides who owns a name. A client that may send at all may also send *to* a name that belongs to another. Names
 //! can become logins, be claimed and be released at any time. Requests that take time or have several steps therefore
 //! check again before the step that takes effect.
 

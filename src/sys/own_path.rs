@@ -100,7 +100,7 @@ const DIRECTORY: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_DIRECTORY)
     .union(OFlag::O_CLOEXEC);
 
-/// Opens the directory at `path` with O_PATH, whoever owns it.
+/// Opens the directory at `path`, of any owner, with O_PATH.
 fn walk(path: &Path, missing: IfMissing) -> io::Result<OwnedFd> {
     let mut at = open(".", PLACE, Mode::empty())?;
     let mut links = 0;

@@ -25,10 +25,10 @@ const FORMAT: &str = "FORMAT";
 const NEW_FORMAT: &str = "FORMAT.new";
 
 impl Spool {
-    /// Opens the spool at `path` for a daemon that reserves the names of all logins.
+    /// Opens the spool at `path` for a daemon that reserves no names: those in tests may be logins of this machine.
     #[cfg(test)]
     pub(crate) fn open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
-        Self::open_with(path, limits, &|_| true)
+        Self::open_with(path, limits, &|_| false)
     }
 
     /// Opens the spool at `path` for a daemon. Creates it in a missing or empty directory, and upgrades format 1: a name

@@ -1,7 +1,7 @@
 //! Tickets: keys that the server derives, one for each message, from a secret that it shares with the receiver.
 //!
-//! The receiver derives the same key from the names and the trust in a datagram. A datagram that the key opens therefore
-//! comes from a client about which the server has said just that.
+//! The receiver derives the same key from the names and the trust in a datagram. If it opens the datagram, the server has
+//! issued the ticket to this sender with this trust.
 
 use std::fmt;
 use std::time::Duration;

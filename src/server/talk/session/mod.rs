@@ -149,11 +149,14 @@ impl Session<'_, '_> {
                 }
             };
         }
+        if request == Request::Quit {
+            return self.ok();
+        }
         self.may_go_on()?;
         match request {
             Request::Hello { .. } => Err(self.error(Code::Syntax, "HELLO was said already")),
-            // SEND goes through the batch.
-            Request::Send { .. } => Ok(()),
+            // SEND goes through the batch, and QUIT was answered.
+            Request::Send { .. } | Request::Quit => Ok(()),
             Request::Fetch { max, peek } => self.fetch(max, peek),
             Request::Ack(seq) => self.acknowledge(seq),
             Request::Watch => self.watch(),
@@ -170,7 +173,6 @@ impl Session<'_, '_> {
             Request::Deregister => self.deregister(),
             Request::Who { after, max } => self.who(after.as_ref(), max),
             Request::Lookup(name) => self.lookup(&name),
-            Request::Quit => self.ok(),
         }
     }
 

@@ -47,7 +47,7 @@ fn a_further_canary_replaces_the_oldest() {
     assert!(directory.canaries().contains(&"f".into()));
 }
 
-/// A directory service with the logins `al`, `bob` and `carol`, in a machine that has `dyn` from another source.
+/// A directory service with the logins `svc-al`, `svc-bob` and `svc-carol`, in a machine that has `dyn` from another source.
 struct Service {
     dir: TempDir,
     directory: LoginDirectory,
@@ -62,9 +62,10 @@ status=0
 for key; do
     uid=
     case $key in
-    al | 3001) name=al uid=3001 ;;
-    bob | 3002) name=bob uid=3002 ;;
-    carol | 3003) name=carol uid=3003 ;;
+    svc-al | 3001) name=svc-al uid=3001 ;;
+    svc-bob | 3002) name=svc-bob uid=3002 ;;
+    svc-carol | 3003) name=svc-carol uid=3003 ;;
+    late) [ ! \"$remote\" ] || : >\"$here/here\" ;;
     esac
     if [ \"$uid\" ] && [ -e \"$here/here\" ] && [ -e \"$here/$name\" ]; then
         echo \"$name:x:$uid:100::/:\"
@@ -84,7 +85,7 @@ impl Service {
             directory: LoginDirectory::open().expect("opened"),
             helper: InThread::start(program),
         };
-        for name in ["here", "al", "bob", "carol"] {
+        for name in ["here", "svc-al", "svc-bob", "svc-carol"] {
             service.set(name, true);
         }
         service
@@ -132,20 +133,33 @@ fn an_absence_counts_only_while_a_canary_resolves() {
     service.set("here", false);
     assert_eq!(service.uid_of("new1").expect("believed"), None);
     service.set("here", true);
-    assert_eq!(service.uid_of("al").expect("found"), Some(3001));
-    assert_eq!(service.directory.canaries(), ["al"]);
+    assert_eq!(service.uid_of("svc-al").expect("found"), Some(3001));
+    assert_eq!(service.directory.canaries(), ["svc-al"]);
     assert_eq!(service.uid_of("new2").expect("proved"), None);
     service.set("here", false);
     let error = service.uid_of("new3").expect_err("no proof").to_string();
-    assert!(error.contains("does not find al"), "{error}");
-    assert!(service.login_of(3002).is_err(), "bob may come again");
+    assert!(error.contains("does not find svc-al"), "{error}");
+    assert!(service.login_of(3002).is_err(), "svc-bob may come again");
     assert!(
-        service.uid_of("bob").is_err(),
+        service.uid_of("svc-bob").is_err(),
         "it may be a login, and is one"
     );
     service.set("here", true);
-    assert_eq!(service.uid_of("bob").expect("found"), Some(3002));
+    assert_eq!(service.uid_of("svc-bob").expect("found"), Some(3002));
     assert_eq!(service.uid_of("new3").expect("proved"), None);
+    service.helper.end();
+}
+
+#[test]
+fn an_absence_proves_nothing_if_the_directory_comes_back_after_it() {
+    let service = Service::start();
+    assert_eq!(service.uid_of("svc-al").expect("found"), Some(3001));
+    service.set("here", false);
+    // The script makes the directory available while it looks for this name.
+    assert!(service.uid_of("late").is_err());
+    assert!(service.path("here").exists(), "it was asked");
+    assert_eq!(service.directory.canaries(), ["svc-al"]);
+    assert_eq!(service.uid_of("late").expect("proved"), None);
     service.helper.end();
 }
 
@@ -162,31 +176,38 @@ fn without_an_answer_the_last_one_stands() {
     let service = Service::start();
     assert_eq!(
         service.login_of(3001).expect("found").as_deref(),
-        Some("al")
+        Some("svc-al")
     );
-    assert_eq!(service.uid_of("al").expect("found"), Some(3001));
+    assert_eq!(service.uid_of("svc-al").expect("found"), Some(3001));
     assert_eq!(service.uid_of("open").expect("proved"), None);
     service.set("here", false);
     let asked = service.asked();
-    for name in ["al", "open"] {
+    for name in ["svc-al", "open"] {
         service.uid_of(name).expect("fresh");
     }
     assert_eq!(service.asked(), asked, "answers are used for a minute");
     service.age();
-    assert_eq!(service.login_of(3001).expect("kept").as_deref(), Some("al"));
-    assert_eq!(service.uid_of("al").expect("kept"), Some(3001));
-    assert_eq!(service.uid_of("open").expect("kept"), None);
+    assert_eq!(
+        service.login_of(3001).expect("kept").as_deref(),
+        Some("svc-al")
+    );
+    assert_eq!(service.uid_of("svc-al").expect("kept"), Some(3001));
+    assert!(service.uid_of("open").is_err(), "it may be a login by now");
     let asked = service.asked();
-    service.uid_of("al").expect("kept");
+    service.uid_of("svc-al").expect("kept");
     assert_eq!(service.asked(), asked, "it is asked once a minute");
     // When the service is back, the account is deleted.
     service.set("here", true);
-    assert_eq!(service.uid_of("bob").expect("found"), Some(3002));
-    service.set("al", false);
+    assert_eq!(service.uid_of("svc-bob").expect("found"), Some(3002));
+    service.set("svc-al", false);
     service.age();
     assert_eq!(service.login_of(3001).expect("proved"), None);
-    assert_eq!(service.uid_of("al").expect("proved"), None);
-    assert_eq!(service.directory.canaries(), ["bob"], "al is deleted");
+    assert_eq!(service.uid_of("svc-al").expect("proved"), None);
+    assert_eq!(
+        service.directory.canaries(),
+        ["svc-bob"],
+        "svc-al is deleted"
+    );
     service.helper.end();
 }
 
@@ -195,14 +216,17 @@ fn a_flood_of_names_does_not_replace_the_answer_about_a_client() {
     let service = Service::start();
     assert_eq!(
         service.login_of(3001).expect("found").as_deref(),
-        Some("al")
+        Some("svc-al")
     );
     for n in 0..4 * ANSWERS {
         let name = format!("n{n}");
         service.directory.shared.of_name(&name).keep(&name, None);
     }
     service.set("here", false);
-    assert_eq!(service.login_of(3001).expect("kept").as_deref(), Some("al"));
+    assert_eq!(
+        service.login_of(3001).expect("kept").as_deref(),
+        Some("svc-al")
+    );
     service.helper.end();
 }
 
@@ -211,9 +235,9 @@ fn when_all_canaries_are_deleted_the_next_login_becomes_one() {
     let service = Service::start();
     service.directory.expect(["d1", "d2", "d3", "d4"]);
     assert!(service.uid_of("new").is_err(), "none resolves");
-    assert_eq!(service.uid_of("carol").expect("found"), Some(3003));
-    assert!(service.directory.canaries().contains(&"carol".into()));
+    assert_eq!(service.uid_of("svc-carol").expect("found"), Some(3003));
+    assert!(service.directory.canaries().contains(&"svc-carol".into()));
     assert_eq!(service.uid_of("new").expect("proved"), None);
-    assert_eq!(service.directory.canaries(), ["carol"]);
+    assert_eq!(service.directory.canaries(), ["svc-carol"]);
     service.helper.end();
 }
