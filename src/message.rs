@@ -72,9 +72,7 @@ impl MessageId {
     /// # Errors
     /// Those of `getrandom(2)`.
     pub(crate) fn random() -> io::Result<Self> {
-        let mut bytes = [0; 16];
-        random::fill(&mut bytes)?;
-        Ok(Self(bytes))
+        random::array().map(Self)
     }
 
     /// Returns the id as 32 hexadecimal digits.
@@ -153,9 +151,7 @@ impl LeaseToken {
     /// # Errors
     /// Those of `getrandom(2)`.
     pub(crate) fn random() -> io::Result<Self> {
-        let mut bytes = [0; 8];
-        random::fill(&mut bytes)?;
-        Ok(Self(bytes))
+        random::array().map(Self)
     }
 }
 
@@ -165,19 +161,18 @@ impl TicketSecret {
     /// # Errors
     /// Those of `getrandom(2)`.
     pub(crate) fn random() -> io::Result<Self> {
-        let mut bytes = [0; 32];
-        random::fill(&mut bytes)?;
-        Ok(Self(bytes))
+        random::array().map(Self)
     }
 }
 
-/// Neither appears in logs and error messages.
+/// The token does not appear in logs and error messages.
 impl fmt::Debug for LeaseToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LeaseToken(..)")
     }
 }
 
+/// The secret does not appear in logs and error messages.
 impl fmt::Debug for TicketSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TicketSecret(..)")
@@ -201,9 +196,7 @@ impl Trust {
             _ => None,
         }
     }
-}
 
-impl Trust {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",

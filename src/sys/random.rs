@@ -23,6 +23,15 @@ pub(crate) fn fill(mut bytes: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns an array of random numbers, as [`fill`] makes them.
+///
+/// # Errors
+/// As for [`fill`].
+pub(crate) fn array<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    fill(&mut bytes).map(|()| bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -311,7 +311,7 @@ impl Inbox {
 
     /// Initializes the file as an empty inbox.
     fn begin(&mut self) -> io::Result<()> {
-        self.mark = new_mark()?;
+        self.mark = random::array()?;
         file::truncate(&self.file, 0)?;
         file::write_at(&self.file, &entry::encode_head(self.mark), 0)?;
         file::sync(&self.file)?;
@@ -327,7 +327,7 @@ impl Inbox {
                 self.keys.remove(&key);
             }
         }
-        let mark = new_mark()?;
+        let mark = random::array()?;
         let mut bytes = entry::encode_head(mark);
         for (key, at) in &self.shown {
             entry::encode(&mut bytes, mark, &InboxEntry::Shown(key.clone(), *at));
@@ -348,12 +348,6 @@ impl Inbox {
         self.end = bytes.len() as u64;
         Ok(())
     }
-}
-
-fn new_mark() -> io::Result<SyncMarker> {
-    let mut mark = SyncMarker::default();
-    random::fill(&mut mark)?;
-    Ok(mark)
 }
 
 #[cfg(test)]

@@ -139,9 +139,8 @@ impl MailboxLog {
             }
             file::truncate(&self.file, 0).map_err(StoreError::system("truncate", &self.path))?;
         }
-        let mut epoch = [0; 4];
-        random::fill(&mut epoch)
-            .map_err(StoreError::system("draw a random number for", &self.path))?;
+        let epoch =
+            random::array().map_err(StoreError::system("draw a random number for", &self.path))?;
         let header = Header::new(u32::from_le_bytes(epoch));
         Ok(AppendPosition {
             header,

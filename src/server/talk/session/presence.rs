@@ -205,8 +205,7 @@ impl Session<'_, '_> {
         let (Some(secret), Some(from)) = (&lease.secret, &self.name) else {
             return Ok(None);
         };
-        let mut nonce = TicketNonce([0; 16]);
-        random::fill(&mut nonce.0).map_err(Refused::Random)?;
+        let nonce = TicketNonce(random::array().map_err(Refused::Random)?);
         let trust = self.talk.principal.trust();
         let key = TicketKey::derive(secret, nonce, trust, from, to);
         Ok(Some(Ticket { nonce, key }))

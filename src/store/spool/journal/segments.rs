@@ -112,9 +112,8 @@ impl JournalLog {
     }
 
     fn begin(&mut self, segment: usize) -> io::Result<()> {
-        let mut run = [0; 4];
-        random::fill(&mut run)?;
-        (self.now, self.run, self.at) = (segment, u32::from_le_bytes(run), 0);
+        let run = u32::from_le_bytes(random::array()?);
+        (self.now, self.run, self.at) = (segment, run, 0);
         Ok(())
     }
 
