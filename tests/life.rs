@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -108,6 +109,47 @@ fn a_running_request_is_finished_before_the_exit() {
     assert_eq!(messages(&reply).len(), 200);
     assert_eq!(daemon.ended().code(), Some(0));
     daemon.logged("200 messages delivered");
+}
+
+#[test]
+fn requests_that_have_begun_to_arrive_are_finished_before_the_exit() {
+    let mut daemon = Daemon::with("drain_timeout = 60\n", &[]);
+    let body = "x".repeat(4_000);
+    let mut session = Session::of(&daemon, "al");
+    session.send(format!("SEND cy {}\n{}", body.len(), &body[..2_000]));
+    let mut framed = daemon.say(b"\x00\x06\x00\x00!send\0\x00\x08");
+    let mut line = daemon.say(format!("store;bob;cy;{body}").as_bytes());
+    // A pause of a second would end the request.
+    let slow = std::thread::spawn(move || {
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(100));
+            line.write_all(b"more").expect("sent");
+        }
+        line.write_all(b"\n").expect("sent");
+        listen(line)
+    });
+    wait_until("all have begun", || daemon.children().len() == 3);
+    daemon.signal(Signal::SIGTERM);
+    wait_until("the daemon drains", || {
+        daemon.log().contains("waiting for 3 requests")
+    });
+    framed.write_all(b"\x00\x00no-such\0").expect("sent");
+    assert_eq!(listen(framed), "\0\x04\0\x00403\0");
+    session.send(format!("{}\n", &body[2_000..]));
+    assert!(session.line().ends_with(" to=cy seq=1"));
+    assert_eq!(
+        session.line(),
+        "ERR shutdown the server ends; try again later"
+    );
+    assert_eq!(
+        slow.join().expect("answered"),
+        "Message accepted and stored:\n"
+    );
+    assert_eq!(daemon.ended().code(), Some(0));
+    let daemon = Daemon::in_dir(daemon.kill(), "", &[]);
+    let more = "more".repeat(20);
+    assert_eq!(daemon.fetch("bob"), [format!("bob;cy;{body}{more}")]);
+    assert_eq!(daemon.fetch("cy"), [format!("cy;al;{body}")]);
 }
 
 #[test]

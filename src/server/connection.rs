@@ -101,6 +101,25 @@ impl<'t> Connection<'t> {
         self.receive_or_hear(buffer, limit, None)
     }
 
+    /// Like [`receive`](Self::receive), for the rest of a request that has begun: a shutdown does not interrupt it, for the
+    /// master allows `drain_timeout` for it. Never returns [`Received::Ending`].
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub(super) fn receive_rest(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        limit: Duration,
+    ) -> io::Result<Received> {
+        let deadline = Deadline::after(limit);
+        loop {
+            match self.receive(buffer, deadline.left())? {
+                Received::Ending => self.wait_despite_ending(deadline)?,
+                received => return Ok(received),
+            }
+        }
+    }
+
     /// Like [`receive`](Self::receive), but also returns when `bell` is readable.
     ///
     /// # Errors
@@ -255,11 +274,8 @@ impl<'t> Connection<'t> {
             if deadline.passed() || total > MOST_DISCARDED {
                 return Ok(false);
             }
-            // Keep waiting during a shutdown: the master allows `drain_timeout` for it.
-            match self.receive(&mut dropped, deadline.left())? {
-                Received::Silence => return Ok(false),
-                Received::Ending => self.wait_despite_ending(deadline)?,
-                Received::Bytes | Received::End | Received::Bell => {}
+            if self.receive_rest(&mut dropped, deadline.left())? == Received::Silence {
+                return Ok(false);
             }
             total += dropped.len();
             dropped.clear();

@@ -75,7 +75,7 @@ fn read_line(talk: &mut Conversation<'_>) -> io::Result<Option<RequestLine>> {
             return Ok(None);
         }
         let limit = silence(talk).min(talk.deadline.left());
-        match talk.connection.receive(&mut talk.received, limit)? {
+        match talk.connection.receive_rest(&mut talk.received, limit)? {
             Received::Bytes | Received::Bell => {}
             Received::Silence if talk.deadline.passed() => return Ok(None),
             Received::End | Received::Silence | Received::Ending => {

@@ -41,19 +41,15 @@ impl<'t, 'a> Frames<'t, 'a> {
                 Frame::Incomplete => {}
             }
             let left = talk.deadline.left();
-            match talk.connection.receive(&mut talk.received, left)? {
+            match talk.connection.receive_rest(&mut talk.received, left)? {
                 Received::Bytes | Received::Bell => {}
                 Received::End => {
                     let how = "the client left in the middle of a command";
                     return ended(Outcome::Broken(how.into()));
                 }
-                Received::Silence => {
+                Received::Silence | Received::Ending => {
                     let how = "the client did not continue in time";
                     return ended(Outcome::Slow(how.into()));
-                }
-                Received::Ending => {
-                    let how = "the daemon ends in the middle of a command";
-                    return ended(Outcome::Broken(how.into()));
                 }
             }
         }

@@ -195,7 +195,12 @@ impl Session<'_, '_> {
             };
             let bell = self.watch.as_ref().map(|watch| watch.bell.fd());
             let connection = &mut self.talk.connection;
-            let received = connection.receive_or_hear(&mut self.talk.received, step, bell)?;
+            let received = match connection.receive_or_hear(&mut self.talk.received, step, bell)? {
+                Received::Ending if in_request => {
+                    connection.receive_rest(&mut self.talk.received, step)?
+                }
+                received => received,
+            };
             if received != Received::Silence || deadline.passed() {
                 break received;
             }
