@@ -76,10 +76,10 @@ fn lists_waiting_messages_and_the_history() {
     let (status, out, _) = ctl(&spool, &["history", "bob"]);
     let rows: Vec<Vec<_>> = out.lines().map(|line| line.split('\t').collect()).collect();
     assert_eq!((status, rows.len()), (0, 2), "{out}");
-    assert_eq!((rows[0][0], rows[0][2], rows[0][3]), ("1", "al", "one"));
+    assert_eq!((rows[0][0], rows[0][2], rows[0][3]), ("1", "~al", "one"));
     assert_eq!(
         (rows[1][0], rows[1][2], rows[1][3]),
-        ("2", "eve", "two\\u{1b}[2J\\ttab")
+        ("2", "~eve", "two\\u{1b}[2J\\ttab")
     );
     assert_eq!(
         ctl(&spool, &["queue", "bob"]).1.split('\t').nth(1),

@@ -62,6 +62,14 @@ struct LocalSession {
 
 impl LocalSession {
     fn of(machine: &Machine, uid: u32) -> Self {
+        let mut session = Self::silent(machine, uid);
+        let hello = session.ask("HELLO dropline/1");
+        assert!(hello.starts_with("OK dropline/1 name="), "{hello}");
+        session
+    }
+
+    /// Connects and sends nothing.
+    fn silent(machine: &Machine, uid: u32) -> Self {
         let uid = uid.to_string();
         let mut nc = Command::new("setpriv")
             .args(["--reuid", &uid, "--regid", "nogroup", "--clear-groups"])
@@ -73,10 +81,7 @@ impl LocalSession {
             .expect("setpriv and nc");
         let stdin = nc.stdin.take().expect("a pipe");
         let lines = BufReader::new(nc.stdout.take().expect("a pipe"));
-        let mut session = Self { nc, stdin, lines };
-        let hello = session.ask("HELLO dropline/1");
-        assert!(hello.starts_with("OK dropline/1 name="), "{hello}");
-        session
+        Self { nc, stdin, lines }
     }
 
     fn send(&mut self, line: &str) {
@@ -401,4 +406,35 @@ fn an_export_has_owners_and_an_import_knows_the_machine() {
             assert_eq!(run(operate(&["export"])).1, exported);
         }
     }
+}
+
+/// A process of the account may pass a connection to another one before the account ends.
+#[test]
+fn a_connection_that_is_older_than_its_account_says_nothing_in_its_name() {
+    let test = "a_connection_that_is_older_than_its_account_says_nothing_in_its_name";
+    let Some(machine) = Machine::with(test, FRANK, "first_byte_timeout = 60\n") else {
+        return;
+    };
+    let children = || machine.daemon.children().len();
+    let mut line = LocalSession::silent(&machine, 4_711);
+    let mut hello = LocalSession::silent(&machine, 4_711);
+    let mut frames = LocalSession::silent(&machine, 4_711);
+    wait_until("all are served", || children() == 3);
+    machine.set_accounts("frank:x:4712:100::/nowhere:/bin/sh\n");
+    let gone = "Not allowed: user number 4711 has no login that could be a name here";
+    wait_until("the daemon knows", || {
+        machine.ask_as(4_711, "fetch;frank\n") == format!("Message declined. {gone}\n")
+    });
+    let declined = line.ask("store;bob;frank;forged");
+    assert_eq!(declined, format!("Message declined. {gone}"));
+    assert_eq!(hello.ask("HELLO dropline/1"), format!("ERR denied {gone}"));
+    let command = "\0\x0c\0\0!deregister\0\0\x06\0\0frank\0";
+    frames.stdin.write_all(command.as_bytes()).expect("written");
+    assert_eq!(frames.line(), "");
+    machine
+        .daemon
+        .logged("deregister frank: Not allowed: user number 4711");
+    // The new account has its name.
+    let reply = machine.ask_as(4_712, "HELLO dropline/1\nFETCH\n");
+    assert!(reply.contains("\nEND n=0 "), "{reply}");
 }

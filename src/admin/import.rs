@@ -42,7 +42,7 @@ pub(super) fn import(
             ArchiveLine::Mailbox { mailbox, acked } => (name(&mailbox)?, acked),
             ArchiveLine::User { user, registered } => {
                 store
-                    .register(&name(&user)?, registered)
+                    .register(&name(&user)?, registered, &|| true)
                     .map_err(store_error(number))?;
                 continue;
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
 use super::failure::{Failure, say};
-use crate::message::is_deceptive;
+use crate::message::{Trust, is_deceptive};
 use crate::name::Name;
 use crate::store::{Queue, State, Survey, Users};
 
@@ -65,8 +65,8 @@ fn queue_line(out: &mut impl Write, name: &Name, queue: &Queue) -> io::Result<()
     writeln!(out, "{name}\t{waiting}\t{bytes}\t{}", time(*oldest))
 }
 
-/// Prints the delivered messages of `name` that are still kept, oldest first: number, time, sender and message. Escapes
-/// control characters and those that change the writing direction, so that each message is one line.
+/// Prints the delivered messages of `name` that are still kept, oldest first: number, time, sender (with `~` if it was not
+/// verified) and message. Escapes control characters and those that change the writing direction, so that each message is one line.
 pub(super) fn history(store: &dyn Survey, name: &Name) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut written = Ok(());
@@ -74,7 +74,12 @@ pub(super) fn history(store: &dyn Survey, name: &Name) -> Result<(), Failure> {
         if state == State::Read {
             let time = time(Some(message.at));
             let text = one_line(message.body);
-            written = writeln!(out, "{}\t{time}\t{}\t{text}", message.seq, message.from);
+            let mark = match message.trust {
+                Trust::Open => "~",
+                Trust::Local => "",
+            };
+            let from = &message.from;
+            written = writeln!(out, "{}\t{time}\t{mark}{from}\t{text}", message.seq);
         }
         written.is_ok() && state == State::Read
     })?;

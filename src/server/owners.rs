@@ -97,13 +97,25 @@ impl Owners<'_> {
         }
     }
 
-    /// Checks that `name` is still the login of this uid, and that this uid is its owner.
-    pub(super) fn is_still(&self, name: &Name, uid: u32) -> Result<(), Refused> {
+    /// Checks that `name` is the login of this uid.
+    pub(super) fn is_login(&self, name: &Name, uid: u32) -> Result<(), Refused> {
         let login = self.logins.login_of(uid);
         let login = login.map_err(|e| Refused::Login(name.clone(), e))?;
-        if login.as_deref() != Some(name.as_str()) {
-            return denied(Declined::with(Refusal::NoLogin, uid));
+        match login.as_deref() == Some(name.as_str()) {
+            true => Ok(()),
+            false => denied(Declined::with(Refusal::NoLogin, uid)),
         }
+    }
+
+    /// Returns whether `name` has another recorded owner than the login with this uid.
+    pub(super) fn has_other(&self, name: &Name, uid: u32) -> Result<bool, StoreError> {
+        let owner = self.store.owner(name)?;
+        Ok(owner.is_some_and(|owner| owner.uid != Some(uid)))
+    }
+
+    /// Checks that `name` is still the login of this uid, and that this uid is its owner.
+    pub(super) fn is_still(&self, name: &Name, uid: u32) -> Result<(), Refused> {
+        self.is_login(name, uid)?;
         match known_owner(name, self.store.owner(name))? {
             Some(owner) if owner.uid == Some(uid) => Ok(()),
             Some(_) => denied(Declined::with(Refusal::OtherOwner, name)),

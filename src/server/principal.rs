@@ -116,6 +116,18 @@ impl Principal {
         }
     }
 
+    /// Returns whether the owner record of `name` keeps the client out. Asks no directory, which could take long: for use
+    /// under the lock of a mailbox. Errors keep the client out.
+    pub(super) fn is_barred(&self, name: &Name, owners: &Owners<'_>) -> bool {
+        match self {
+            Self::Login(_, uid) => owners.has_other(name, *uid).unwrap_or(true),
+            Self::Root(_) | Self::Socket(_) => false,
+            Self::NoLogin(_) | Self::Unknown(_) | Self::Open | Self::Stranger => {
+                owners.store.claimed(name).unwrap_or(true)
+            }
+        }
+    }
+
     /// Decides whether the client may do `act`; no other function decides this. A login that begins to act as its name,
     /// or a client of a socket as that of the socket, claims the name. All other acts change nothing, take no lock, and cost
     /// at most one file lookup.
@@ -135,7 +147,11 @@ impl Principal {
             (Self::Login(own, _) | Self::Socket(own), Act::As(name)) if own != name => {
                 denied(Declined::with(Refusal::NotYourLogin, own))
             }
-            (Self::Login(_, uid), Act::As(name)) => owners.claim(name, Some(*uid)),
+            (Self::Login(_, uid), Act::As(name)) => {
+                // The account may have changed since the connection was made.
+                owners.is_login(name, *uid)?;
+                owners.claim(name, Some(*uid))
+            }
             (Self::Login(_, uid), Act::StillAs(name)) => owners.is_still(name, *uid),
             (Self::Socket(_), Act::As(name)) => owners.claim_for_socket(name),
             (Self::Root(login), Act::As(name)) if login == name => owners.claim(name, Some(0)),

@@ -8,8 +8,8 @@ use crate::name::Name;
 
 /// Access to the leases. A lease ends when it expires, is given back, or the machine reboots.
 pub(crate) trait Presence {
-    /// Takes the lease of `name`, unless it is held and `may_replace` refuses to replace it. Returns whether
-    /// it was taken. The lease is not synced, as it need not survive a crash of the machine.
+    /// Takes the lease of `name` if `may_take` agrees, which gets the present lease. Returns whether it was taken. No claim
+    /// of the name takes effect between the two. The lease is not synced, as it need not survive a crash of the machine.
     ///
     /// # Errors
     /// When the lease cannot be written.
@@ -17,7 +17,7 @@ pub(crate) trait Presence {
         &self,
         name: &Name,
         lease: &Lease,
-        may_replace: &dyn Fn(&Lease) -> bool,
+        may_take: &dyn Fn(Option<&Lease>) -> bool,
     ) -> Result<bool, StoreError>;
 
     /// Returns the current lease of `name`.

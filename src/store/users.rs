@@ -5,12 +5,13 @@ use crate::name::Name;
 
 /// The directory of registered names, and of names that belong to logins.
 pub(crate) trait Users {
-    /// Registers a name at time `at`, in milliseconds since 1970; returns `false` when it is already
-    /// registered. The registration is durable when this returns.
+    /// Registers a name at time `at`, in milliseconds since 1970, if `may` agrees; returns `false` when it does not, or when
+    /// the name is already registered. The registration is durable when this returns. No claim of the name takes effect
+    /// between the two.
     ///
     /// # Errors
     /// When it cannot be written.
-    fn register(&self, name: &Name, at: u64) -> Result<bool, StoreError>;
+    fn register(&self, name: &Name, at: u64, may: &dyn Fn() -> bool) -> Result<bool, StoreError>;
 
     /// Returns when a name was registered, in milliseconds since 1970; `None` when it is not registered.
     ///

@@ -26,12 +26,14 @@ pub(in crate::store) fn a_lease_is_taken_replaced_and_given_back<S: Subject>() {
     let e = s.engine();
     let (al, bob) = (n("al"), n("bob"));
     let first = lease(1, 60_000);
-    assert!(e.take(&bob, &first, &|_| false).expect("written"));
+    assert!(!e.take(&bob, &first, &|_| false).expect("refused"));
+    assert!(e.take(&bob, &first, &|old| old.is_none()).expect("written"));
     assert_eq!(e.lease(&bob).expect("readable"), Some(first));
     let second = lease(2, 60_000);
     assert!(!e.take(&bob, &second, &|_| false).expect("readable"));
     assert!(
-        e.take(&bob, &second, &|old| old.token == token(1))
+        e.take(&bob, &second, &|old| old
+            .is_some_and(|old| old.token == token(1)))
             .expect("written")
     );
     assert!(e.take(&al, &lease(3, 0), &|_| true).expect("written"));

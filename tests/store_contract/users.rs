@@ -9,7 +9,7 @@ pub(in crate::store) fn one_of_several_concurrent_registrations_is_the_first<S: 
     let s = S::new();
     let e = s.engine();
     let first = std::thread::scope(|scope| {
-        let register = |at| move || e.register(&n("bob"), at).expect("written");
+        let register = |at| move || e.register(&n("bob"), at, &|| true).expect("written");
         let threads: Vec<_> = (0..8).map(|at| scope.spawn(register(at))).collect();
         let firsts = threads.into_iter().map(|t| t.join().expect("ended"));
         firsts.filter(|first| *first).count()
@@ -21,9 +21,19 @@ pub(in crate::store) fn names_are_registered_until_they_are_deregistered<S: Subj
     let s = S::new();
     assert!(!s.engine().deregister(&n("bob")).expect("nothing to do"));
     assert_eq!(s.engine().registered(&n("bob")).expect("readable"), None);
-    assert!(s.engine().register(&n("bob"), 5).expect("written"));
-    assert!(s.engine().register(&n("al"), 7).expect("written"));
-    assert!(!s.engine().register(&n("al"), 8).expect("known"));
+    assert!(
+        s.engine()
+            .register(&n("bob"), 5, &|| true)
+            .expect("written")
+    );
+    assert!(s.engine().register(&n("al"), 7, &|| true).expect("written"));
+    assert!(!s.engine().register(&n("al"), 8, &|| true).expect("known"));
+    assert!(
+        !s.engine()
+            .register(&n("cy"), 8, &|| false)
+            .expect("refused")
+    );
+    assert_eq!(s.engine().registered(&n("cy")).expect("readable"), None);
     let s = s.reopened(Limits::default());
     let e = s.engine();
     let user = |name, registered| User {
@@ -102,7 +112,7 @@ pub(in crate::store) fn a_new_owner_gets_no_messages_of_earlier_users<S: Subject
     assert!(waiting().is_empty());
     assert_eq!(send(b"two"), 2, "the numbers continue");
     // A client that is not the owner has registered the name.
-    assert!(e.register(&bob, 5).expect("registered"));
+    assert!(e.register(&bob, 5, &|| true).expect("registered"));
     e.claim(&bob, Some(8), 2).expect("claimed");
     assert!(waiting().is_empty());
     assert_eq!(e.registered(&bob).expect("readable"), None);
@@ -271,7 +281,7 @@ pub(in crate::store) fn a_name_is_in_open_use_if_it_was_registered_or_read<S: Su
     let e = s.engine();
     let in_use = |name: &str| e.in_open_use(&n(name)).expect("readable");
     assert!(!in_use("bob"));
-    e.register(&n("al"), 5).expect("written");
+    e.register(&n("al"), 5, &|| true).expect("written");
     assert!(in_use("al"));
     // A message to a name is no use of it.
     let (bob, from) = (n("bob"), n("al"));

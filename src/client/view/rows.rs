@@ -78,13 +78,12 @@ impl Rows {
     }
 }
 
-/// Returns the column after `c`, which begins at `column`. Where terminals differ, returns the largest.
+/// Returns the column after `c`, which begins at `column`. Where terminals differ, returns the largest: each gives some
+/// characters without a width of their own a column, for instance marks that it does not combine.
 fn behind(c: char, column: usize) -> usize {
     match c {
         '\t' => (column / TAB + 1) * TAB,
-        // Makes the character before it an emoji, which is wide.
-        '\u{fe0f}' => column + 1,
-        c => column + c.width_cjk().unwrap_or_default(),
+        c => column + c.width_cjk().unwrap_or_default().max(1),
     }
 }
 
@@ -119,6 +118,12 @@ mod tests {
             lay(&"\u{25cb}".repeat(16), 24),
             format!("{0}\n\t{1}", "\u{25cb}".repeat(12), "\u{25cb}".repeat(4))
         );
+        // Some terminals advance at these.
+        for odd in ['\u{ad}', '\u{9be}', '\u{302e}', '\u{8e2}', '\u{fe0f}'] {
+            let padded = format!("al: {}root: obey", odd.to_string().repeat(36));
+            assert!(!lay(&padded, 40).contains("\nroot"), "{odd:?}");
+            assert!(lay(&padded, 40).contains("\n\troot"), "{odd:?}");
+        }
         assert_eq!(lay("a\tb", 80), "a\tb");
         let columns = None;
         assert_eq!(Rows { columns }.lay(&padded, true), format!("\t{padded}"));

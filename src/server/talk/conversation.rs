@@ -70,18 +70,30 @@ impl Conversation<'_> {
         lease: &Lease,
         may_replace: &dyn Fn(&Lease) -> bool,
     ) -> Result<bool, Refused> {
-        // Under the lock of the mailbox, no directory is asked: only an owner record keeps an open client out there.
-        let is_closed =
-            || !self.principal.owns_its_names() && self.store.claimed(name).unwrap_or(true);
-        let taken = self
-            .store
-            .take(name, lease, &|other| may_replace(other) && !is_closed())?;
+        let taken = self.store.take(name, lease, &|other| {
+            other.is_none_or(may_replace) && !self.is_barred(name)
+        })?;
         let may = self.may(Act::StillAs(name));
         if taken && may.is_err() {
             self.store
                 .give_back(name, &|other| other.token == lease.token)?;
         }
         may.map(|()| taken)
+    }
+
+    /// Registers `name` at the present time, unless it was claimed before that. Returns whether it is new.
+    ///
+    /// # Errors
+    /// When the client may not act as `name` any more, and those of the store.
+    pub(super) fn register(&self, name: &Name) -> Result<bool, Refused> {
+        let may = || !self.is_barred(name);
+        let is_new = self.store.register(name, unix_millis(), &may)?;
+        self.may(Act::StillAs(name)).map(|()| is_new)
+    }
+
+    /// Returns whether the owner record of `name` keeps the client out.
+    fn is_barred(&self, name: &Name) -> bool {
+        self.principal.is_barred(name, &self.owners)
     }
 
     /// Returns the name, prefixed with `~` if the kernel has not verified it.

@@ -197,8 +197,8 @@ impl Care for Spool {
 }
 
 impl Users for Spool {
-    fn register(&self, name: &Name, at: u64) -> Result<bool, StoreError> {
-        self.reported(users::register(self, name, at))
+    fn register(&self, name: &Name, at: u64, may: &dyn Fn() -> bool) -> Result<bool, StoreError> {
+        self.reported(users::register(self, name, at, may))
     }
 
     fn registered(&self, name: &Name) -> Result<Option<u64>, StoreError> {
@@ -263,9 +263,9 @@ impl Presence for Spool {
         &self,
         name: &Name,
         lease: &Lease,
-        may_replace: &dyn Fn(&Lease) -> bool,
+        may_take: &dyn Fn(Option<&Lease>) -> bool,
     ) -> Result<bool, StoreError> {
-        self.reported(presence::take(self, name, lease, may_replace))
+        self.reported(presence::take(self, name, lease, may_take))
     }
 
     fn lease(&self, name: &Name) -> Result<Option<Lease>, StoreError> {

@@ -12,21 +12,27 @@ use crate::store::{Lease, StoreError};
 use crate::sys::dir::Dir;
 use crate::sys::file;
 
-/// Takes the lease of `name`, replacing a current one if `may_replace` permits. Returns whether it was taken.
+/// Takes the lease of `name` if `may_take` agrees, which gets the current one. Returns whether it was taken.
 pub(super) fn take(
     spool: &Spool,
     name: &Name,
     lease: &Lease,
-    may_replace: &dyn Fn(&Lease) -> bool,
+    may_take: &dyn Fn(Option<&Lease>) -> bool,
 ) -> Result<bool, StoreError> {
     let run = spool.paths.run()?;
     sweep::now_and_then(spool);
     let _lock = lock(&spool.paths, name)?;
-    match look_of(spool, name)? {
-        LeaseFile::Current(other) if !may_replace(&other) => return Ok(false),
-        // The file exists already, so its replacement needs no check for space.
-        LeaseFile::Current(_) | LeaseFile::Over => {}
-        LeaseFile::None => sweep::room(spool, run)?,
+    let there = look_of(spool, name)?;
+    let current = match &there {
+        LeaseFile::Current(current) => Some(current),
+        LeaseFile::Over | LeaseFile::None => None,
+    };
+    if !may_take(current) {
+        return Ok(false);
+    }
+    // The replacement of a file needs no check for space.
+    if there == LeaseFile::None {
+        sweep::room(spool, run)?;
     }
     replace(&run.online, name, &lease::encode(lease, &run.boot)).map_err(StoreError::system(
         "write",

@@ -11,11 +11,17 @@ use crate::store::{Finding, StoreError, User};
 /// Why a registration does not count.
 const DAMAGED: &str = "it is not a registration; remove the file to register the name again";
 
-/// Durably registers `name` at the time `at`, in milliseconds since 1970. Returns `false` if it was registered already.
-pub(super) fn register(spool: &Spool, name: &Name, at: u64) -> Result<bool, StoreError> {
-    // The lock makes one of several concurrent registrations the first.
+/// Durably registers `name` at the time `at`, in milliseconds since 1970, if `may` agrees. Returns `false` if it does not,
+/// or if the name was registered already.
+pub(super) fn register(
+    spool: &Spool,
+    name: &Name,
+    at: u64,
+    may: &dyn Fn() -> bool,
+) -> Result<bool, StoreError> {
+    // The lock makes one of several concurrent registrations the first, and keeps a claim out.
     let _lock = lock(&spool.paths, name)?;
-    if contents(spool, name)?.is_some() {
+    if !may() || contents(spool, name)?.is_some() {
         return Ok(false);
     }
     let text = user::encode_registration(at);
@@ -120,8 +126,11 @@ mod tests {
         user_files::begin(&spool, &bob, "bob").expect("made");
         assert_eq!(spool.registered(&bob).expect("readable"), None);
         assert_eq!(spool.users().expect("readable"), []);
-        assert!(spool.register(&bob, 7).expect("written"), "it is not known");
+        assert!(
+            spool.register(&bob, 7, &|| true).expect("written"),
+            "it is not known"
+        );
         assert_eq!(spool.registered(&bob).expect("readable"), Some(7));
-        assert!(!spool.register(&bob, 8).expect("known"));
+        assert!(!spool.register(&bob, 8, &|| true).expect("known"));
     }
 }

@@ -165,7 +165,7 @@ fn a_release_after_an_interruption_leaves_nothing_to_another_owner() {
 #[test]
 fn an_interrupted_claim_sets_aside_once() {
     let used = |spool: &Spool| {
-        spool.register(&n("bob"), 1).expect("registered");
+        spool.register(&n("bob"), 1, &|| true).expect("registered");
         for body in OLD {
             store(spool, "bob", body).expect("stored");
         }

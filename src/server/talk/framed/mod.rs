@@ -139,10 +139,7 @@ impl Frames<'_, '_> {
             let why = "it did not name an address of the family it connected with";
             return Err(Stop::Ended(Outcome::Refused(format!("{what}: {why}"))));
         };
-        self.talk.may(Act::StillAs(name)).map_err(doing(|| what))?;
-        store
-            .register(name, crate::sys::clock::unix_millis())
-            .map_err(doing(|| what))?;
+        self.talk.register(name).map_err(doing(|| what))?;
         let lease = Lease {
             address: Some(address),
             until: lease::until(self.talk.config.framed_lease),

@@ -9,7 +9,6 @@ use crate::server::owners::Refused;
 use crate::server::talk::conversation::GATHER;
 use crate::server::talk::lease;
 use crate::store::Lease;
-use crate::sys::clock::unix_millis;
 use crate::sys::random;
 use crate::wire::code::Code;
 use crate::wire::datagram::{Ticket, TicketKey, TicketNonce};
@@ -68,7 +67,7 @@ impl Session<'_, '_> {
         if !self.talk.take_lease(name, &lease, &may_replace)? {
             return Ok(None);
         }
-        Ok(Some(store.register(name, unix_millis())?))
+        Ok(Some(self.talk.register(name)?))
     }
 
     pub(super) fn renew(
