@@ -79,6 +79,7 @@ pub(super) fn restore(store: &dyn Engine, name: &Name, to: RestoreTo) -> Result<
         };
         say(format_args!("{messages} waiting for {name} again"));
     }
+    Failure::unless_none(restored.unreadable)?;
     match (restored.messages, restored.others) {
         (_, 1..) => Err(Failure::OthersMessages(name.clone())),
         (0, 0) => Err(Failure::NothingSetAside(name.clone())),

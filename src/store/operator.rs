@@ -58,7 +58,7 @@ pub(crate) trait Care: Survey {
     fn expire(&self, of: &Name) -> Result<u64, StoreError>;
 
     /// Adds the waiting messages of `name` that were set aside to its mailbox, oldest first and with new numbers, if they
-    /// are for its present owner. Messages that were acknowledged are not restored.
+    /// are for its present owner. Messages that were acknowledged stay set aside.
     ///
     /// # Errors
     /// System errors. A repeated call continues without losing or repeating a message.
@@ -163,8 +163,10 @@ pub(crate) enum RestoreTo {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Restored {
     pub(crate) messages: u64,
-    /// The number of set-aside mailboxes that were not for the present owner.
+    /// The number of set-aside mailboxes whose waiting messages are not for the present owner.
     pub(crate) others: u64,
+    /// The number of set-aside mailboxes that cannot be read.
+    pub(crate) unreadable: usize,
 }
 
 /// A summary of the messages that wait in a mailbox.

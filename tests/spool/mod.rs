@@ -3,6 +3,7 @@
 mod damage;
 mod opening;
 mod owners;
+mod restore;
 mod space;
 
 use std::path::{Path, PathBuf};

@@ -153,7 +153,11 @@ pub(in crate::store) fn set_aside_messages_return_to_their_owner<S: Subject>() {
     let e = s.engine();
     let bob = n("bob");
     let restore = |to| e.restore_set_aside(&bob, to).expect("restored");
-    let restored = |messages, others| Restored { messages, others };
+    let restored = |messages, others| Restored {
+        messages,
+        others,
+        unreadable: 0,
+    };
     assert_eq!(restore(RestoreTo::FormerOwner), Restored::default());
     e.claim(&bob, Some(7), 1).expect("claimed");
     for body in [b"one", b"two", b"six"] {
@@ -198,6 +202,39 @@ pub(in crate::store) fn set_aside_messages_return_to_their_owner<S: Subject>() {
     assert_eq!(store(e, "bob", b"end").expect("stored"), 9);
 }
 
+pub(in crate::store) fn a_restore_leaves_acknowledged_messages_set_aside<S: Subject>() {
+    let s = S::new();
+    let e = s.engine();
+    let bob = n("bob");
+    e.claim(&bob, Some(7), 1).expect("claimed");
+    for (id, body) in [(1, b"one"), (2, b"two")] {
+        let at = unix_millis();
+        let draft = Draft {
+            at,
+            ..draft(&bob, id, body)
+        };
+        e.deliver_one(Delivery { to: &bob, draft }).expect("stored");
+    }
+    fetch(e, "bob", Some(1));
+    e.release(&bob).expect("released");
+    e.claim(&bob, Some(7), 1).expect("claimed");
+    let set_aside = || {
+        let all = e.set_aside().expect("listed").into_iter();
+        all.map(|one| (one.at, one.waiting, one.read))
+            .collect::<Vec<_>>()
+    };
+    let before = set_aside();
+    let at = before[0].0;
+    assert_eq!(before, [(at, 1, 1)]);
+    // A second restore finds no waiting messages.
+    for messages in [1, 0] {
+        let restored = e.restore_set_aside(&bob, RestoreTo::FormerOwner);
+        assert_eq!(restored.expect("restored").messages, messages);
+        assert_eq!(set_aside(), [(at, 0, 1)]);
+    }
+    assert_eq!(fetch(e, "bob", None), [(3, b"two".to_vec())]);
+}
+
 pub(in crate::store) fn messages_of_an_open_name_return_to_it_alone<S: Subject>() {
     let s = S::new();
     let e = s.engine();
@@ -211,6 +248,8 @@ pub(in crate::store) fn messages_of_an_open_name_return_to_it_alone<S: Subject>(
     assert_eq!(restore(RestoreTo::FormerOwner), 0);
     assert!(e.release(&bob).expect("released"));
     assert_eq!(restore(RestoreTo::FormerOwner), 1);
+    // They are still not for a later owner.
+    assert!(e.in_open_use(&bob).expect("readable"));
     assert_eq!(fetch(e, "bob", None), [(2, b"one".to_vec())]);
 }
 

@@ -5,8 +5,9 @@ use super::format::end;
 use super::format::walk::{Step, Walk};
 use super::handle::Spool;
 use super::paths::{self, for_each_folder};
+use super::settle::settle_all;
 use super::survey::View;
-use super::{owners, released, repair, restore, users};
+use super::{owners, released, repair, users};
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{Finding, Restoring, StoreError};
@@ -57,7 +58,7 @@ pub(super) fn tidy(spool: &Spool) -> Result<(), StoreError> {
             Ok(())
         })?;
     }
-    restore::settle_all(spool)?;
+    settle_all(spool)?;
     released::tidy(spool)
 }
 
@@ -200,19 +201,6 @@ pub(super) fn repair(spool: &Spool, of: &Name) -> Result<(), StoreError> {
             None => return spool.remove_mailbox(of),
         },
     };
-    let mut walk = Walk::new(header.epoch, header.kept_offset, view.len);
-    loop {
-        match walk
-            .step(&view.file)
-            .map_err(StoreError::system("read", path))?
-        {
-            Step::Bad { offset, end } => {
-                repair::quarantine(&spool.paths, of, &view.file, offset, end)?;
-            }
-            Step::Record { .. } => {}
-            Step::End => break,
-        }
-    }
     compact(spool, of, &view.file, &header)
 }
 

@@ -156,8 +156,8 @@ impl<'s> Handout<'s> {
             "mailbox {} is damaged: bytes {offset} to {end} contain no valid message and go to quarantine",
             self.path.display()
         );
-        if let Err(e) = repair::quarantine(&self.spool.paths, &self.name, self.file(), offset, end)
-        {
+        let (paths, name) = (&self.spool.paths, self.name.as_str());
+        if let Err(e) = repair::quarantine(paths, name, self.file(), offset, end) {
             log::error!("cannot copy these bytes to quarantine: {e}");
         }
     }

@@ -31,6 +31,7 @@ mod restore;
 mod retention;
 mod room;
 mod set_aside;
+mod settle;
 mod survey;
 mod sweep;
 mod used;
@@ -179,7 +180,7 @@ impl Care for Spool {
     }
 
     fn expire_set_aside(&self, now: u64) -> Result<(), StoreError> {
-        restore::settle_all(self)?;
+        settle::settle_all(self)?;
         released::expire(self, now)
     }
 

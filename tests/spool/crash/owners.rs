@@ -91,14 +91,16 @@ fn restore(spool: &Spool) {
     restored.expect("restored");
 }
 
+/// Stores the messages of the owner 7.
+fn own_messages(spool: &Spool) {
+    claim(spool, 7);
+    for body in OLD {
+        store(spool, "bob", body).expect("stored");
+    }
+}
+
 fn release_and_restore() -> (TempDir, Disk, Vec<Op>) {
-    let owned = |spool: &Spool| {
-        claim(spool, 7);
-        for body in OLD {
-            store(spool, "bob", body).expect("stored");
-        }
-    };
-    recorded(owned, |spool| {
+    recorded(own_messages, |spool| {
         spool.release(&n("bob")).expect("released");
         claim(spool, 7);
         restore(spool);
@@ -146,6 +148,30 @@ fn a_missing_sync_of_a_change_of_owner_is_detected() {
             broken.contains(" wait") || broken.contains("set aside"),
             "{broken}"
         );
+    }
+}
+
+#[test]
+fn a_failed_operation_of_a_release_or_restore_loses_and_repeats_no_message() {
+    for before in 0.. {
+        let dir = fast_directory();
+        let spool = open(&dir.path().join("spool"));
+        own_messages(&spool);
+        operation_log::fail_after(Some(before));
+        let bob = n("bob");
+        let failed = spool
+            .release(&bob)
+            .and_then(|_| spool.claim(&bob, Some(7), 1))
+            .and_then(|_| spool.restore_set_aside(&bob, RestoreTo::FormerOwner))
+            .is_err();
+        let is_done = operation_log::is_failure_ahead();
+        operation_log::fail_after(None);
+        let kept = each_waits_once(&spool);
+        assert!(kept.is_ok(), "operation {before}: {kept:?}");
+        if is_done {
+            assert!(before > 20 && !failed, "{before} operations");
+            return;
+        }
     }
 }
 

@@ -112,6 +112,18 @@ impl Header {
         self.read_unowned || (!self.tracks_use && self.acked_offset > RECORDS)
     }
 
+    /// Returns these boundaries with the flags and the generation of `other`.
+    pub(crate) fn with_flags_of(&self, other: &Self) -> Self {
+        Self {
+            acked_seq: self.acked_seq,
+            acked_offset: self.acked_offset,
+            kept_seq: self.kept_seq,
+            kept_offset: self.kept_offset,
+            ids_offset: self.ids_offset,
+            ..*other
+        }
+    }
+
     /// Reads the newest valid header of `file`; `None` when there is none.
     ///
     /// # Errors
