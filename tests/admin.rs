@@ -283,6 +283,12 @@ fn import_restores_an_export_byte_for_byte() {
     let daemon = ended(daemon);
     let exported = ctl(&daemon.spool(), &["export"]);
     assert_eq!(exported, live);
+    for line in [
+        "{\"mailbox\":\"_\",\"acked\":5,\"used\":true}\n",
+        "{\"mailbox\":\"bob\",\"acked\":0,\"used\":false}\n",
+    ] {
+        assert!(exported.1.contains(line), "{}", exported.1);
+    }
     assert_eq!(
         (exported.0, exported.1.lines().count()),
         (0, 3 + 3 * 5 + 1),

@@ -6,7 +6,8 @@ use super::archive::{ArchiveLine, ArchivedMessage};
 use super::failure::{Failure, say};
 use super::progress::Progress;
 use crate::message::escaped_json;
-use crate::store::{Engine, Owner, StoreError, Survey, User};
+use crate::name::Name;
+use crate::store::{Engine, MailboxState, Owner, StoreError, Survey, User};
 use crate::sys::machine;
 
 /// Prints all users and mailboxes, one JSON object per line.
@@ -47,9 +48,9 @@ pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
     let mut progress = Progress::new("mailboxes", names.len());
     for name in names {
         progress.step();
-        // The line of the mailbox precedes its messages, so get the acknowledged number before reading them.
-        let acked = match acknowledged(store, &name) {
-            Ok(Some(acked)) => acked,
+        // The line of the mailbox precedes its messages, so get its state before reading them.
+        let MailboxState { acked, used } = match state(store, &name) {
+            Ok(Some(state)) => state,
             Ok(None) => continue,
             Err(e) => {
                 failed += 1;
@@ -62,6 +63,7 @@ pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
             &ArchiveLine::Mailbox {
                 mailbox: name.to_string(),
                 acked,
+                used: Some(used),
             },
         )?;
         let mut written = Ok(());
@@ -78,7 +80,7 @@ pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
     Failure::unless_none(failed)
 }
 
-fn acknowledged(store: &dyn Survey, name: &crate::name::Name) -> Result<Option<u64>, StoreError> {
+fn state(store: &dyn Survey, name: &Name) -> Result<Option<MailboxState>, StoreError> {
     store.messages(name, &mut |_, _| false)
 }
 

@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::progress::Progress;
 use crate::message::{Fields, LARGEST_MAX_BODY, Stored};
 use crate::name::Name;
-use crate::store::{Engine, Owner, Restoring, StoreError};
+use crate::store::{Engine, MailboxState, Owner, Restoring, StoreError};
 use crate::sys::login::LoginTable;
 use crate::sys::machine;
 
@@ -38,8 +38,16 @@ pub(super) fn import(
                 .map_err(|e| Failure::NoExport(number, format!("{text:?}: {e}")))
         };
         let store_error = |number| move |e| Failure::NotImported(number, e);
-        let (name, acked) = match line {
-            ArchiveLine::Mailbox { mailbox, acked } => (name(&mailbox)?, acked),
+        let (name, state) = match line {
+            ArchiveLine::Mailbox {
+                mailbox,
+                acked,
+                used,
+            } => {
+                // Without the field, acknowledged messages show the use.
+                let used = used.unwrap_or(acked > 0);
+                (name(&mailbox)?, MailboxState { acked, used })
+            }
             ArchiveLine::User { user, registered } => {
                 store
                     .register(&name(&user)?, registered)
@@ -80,7 +88,7 @@ pub(super) fn import(
                 return Err(Failure::NoExport(number, what.into()));
             }
         };
-        let mut restoring = match store.restore(&name, acked) {
+        let mut restoring = match store.restore(&name, state) {
             Err(StoreError::Exists(_)) if missing => {
                 lines.messages(&name, &mut PassedOver)?;
                 continue;

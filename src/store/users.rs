@@ -92,6 +92,12 @@ pub(crate) trait Users {
     /// When the messages cannot be set aside or the claim cannot be removed.
     fn release(&self, name: &Name) -> Result<bool, StoreError>;
 
+    /// Like [`release`](Self::release), but only if the owner is the login with user ID `uid`.
+    ///
+    /// # Errors
+    /// When the messages cannot be set aside or the claim cannot be removed.
+    fn release_owner(&self, name: &Name, uid: u32) -> Result<bool, StoreError>;
+
     /// Returns all registered names, sorted.
     ///
     /// # Errors

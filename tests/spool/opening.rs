@@ -1,7 +1,7 @@
 //! Opening a spool: ownership, layout and format.
 
 use super::*;
-use crate::store::Owner;
+use crate::store::{MailboxState, Owner};
 
 #[test]
 fn a_second_daemon_is_refused() {
@@ -121,7 +121,10 @@ fn a_removed_lock_file_is_not_relied_on() {
 #[test]
 fn reading_a_restored_mailbox_creates_no_files() {
     let f = Fixture::new();
-    let restored = f.spool.restore(&n("bob"), 0).expect("begun");
+    let restored = f
+        .spool
+        .restore(&n("bob"), MailboxState::default())
+        .expect("begun");
     restored.finish().expect("restored");
     let files = count_below(&f.path());
     assert_eq!(f.fetch("bob", None), []);

@@ -169,6 +169,33 @@ fn a_tool_beside_the_daemon_ends_the_presence_of_a_former_owner() {
 }
 
 #[test]
+fn a_former_owner_that_continues_to_read_does_not_use_the_name() {
+    let f = Fixture::new();
+    let bob = n("bob");
+    f.spool.claim(&bob, Some(7), 1).expect("claimed");
+    f.store("bob", b"old");
+    let mut reader = f.spool.fetch(&bob).expect("leased").expect("a mailbox");
+    f.look().release(&bob).expect("released");
+    f.store("bob", b"new");
+    reader.refresh().expect("leased again");
+    assert!(!f.spool.in_open_use(&bob).expect("readable"));
+    drop(reader);
+    f.spool.claim(&bob, Some(8), 2).expect("claimed");
+    assert_eq!(f.fetch("bob", None), [(2, b"new".to_vec())]);
+}
+
+#[test]
+fn a_release_of_another_owner_changes_nothing() {
+    let f = Fixture::new();
+    let bob = n("bob");
+    f.spool.claim(&bob, Some(7), 1).expect("claimed");
+    assert!(!f.spool.release_owner(&bob, 8).expect("nothing to do"));
+    assert!(f.spool.claimed(&bob).expect("readable"));
+    assert!(f.spool.release_owner(&bob, 7).expect("released"));
+    assert!(!f.spool.claimed(&bob).expect("readable"));
+}
+
+#[test]
 fn a_reader_of_a_released_mailbox_changes_nothing_of_the_next_owner() {
     let f = Fixture::with_limits(Limits {
         history_bytes: 0,

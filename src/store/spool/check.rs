@@ -10,7 +10,7 @@ use super::survey::View;
 use super::{owners, released, repair, users};
 use crate::message::Stored;
 use crate::name::Name;
-use crate::store::{Finding, Restoring, StoreError};
+use crate::store::{Finding, MailboxState, Restoring, StoreError};
 use crate::sys::file;
 
 /// Reports files that do not belong in the mailbox folders, and damaged files of names.
@@ -212,11 +212,16 @@ pub(super) struct Restore<'s> {
 }
 
 impl<'s> Restore<'s> {
-    /// Starts to restore the mailbox of `of`. Its messages up to number `acked` count as acknowledged.
+    /// Starts to restore the mailbox of `of`, which has this state.
     ///
     /// # Errors
-    /// [`StoreError::Exists`]; [`StoreError::Order`] if `acked` is too large; I/O errors.
-    pub(super) fn begin(spool: &'s Spool, of: &Name, acked: u64) -> Result<Self, StoreError> {
+    /// [`StoreError::Exists`]; [`StoreError::Order`] if the acknowledged number is too large; I/O errors.
+    pub(super) fn begin(
+        spool: &'s Spool,
+        of: &Name,
+        state: MailboxState,
+    ) -> Result<Self, StoreError> {
+        let MailboxState { acked, used } = state;
         if acked > LARGEST_SEQ {
             return Err(StoreError::Order {
                 seq: acked,
@@ -228,7 +233,7 @@ impl<'s> Restore<'s> {
         }
         let mut writer = MailboxWriter::begin(spool, of)?;
         writer.kept_from_here();
-        if acked > 0 {
+        if used {
             writer.set_used();
         }
         Ok(Self { writer, acked })

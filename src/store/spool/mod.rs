@@ -56,9 +56,9 @@ use self::handle::OnFull;
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{
-    Bell, Care, Delivery, Engine, Finding, Lease, Limits, Mail, Owner, Presence, Queue, Reading,
-    Receipt, RestoreTo, Restored, Restoring, SetAside, State, Store, StoreError, StoreHelper,
-    Survey, Trace, User, Users, Waiting,
+    Bell, Care, Delivery, Engine, Finding, Lease, Limits, Mail, MailboxState, Owner, Presence,
+    Queue, Reading, Receipt, RestoreTo, Restored, Restoring, SetAside, State, Store, StoreError,
+    StoreHelper, Survey, Trace, User, Users, Waiting,
 };
 use crate::sys::submission_queue::SubmissionQueue;
 
@@ -153,7 +153,7 @@ impl Survey for Spool {
         &self,
         of: &Name,
         each: &mut dyn FnMut(&Stored<'_>, State) -> bool,
-    ) -> Result<Option<u64>, StoreError> {
+    ) -> Result<Option<MailboxState>, StoreError> {
         survey::messages(self, of, each)
     }
 
@@ -192,8 +192,12 @@ impl Care for Spool {
         check::repair(self, of)
     }
 
-    fn restore(&self, of: &Name, acked: u64) -> Result<Box<dyn Restoring + '_>, StoreError> {
-        Ok(Box::new(check::Restore::begin(self, of, acked)?))
+    fn restore(
+        &self,
+        of: &Name,
+        state: MailboxState,
+    ) -> Result<Box<dyn Restoring + '_>, StoreError> {
+        Ok(Box::new(check::Restore::begin(self, of, state)?))
     }
 }
 
@@ -247,7 +251,11 @@ impl Users for Spool {
     }
 
     fn release(&self, name: &Name) -> Result<bool, StoreError> {
-        owners::release(self, name)
+        owners::release(self, name, None)
+    }
+
+    fn release_owner(&self, name: &Name, uid: u32) -> Result<bool, StoreError> {
+        owners::release(self, name, Some(uid))
     }
 
     fn names(&self) -> Result<Vec<Name>, StoreError> {

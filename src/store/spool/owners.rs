@@ -166,9 +166,9 @@ pub(super) fn owner(spool: &Spool, name: &Name) -> Result<Option<Owner>, StoreEr
     }
 }
 
-/// Durably removes the owner of `name`, and sets its messages aside. Returns `false` if it had none. The sessions and the
-/// presence of the owner end.
-pub(super) fn release(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
+/// Durably removes the owner of `name`, and sets its messages aside. Returns `false` if it had none, or not the login `uid`
+/// if one is given. The sessions and the presence of the owner end.
+pub(super) fn release(spool: &Spool, name: &Name, uid: Option<u32>) -> Result<bool, StoreError> {
     if spool.paths.user_file(&owner_place(name))?.is_none() {
         return Ok(false);
     }
@@ -181,6 +181,9 @@ pub(super) fn release(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
             FormerOwner::Unknown
         }
     };
+    if uid.is_some_and(|uid| former != FormerOwner::Login(uid)) {
+        return Ok(false);
+    }
     // Before the record is removed, which opens the name to other clients.
     set_aside::set_aside(spool, name, former)?;
     user_files::remove(spool, name, name.as_str())?;

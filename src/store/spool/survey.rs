@@ -12,7 +12,7 @@ use super::paths::{self, for_each_folder};
 use super::repair;
 use crate::message::Stored;
 use crate::name::Name;
-use crate::store::{Queue, State, StoreError};
+use crate::store::{MailboxState, Queue, State, StoreError};
 use crate::sys::file;
 
 /// Returns the names of all mailboxes, sorted.
@@ -119,7 +119,7 @@ pub(super) fn queue(spool: &Spool, of: &Name) -> Result<Option<Queue>, StoreErro
     Ok(Some(queue))
 }
 
-/// Passes the messages of the mailbox of `of` to `each` until it returns `false`. Returns the last acknowledged number.
+/// Passes the messages of the mailbox of `of` to `each` until it returns `false`. Returns the state of the mailbox.
 ///
 /// # Errors
 /// [`StoreError::Damaged`]; I/O errors.
@@ -127,7 +127,7 @@ pub(super) fn messages(
     spool: &Spool,
     of: &Name,
     each: &mut dyn FnMut(&Stored<'_>, State) -> bool,
-) -> Result<Option<u64>, StoreError> {
+) -> Result<Option<MailboxState>, StoreError> {
     let Some(view) = View::open(spool, of)? else {
         return Ok(None);
     };
@@ -143,7 +143,10 @@ pub(super) fn messages(
         };
         each(message, state)
     })?;
-    Ok(Some(header.acked_seq))
+    Ok(Some(MailboxState {
+        acked: header.acked_seq,
+        used: header.is_used(),
+    }))
 }
 
 /// Passes the valid messages of a walk over `file`, and their offsets, to `each` until it returns `false`.

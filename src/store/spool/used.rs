@@ -13,7 +13,7 @@ use crate::store::StoreError;
 use crate::sys::file;
 
 /// Records that a client reads the mailbox in `file`, with this `header`, if its name has no owner. The caller syncs the
-/// file before the client gets a message.
+/// file before the client gets a message. Returns whether the name has an owner.
 ///
 /// # Errors
 /// I/O errors.
@@ -22,16 +22,20 @@ pub(super) fn note_reader(
     name: &Name,
     file: &File,
     header: &Header,
-) -> Result<(), StoreError> {
-    if header.read_unowned || has_owner_record(spool, name)? {
-        return Ok(());
+) -> Result<bool, StoreError> {
+    if has_owner_record(spool, name)? {
+        return Ok(true);
+    }
+    if header.read_unowned {
+        return Ok(false);
     }
     let _lock = lock(&spool.paths, name)?;
     // Under the lock: a claim that began meanwhile has looked at the mailbox, and no longer lets the client read.
-    if !has_owner_record(spool, name)? {
+    let is_owned = has_owner_record(spool, name)?;
+    if !is_owned {
         set_flag(spool, name, file)?;
     }
-    Ok(())
+    Ok(is_owned)
 }
 
 /// Durably records that clients have used `name`. The lock of the mailbox must be held.
