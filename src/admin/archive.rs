@@ -37,6 +37,9 @@ pub(super) enum ArchiveLine {
         /// The machine on which the user ID is valid.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         machine: Option<String>,
+        /// Why the record has no owner, if so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        record: Option<NoOwner>,
     },
     /// The beginning of a mailbox.
     Mailbox {
@@ -47,6 +50,14 @@ pub(super) enum ArchiveLine {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         used: Option<bool>,
     },
+}
+
+/// The state of an owner record that has no owner.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum NoOwner {
+    Incomplete,
+    Damaged,
 }
 
 /// A message in the archive.

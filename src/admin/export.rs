@@ -2,12 +2,13 @@
 
 use std::io::{self, BufWriter, Write};
 
-use super::archive::{ArchiveLine, ArchivedMessage};
+use super::archive::{ArchiveLine, ArchivedMessage, NoOwner};
 use super::failure::{Failure, say};
+use super::list::registered;
 use super::progress::Progress;
 use crate::message::escaped_json;
 use crate::name::Name;
-use crate::store::{Engine, MailboxState, Owner, StoreError, Survey, User};
+use crate::store::{Engine, MailboxState, OwnerRecord, StoreError, Survey};
 use crate::sys::machine;
 
 /// Prints all users and mailboxes, one JSON object per line.
@@ -16,35 +17,16 @@ use crate::sys::machine;
 /// When standard output cannot be written. Mailboxes that are damaged as a whole are skipped and counted as findings.
 pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
-    for User { name, registered } in store.users()? {
-        line(
-            &mut out,
-            &ArchiveLine::User {
-                user: name.to_string(),
-                registered,
-            },
-        )?;
+    let mut failed = 0;
+    for (name, registered) in registered(store, &mut failed)? {
+        let user = name.to_string();
+        line(&mut out, &ArchiveLine::User { user, registered })?;
     }
     let machine = machine::tag();
-    for (name, owner) in store.claims()? {
-        let Owner {
-            uid,
-            since,
-            in_files,
-        } = owner;
-        line(
-            &mut out,
-            &ArchiveLine::Claim {
-                login: name.to_string(),
-                claimed: since,
-                uid,
-                in_files,
-                machine: machine.clone().filter(|_| uid.is_some()),
-            },
-        )?;
+    for (name, record) in store.claims()? {
+        line(&mut out, &claim(&name, record, machine.as_ref()))?;
     }
     let names = store.mailboxes()?;
-    let mut failed = 0;
     let mut progress = Progress::new("mailboxes", names.len());
     for name in names {
         progress.step();
@@ -78,6 +60,23 @@ pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
     }
     out.flush()?;
     Failure::unless_none(failed)
+}
+
+fn claim(name: &Name, record: OwnerRecord, machine: Option<&String>) -> ArchiveLine {
+    let (owner, unfinished) = match record {
+        OwnerRecord::Complete(owner) => (Some(owner), None),
+        OwnerRecord::None | OwnerRecord::Incomplete => (None, Some(NoOwner::Incomplete)),
+        OwnerRecord::Damaged => (None, Some(NoOwner::Damaged)),
+    };
+    let uid = record.uid();
+    ArchiveLine::Claim {
+        login: name.to_string(),
+        claimed: owner.map_or(0, |owner| owner.since),
+        uid,
+        in_files: owner.is_some_and(|owner| owner.in_files),
+        machine: machine.filter(|_| uid.is_some()).cloned(),
+        record: unfinished,
+    }
 }
 
 fn state(store: &dyn Survey, name: &Name) -> Result<Option<MailboxState>, StoreError> {

@@ -2,12 +2,12 @@
 
 use std::io::{self, BufRead};
 
-use super::archive::ArchiveLine;
+use super::archive::{ArchiveLine, NoOwner};
 use super::failure::Failure;
 use super::progress::Progress;
 use crate::message::{Fields, LARGEST_MAX_BODY, Stored};
 use crate::name::Name;
-use crate::store::{Engine, MailboxState, Owner, Restoring, StoreError};
+use crate::store::{Engine, MailboxState, Owner, OwnerRecord, Restoring, StoreError};
 use crate::sys::login::LoginTable;
 use crate::sys::machine;
 
@@ -60,26 +60,24 @@ pub(super) fn import(
                 uid,
                 in_files,
                 machine,
+                record,
             } => {
                 let name = name(&login)?;
-                let owner = if machine.is_some() && machine == this_machine {
-                    // A later account of the same name must not get the messages of the owner.
-                    Owner {
+                let is_here = machine.is_some() && machine == this_machine;
+                // The user IDs of another machine mean nothing here. On the same one, a later account of the name must not
+                // get the messages of the owner.
+                let uid = if is_here { uid } else { logins.uid_of(&login) };
+                let record = match record {
+                    Some(NoOwner::Incomplete) => OwnerRecord::Incomplete,
+                    Some(NoOwner::Damaged) => OwnerRecord::Damaged,
+                    None => OwnerRecord::Complete(Owner {
                         uid,
                         since: claimed,
-                        in_files,
-                    }
-                } else {
-                    // The user IDs of another machine mean nothing here.
-                    let uid = logins.uid_of(&login);
-                    Owner {
-                        uid,
-                        since: claimed,
-                        in_files: uid.is_some(),
-                    }
+                        in_files: if is_here { in_files } else { uid.is_some() },
+                    }),
                 };
                 store
-                    .restore_claim(&name, owner)
+                    .restore_claim(&name, record)
                     .map_err(store_error(number))?;
                 continue;
             }

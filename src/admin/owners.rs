@@ -5,7 +5,9 @@ use std::io::{self, BufWriter, Write};
 use super::failure::{Failure, say};
 use super::list::{time, uid_text};
 use crate::name::Name;
-use crate::store::{Engine, FormerOwner, RestoreTo, SetAside, StoreError, Survey, Users};
+use crate::store::{
+    Engine, FormerOwner, Owner, OwnerRecord, RestoreTo, SetAside, StoreError, Survey, Users,
+};
 use crate::sys::login::{self, LoginTable};
 
 /// Releases `name`.
@@ -64,8 +66,13 @@ pub(super) fn gone(store: &dyn Users) -> Result<Gone, Failure> {
         owners: Vec::new(),
         failed: 0,
     };
-    for (name, owner) in store.claims()? {
-        let Some(uid) = owner.uid.filter(|_| owner.in_files) else {
+    for (name, record) in store.claims()? {
+        let OwnerRecord::Complete(Owner {
+            uid: Some(uid),
+            in_files: true,
+            ..
+        }) = record
+        else {
             continue;
         };
         if logins.uid_of(name.as_str()) == Some(uid) {

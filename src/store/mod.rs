@@ -29,7 +29,7 @@ pub(crate) use self::operator::{
     State, Survey,
 };
 pub(crate) use self::presence::{Lease, Presence};
-pub(crate) use self::users::{Owner, User, Users};
+pub(crate) use self::users::{Owner, OwnerRecord, Users};
 pub(crate) use crate::config::Limits;
 
 use crate::message::{Draft, Stored, Trust};

@@ -211,6 +211,11 @@ pub(crate) fn is_read_only(file: impl AsFd) -> io::Result<bool> {
     Ok(stat.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY))
 }
 
+/// Returns whether the mode of `file` lets its owner write, and its file system is not mounted read-only.
+pub(crate) fn can_be_written(file: &File) -> io::Result<bool> {
+    Ok(facts(file)?.writable && !is_read_only(file)?)
+}
+
 /// Copies the bytes of `range` from the file `from` to the same offsets of the file `to`.
 pub(crate) fn copy(from: &File, to: &File, range: Range<u64>) -> io::Result<()> {
     let mut bytes = vec![0; 256 * 1024];

@@ -1,7 +1,7 @@
 //! Opening a spool: ownership, layout and format.
 
 use super::*;
-use crate::store::{MailboxState, Owner};
+use crate::store::{MailboxState, Owner, OwnerRecord};
 
 #[test]
 fn a_second_daemon_is_refused() {
@@ -178,6 +178,10 @@ fn a_spool_of_format_1_is_upgraded_with_its_contents() {
     for (name, ..) in &before.mailboxes {
         assert_eq!(spool.check(name).expect("checked"), []);
     }
+    // Clients have read messages of carol, and none of bob.
+    for (name, used) in [("carol", true), ("bob", false)] {
+        assert_eq!(spool.in_open_use(&n(name)).expect("readable"), used);
+    }
     // This version recognizes ids that the older one stored.
     let id = MessageId(0x9f86_d081_884c_7d65_9a2f_eaa0_c55a_d015_u128.to_be_bytes());
     let (dave, alice) = (n("dave"), n("alice"));
@@ -188,6 +192,20 @@ fn a_spool_of_format_1_is_upgraded_with_its_contents() {
     let again = spool.deliver_one(Delivery { to: &dave, draft });
     assert!(again.expect("accepted").duplicate);
     assert_eq!(store(&spool, "bob", b"new", None).expect("stored"), 4);
+}
+
+#[test]
+fn before_an_upgrade_a_login_keeps_the_messages_that_it_may_have_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = unpack_format_1(dir.path(), &[]);
+    let spool = Spool::look_at(&path, Limits::default()).expect("opened").0;
+    for name in ["alice", "carol"] {
+        store(&spool, name, b"one", None).expect("stored");
+        let before = fetch(&spool, name, None);
+        spool.claim(&n(name), Some(7), 1).expect("claimed");
+        assert_eq!(fetch(&spool, name, None), before, "{name}");
+    }
+    assert_eq!(spool.set_aside().expect("listed"), []);
 }
 
 #[test]
@@ -211,7 +229,7 @@ fn an_upgrade_makes_logins_the_owners_of_the_names_that_are_reserved() {
     let spool = open(&|_| true);
     let claims = spool.claims().expect("readable");
     assert_eq!(claims.len(), 1, "{claims:?}");
-    assert_eq!((&claims[0].0, claims[0].1.uid), (&root, Some(0)));
+    assert_eq!((&claims[0].0, claims[0].1.uid()), (&root, Some(0)));
     drop(spool);
     // A claim without a uid gets it, whatever is reserved: the name is closed in any case.
     let unknown = Owner {
@@ -220,7 +238,10 @@ fn an_upgrade_makes_logins_the_owners_of_the_names_that_are_reserved() {
         in_files: false,
     };
     let spool = Spool::open(&path, Limits::default()).expect("opened");
-    spool.restore_claim(&root, unknown).expect("written");
+    spool.release(&root).expect("released");
+    spool
+        .restore_claim(&root, OwnerRecord::Complete(unknown))
+        .expect("written");
     drop(spool);
     store_as_format_1();
     let claims = open(&|_| false).claims().expect("readable");
@@ -229,5 +250,5 @@ fn an_upgrade_makes_logins_the_owners_of_the_names_that_are_reserved() {
         since: 5,
         in_files: true,
     };
-    assert_eq!(claims, [(root, known)]);
+    assert_eq!(claims, [(root, OwnerRecord::Complete(known))]);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::message::{LeaseToken, Speaks};
-use crate::store::{FormerOwner, Lease, RestoreTo};
+use crate::store::{FormerOwner, Lease, OwnerRecord, RestoreTo};
 use crate::sys::clock::{Deadline, boot_millis, unix_millis};
 use crate::sys::poll;
 
@@ -45,6 +45,65 @@ fn a_name_with_a_damaged_owner_record_is_closed_until_it_is_mended() {
     }
     let set_aside = e.set_aside().expect("listed");
     assert_eq!(set_aside[0].from, FormerOwner::Unknown);
+}
+
+#[test]
+fn a_mailbox_that_cannot_record_its_use_keeps_the_registration() {
+    use std::os::unix::fs::PermissionsExt;
+    let f = Fixture::new();
+    let (bob, e) = (n("bob"), &f.spool);
+    e.register(&bob, 5).expect("registered");
+    f.store("bob", b"one");
+    let mode = |mode| std::fs::set_permissions(f.mailbox("bob"), PermissionsExt::from_mode(mode));
+    mode(0o400).expect("changed");
+    let results = [
+        e.deregister(&bob).map(drop),
+        e.claim(&bob, Some(7), 1).map(drop),
+    ];
+    for result in results {
+        assert!(matches!(result, Err(StoreError::ReadOnly(_))), "{result:?}");
+    }
+    assert_eq!(e.registered(&bob).expect("readable"), Some(5));
+    mode(0o600).expect("changed");
+    e.claim(&bob, Some(7), 1).expect("claimed");
+    assert_eq!(f.fetch("bob", None), [], "it was registered");
+}
+
+#[test]
+fn records_without_an_owner_stay_so_in_an_import() {
+    let f = Fixture::new();
+    let (bob, e) = (n("bob"), &f.spool);
+    for record in [OwnerRecord::Damaged, OwnerRecord::Incomplete] {
+        e.restore_claim(&bob, record).expect("written");
+        assert_eq!(e.claims().expect("readable"), [(bob.clone(), record)]);
+        assert!(e.claimed(&bob).expect("readable"));
+    }
+    e.restore_claim(&bob, OwnerRecord::Damaged)
+        .expect("written");
+    let claimed = e.claim(&bob, Some(7), 1);
+    assert!(
+        matches!(claimed, Err(StoreError::Damaged { .. })),
+        "{claimed:?}"
+    );
+}
+
+#[test]
+fn an_interrupted_restore_that_cannot_be_settled_does_not_keep_others_from_it() {
+    let f = Fixture::new();
+    for name in ["bob", "carol"] {
+        f.store(name, b"one");
+        let dir = f.path().join("released");
+        std::fs::create_dir_all(&dir).expect("made");
+        let copy = dir.join(format!(".{name}@5.7.restoring"));
+        std::fs::copy(f.mailbox(name), copy).expect("copied");
+    }
+    let mut damaged = std::fs::read(f.mailbox("bob")).expect("readable");
+    damaged[..1024].fill(0xff);
+    std::fs::write(f.mailbox("bob"), damaged).expect("written");
+    f.spool.expire_set_aside(6).expect("expired");
+    let mut names = names_below(&f.path().join("released"));
+    names.sort_unstable();
+    assert_eq!(names, [".bob@5.7.restoring", "carol@5.7"]);
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use super::{Subject, draft, fetch, n, store, store_until};
 use crate::message::Draft;
-use crate::store::{Delivery, Engine, FormerOwner, Limits, Owner, RestoreTo, Restored, User};
+use crate::store::{
+    Delivery, Engine, FormerOwner, Limits, Owner, OwnerRecord, RestoreTo, Restored,
+};
 use crate::sys::clock::unix_millis;
 
 pub(in crate::store) fn one_of_several_concurrent_registrations_is_the_first<S: Subject>() {
@@ -26,12 +28,9 @@ pub(in crate::store) fn names_are_registered_until_they_are_deregistered<S: Subj
     assert!(!s.engine().register(&n("al"), 8).expect("known"));
     let s = s.reopened(Limits::default());
     let e = s.engine();
-    let user = |name, registered| User {
-        name: n(name),
-        registered,
-    };
-    let users = [user("al", 7), user("bob", 5)];
-    assert_eq!(e.users().expect("readable"), users);
+    for (name, at) in [("al", 7), ("bob", 5)] {
+        assert_eq!(e.registered(&n(name)).expect("readable"), Some(at));
+    }
     assert_eq!(e.names().expect("readable"), [n("al"), n("bob")]);
     assert_eq!(e.registered(&n("al")).expect("readable"), Some(7));
     assert!(e.deregister(&n("al")).expect("removed"));
@@ -59,7 +58,12 @@ pub(in crate::store) fn claims_stay_until_they_are_released<S: Subject>() {
     let s = s.reopened(Limits::default());
     let e = s.engine();
     assert!(e.claimed(&n("bob")).expect("readable"));
-    assert_eq!(e.claims().expect("readable"), [(n("bob"), first)]);
+    let record = OwnerRecord::Complete(first);
+    assert_eq!(e.claims().expect("readable"), [(n("bob"), record)]);
+    // An import does not replace it.
+    e.restore_claim(&n("bob"), OwnerRecord::Complete(owner(Some(9), 3)))
+        .expect("nothing to do");
+    assert_eq!(e.claims().expect("readable"), [(n("bob"), record)]);
     assert_eq!(
         e.registered(&n("bob")).expect("readable"),
         None,
@@ -69,7 +73,8 @@ pub(in crate::store) fn claims_stay_until_they_are_released<S: Subject>() {
     assert!(!e.release(&n("bob")).expect("nothing to do"));
     assert!(!e.claimed(&n("bob")).expect("readable"));
     // An owner whose user ID is not known closes the name, and gets the user ID at its first use.
-    e.restore_claim(&n("bob"), owner(None, 3)).expect("written");
+    e.restore_claim(&n("bob"), OwnerRecord::Complete(owner(None, 3)))
+        .expect("written");
     assert!(e.claimed(&n("bob")).expect("readable"));
     let found = e.claim(&n("bob"), Some(8), 9).expect("written");
     assert_eq!(found, owner(Some(8), 3));
@@ -139,6 +144,12 @@ pub(in crate::store) fn a_new_owner_gets_no_messages_that_others_have_looked_at<
         e.claim(&n(name), Some(7), 1).expect("claimed");
         assert_eq!(waiting(e, name), expected, "{name}");
     }
+    // The name was registered once.
+    e.register(&n("ed"), 1).expect("registered");
+    store(e, "ed", b"one").expect("stored");
+    e.deregister(&n("ed")).expect("removed");
+    e.claim(&n("ed"), Some(7), 1).expect("claimed");
+    assert_eq!(waiting(e, "ed"), 0);
     // The operator's commands are no use of the name.
     store_until(e, "di", b"old", Some(1)).expect("stored");
     store(e, "di", b"one").expect("stored");

@@ -110,8 +110,7 @@ impl<'s> MailboxWriter<'s> {
         let path = self.spool.paths.mailbox_path(&self.name);
         let read = |e| StoreError::system("read", &path)(e);
         self.header.other_flags = header.other_flags;
-        // The copy may lack the acknowledged messages that show the use.
-        self.header.read_unowned = header.is_used();
+        self.header.used_unowned = header.used_unowned;
         let len = file::facts(old).map_err(read)?.len;
         let end = end::find(old, header, len).map_err(read)?.offset;
         let mut walk = Walk::new(header.epoch, header.ids_offset, end);
@@ -140,7 +139,7 @@ impl<'s> MailboxWriter<'s> {
 
     /// Records that clients have used the mailbox.
     pub(super) fn set_used(&mut self) {
-        self.header.read_unowned = true;
+        self.header.used_unowned = true;
     }
 
     /// Records that a restore has added messages to the mailbox.

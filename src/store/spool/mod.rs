@@ -56,9 +56,9 @@ use self::handle::OnFull;
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{
-    Bell, Care, Delivery, Engine, Finding, Lease, Limits, Mail, MailboxState, Owner, Presence,
-    Queue, Reading, Receipt, RestoreTo, Restored, Restoring, SetAside, State, Store, StoreError,
-    StoreHelper, Survey, Trace, User, Users, Waiting,
+    Bell, Care, Delivery, Engine, Finding, Lease, Limits, Mail, MailboxState, Owner, OwnerRecord,
+    Presence, Queue, Reading, Receipt, RestoreTo, Restored, Restoring, SetAside, State, Store,
+    StoreError, StoreHelper, Survey, Trace, Users, Waiting,
 };
 use crate::sys::submission_queue::SubmissionQueue;
 
@@ -218,12 +218,12 @@ impl Users for Spool {
         owners::claim(self, name, uid, at)
     }
 
-    fn restore_claim(&self, name: &Name, owner: Owner) -> Result<(), StoreError> {
-        owners::restore_claim(self, name, owner)
+    fn restore_claim(&self, name: &Name, record: OwnerRecord) -> Result<(), StoreError> {
+        owners::restore_claim(self, name, record)
     }
 
     fn claimed(&self, name: &Name) -> Result<bool, StoreError> {
-        owners::claimed(self, name)
+        user_files::has_owner_record(self, name)
     }
 
     fn owner(&self, name: &Name) -> Result<Option<Owner>, StoreError> {
@@ -246,7 +246,7 @@ impl Users for Spool {
         canaries::read(self)
     }
 
-    fn claims(&self) -> Result<Vec<(Name, Owner)>, StoreError> {
+    fn claims(&self) -> Result<Vec<(Name, OwnerRecord)>, StoreError> {
         owners::claims(self)
     }
 
@@ -260,10 +260,6 @@ impl Users for Spool {
 
     fn names(&self) -> Result<Vec<Name>, StoreError> {
         users::names(self)
-    }
-
-    fn users(&self) -> Result<Vec<User>, StoreError> {
-        users::users(self)
     }
 }
 

@@ -16,7 +16,6 @@ use std::path::PathBuf;
 use super::compact::MailboxWriter;
 use super::fetch::Handout;
 use super::format::header::Header;
-use super::format::user::OwnerRecord;
 use super::format::walk::{Step, Walk};
 use super::handle::Spool;
 use super::lock::lock;
@@ -27,7 +26,7 @@ use super::user_files::owner_record;
 use super::{bell, repair, room};
 use crate::message::Stored;
 use crate::name::Name;
-use crate::store::{FormerOwner, RestoreTo, Restored, SetAside, StoreError};
+use crate::store::{FormerOwner, OwnerRecord, RestoreTo, Restored, SetAside, StoreError};
 use crate::sys::file;
 
 /// Adds the waiting messages of `name` that were set aside to its mailbox, oldest first and with new numbers, if they are

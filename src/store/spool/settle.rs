@@ -69,6 +69,9 @@ fn clear_flag(spool: &Spool, name: &Name) -> Result<(), StoreError> {
         return Ok(());
     };
     let path = spool.paths.mailbox_path(name);
+    if !file::can_be_written(&file).map_err(StoreError::system("look at", &path))? {
+        return Err(StoreError::read_only(path));
+    }
     let header = Header {
         restored: false,
         ..header

@@ -145,7 +145,7 @@ pub(super) fn messages(
     })?;
     Ok(Some(MailboxState {
         acked: header.acked_seq,
-        used: header.is_used(),
+        used: header.used_unowned,
     }))
 }
 

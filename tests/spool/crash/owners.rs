@@ -5,6 +5,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::super::handle::Spool;
+use super::super::user_files::owner_place;
 use super::disk::{Disk, Random};
 use super::{fast_directory, for_each_state, n, report};
 use crate::store::contract::{fetch, store};
@@ -149,6 +150,39 @@ fn a_missing_sync_of_a_change_of_owner_is_detected() {
             "{broken}"
         );
     }
+}
+
+#[test]
+fn a_longer_owner_record_replaces_a_shorter_one_in_one_step() {
+    let earlier = "owner 0000000007 00000000000001\n";
+    let earlier = format!(
+        "{earlier}checksum {:08x}\n",
+        crc32fast::hash(earlier.as_bytes())
+    );
+    let dir = fast_directory();
+    let path = dir.path().join("spool");
+    let spool = open(&path);
+    claim(&spool, 7);
+    let record = path.join("user").join(&*owner_place(&n("bob")));
+    std::fs::write(&record, earlier).expect("written");
+    let before = Disk::read(&path);
+    operation_log::start();
+    assert!(spool.assign(&n("bob"), 8).expect("written"));
+    drop(spool);
+    let recorded = (dir, before, operation_log::take());
+    let states = try_all(
+        &recorded,
+        |_| false,
+        |spool| {
+            let owner = spool.owner(&n("bob")).map_err(|e| e.to_string())?;
+            let uid = owner.and_then(|owner| owner.uid);
+            [Some(7), Some(8)]
+                .contains(&uid)
+                .then_some(())
+                .ok_or(format!("{uid:?} is the owner"))
+        },
+    );
+    assert!(states.expect("one of them") > 5);
 }
 
 #[test]
