@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::format::header::Header;
 use super::*;
 use crate::store::{RestoreTo, Restored};
 
@@ -49,6 +50,45 @@ fn a_restore_copies_damaged_bytes_to_quarantine_and_reuses_no_number() {
     let expected = [(3, b"three".to_vec()), (5, b"two".to_vec())];
     assert_eq!(f.fetch("bob", None), expected);
     assert_eq!(names_below(&f.path().join("quarantine")).len(), 2);
+}
+
+#[test]
+fn a_mailbox_that_became_read_only_during_a_restore_can_be_repaired() {
+    use std::os::unix::fs::PermissionsExt;
+    let f = Fixture::new();
+    set_aside(&f, &[b"one"]);
+    f.store("bob", b"two");
+    let mailbox = f.spool.paths.mailbox(&n("bob")).expect("opened");
+    let mailbox = mailbox.expect("a mailbox");
+    let header = Header::read(&mailbox).expect("readable");
+    let header = Header {
+        restored: true,
+        ..header.expect("a header")
+    };
+    header.write_next(&mailbox).expect("written");
+    let mode = PermissionsExt::from_mode(0o400);
+    std::fs::set_permissions(f.mailbox("bob"), mode).expect("changed");
+    let refused = f.spool.restore_set_aside(&n("bob"), RestoreTo::FormerOwner);
+    assert!(
+        matches!(refused, Err(StoreError::ReadOnly(_))),
+        "{refused:?}"
+    );
+    f.spool.repair(&n("bob")).expect("repaired");
+    assert_eq!(restore(&f).messages, 1);
+    assert_eq!(f.fetch("bob", None).len(), 2);
+}
+
+#[test]
+fn a_new_owner_without_a_user_id_gets_the_messages_on_request() {
+    let f = Fixture::new();
+    set_aside(&f, &[b"one"]);
+    let bob = n("bob");
+    f.spool.release(&bob).expect("released");
+    // The clients of a socket with this name.
+    f.spool.claim(&bob, None, 2).expect("claimed");
+    assert_eq!(restore(&f).messages, 0);
+    let restored = f.spool.restore_set_aside(&bob, RestoreTo::PresentOwner);
+    assert_eq!(restored.expect("restored").messages, 1);
 }
 
 #[test]

@@ -47,7 +47,11 @@ pub(super) fn compact(
     let read = |e| StoreError::system("read", &path)(e);
     if Header::read(old).map_err(read)?.is_some() {
         // The copy has another epoch, by which an interrupted change of owner would not know the mailbox.
-        settle(spool, name)?;
+        match settle(spool, name) {
+            // All is settled, and the copy keeps the flag that shows this.
+            Err(StoreError::ReadOnly(_)) => {}
+            settled => drop(settled?),
+        }
     }
     // Other processes may have set flags since the caller has read the header.
     let flags = Header::read(old).map_err(read)?.unwrap_or(*header);
@@ -110,6 +114,7 @@ impl<'s> MailboxWriter<'s> {
         let path = self.spool.paths.mailbox_path(&self.name);
         let read = |e| StoreError::system("read", &path)(e);
         self.header.other_flags = header.other_flags;
+        self.header.restored = header.restored;
         self.header.used_unowned = header.used_unowned;
         let len = file::facts(old).map_err(read)?.len;
         let end = end::find(old, header, len).map_err(read)?.offset;

@@ -1,7 +1,7 @@
 //! Adds the messages of set-aside mailboxes to the mailbox of their name again.
 //!
-//! A restore copies the mailbox, adds the messages to the copy, and puts the copy in place, so that all messages appear in
-//! one step. These steps, each durable before the next, neither lose nor repeat a message if they are interrupted:
+//! A restore copies the mailbox, adds the messages to the copy, and replaces the mailbox by the copy. Each step is durable
+//! before the next, so that an interruption loses and repeats no message:
 //!
 //! 1. Each `released/FILE` is renamed to `released/.FILE.restoring`.
 //! 2. The copy, with the flag `restored` in its header, replaces the mailbox.
@@ -75,16 +75,11 @@ pub(super) fn restore(spool: &Spool, name: &Name, to: RestoreTo) -> Result<Resto
 
 /// Returns whether messages that belonged to `from` are for the present owner of the name.
 fn is_for(from: FormerOwner, present: OwnerRecord, to: RestoreTo) -> bool {
-    let uid = match present {
-        OwnerRecord::None => None,
-        OwnerRecord::Complete(owner) if owner.uid.is_some() => owner.uid,
-        // The owner is not known.
-        OwnerRecord::Complete(_) | OwnerRecord::Incomplete | OwnerRecord::Damaged => return false,
-    };
     match (to, from) {
-        (RestoreTo::PresentOwner, _) => uid.is_some(),
-        (RestoreTo::FormerOwner, FormerOwner::None) => uid.is_none(),
-        (RestoreTo::FormerOwner, FormerOwner::Login(former)) => uid == Some(former),
+        // Without a uid, the owner is a socket, or an account that is not known yet.
+        (RestoreTo::PresentOwner, _) => matches!(present, OwnerRecord::Complete(_)),
+        (RestoreTo::FormerOwner, FormerOwner::None) => present == OwnerRecord::None,
+        (RestoreTo::FormerOwner, FormerOwner::Login(former)) => present.uid() == Some(former),
         (RestoreTo::FormerOwner, FormerOwner::Unknown) => false,
     }
 }
