@@ -64,8 +64,8 @@ pub(super) fn import(
             } => {
                 let name = name(&login)?;
                 let is_here = machine.is_some() && machine == this_machine;
-                // The user IDs of another machine mean nothing here. On the same one, a later account of the name must not
-                // get the messages of the owner.
+                // The user IDs of another machine mean nothing here. On the same one, a later account of the name must
+                // not get the messages of the owner.
                 let uid = if is_here { uid } else { logins.uid_of(&login) };
                 let record = match record {
                     Some(NoOwner::Incomplete) => OwnerRecord::Incomplete,

@@ -91,8 +91,8 @@ pub(super) fn gone(store: &dyn Users) -> Result<Gone, Failure> {
     }
     if !gone.owners.is_empty() && is_directory_away(store, &logins)? {
         say(format_args!(
-            "the directory service of this machine does not answer, so that {} missing accounts may be in it; they count \
-             as present",
+            "the directory service of this machine does not answer, so that {} missing accounts may be in it; they \
+             count as present",
             gone.owners.len()
         ));
         gone.failed += gone.owners.len();
@@ -101,8 +101,8 @@ pub(super) fn gone(store: &dyn Users) -> Result<Gone, Failure> {
     Ok(gone)
 }
 
-/// Returns whether no login that is known to come from a directory service resolves: a report of this service that a login
-/// does not exist proves nothing then.
+/// Returns whether no login that is known to come from a directory service resolves: a report of this service that a
+/// login does not exist proves nothing then.
 fn is_directory_away(store: &dyn Users, logins: &LoginTable) -> Result<bool, Failure> {
     let mut canaries = store.canaries()?;
     canaries.retain(|name| logins.uid_of(name.as_str()).is_none());

@@ -18,8 +18,8 @@ pub(crate) trait Survey {
     /// When the mailbox is damaged or cannot be read.
     fn queue(&self, of: &Name) -> Result<Option<Queue>, StoreError>;
 
-    /// Calls `each` with all messages in the mailbox of `of`, in order, until it returns `false`. Returns the state of the
-    /// mailbox; `None` when there is no such mailbox.
+    /// Calls `each` with all messages in the mailbox of `of`, in order, until it returns `false`. Returns the state of
+    /// the mailbox; `None` when there is no such mailbox.
     ///
     /// # Errors
     /// When the mailbox is damaged as a whole or cannot be read.

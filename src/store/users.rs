@@ -34,8 +34,8 @@ pub(crate) trait Users {
     /// [`StoreError::Damaged`] when the owner record is damaged; when the claim cannot be written.
     fn claim(&self, name: &Name, uid: Option<u32>, at: u64) -> Result<Owner, StoreError>;
 
-    /// Gives a name this owner record, durably, without the effects of a claim: for an import. A complete record with a user
-    /// ID stays.
+    /// Gives a name this owner record, durably, without the effects of a claim: for an import. A complete record with a
+    /// user ID stays.
     ///
     /// # Errors
     /// When the record cannot be written.
@@ -61,7 +61,8 @@ pub(crate) trait Users {
     /// When the owner cannot be written.
     fn assign(&self, name: &Name, uid: u32) -> Result<bool, StoreError>;
 
-    /// Returns whether clients have acted as a name while it had no owner: it is registered, or they have used its mailbox.
+    /// Returns whether clients have acted as a name while it had no owner: it is registered, or they have used its
+    /// mailbox.
     ///
     /// # Errors
     /// When the registration or the mailbox is damaged or cannot be read.

@@ -26,9 +26,9 @@ pub(super) const LARGEST_SEQ: u64 = 1 << 62;
 /// Bytes buffered before each write.
 const PORTION: usize = 256 * 1024;
 
-/// Replaces the mailbox of `name`, which is open as `old` and has these boundaries in its `header`, by a copy of its valid
-/// records. The caller holds the lease of the mailbox or uses the spool alone. Does nothing if the mailbox was replaced
-/// already.
+/// Replaces the mailbox of `name`, which is open as `old` and has these boundaries in its `header`, by a copy of its
+/// valid records. The caller holds the lease of the mailbox or uses the spool alone. Does nothing if the mailbox was
+/// replaced already.
 ///
 /// # Errors
 /// I/O errors. The old mailbox or the complete copy is in place then.
@@ -105,8 +105,8 @@ impl<'s> MailboxWriter<'s> {
         })
     }
 
-    /// Adds the valid records of the mailbox `old`, which has this `header`, and takes over its flags, after [`settle`].
-    /// Damaged bytes go to quarantine, unless they are forgotten. The caller holds the lock of the mailbox.
+    /// Adds the valid records of the mailbox `old`, which has this `header`, and takes over its flags, after
+    /// [`settle`]. Damaged bytes go to quarantine, unless they are forgotten. The caller holds the lock of the mailbox.
     ///
     /// # Errors
     /// [`StoreError::Order`]; I/O errors.

@@ -70,7 +70,8 @@ fn end_open_use(spool: &Spool, name: &Name) -> Result<(), StoreError> {
         used::note_use(spool, name)?;
     }
     user_files::remove(spool, name, name.as_str())?;
-    // Before the upgrade of an earlier format is complete, it is not known whether the owner itself has used the mailbox.
+    // Before the upgrade of an earlier format is complete, it is not known whether the owner itself has used the
+    // mailbox.
     if spool.is_upgraded && (registered || used::was_used(spool, name)?) {
         return set_aside::set_aside(spool, name, FormerOwner::None);
     }
@@ -133,8 +134,9 @@ pub(super) fn assign(spool: &Spool, name: &Name, uid: u32) -> Result<bool, Store
     Ok(true)
 }
 
-/// Gives each used or recorded name that is a login its uid (`uid_of`) as owner, without setting messages aside, unless it
-/// has an owner with a uid. A name without an owner record gets one only if the configuration reserves it (`reserves`).
+/// Gives each used or recorded name that is a login its uid (`uid_of`) as owner, without setting messages aside, unless
+/// it has an owner with a uid. A name without an owner record gets one only if the configuration reserves it
+/// (`reserves`).
 pub(super) fn assign_owners(
     spool: &Spool,
     uid_of: impl Fn(&str) -> Option<u32>,
@@ -179,8 +181,8 @@ pub(super) fn owner(spool: &Spool, name: &Name) -> Result<Option<Owner>, StoreEr
     }
 }
 
-/// Durably removes the owner of `name`, and sets its messages aside. Returns `false` if it had none, or not the login `uid`
-/// if one is given. The sessions and the presence of the owner end.
+/// Durably removes the owner of `name`, and sets its messages aside. Returns `false` if it had none, or not the login
+/// `uid` if one is given. The sessions and the presence of the owner end.
 pub(super) fn release(spool: &Spool, name: &Name, uid: Option<u32>) -> Result<bool, StoreError> {
     if spool.paths.user_file(&owner_place(name))?.is_none() {
         return Ok(false);

@@ -163,8 +163,8 @@ fn first_record(file: &File, path: &Path, len: u64) -> Result<Option<(u32, u64, 
     Ok(None)
 }
 
-/// Durably copies the bytes from `from` to `to` of a mailbox `file` to a quarantine file named `LABEL@from`, unless they are
-/// all zero. The label is the name of the file. Returns whether it did.
+/// Durably copies the bytes from `from` to `to` of a mailbox `file` to a quarantine file named `LABEL@from`, unless
+/// they are all zero. The label is the name of the file. Returns whether it did.
 pub(super) fn quarantine(
     paths: &Paths,
     label: &str,

@@ -1,14 +1,14 @@
 //! Adds the messages of set-aside mailboxes to the mailbox of their name again.
 //!
-//! A restore copies the mailbox, adds the messages to the copy, and replaces the mailbox by the copy. Each step is durable
-//! before the next, so that an interruption loses and repeats no message:
+//! A restore copies the mailbox, adds the messages to the copy, and replaces the mailbox by the copy. Each step is
+//! durable before the next, so that an interruption loses and repeats no message:
 //!
 //! 1. Each `released/FILE` is renamed to `released/.FILE.restoring`.
 //! 2. The copy, with the flag `restored` in its header, replaces the mailbox.
 //! 3. Each `.FILE.restoring` is removed, or cut to its acknowledged messages and renamed back.
 //! 4. The flag is cleared.
 //!
-//! The flag says whether the messages are in the mailbox: [`settle`] carries out steps 3 and 4, or undoes step 1.
+//! The flag says whether the messages are in the mailbox: [`settle()`] carries out steps 3 and 4, or undoes step 1.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -30,7 +30,8 @@ use crate::store::{FormerOwner, OwnerRecord, RestoreTo, Restored, SetAside, Stor
 use crate::sys::file;
 
 /// Adds the waiting messages of `name` that were set aside to its mailbox, oldest first and with new numbers, if they are
-/// for its present owner. Their files keep the acknowledged messages. Damaged files are reported in the log and counted.
+/// for its present owner. Their files keep the acknowledged messages. Damaged files are reported in the log and
+/// counted.
 ///
 /// # Errors
 /// I/O errors. The messages are then in the mailbox or still set aside.

@@ -57,8 +57,8 @@ pub(super) fn set_aside(spool: &Spool, name: &Name, from: FormerOwner) -> Result
     Ok(())
 }
 
-/// Copies the header and the `messages` of a mailbox to the file `kept` in `dir`, durably. The earlier bytes, whose blocks
-/// were given back, stay a hole.
+/// Copies the header and the `messages` of a mailbox to the file `kept` in `dir`, durably. The earlier bytes, whose
+/// blocks were given back, stay a hole.
 fn copy(
     dir: &Dir,
     name: &Name,

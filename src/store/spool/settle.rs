@@ -13,8 +13,8 @@ use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::file;
 
-/// Completes or undoes a restore of the messages of `name` that was interrupted, and removes the copy of a mailbox that was
-/// made and not yet emptied. The lock of the mailbox must be held. Returns the set-aside files of the name.
+/// Completes or undoes a restore of the messages of `name` that was interrupted, and removes the copy of a mailbox that
+/// was made and not yet emptied. The lock of the mailbox must be held. Returns the set-aside files of the name.
 ///
 /// # Errors
 /// I/O errors.

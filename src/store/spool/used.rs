@@ -84,8 +84,8 @@ pub(super) fn was_used(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
     Ok(header.is_some_and(|(_, header)| header.used_unowned))
 }
 
-/// Records the use of the mailboxes of an earlier format, in which acknowledged messages show it. A mailbox that cannot be
-/// written is reported in the log. No other process may use the spool.
+/// Records the use of the mailboxes of an earlier format, in which acknowledged messages show it. A mailbox that cannot
+/// be written is reported in the log. No other process may use the spool.
 ///
 /// # Errors
 /// I/O errors.

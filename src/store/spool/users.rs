@@ -52,8 +52,8 @@ fn contents(spool: &Spool, name: &Name) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(text.filter(|text| !user::is_unwritten(text)))
 }
 
-/// Durably removes the registration of `name`, and records in the mailbox that clients have used it. Returns `false` if there
-/// was none.
+/// Durably removes the registration of `name`, and records in the mailbox that clients have used it. Returns `false` if
+/// there was none.
 pub(super) fn deregister(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
     if spool.paths.user_file(&place(name))?.is_none() {
         return Ok(false);

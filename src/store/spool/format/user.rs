@@ -72,8 +72,8 @@ fn with_checksum(line: &str) -> String {
     format!("{line}checksum {:08x}\n", crc32fast::hash(line.as_bytes()))
 }
 
-/// Returns the first line of a record, without its end. `None` if the record is incomplete or damaged. Zeros behind it are the
-/// rest of a longer one.
+/// Returns the first line of a record, without its end. `None` if the record is incomplete or damaged. Zeros behind it
+/// are the rest of a longer one.
 fn first_line(text: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(text).ok()?.trim_end_matches('\0');
     let end = text.find('\n')? + 1;
