@@ -12,8 +12,8 @@ use crate::sys::random;
 pub(crate) const LARGEST_MAX_BODY: usize = 1 << 20;
 
 /// Returns whether `c` could control a terminal or mislead the reader of a line: a control character, a formatting
-/// character of Unicode's bidirectional algorithm (UAX #9), a separator of lines, or a filler of Hangul, which looks like
-/// one or two spaces.
+/// character of Unicode's bidirectional algorithm (UAX #9), a separator of lines, or a filler of Hangul, which looks
+/// like one or two spaces.
 pub(crate) fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -258,6 +258,28 @@ fn a_failed_import_can_be_continued() {
 }
 
 #[test]
+fn owner_records_without_an_owner_are_exported_and_imported() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let spool = dir.path().join("spool");
+    let archive = "{\"user\":\"carol\",\"registered\":2}\n\
+        {\"login\":\"al\",\"claimed\":0,\"record\":\"incomplete\"}\n\
+        {\"login\":\"bob\",\"claimed\":0,\"record\":\"damaged\"}\n";
+    assert_eq!(ctl_with(&spool, &["import"], archive.as_bytes()), NOTHING);
+    assert_eq!(ctl(&spool, &["export"]), (0, archive.into(), String::new()));
+    // A damaged registration does not stop the others.
+    let carol = files_below(&spool.join("user")).expect("readable");
+    let carol = carol.iter().find(|file| file.ends_with("carol"));
+    fs::write(carol.expect("a registration"), "damaged").expect("written");
+    let (status, out, err) = ctl(&spool, &["users"]);
+    assert_eq!(
+        (status, out.as_str()),
+        (1, "al\t-\t?\nbob\t-\t?\n"),
+        "{err}"
+    );
+    assert!(err.contains("carol is damaged"), "{err}");
+}
+
+#[test]
 fn import_restores_an_export_byte_for_byte() {
     let daemon = Daemon::start();
     let bodies: [&[u8]; 5] = [
@@ -283,6 +305,12 @@ fn import_restores_an_export_byte_for_byte() {
     let daemon = ended(daemon);
     let exported = ctl(&daemon.spool(), &["export"]);
     assert_eq!(exported, live);
+    for line in [
+        "{\"mailbox\":\"_\",\"acked\":5,\"used\":true}\n",
+        "{\"mailbox\":\"bob\",\"acked\":0,\"used\":false}\n",
+    ] {
+        assert!(exported.1.contains(line), "{}", exported.1);
+    }
     assert_eq!(
         (exported.0, exported.1.lines().count()),
         (0, 3 + 3 * 5 + 1),

@@ -289,6 +289,14 @@ fn owners_whose_accounts_are_gone_are_listed_and_released() {
         machine.operate(reads);
     }
     assert_eq!(contents(&machine), before, "nothing has changed");
+    // A directory that is away has no accounts either, and may have these. A login that came from it shows that.
+    let canaries = machine.daemon.spool().join("canaries");
+    fs::write(&canaries, format!("{:63}\n", "ldap")).expect("written");
+    machine.set_file("nsswitch.conf", "passwd: files sss\n");
+    let (status, out, err) = run(machine.operator(&["release", "--gone"]));
+    assert_eq!((status, out.as_str()), (1, ""), "{err}");
+    assert!(err.contains("the directory service"), "{err}");
+    machine.set_file("nsswitch.conf", "passwd: files\n");
     assert_eq!(machine.operate(&["release", "--gone"]).0, gone);
     let owners = [("carol", "9000"), ("zoe", "4714")];
     assert_eq!(

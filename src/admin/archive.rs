@@ -1,7 +1,7 @@
 //! The format of `droplinectl export` and `import`: one JSON object per line.
 //!
-//! The registered names come first, then the names that belong to a login. A mailbox is a line with the number up to
-//! which its messages are acknowledged, and then a line for each message. A body in UTF-8 is `body`, any other
+//! The registered names come first, then the names that belong to a login. A mailbox is a line with its state,
+//! and then a line for each message. A body in UTF-8 is `body`, any other
 //! `body_base64`. Fields that this version does not support are `fields_base64`.
 
 use base64::Engine as _;
@@ -37,13 +37,27 @@ pub(super) enum ArchiveLine {
         /// The machine on which the user ID is valid.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         machine: Option<String>,
+        /// Why the record has no owner, if so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        record: Option<NoOwner>,
     },
     /// The beginning of a mailbox.
     Mailbox {
         mailbox: String,
         /// The number up to which messages are acknowledged.
         acked: u64,
+        /// Whether clients have used it while its name had no owner. Archives of earlier versions lack it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        used: Option<bool>,
     },
+}
+
+/// The state of an owner record that has no owner.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum NoOwner {
+    Incomplete,
+    Damaged,
 }
 
 /// A message in the archive.

@@ -18,8 +18,8 @@ pub(super) fn check(store: &dyn Engine, names: &[Name]) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut count = 0;
     if names.is_empty() {
-        count += print(&mut out, &store.check_layout()?)?;
-        for (name, uid) in owners::gone(store)? {
+        count += print_all(&mut out, store.check_layout())?;
+        for (name, uid) in owners::gone(store)?.owners {
             say(format_args!(
                 "note: {name} belongs to uid {uid}, whose account is gone; `droplinectl release {name}` lets another \
                  account have the name"
@@ -43,7 +43,7 @@ pub(super) fn repair(store: &dyn Care, names: &[Name]) -> Result<(), Failure> {
     let mut left = 0;
     if names.is_empty() {
         store.tidy()?;
-        left += print(&mut out, &store.check_layout()?)?;
+        left += print_all(&mut out, store.check_layout())?;
     }
     let names = which(store, names)?;
     let mut progress = Progress::new("mailboxes", names.len());

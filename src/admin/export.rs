@@ -2,11 +2,13 @@
 
 use std::io::{self, BufWriter, Write};
 
-use super::archive::{ArchiveLine, ArchivedMessage};
+use super::archive::{ArchiveLine, ArchivedMessage, NoOwner};
 use super::failure::{Failure, say};
+use super::list::registered;
 use super::progress::Progress;
 use crate::message::escaped_json;
-use crate::store::{Engine, Owner, StoreError, Survey, User};
+use crate::name::Name;
+use crate::store::{Engine, MailboxState, OwnerRecord, StoreError, Survey};
 use crate::sys::machine;
 
 /// Prints all users and mailboxes, one JSON object per line.
@@ -15,41 +17,22 @@ use crate::sys::machine;
 /// When standard output cannot be written. Mailboxes that are damaged as a whole are skipped and counted as findings.
 pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
-    for User { name, registered } in store.users()? {
-        line(
-            &mut out,
-            &ArchiveLine::User {
-                user: name.to_string(),
-                registered,
-            },
-        )?;
+    let mut failed = 0;
+    for (name, registered) in registered(store, &mut failed)? {
+        let user = name.to_string();
+        line(&mut out, &ArchiveLine::User { user, registered })?;
     }
     let machine = machine::tag();
-    for (name, owner) in store.claims()? {
-        let Owner {
-            uid,
-            since,
-            in_files,
-        } = owner;
-        line(
-            &mut out,
-            &ArchiveLine::Claim {
-                login: name.to_string(),
-                claimed: since,
-                uid,
-                in_files,
-                machine: machine.clone().filter(|_| uid.is_some()),
-            },
-        )?;
+    for (name, record) in store.claims()? {
+        line(&mut out, &claim(&name, record, machine.as_ref()))?;
     }
     let names = store.mailboxes()?;
-    let mut failed = 0;
     let mut progress = Progress::new("mailboxes", names.len());
     for name in names {
         progress.step();
-        // The line of the mailbox precedes its messages, so get the acknowledged number before reading them.
-        let acked = match acknowledged(store, &name) {
-            Ok(Some(acked)) => acked,
+        // The line of the mailbox precedes its messages, so get its state before reading them.
+        let MailboxState { acked, used } = match state(store, &name) {
+            Ok(Some(state)) => state,
             Ok(None) => continue,
             Err(e) => {
                 failed += 1;
@@ -62,6 +45,7 @@ pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
             &ArchiveLine::Mailbox {
                 mailbox: name.to_string(),
                 acked,
+                used: Some(used),
             },
         )?;
         let mut written = Ok(());
@@ -78,7 +62,24 @@ pub(super) fn export(store: &dyn Engine) -> Result<(), Failure> {
     Failure::unless_none(failed)
 }
 
-fn acknowledged(store: &dyn Survey, name: &crate::name::Name) -> Result<Option<u64>, StoreError> {
+fn claim(name: &Name, record: OwnerRecord, machine: Option<&String>) -> ArchiveLine {
+    let (owner, unfinished) = match record {
+        OwnerRecord::Complete(owner) => (Some(owner), None),
+        OwnerRecord::None | OwnerRecord::Incomplete => (None, Some(NoOwner::Incomplete)),
+        OwnerRecord::Damaged => (None, Some(NoOwner::Damaged)),
+    };
+    let uid = record.uid();
+    ArchiveLine::Claim {
+        login: name.to_string(),
+        claimed: owner.map_or(0, |owner| owner.since),
+        uid,
+        in_files: owner.is_some_and(|owner| owner.in_files),
+        machine: machine.filter(|_| uid.is_some()).cloned(),
+        record: unfinished,
+    }
+}
+
+fn state(store: &dyn Survey, name: &Name) -> Result<Option<MailboxState>, StoreError> {
     store.messages(name, &mut |_, _| false)
 }
 

@@ -30,7 +30,7 @@ pub(super) enum Failure {
     )]
     NotClaimed(Name),
     #[error(
-        "{0} has no recorded owner to give the messages to: let its login use the daemon's socket first, for example with `dropline count`"
+        "{0} has no recorded owner who could get the messages: its login becomes the owner when it uses the daemon's socket, for example with `dropline count`"
     )]
     NoOwner(Name),
     #[error("no waiting messages of {0} were set aside")]

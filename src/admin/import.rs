@@ -2,12 +2,12 @@
 
 use std::io::{self, BufRead};
 
-use super::archive::ArchiveLine;
+use super::archive::{ArchiveLine, NoOwner};
 use super::failure::Failure;
 use super::progress::Progress;
 use crate::message::{Fields, LARGEST_MAX_BODY, Stored};
 use crate::name::Name;
-use crate::store::{Engine, Owner, Restoring, StoreError};
+use crate::store::{Engine, MailboxState, Owner, OwnerRecord, Restoring, StoreError};
 use crate::sys::login::LoginTable;
 use crate::sys::machine;
 
@@ -38,8 +38,16 @@ pub(super) fn import(
                 .map_err(|e| Failure::NoExport(number, format!("{text:?}: {e}")))
         };
         let store_error = |number| move |e| Failure::NotImported(number, e);
-        let (name, acked) = match line {
-            ArchiveLine::Mailbox { mailbox, acked } => (name(&mailbox)?, acked),
+        let (name, state) = match line {
+            ArchiveLine::Mailbox {
+                mailbox,
+                acked,
+                used,
+            } => {
+                // Without the field, acknowledged messages show the use.
+                let used = used.unwrap_or(acked > 0);
+                (name(&mailbox)?, MailboxState { acked, used })
+            }
             ArchiveLine::User { user, registered } => {
                 store
                     .register(&name(&user)?, registered, &|| true)
@@ -52,26 +60,24 @@ pub(super) fn import(
                 uid,
                 in_files,
                 machine,
+                record,
             } => {
                 let name = name(&login)?;
-                let owner = if machine.is_some() && machine == this_machine {
-                    // A later account of the same name must not get the messages of the owner.
-                    Owner {
+                let is_here = machine.is_some() && machine == this_machine;
+                // The user IDs of another machine mean nothing here. On the same one, a later account of the name must
+                // not get the messages of the owner.
+                let uid = if is_here { uid } else { logins.uid_of(&login) };
+                let record = match record {
+                    Some(NoOwner::Incomplete) => OwnerRecord::Incomplete,
+                    Some(NoOwner::Damaged) => OwnerRecord::Damaged,
+                    None => OwnerRecord::Complete(Owner {
                         uid,
                         since: claimed,
-                        in_files,
-                    }
-                } else {
-                    // The user IDs of another machine mean nothing here.
-                    let uid = logins.uid_of(&login);
-                    Owner {
-                        uid,
-                        since: claimed,
-                        in_files: uid.is_some(),
-                    }
+                        in_files: if is_here { in_files } else { uid.is_some() },
+                    }),
                 };
                 store
-                    .restore_claim(&name, owner)
+                    .restore_claim(&name, record)
                     .map_err(store_error(number))?;
                 continue;
             }
@@ -80,7 +86,7 @@ pub(super) fn import(
                 return Err(Failure::NoExport(number, what.into()));
             }
         };
-        let mut restoring = match store.restore(&name, acked) {
+        let mut restoring = match store.restore(&name, state) {
             Err(StoreError::Exists(_)) if missing => {
                 lines.messages(&name, &mut PassedOver)?;
                 continue;

@@ -12,17 +12,40 @@ use crate::store::{Queue, State, Survey, Users};
 /// its owner.
 pub(super) fn users(store: &dyn Users) -> Result<(), Failure> {
     let mut names: BTreeMap<Name, (Option<u64>, String)> = BTreeMap::new();
-    for user in store.users()? {
-        names.insert(user.name, (Some(user.registered), "-".into()));
+    let mut failed = 0;
+    for (name, registered) in registered(store, &mut failed)? {
+        names.insert(name, (Some(registered), "-".into()));
     }
-    for (name, owner) in store.claims()? {
-        names.entry(name).or_default().1 = uid_text(owner.uid);
+    for (name, record) in store.claims()? {
+        names.entry(name).or_default().1 = uid_text(record.uid());
     }
     let mut out = BufWriter::new(io::stdout().lock());
     for (name, (registered, uid)) in names {
         writeln!(out, "{name}\t{}\t{uid}", time(registered))?;
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    Failure::unless_none(failed)
+}
+
+/// Returns the registered names and the times of their registration. Damaged registrations are reported, and counted in
+/// `failed`.
+pub(super) fn registered(
+    store: &dyn Users,
+    failed: &mut usize,
+) -> Result<Vec<(Name, u64)>, Failure> {
+    let mut all = Vec::new();
+    for name in store.names()? {
+        match store.registered(&name) {
+            Ok(Some(at)) => all.push((name, at)),
+            // It was deregistered after the listing.
+            Ok(None) => {}
+            Err(e) => {
+                say(e);
+                *failed += 1;
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// Formats the uid of an owner. An unknown one is a question mark.
@@ -65,8 +88,9 @@ fn queue_line(out: &mut impl Write, name: &Name, queue: &Queue) -> io::Result<()
     writeln!(out, "{name}\t{waiting}\t{bytes}\t{}", time(*oldest))
 }
 
-/// Prints the delivered messages of `name` that are still kept, oldest first: number, time, sender (with `~` if it was not
-/// verified) and message. Escapes control characters and those that change the writing direction, so that each message is one line.
+/// Prints the delivered messages of `name` that are still kept, oldest first: number, time, sender (with `~` if it was
+/// not verified) and message. Escapes control characters and those that change the writing direction, so that each
+/// message is one line.
 pub(super) fn history(store: &dyn Survey, name: &Name) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut written = Ok(());

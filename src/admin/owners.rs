@@ -5,11 +5,10 @@ use std::io::{self, BufWriter, Write};
 use super::failure::{Failure, say};
 use super::list::{time, uid_text};
 use crate::name::Name;
-use crate::store::{Engine, FormerOwner, RestoreTo, SetAside, Survey, Users};
+use crate::store::{
+    Engine, FormerOwner, Owner, OwnerRecord, RestoreTo, SetAside, StoreError, Survey, Users,
+};
 use crate::sys::login::{self, LoginTable};
-
-/// A name whose owner's account is gone, and the uid of this owner.
-type Gone = (Name, u32);
 
 /// Releases `name`.
 ///
@@ -23,14 +22,36 @@ pub(super) fn release(store: &dyn Users, name: &Name) -> Result<(), Failure> {
 }
 
 /// Releases the names whose owners' accounts are gone, and prints them with the uid. With `dry_run`, only prints them.
+///
+/// # Errors
+/// [`Failure::Findings`] if some could not be looked up or released, which are reported.
 pub(super) fn release_gone(store: &dyn Users, dry_run: bool) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
-    for (name, uid) in gone(store)? {
-        if dry_run || store.release(&name)? {
+    let Gone { owners, mut failed } = gone(store)?;
+    for (name, uid) in owners {
+        // The account may be there again, and have claimed the name.
+        if dry_run || is_done(&mut failed, store.release_owner(&name, uid)) {
             writeln!(out, "{name}\t{uid}")?;
         }
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    Failure::unless_none(failed)
+}
+
+fn is_done(failed: &mut usize, done: Result<bool, StoreError>) -> bool {
+    done.unwrap_or_else(|e| {
+        say(e);
+        *failed += 1;
+        false
+    })
+}
+
+/// The owners whose accounts are gone.
+pub(super) struct Gone {
+    /// Their names and uids.
+    pub(super) owners: Vec<(Name, u32)>,
+    /// The number of owners that could not be looked up.
+    pub(super) failed: usize,
 }
 
 /// Returns the names whose owners had an account in /etc/passwd that is gone: neither this file nor another source of
@@ -39,11 +60,19 @@ pub(super) fn release_gone(store: &dyn Users, dry_run: bool) -> Result<(), Failu
 ///
 /// # Errors
 /// When /etc/passwd cannot be read. Names that cannot be looked up elsewhere are reported and not counted.
-pub(super) fn gone(store: &dyn Users) -> Result<Vec<Gone>, Failure> {
+pub(super) fn gone(store: &dyn Users) -> Result<Gone, Failure> {
     let logins = LoginTable::of_this_machine().map_err(Failure::Logins)?;
-    let mut gone = Vec::new();
-    for (name, owner) in store.claims()? {
-        let Some(uid) = owner.uid.filter(|_| owner.in_files) else {
+    let mut gone = Gone {
+        owners: Vec::new(),
+        failed: 0,
+    };
+    for (name, record) in store.claims()? {
+        let OwnerRecord::Complete(Owner {
+            uid: Some(uid),
+            in_files: true,
+            ..
+        }) = record
+        else {
             continue;
         };
         if logins.uid_of(name.as_str()) == Some(uid) {
@@ -51,13 +80,34 @@ pub(super) fn gone(store: &dyn Users) -> Result<Vec<Gone>, Failure> {
         }
         match login::uid(name.as_str()) {
             Ok(Some(other)) if other == uid => {}
-            Ok(_) => gone.push((name, uid)),
-            Err(e) => say(format_args!(
-                "cannot look up whether {name} is a login: {e}; it counts as one"
-            )),
+            Ok(_) => gone.owners.push((name, uid)),
+            Err(e) => {
+                say(format_args!(
+                    "cannot look up whether {name} is a login: {e}; it counts as one"
+                ));
+                gone.failed += 1;
+            }
         }
     }
+    if !gone.owners.is_empty() && is_directory_away(store, &logins)? {
+        say(format_args!(
+            "the directory service of this machine does not answer, so that {} missing accounts may be in it; they \
+             count as present",
+            gone.owners.len()
+        ));
+        gone.failed += gone.owners.len();
+        gone.owners.clear();
+    }
     Ok(gone)
+}
+
+/// Returns whether no login that is known to come from a directory service resolves: a report of this service that a
+/// login does not exist proves nothing then.
+fn is_directory_away(store: &dyn Users, logins: &LoginTable) -> Result<bool, Failure> {
+    let mut canaries = store.canaries()?;
+    canaries.retain(|name| logins.uid_of(name.as_str()).is_none());
+    let resolves = |name: &Name| matches!(login::uid(name.as_str()), Ok(Some(_)));
+    Ok(login::has_other_sources() && !canaries.is_empty() && !canaries.iter().any(resolves))
 }
 
 /// Gives the set-aside messages of `name` back.
@@ -79,6 +129,7 @@ pub(super) fn restore(store: &dyn Engine, name: &Name, to: RestoreTo) -> Result<
         };
         say(format_args!("{messages} waiting for {name} again"));
     }
+    Failure::unless_none(restored.unreadable)?;
     match (restored.messages, restored.others) {
         (_, 1..) => Err(Failure::OthersMessages(name.clone())),
         (0, 0) => Err(Failure::NothingSetAside(name.clone())),

@@ -101,8 +101,8 @@ impl<'t> Connection<'t> {
         self.receive_or_hear(buffer, limit, None)
     }
 
-    /// Like [`receive`](Self::receive), for the rest of a request that has begun: a shutdown does not interrupt it, for the
-    /// master allows `drain_timeout` for it. Never returns [`Received::Ending`].
+    /// Like [`receive`](Self::receive), for the rest of a request that has begun: a shutdown does not interrupt it, for
+    /// the master allows `drain_timeout` for it. Never returns [`Received::Ending`].
     ///
     /// # Errors
     /// When the connection is broken.

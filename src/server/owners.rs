@@ -87,8 +87,8 @@ impl Owners<'_> {
         }
     }
 
-    /// Claims `name` for the clients of the socket that has this name. If it is a login, this is one owner. Without an answer
-    /// of the directory, a name that has an owner record stays with the socket.
+    /// Claims `name` for the clients of the socket that has this name. If it is a login, this is one owner. Without an
+    /// answer of the directory, a name that has an owner record stays with the socket.
     pub(super) fn claim_for_socket(&self, name: &Name) -> Result<(), Refused> {
         match self.uid_of(name) {
             Ok(uid) => self.claim(name, uid),
@@ -176,8 +176,8 @@ impl Owners<'_> {
     }
 
     /// Claims the name of a recipient again, after its message was stored: an operator may have released the name after
-    /// [`claim_recipient`](Self::claim_recipient), which has returned `holder`, and before the message was stored. An error
-    /// is only logged, because the message is accepted.
+    /// [`claim_recipient`](Self::claim_recipient), which has returned `holder`, and before the message was stored. An
+    /// error is only logged, because the message is accepted.
     pub(super) fn claim_recipient_again(&self, name: &Name, holder: Option<Holder>) {
         if let Some(Holder { uid }) = holder
             && let Err(e) = self.record(name, uid)

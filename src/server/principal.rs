@@ -10,9 +10,9 @@
 //! | open | TCP from `open_networks` | everything as a name that belongs to no login |
 //! | stranger | TCP from elsewhere | nothing |
 //!
-//! `owners` decides who owns a name. A client that may send at all may also send *to* a name that belongs to another. Names
-//! can become logins, be claimed and be released at any time. Requests that take time or have several steps therefore
-//! check again before the step that takes effect.
+//! `owners` decides who owns a name. A client that may send at all may also send *to* a name that belongs to another.
+//! Names can become logins, be claimed and be released at any time. Requests that take time or have several steps
+//! therefore check again before the step that takes effect.
 
 use super::config::Config;
 use super::owners::denied;
@@ -116,8 +116,8 @@ impl Principal {
         }
     }
 
-    /// Returns whether the owner record of `name` keeps the client out. Asks no directory, which could take long: for use
-    /// under the lock of a mailbox. Errors keep the client out.
+    /// Returns whether the owner record of `name` keeps the client out. Asks no directory, which could take long: for
+    /// use under the lock of a mailbox. Errors keep the client out.
     pub(super) fn is_barred(&self, name: &Name, owners: &Owners<'_>) -> bool {
         match self {
             Self::Login(_, uid) => owners.has_other(name, *uid).unwrap_or(true),

@@ -25,10 +25,11 @@ use std::path::Path;
 
 pub(crate) use self::error::StoreError;
 pub(crate) use self::operator::{
-    Care, Finding, FormerOwner, Queue, RestoreTo, Restored, Restoring, SetAside, State, Survey,
+    Care, Finding, FormerOwner, MailboxState, Queue, RestoreTo, Restored, Restoring, SetAside,
+    State, Survey,
 };
 pub(crate) use self::presence::{Lease, Presence};
-pub(crate) use self::users::{Owner, User, Users};
+pub(crate) use self::users::{Owner, OwnerRecord, Users};
 pub(crate) use crate::config::Limits;
 
 use crate::message::{Draft, Stored, Trust};

@@ -18,8 +18,8 @@ pub(crate) trait Survey {
     /// When the mailbox is damaged or cannot be read.
     fn queue(&self, of: &Name) -> Result<Option<Queue>, StoreError>;
 
-    /// Calls `each` with all messages in the mailbox of `of`, in order, until it returns `false`. Returns
-    /// the number of the last acknowledged message; `None` when there is no such mailbox.
+    /// Calls `each` with all messages in the mailbox of `of`, in order, until it returns `false`. Returns the state of
+    /// the mailbox; `None` when there is no such mailbox.
     ///
     /// # Errors
     /// When the mailbox is damaged as a whole or cannot be read.
@@ -27,7 +27,7 @@ pub(crate) trait Survey {
         &self,
         of: &Name,
         each: &mut dyn FnMut(&Stored<'_>, State) -> bool,
-    ) -> Result<Option<u64>, StoreError>;
+    ) -> Result<Option<MailboxState>, StoreError>;
 
     /// Reads every byte of the mailbox of `of` and returns its faults.
     ///
@@ -58,7 +58,7 @@ pub(crate) trait Care: Survey {
     fn expire(&self, of: &Name) -> Result<u64, StoreError>;
 
     /// Adds the waiting messages of `name` that were set aside to its mailbox, oldest first and with new numbers, if they
-    /// are for its present owner. Messages that were acknowledged are not restored.
+    /// are for its present owner. Messages that were acknowledged stay set aside.
     ///
     /// # Errors
     /// System errors. A repeated call continues without losing or repeating a message.
@@ -83,12 +83,24 @@ pub(crate) trait Care: Survey {
     /// System errors. The mailbox is then unchanged.
     fn repair(&self, of: &Name) -> Result<(), StoreError>;
 
-    /// Begins to restore the mailbox of `of`, whose messages up to number `acked` are acknowledged. No
-    /// other process may use the store.
+    /// Begins to restore the mailbox of `of`, which has this state. No other process may use the store.
     ///
     /// # Errors
     /// [`StoreError::Exists`] when the mailbox exists; system errors.
-    fn restore(&self, of: &Name, acked: u64) -> Result<Box<dyn Restoring + '_>, StoreError>;
+    fn restore(
+        &self,
+        of: &Name,
+        state: MailboxState,
+    ) -> Result<Box<dyn Restoring + '_>, StoreError>;
+}
+
+/// The state of a mailbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MailboxState {
+    /// The number of the last acknowledged message, or 0.
+    pub(crate) acked: u64,
+    /// Whether clients have used it while its name had no owner.
+    pub(crate) used: bool,
 }
 
 /// A mailbox that is being restored. It is not visible until it is finished.
@@ -163,8 +175,10 @@ pub(crate) enum RestoreTo {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Restored {
     pub(crate) messages: u64,
-    /// The number of set-aside mailboxes that were not for the present owner.
+    /// The number of set-aside mailboxes whose waiting messages are not for the present owner.
     pub(crate) others: u64,
+    /// The number of set-aside mailboxes that cannot be read.
+    pub(crate) unreadable: usize,
 }
 
 /// A summary of the messages that wait in a mailbox.

@@ -8,8 +8,9 @@ use crate::name::Name;
 
 /// Access to the leases. A lease ends when it expires, is given back, or the machine reboots.
 pub(crate) trait Presence {
-    /// Takes the lease of `name` if `may_take` agrees, which gets the present lease. Returns whether it was taken. No claim
-    /// of the name takes effect between the two. The lease is not synced, as it need not survive a crash of the machine.
+    /// Takes the lease of `name` if `may_take` agrees, which gets the present lease. Returns whether it was taken. No
+    /// claim of the name takes effect between the two. The lease is not synced, as it need not survive a crash of the
+    /// machine.
     ///
     /// # Errors
     /// When the lease cannot be written.

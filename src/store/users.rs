@@ -5,9 +5,9 @@ use crate::name::Name;
 
 /// The directory of registered names, and of names that belong to logins.
 pub(crate) trait Users {
-    /// Registers a name at time `at`, in milliseconds since 1970, if `may` agrees; returns `false` when it does not, or when
-    /// the name is already registered. The registration is durable when this returns. No claim of the name takes effect
-    /// between the two.
+    /// Registers a name at time `at`, in milliseconds since 1970, if `may` agrees; returns `false` when it does not, or
+    /// when the name is already registered. The registration is durable when this returns. No claim of the name takes
+    /// effect between the two.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -19,7 +19,7 @@ pub(crate) trait Users {
     /// When the registration is damaged or cannot be read.
     fn registered(&self, name: &Name) -> Result<Option<u64>, StoreError>;
 
-    /// Removes a registration; returns `false` when there was none. The mailbox is not changed.
+    /// Removes a registration; returns `false` when there was none. The messages stay, and are not for a later owner.
     ///
     /// # Errors
     /// When the registration cannot be removed.
@@ -35,11 +35,12 @@ pub(crate) trait Users {
     /// [`StoreError::Damaged`] when the owner record is damaged; when the claim cannot be written.
     fn claim(&self, name: &Name, uid: Option<u32>, at: u64) -> Result<Owner, StoreError>;
 
-    /// Makes `owner` the owner of a name, durably, without the effects of a claim: for an import.
+    /// Gives a name this owner record, durably, without the effects of a claim: for an import. A complete record with a
+    /// user ID stays.
     ///
     /// # Errors
-    /// When the claim cannot be written.
-    fn restore_claim(&self, name: &Name, owner: Owner) -> Result<(), StoreError>;
+    /// When the record cannot be written.
+    fn restore_claim(&self, name: &Name, record: OwnerRecord) -> Result<(), StoreError>;
 
     /// Returns whether a name has an owner record, complete or not. Its account may be deleted. Reserved logins without a
     /// record are not counted.
@@ -61,7 +62,8 @@ pub(crate) trait Users {
     /// When the owner cannot be written.
     fn assign(&self, name: &Name, uid: u32) -> Result<bool, StoreError>;
 
-    /// Returns whether clients other than its owner have acted as a name: it is registered, or its mailbox has history.
+    /// Returns whether clients have acted as a name while it had no owner: it is registered, or they have used its
+    /// mailbox.
     ///
     /// # Errors
     /// When the registration or the mailbox is damaged or cannot be read.
@@ -79,11 +81,11 @@ pub(crate) trait Users {
     /// When they cannot be read.
     fn canaries(&self) -> Result<Vec<Name>, StoreError>;
 
-    /// Returns all names that have an owner record, sorted, with their owners.
+    /// Returns all names that have an owner record, sorted, with their records.
     ///
     /// # Errors
     /// When they cannot be read.
-    fn claims(&self) -> Result<Vec<(Name, Owner)>, StoreError>;
+    fn claims(&self) -> Result<Vec<(Name, OwnerRecord)>, StoreError>;
 
     /// Removes a claim; returns `false` when there was none. The messages of the name are set aside first, so that the
     /// next owner does not get them. The client that is online with the name is offline, if the store was opened with the
@@ -93,17 +95,17 @@ pub(crate) trait Users {
     /// When the messages cannot be set aside or the claim cannot be removed.
     fn release(&self, name: &Name) -> Result<bool, StoreError>;
 
+    /// Like [`release`](Self::release), but only if the owner is the login with user ID `uid`.
+    ///
+    /// # Errors
+    /// When the messages cannot be set aside or the claim cannot be removed.
+    fn release_owner(&self, name: &Name, uid: u32) -> Result<bool, StoreError>;
+
     /// Returns all registered names, sorted.
     ///
     /// # Errors
     /// When they cannot be read.
     fn names(&self) -> Result<Vec<Name>, StoreError>;
-
-    /// Returns all registered names, sorted, with the times of their registration.
-    ///
-    /// # Errors
-    /// When they cannot be read, or a record is damaged.
-    fn users(&self) -> Result<Vec<User>, StoreError>;
 }
 
 /// The login that owns a name.
@@ -117,10 +119,23 @@ pub(crate) struct Owner {
     pub(crate) in_files: bool,
 }
 
-/// A registered name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct User {
-    pub(crate) name: Name,
-    /// When it was registered, in milliseconds since 1970.
-    pub(crate) registered: u64,
+/// The state of the owner record of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OwnerRecord {
+    None,
+    /// It was begun and not completed: a claim was interrupted. The name is closed, and the next use completes it.
+    Incomplete,
+    Complete(Owner),
+    /// It has other contents. The name is closed, and its owner is not known.
+    Damaged,
+}
+
+impl OwnerRecord {
+    /// Returns the user ID of the owner, if it is known.
+    pub(crate) fn uid(self) -> Option<u32> {
+        match self {
+            Self::Complete(owner) => owner.uid,
+            Self::None | Self::Incomplete | Self::Damaged => None,
+        }
+    }
 }

@@ -80,7 +80,7 @@ impl Dir {
         match nix::sys::stat::mkdirat(&self.fd, name, Mode::S_IRWXU) {
             Ok(()) => {
                 #[cfg(test)]
-                operation_log::record(|| operation_log::Op::MakeDir(self.path_of(name)));
+                operation_log::record(|| operation_log::Op::MakeDir(self.path_of(name)))?;
                 Ok(())
             }
             Err(Errno::EEXIST) => Ok(()),
@@ -113,7 +113,7 @@ impl Dir {
         if is_new {
             operation_log::record(|| {
                 operation_log::Op::Create(self.path_of(name), operation_log::number(&file))
-            });
+            })?;
         }
         Ok(file)
     }
@@ -158,14 +158,14 @@ impl Dir {
     /// Renames the file `from` to `to` (renameat(2)), replacing an existing file atomically.
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         #[cfg(test)]
-        operation_log::record(|| operation_log::Op::Rename(self.path_of(from), self.path_of(to)));
+        operation_log::record(|| operation_log::Op::Rename(self.path_of(from), self.path_of(to)))?;
         Ok(nix::fcntl::renameat(&self.fd, from, &self.fd, to)?)
     }
 
     /// Removes the file `name` (unlinkat(2)).
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         #[cfg(test)]
-        operation_log::record(|| operation_log::Op::Remove(self.path_of(name)));
+        operation_log::record(|| operation_log::Op::Remove(self.path_of(name)))?;
         Ok(nix::unistd::unlinkat(
             &self.fd,
             name,
@@ -190,7 +190,7 @@ impl Dir {
     pub(crate) fn sync(&self) -> io::Result<()> {
         nix::unistd::fsync(&self.fd)?;
         #[cfg(test)]
-        operation_log::record(|| operation_log::Op::SyncDir(self.path.clone()));
+        operation_log::record(|| operation_log::Op::SyncDir(self.path.clone()))?;
         Ok(())
     }
 

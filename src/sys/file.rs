@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
@@ -21,6 +22,8 @@ use crate::sys::poll::{self, Want};
 pub(crate) struct Facts {
     /// The length in bytes.
     pub(crate) len: u64,
+    /// The number of bytes of its blocks on the disk. A file with holes has fewer than `len`.
+    pub(crate) allocated: u64,
     /// Whether the file still has a name. A file that was replaced has none.
     pub(crate) named: bool,
     /// Whether its mode lets the owner write it.
@@ -32,6 +35,7 @@ pub(crate) fn facts(file: &File) -> io::Result<Facts> {
     let meta = file.metadata()?;
     Ok(Facts {
         len: meta.len(),
+        allocated: meta.blocks() * 512,
         named: meta.nlink() > 0,
         writable: meta.mode() & 0o200 != 0,
     })
@@ -62,7 +66,7 @@ pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()>
     #[cfg(test)]
     operation_log::record(|| {
         operation_log::Op::Write(operation_log::number(file), offset, bytes.to_vec())
-    });
+    })?;
     file.write_all_at(bytes, offset)
 }
 
@@ -168,7 +172,7 @@ pub(crate) fn punch(file: &File, from: u64, to: u64) -> io::Result<bool> {
         return Ok(true);
     };
     #[cfg(test)]
-    operation_log::record(|| operation_log::Op::Punch(operation_log::number(file), from, to));
+    operation_log::record(|| operation_log::Op::Punch(operation_log::number(file), from, to))?;
     match nix::fcntl::fallocate(file, mode, offset, len) {
         Ok(()) => Ok(true),
         Err(Errno::EOPNOTSUPP) => Ok(false),
@@ -207,24 +211,32 @@ pub(crate) fn is_read_only(file: impl AsFd) -> io::Result<bool> {
     Ok(stat.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY))
 }
 
-/// Copies the contents of `from` to the empty file `to`.
-pub(crate) fn copy(from: &File, to: &File) -> io::Result<()> {
+/// Returns whether the mode of `file` lets its owner write, and its file system is not mounted read-only.
+pub(crate) fn can_be_written(file: &File) -> io::Result<bool> {
+    Ok(facts(file)?.writable && !is_read_only(file)?)
+}
+
+/// Copies the bytes of `range` from the file `from` to the same offsets of the file `to`.
+pub(crate) fn copy(from: &File, to: &File, range: Range<u64>) -> io::Result<()> {
     let mut bytes = vec![0; 256 * 1024];
-    let mut offset = 0;
-    loop {
-        let n = read_at(from, &mut bytes, offset)?;
+    let mut offset = range.start;
+    while offset < range.end {
+        let left = usize::try_from(range.end - offset).unwrap_or(usize::MAX);
+        let most = bytes.len().min(left);
+        let n = read_at(from, &mut bytes[..most], offset)?;
         if n == 0 {
             return Ok(());
         }
         write_at(to, &bytes[..n], offset)?;
         offset += n as u64;
     }
+    Ok(())
 }
 
 /// Truncates `file` to `len` bytes (ftruncate(2)).
 pub(crate) fn truncate(file: &File, len: u64) -> io::Result<()> {
     #[cfg(test)]
-    operation_log::record(|| operation_log::Op::Truncate(operation_log::number(file), len));
+    operation_log::record(|| operation_log::Op::Truncate(operation_log::number(file), len))?;
     file.set_len(len)
 }
 
@@ -259,7 +271,7 @@ pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
 pub(crate) fn sync(file: &File) -> io::Result<()> {
     file.sync_data()?;
     #[cfg(test)]
-    operation_log::record(|| operation_log::Op::Sync(operation_log::number(file)));
+    operation_log::record(|| operation_log::Op::Sync(operation_log::number(file)))?;
     Ok(())
 }
 

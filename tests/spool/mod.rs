@@ -3,6 +3,7 @@
 mod damage;
 mod opening;
 mod owners;
+mod restore;
 mod space;
 
 use std::path::{Path, PathBuf};
@@ -107,7 +108,11 @@ impl Contents {
                 messages.push((message.seq, message.from.clone(), message.body.to_vec()));
                 true
             });
-            (name, acked.expect("readable").unwrap_or(0), messages)
+            (
+                name,
+                acked.expect("readable").map_or(0, |state| state.acked),
+                messages,
+            )
         });
         let claims = spool.claims().expect("readable").into_iter();
         Self {

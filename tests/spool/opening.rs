@@ -1,7 +1,7 @@
 //! Opening a spool: ownership, layout and format.
 
 use super::*;
-use crate::store::Owner;
+use crate::store::{MailboxState, Owner, OwnerRecord};
 
 #[test]
 fn a_second_daemon_is_refused() {
@@ -121,7 +121,10 @@ fn a_removed_lock_file_is_not_relied_on() {
 #[test]
 fn reading_a_restored_mailbox_creates_no_files() {
     let f = Fixture::new();
-    let restored = f.spool.restore(&n("bob"), 0).expect("begun");
+    let restored = f
+        .spool
+        .restore(&n("bob"), MailboxState::default())
+        .expect("begun");
     restored.finish().expect("restored");
     let files = count_below(&f.path());
     assert_eq!(f.fetch("bob", None), []);
@@ -167,12 +170,17 @@ fn a_spool_of_format_1_is_upgraded_with_its_contents() {
     let before = Contents::of(&Spool::look_at(&path, Limits::default()).expect("opened").0);
     assert!(format().starts_with("dropline spool 1\n"));
     assert_eq!(before.mailboxes.len(), 10);
-    let spool = Spool::open(&path, Limits::default()).expect("upgraded");
+    // Without reserved names, the accounts of the machine do not matter.
+    let spool = Spool::open_with(&path, Limits::default(), &|_| false).expect("upgraded");
     assert!(format().starts_with("dropline spool 2\n"));
     assert_eq!(Contents::of(&spool), before);
     assert_eq!(spool.check_layout().expect("checked"), []);
     for (name, ..) in &before.mailboxes {
         assert_eq!(spool.check(name).expect("checked"), []);
+    }
+    // Clients have read messages of carol, and none of bob.
+    for (name, used) in [("carol", true), ("bob", false)] {
+        assert_eq!(spool.in_open_use(&n(name)).expect("readable"), used);
     }
     // This version recognizes ids that the older one stored.
     let id = MessageId(0x9f86_d081_884c_7d65_9a2f_eaa0_c55a_d015_u128.to_be_bytes());
@@ -184,6 +192,20 @@ fn a_spool_of_format_1_is_upgraded_with_its_contents() {
     let again = spool.deliver_one(Delivery { to: &dave, draft });
     assert!(again.expect("accepted").duplicate);
     assert_eq!(store(&spool, "bob", b"new", None).expect("stored"), 4);
+}
+
+#[test]
+fn before_an_upgrade_a_login_keeps_the_messages_that_it_may_have_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = unpack_format_1(dir.path(), &[]);
+    let spool = Spool::look_at(&path, Limits::default()).expect("opened").0;
+    for name in ["alice", "carol"] {
+        store(&spool, name, b"one", None).expect("stored");
+        let before = fetch(&spool, name, None);
+        spool.claim(&n(name), Some(7), 1).expect("claimed");
+        assert_eq!(fetch(&spool, name, None), before, "{name}");
+    }
+    assert_eq!(spool.set_aside().expect("listed"), []);
 }
 
 #[test]
@@ -207,7 +229,7 @@ fn an_upgrade_makes_logins_the_owners_of_the_names_that_are_reserved() {
     let spool = open(&|_| true);
     let claims = spool.claims().expect("readable");
     assert_eq!(claims.len(), 1, "{claims:?}");
-    assert_eq!((&claims[0].0, claims[0].1.uid), (&root, Some(0)));
+    assert_eq!((&claims[0].0, claims[0].1.uid()), (&root, Some(0)));
     drop(spool);
     // A claim without a uid gets it, whatever is reserved: the name is closed in any case.
     let unknown = Owner {
@@ -216,7 +238,10 @@ fn an_upgrade_makes_logins_the_owners_of_the_names_that_are_reserved() {
         in_files: false,
     };
     let spool = Spool::open(&path, Limits::default()).expect("opened");
-    spool.restore_claim(&root, unknown).expect("written");
+    spool.release(&root).expect("released");
+    spool
+        .restore_claim(&root, OwnerRecord::Complete(unknown))
+        .expect("written");
     drop(spool);
     store_as_format_1();
     let claims = open(&|_| false).claims().expect("readable");
@@ -225,5 +250,5 @@ fn an_upgrade_makes_logins_the_owners_of_the_names_that_are_reserved() {
         since: 5,
         in_files: true,
     };
-    assert_eq!(claims, [(root, known)]);
+    assert_eq!(claims, [(root, OwnerRecord::Complete(known))]);
 }

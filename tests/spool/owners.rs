@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::message::{LeaseToken, Speaks};
-use crate::store::{FormerOwner, Lease, RestoreTo};
+use crate::store::{FormerOwner, Lease, OwnerRecord, RestoreTo};
 use crate::sys::clock::{Deadline, boot_millis, unix_millis};
 use crate::sys::poll;
 
@@ -45,6 +45,65 @@ fn a_name_with_a_damaged_owner_record_is_closed_until_it_is_mended() {
     }
     let set_aside = e.set_aside().expect("listed");
     assert_eq!(set_aside[0].from, FormerOwner::Unknown);
+}
+
+#[test]
+fn a_mailbox_that_cannot_record_its_use_keeps_the_registration() {
+    use std::os::unix::fs::PermissionsExt;
+    let f = Fixture::new();
+    let (bob, e) = (n("bob"), &f.spool);
+    e.register(&bob, 5, &|| true).expect("registered");
+    f.store("bob", b"one");
+    let mode = |mode| std::fs::set_permissions(f.mailbox("bob"), PermissionsExt::from_mode(mode));
+    mode(0o400).expect("changed");
+    let results = [
+        e.deregister(&bob).map(drop),
+        e.claim(&bob, Some(7), 1).map(drop),
+    ];
+    for result in results {
+        assert!(matches!(result, Err(StoreError::ReadOnly(_))), "{result:?}");
+    }
+    assert_eq!(e.registered(&bob).expect("readable"), Some(5));
+    mode(0o600).expect("changed");
+    e.claim(&bob, Some(7), 1).expect("claimed");
+    assert_eq!(f.fetch("bob", None), [], "it was registered");
+}
+
+#[test]
+fn records_without_an_owner_stay_so_in_an_import() {
+    let f = Fixture::new();
+    let (bob, e) = (n("bob"), &f.spool);
+    for record in [OwnerRecord::Damaged, OwnerRecord::Incomplete] {
+        e.restore_claim(&bob, record).expect("written");
+        assert_eq!(e.claims().expect("readable"), [(bob.clone(), record)]);
+        assert!(e.claimed(&bob).expect("readable"));
+    }
+    e.restore_claim(&bob, OwnerRecord::Damaged)
+        .expect("written");
+    let claimed = e.claim(&bob, Some(7), 1);
+    assert!(
+        matches!(claimed, Err(StoreError::Damaged { .. })),
+        "{claimed:?}"
+    );
+}
+
+#[test]
+fn an_interrupted_restore_that_cannot_be_settled_does_not_keep_others_from_it() {
+    let f = Fixture::new();
+    for name in ["bob", "carol"] {
+        f.store(name, b"one");
+        let dir = f.path().join("released");
+        std::fs::create_dir_all(&dir).expect("made");
+        let copy = dir.join(format!(".{name}@5.7.restoring"));
+        std::fs::copy(f.mailbox(name), copy).expect("copied");
+    }
+    let mut damaged = std::fs::read(f.mailbox("bob")).expect("readable");
+    damaged[..1024].fill(0xff);
+    std::fs::write(f.mailbox("bob"), damaged).expect("written");
+    f.spool.expire_set_aside(6).expect("expired");
+    let mut names = names_below(&f.path().join("released"));
+    names.sort_unstable();
+    assert_eq!(names, [".bob@5.7.restoring", "carol@5.7"]);
 }
 
 #[test]
@@ -166,6 +225,33 @@ fn a_tool_beside_the_daemon_ends_the_presence_of_a_former_owner() {
     let missing = f.dir.path().join("missing");
     let tool = f.look().beside_run_dir(&missing).expect("opened");
     assert!(!tool.release(&bob).expect("nothing to do") && !missing.exists());
+}
+
+#[test]
+fn a_former_owner_that_continues_to_read_does_not_use_the_name() {
+    let f = Fixture::new();
+    let bob = n("bob");
+    f.spool.claim(&bob, Some(7), 1).expect("claimed");
+    f.store("bob", b"old");
+    let mut reader = f.spool.fetch(&bob).expect("leased").expect("a mailbox");
+    f.look().release(&bob).expect("released");
+    f.store("bob", b"new");
+    reader.refresh().expect("leased again");
+    assert!(!f.spool.in_open_use(&bob).expect("readable"));
+    drop(reader);
+    f.spool.claim(&bob, Some(8), 2).expect("claimed");
+    assert_eq!(f.fetch("bob", None), [(2, b"new".to_vec())]);
+}
+
+#[test]
+fn a_release_of_another_owner_changes_nothing() {
+    let f = Fixture::new();
+    let bob = n("bob");
+    f.spool.claim(&bob, Some(7), 1).expect("claimed");
+    assert!(!f.spool.release_owner(&bob, 8).expect("nothing to do"));
+    assert!(f.spool.claimed(&bob).expect("readable"));
+    assert!(f.spool.release_owner(&bob, 7).expect("released"));
+    assert!(!f.spool.claimed(&bob).expect("readable"));
 }
 
 #[test]

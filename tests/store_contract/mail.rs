@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Subject, draft, fetch, n, store, store_until};
 use crate::message::{Draft, Fields};
-use crate::store::{Delivery, Limits, State, StoreError};
+use crate::store::{Delivery, Limits, MailboxState, State, StoreError};
 use crate::sys::clock::Deadline;
 use crate::sys::poll;
 
@@ -297,13 +297,20 @@ pub(in crate::store) fn fields_are_kept_by_every_copy<S: Subject>() {
     let s = s.reopened(Limits::default());
     let e = s.engine();
     e.repair(&bob).expect("repaired");
-    let mut restored = e.restore(&copy, 0).expect("begun");
+    let state = MailboxState {
+        acked: 0,
+        used: true,
+    };
+    let mut restored = e.restore(&copy, state).expect("begun");
     let mut push = |message: &crate::message::Stored<'_>, _: State| {
         restored.push(message).expect("restored");
         true
     };
     e.messages(&bob, &mut push).expect("readable");
     restored.finish().expect("restored");
+    assert!(e.in_open_use(&copy).expect("readable"));
+    let of_copy = e.messages(&copy, &mut |_, _| true);
+    assert_eq!(of_copy.expect("readable"), Some(state));
     for name in [&bob, &copy] {
         let mut lease = e.fetch(name).expect("fetched").expect("a mailbox");
         let first = lease.next().expect("readable").expect("a message");

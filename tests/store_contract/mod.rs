@@ -63,6 +63,7 @@ macro_rules! hold {
                 a_new_owner_gets_no_messages_that_others_have_looked_at,
                 set_aside_messages_return_to_their_owner,
                 messages_of_an_open_name_return_to_it_alone,
+                a_restore_leaves_acknowledged_messages_set_aside,
                 a_restore_does_not_disturb_a_reader,
                 set_aside_messages_are_kept_for_thirty_days,
                 an_owner_can_be_replaced,

@@ -2,7 +2,9 @@
 
 use super::{Subject, draft, fetch, n, store, store_until};
 use crate::message::Draft;
-use crate::store::{Delivery, Engine, FormerOwner, Limits, Owner, RestoreTo, Restored, User};
+use crate::store::{
+    Delivery, Engine, FormerOwner, Limits, Owner, OwnerRecord, RestoreTo, Restored,
+};
 use crate::sys::clock::unix_millis;
 
 pub(in crate::store) fn one_of_several_concurrent_registrations_is_the_first<S: Subject>() {
@@ -36,12 +38,9 @@ pub(in crate::store) fn names_are_registered_until_they_are_deregistered<S: Subj
     assert_eq!(s.engine().registered(&n("cy")).expect("readable"), None);
     let s = s.reopened(Limits::default());
     let e = s.engine();
-    let user = |name, registered| User {
-        name: n(name),
-        registered,
-    };
-    let users = [user("al", 7), user("bob", 5)];
-    assert_eq!(e.users().expect("readable"), users);
+    for (name, at) in [("al", 7), ("bob", 5)] {
+        assert_eq!(e.registered(&n(name)).expect("readable"), Some(at));
+    }
     assert_eq!(e.names().expect("readable"), [n("al"), n("bob")]);
     assert_eq!(e.registered(&n("al")).expect("readable"), Some(7));
     assert!(e.deregister(&n("al")).expect("removed"));
@@ -69,7 +68,12 @@ pub(in crate::store) fn claims_stay_until_they_are_released<S: Subject>() {
     let s = s.reopened(Limits::default());
     let e = s.engine();
     assert!(e.claimed(&n("bob")).expect("readable"));
-    assert_eq!(e.claims().expect("readable"), [(n("bob"), first)]);
+    let record = OwnerRecord::Complete(first);
+    assert_eq!(e.claims().expect("readable"), [(n("bob"), record)]);
+    // An import does not replace it.
+    e.restore_claim(&n("bob"), OwnerRecord::Complete(owner(Some(9), 3)))
+        .expect("nothing to do");
+    assert_eq!(e.claims().expect("readable"), [(n("bob"), record)]);
     assert_eq!(
         e.registered(&n("bob")).expect("readable"),
         None,
@@ -79,7 +83,8 @@ pub(in crate::store) fn claims_stay_until_they_are_released<S: Subject>() {
     assert!(!e.release(&n("bob")).expect("nothing to do"));
     assert!(!e.claimed(&n("bob")).expect("readable"));
     // An owner whose user ID is not known closes the name, and gets the user ID at its first use.
-    e.restore_claim(&n("bob"), owner(None, 3)).expect("written");
+    e.restore_claim(&n("bob"), OwnerRecord::Complete(owner(None, 3)))
+        .expect("written");
     assert!(e.claimed(&n("bob")).expect("readable"));
     let found = e.claim(&n("bob"), Some(8), 9).expect("written");
     assert_eq!(found, owner(Some(8), 3));
@@ -149,6 +154,12 @@ pub(in crate::store) fn a_new_owner_gets_no_messages_that_others_have_looked_at<
         e.claim(&n(name), Some(7), 1).expect("claimed");
         assert_eq!(waiting(e, name), expected, "{name}");
     }
+    // The name was registered once.
+    e.register(&n("ed"), 1, &|| true).expect("registered");
+    store(e, "ed", b"one").expect("stored");
+    e.deregister(&n("ed")).expect("removed");
+    e.claim(&n("ed"), Some(7), 1).expect("claimed");
+    assert_eq!(waiting(e, "ed"), 0);
     // The operator's commands are no use of the name.
     store_until(e, "di", b"old", Some(1)).expect("stored");
     store(e, "di", b"one").expect("stored");
@@ -163,7 +174,11 @@ pub(in crate::store) fn set_aside_messages_return_to_their_owner<S: Subject>() {
     let e = s.engine();
     let bob = n("bob");
     let restore = |to| e.restore_set_aside(&bob, to).expect("restored");
-    let restored = |messages, others| Restored { messages, others };
+    let restored = |messages, others| Restored {
+        messages,
+        others,
+        unreadable: 0,
+    };
     assert_eq!(restore(RestoreTo::FormerOwner), Restored::default());
     e.claim(&bob, Some(7), 1).expect("claimed");
     for body in [b"one", b"two", b"six"] {
@@ -208,6 +223,39 @@ pub(in crate::store) fn set_aside_messages_return_to_their_owner<S: Subject>() {
     assert_eq!(store(e, "bob", b"end").expect("stored"), 9);
 }
 
+pub(in crate::store) fn a_restore_leaves_acknowledged_messages_set_aside<S: Subject>() {
+    let s = S::new();
+    let e = s.engine();
+    let bob = n("bob");
+    e.claim(&bob, Some(7), 1).expect("claimed");
+    for (id, body) in [(1, b"one"), (2, b"two")] {
+        let at = unix_millis();
+        let draft = Draft {
+            at,
+            ..draft(&bob, id, body)
+        };
+        e.deliver_one(Delivery { to: &bob, draft }).expect("stored");
+    }
+    fetch(e, "bob", Some(1));
+    e.release(&bob).expect("released");
+    e.claim(&bob, Some(7), 1).expect("claimed");
+    let set_aside = || {
+        let all = e.set_aside().expect("listed").into_iter();
+        all.map(|one| (one.at, one.waiting, one.read))
+            .collect::<Vec<_>>()
+    };
+    let before = set_aside();
+    let at = before[0].0;
+    assert_eq!(before, [(at, 1, 1)]);
+    // A second restore finds no waiting messages.
+    for messages in [1, 0] {
+        let restored = e.restore_set_aside(&bob, RestoreTo::FormerOwner);
+        assert_eq!(restored.expect("restored").messages, messages);
+        assert_eq!(set_aside(), [(at, 0, 1)]);
+    }
+    assert_eq!(fetch(e, "bob", None), [(3, b"two".to_vec())]);
+}
+
 pub(in crate::store) fn messages_of_an_open_name_return_to_it_alone<S: Subject>() {
     let s = S::new();
     let e = s.engine();
@@ -221,6 +269,8 @@ pub(in crate::store) fn messages_of_an_open_name_return_to_it_alone<S: Subject>(
     assert_eq!(restore(RestoreTo::FormerOwner), 0);
     assert!(e.release(&bob).expect("released"));
     assert_eq!(restore(RestoreTo::FormerOwner), 1);
+    // They are still not for a later owner.
+    assert!(e.in_open_use(&bob).expect("readable"));
     assert_eq!(fetch(e, "bob", None), [(2, b"one".to_vec())]);
 }
 

@@ -1,7 +1,7 @@
 //! The secrets that this client has given to the server, with which it opens sealed messages.
 //!
-//! The menu announces a secret to the listener before the server gets it. A secret stays valid for some time after the server
-//! has replaced it, because senders may have tickets for it.
+//! The menu announces a secret to the listener before the server gets it. A secret stays valid for some time after the
+//! server has replaced it, because senders may have tickets for it.
 
 use std::collections::HashMap;
 use std::fmt;

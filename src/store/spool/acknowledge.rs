@@ -125,16 +125,10 @@ fn settle(lease: &Handout<'_>, before: Header, acked: (u64, u64)) -> Result<Sett
         if !file::facts(file).map_err(read)?.named {
             return Ok(Settled::NotInPlace);
         }
-        Header {
-            acked_seq: header.acked_seq,
-            acked_offset: header.acked_offset,
-            kept_seq: header.kept_seq,
-            kept_offset: header.kept_offset,
-            ids_offset: header.ids_offset,
-            ..newest(lease)?
-        }
-        .write_next(file)
-        .map_err(StoreError::system("write", path))?;
+        header
+            .with_flags_of(&newest(lease)?)
+            .write_next(file)
+            .map_err(StoreError::system("write", path))?;
     }
     sync(file, path)?;
     make_room(lease, &header, &gone);

@@ -124,9 +124,9 @@ fn write(spool: &Spool, group: &Group<'_>, is_only: bool) -> Result<Written, Sto
     })
 }
 
-/// Returns whether the cached header suffices for these messages. Once `named` is set, only acknowledgements change a
-/// header, and they free quota. The header is therefore read again only to search for ids, or if the mailbox seems to
-/// be full.
+/// Returns whether the cached header suffices for these messages. Once `named` is set, only acknowledgements, which
+/// free quota, and flags that an append does not need change a header. The header is therefore read again only to
+/// search for ids, or if the mailbox seems to be full.
 fn suffices(spool: &Spool, group: &Group<'_>, known: &AppendPosition) -> bool {
     let drafts = || group.messages.iter().map(|(_, message)| &message.draft);
     known.header.named

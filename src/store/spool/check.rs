@@ -5,11 +5,12 @@ use super::format::end;
 use super::format::walk::{Step, Walk};
 use super::handle::Spool;
 use super::paths::{self, for_each_folder};
+use super::settle::settle_all;
 use super::survey::View;
-use super::{owners, released, repair, restore, users};
+use super::{owners, released, repair, users};
 use crate::message::Stored;
 use crate::name::Name;
-use crate::store::{Finding, Restoring, StoreError};
+use crate::store::{Finding, MailboxState, Restoring, StoreError};
 use crate::sys::file;
 
 /// Reports files that do not belong in the mailbox folders, and damaged files of names.
@@ -57,7 +58,7 @@ pub(super) fn tidy(spool: &Spool) -> Result<(), StoreError> {
             Ok(())
         })?;
     }
-    restore::settle_all(spool)?;
+    settle_all(spool)?;
     released::tidy(spool)
 }
 
@@ -200,19 +201,6 @@ pub(super) fn repair(spool: &Spool, of: &Name) -> Result<(), StoreError> {
             None => return spool.remove_mailbox(of),
         },
     };
-    let mut walk = Walk::new(header.epoch, header.kept_offset, view.len);
-    loop {
-        match walk
-            .step(&view.file)
-            .map_err(StoreError::system("read", path))?
-        {
-            Step::Bad { offset, end } => {
-                repair::quarantine(&spool.paths, of, &view.file, offset, end)?;
-            }
-            Step::Record { .. } => {}
-            Step::End => break,
-        }
-    }
     compact(spool, of, &view.file, &header)
 }
 
@@ -224,11 +212,16 @@ pub(super) struct Restore<'s> {
 }
 
 impl<'s> Restore<'s> {
-    /// Starts to restore the mailbox of `of`. Its messages up to number `acked` count as acknowledged.
+    /// Starts to restore the mailbox of `of`, which has this state.
     ///
     /// # Errors
-    /// [`StoreError::Exists`]; [`StoreError::Order`] if `acked` is too large; I/O errors.
-    pub(super) fn begin(spool: &'s Spool, of: &Name, acked: u64) -> Result<Self, StoreError> {
+    /// [`StoreError::Exists`]; [`StoreError::Order`] if the acknowledged number is too large; I/O errors.
+    pub(super) fn begin(
+        spool: &'s Spool,
+        of: &Name,
+        state: MailboxState,
+    ) -> Result<Self, StoreError> {
+        let MailboxState { acked, used } = state;
         if acked > LARGEST_SEQ {
             return Err(StoreError::Order {
                 seq: acked,
@@ -240,7 +233,7 @@ impl<'s> Restore<'s> {
         }
         let mut writer = MailboxWriter::begin(spool, of)?;
         writer.kept_from_here();
-        if acked > 0 {
+        if used {
             writer.set_used();
         }
         Ok(Self { writer, acked })

@@ -6,12 +6,15 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::format::end;
 use super::format::header::{Header, RECORDS};
 use super::format::record;
 use super::format::walk::{Step, Walk};
 use super::handle::Spool;
 use super::lock::lock;
 use super::paths::folder;
+use super::repair;
+use super::settle::settle;
 use crate::message::{Draft, Stored};
 use crate::name::Name;
 use crate::store::StoreError;
@@ -23,8 +26,9 @@ pub(super) const LARGEST_SEQ: u64 = 1 << 62;
 /// Bytes buffered before each write.
 const PORTION: usize = 256 * 1024;
 
-/// Replaces the mailbox of `name`, which is open as `old` and has this `header`, by a copy of its valid records. The
-/// caller holds the lease of the mailbox or uses the spool alone. Does nothing if the mailbox was replaced already.
+/// Replaces the mailbox of `name`, which is open as `old` and has these boundaries in its `header`, by a copy of its
+/// valid records. The caller holds the lease of the mailbox or uses the spool alone. Does nothing if the mailbox was
+/// replaced already.
 ///
 /// # Errors
 /// I/O errors. The old mailbox or the complete copy is in place then.
@@ -35,14 +39,28 @@ pub(super) fn compact(
     header: &Header,
 ) -> Result<(), StoreError> {
     let _lock = lock(&spool.paths, name)?;
-    let facts = file::facts(old);
     let path = spool.paths.mailbox_path(name);
-    if !facts.map_err(StoreError::system("look at", path))?.named {
+    let facts = file::facts(old).map_err(StoreError::system("look at", &path))?;
+    if !facts.named {
         return Ok(());
     }
+    let read = |e| StoreError::system("read", &path)(e);
+    if Header::read(old).map_err(read)?.is_some() {
+        // The copy has another epoch, by which an interrupted change of owner would not know the mailbox.
+        match settle(spool, name) {
+            // All is settled, and the copy keeps the flag that shows this.
+            Err(StoreError::ReadOnly(_)) => {}
+            settled => drop(settled?),
+        }
+    }
+    // Other processes may have set flags since the caller has read the header.
+    let flags = Header::read(old).map_err(read)?.unwrap_or(*header);
     let mut writer = MailboxWriter::begin(spool, name)?;
-    writer.copy(old, header)?;
-    writer.finish(header.acked_seq)
+    writer.copy(old, &header.with_flags_of(&flags))?;
+    // The last record may be damaged and not copied. If no message waits behind it, its number stays given out.
+    let end = end::find(old, header, facts.len).map_err(read)?;
+    let last = end.seq.filter(|_| !writer.has_waiting());
+    writer.finish(header.acked_seq.max(last.unwrap_or(0)))
 }
 
 /// Writes a new mailbox under a temporary name, so that no other process sees it before it is complete.
@@ -57,6 +75,7 @@ pub(super) struct MailboxWriter<'s> {
     offset: u64,
     kept: bool,
     last: u64,
+    is_in_place: bool,
 }
 
 impl<'s> MailboxWriter<'s> {
@@ -82,11 +101,12 @@ impl<'s> MailboxWriter<'s> {
             offset: RECORDS,
             kept: false,
             last: 0,
+            is_in_place: false,
         })
     }
 
-    /// Adds the valid records of the mailbox `old`, which has this `header`, and takes over its flags. The caller holds
-    /// the lock of the mailbox.
+    /// Adds the valid records of the mailbox `old`, which has this `header`, and takes over its flags, after
+    /// [`settle`]. Damaged bytes go to quarantine, unless they are forgotten. The caller holds the lock of the mailbox.
     ///
     /// # Errors
     /// [`StoreError::Order`]; I/O errors.
@@ -95,10 +115,10 @@ impl<'s> MailboxWriter<'s> {
         let read = |e| StoreError::system("read", &path)(e);
         self.header.other_flags = header.other_flags;
         self.header.restored = header.restored;
-        // The copy may lack the acknowledged messages that show the use.
-        self.header.read_unowned = header.is_used();
+        self.header.used_unowned = header.used_unowned;
         let len = file::facts(old).map_err(read)?.len;
-        let mut walk = Walk::new(header.epoch, header.ids_offset, len);
+        let end = end::find(old, header, len).map_err(read)?.offset;
+        let mut walk = Walk::new(header.epoch, header.ids_offset, end);
         loop {
             match walk.step(old).map_err(read)? {
                 Step::Record { offset, .. } => {
@@ -108,6 +128,11 @@ impl<'s> MailboxWriter<'s> {
                     if let Some(message) = walk.record() {
                         self.push(&message, offset < header.acked_offset)?;
                     }
+                }
+                Step::Bad { offset, end } if end > header.kept_offset => {
+                    let from = offset.max(header.kept_offset);
+                    let label = self.name.as_str();
+                    repair::quarantine(&self.spool.paths, label, old, from, end)?;
                 }
                 Step::Bad { .. } => {}
                 Step::End => break,
@@ -119,7 +144,7 @@ impl<'s> MailboxWriter<'s> {
 
     /// Records that clients have used the mailbox.
     pub(super) fn set_used(&mut self) {
-        self.header.read_unowned = true;
+        self.header.used_unowned = true;
     }
 
     /// Records that a restore has added messages to the mailbox.
@@ -127,9 +152,9 @@ impl<'s> MailboxWriter<'s> {
         self.header.restored = true;
     }
 
-    /// Returns the number of the last message, or 0.
-    pub(super) fn last(&self) -> u64 {
-        self.last
+    /// Returns whether a message was added that is not acknowledged.
+    fn has_waiting(&self) -> bool {
+        self.header.acked_offset != self.end()
     }
 
     /// Sets the kept boundary here, once. Only the ids of earlier messages count, and later messages must be whole.
@@ -150,7 +175,7 @@ impl<'s> MailboxWriter<'s> {
         message: &Stored<'_>,
         acknowledged: bool,
     ) -> Result<(), StoreError> {
-        let late = acknowledged && self.header.acked_offset != self.end();
+        let late = acknowledged && self.has_waiting();
         if message.seq <= self.last || message.seq > LARGEST_SEQ || late {
             return Err(StoreError::Order {
                 seq: message.seq,
@@ -216,7 +241,24 @@ impl<'s> MailboxWriter<'s> {
         folder
             .rename(&temporary_name(&self.name), self.name.as_str())
             .map_err(write)?;
+        self.is_in_place = true;
         self.spool.sync_name(&self.name)
+    }
+}
+
+impl Drop for MailboxWriter<'_> {
+    /// Removes the temporary file after an error, because the disk may be full.
+    fn drop(&mut self) {
+        if self.is_in_place {
+            return;
+        }
+        let folder = self.spool.paths.mailbox_folder(&self.name).ok();
+        if let Some(Err(e)) = folder.map(|folder| folder.remove(&temporary_name(&self.name))) {
+            log::warn!(
+                "cannot remove {}: {e}",
+                temporary_path(self.spool, &self.name).display()
+            );
+        }
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) struct Handout<'s> {
     pub(super) name: Name,
     pub(super) path: PathBuf,
     mailbox: Mailbox,
+    by: By,
     pub(super) epoch: u32,
     /// Where the mailbox ended when it was opened or last refreshed.
     pub(super) end: u64,
@@ -63,7 +64,10 @@ impl Mailbox {
 /// Who reads a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
+    /// A client of a name that had an owner or not, which is looked up.
     Client,
+    /// A client of a name that had an owner, who may have lost it since.
+    Owner,
     Operator,
 }
 
@@ -101,7 +105,7 @@ impl<'s> Handout<'s> {
     fn open(
         spool: &'s Spool,
         name: &Name,
-        by: By,
+        mut by: By,
         hold: impl Fn(File, &Path) -> Result<Mailbox, StoreError>,
     ) -> Result<Option<Self>, StoreError> {
         let path = spool.paths.mailbox_path(name);
@@ -121,8 +125,8 @@ impl<'s> Handout<'s> {
             return Ok(None);
         };
         // Before the sync below, which also makes this durable.
-        if by == By::Client {
-            used::note_reader(spool, name, mailbox.file(), &header)?;
+        if by == By::Client && used::note_reader(spool, name, mailbox.file(), &header)? {
+            by = By::Owner;
         }
         if end > header.acked_offset {
             make_durable(spool, name, mailbox.file(), &path, header.named)?;
@@ -132,6 +136,7 @@ impl<'s> Handout<'s> {
             name: name.clone(),
             path,
             mailbox,
+            by,
             epoch: header.epoch,
             end,
             walk: Walk::new(header.epoch, header.acked_offset, end),
@@ -156,8 +161,8 @@ impl<'s> Handout<'s> {
             "mailbox {} is damaged: bytes {offset} to {end} contain no valid message and go to quarantine",
             self.path.display()
         );
-        if let Err(e) = repair::quarantine(&self.spool.paths, &self.name, self.file(), offset, end)
-        {
+        let (paths, name) = (&self.spool.paths, self.name.as_str());
+        if let Err(e) = repair::quarantine(paths, name, self.file(), offset, end) {
             log::error!("cannot copy these bytes to quarantine: {e}");
         }
     }
@@ -186,7 +191,8 @@ impl<'s> Handout<'s> {
 
     /// Leases the file that has replaced this mailbox, and continues after the last message that was returned.
     fn replaced(&mut self) -> Result<(), StoreError> {
-        let Some(mut again) = Self::lease(self.spool, &self.name)? else {
+        // A former owner that continues to read after a release is no client of the name without an owner.
+        let Some(mut again) = Self::open(self.spool, &self.name, self.by, hold_lease)? else {
             return Ok(());
         };
         if let Some((last, _)) = self.last {

@@ -18,6 +18,8 @@ pub(crate) struct Spool {
     pub(super) cache: Cache,
     pub(super) flags: Flags,
     pub(super) journal: Journal,
+    /// Whether its format is the current one: an upgrade may have failed for lack of disk space.
+    pub(super) is_upgraded: bool,
     /// Called for each request that fails because the disk is full.
     pub(super) on_full: Option<OnFull>,
     /// `None` in a process that only inspects a spool, which another process may be using.

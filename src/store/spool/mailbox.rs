@@ -131,7 +131,7 @@ impl MailboxLog {
     /// Starts a mailbox that has no message. Removes the remains of a first write that was cut off.
     fn begin(&self, paths: &Paths, name: &Name, len: u64) -> Result<AppendPosition, StoreError> {
         if len > 0 {
-            if repair::quarantine(paths, name, &self.file, 0, len)? {
+            if repair::quarantine(paths, name.as_str(), &self.file, 0, len)? {
                 log::warn!(
                     "mailbox {}: its {len} bytes contain no valid message and go to quarantine",
                     self.path.display()

@@ -31,6 +31,7 @@ mod restore;
 mod retention;
 mod room;
 mod set_aside;
+mod settle;
 mod survey;
 mod sweep;
 mod used;
@@ -55,9 +56,9 @@ use self::handle::OnFull;
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{
-    Bell, Care, Delivery, Engine, Finding, Lease, Limits, Mail, Owner, Presence, Queue, Reading,
-    Receipt, RestoreTo, Restored, Restoring, SetAside, State, Store, StoreError, StoreHelper,
-    Survey, Trace, User, Users, Waiting,
+    Bell, Care, Delivery, Engine, Finding, Lease, Limits, Mail, MailboxState, Owner, OwnerRecord,
+    Presence, Queue, Reading, Receipt, RestoreTo, Restored, Restoring, SetAside, State, Store,
+    StoreError, StoreHelper, Survey, Trace, Users, Waiting,
 };
 use crate::sys::submission_queue::SubmissionQueue;
 
@@ -152,7 +153,7 @@ impl Survey for Spool {
         &self,
         of: &Name,
         each: &mut dyn FnMut(&Stored<'_>, State) -> bool,
-    ) -> Result<Option<u64>, StoreError> {
+    ) -> Result<Option<MailboxState>, StoreError> {
         survey::messages(self, of, each)
     }
 
@@ -179,7 +180,7 @@ impl Care for Spool {
     }
 
     fn expire_set_aside(&self, now: u64) -> Result<(), StoreError> {
-        restore::settle_all(self)?;
+        settle::settle_all(self)?;
         released::expire(self, now)
     }
 
@@ -191,8 +192,12 @@ impl Care for Spool {
         check::repair(self, of)
     }
 
-    fn restore(&self, of: &Name, acked: u64) -> Result<Box<dyn Restoring + '_>, StoreError> {
-        Ok(Box::new(check::Restore::begin(self, of, acked)?))
+    fn restore(
+        &self,
+        of: &Name,
+        state: MailboxState,
+    ) -> Result<Box<dyn Restoring + '_>, StoreError> {
+        Ok(Box::new(check::Restore::begin(self, of, state)?))
     }
 }
 
@@ -213,12 +218,12 @@ impl Users for Spool {
         owners::claim(self, name, uid, at)
     }
 
-    fn restore_claim(&self, name: &Name, owner: Owner) -> Result<(), StoreError> {
-        owners::restore_claim(self, name, owner)
+    fn restore_claim(&self, name: &Name, record: OwnerRecord) -> Result<(), StoreError> {
+        owners::restore_claim(self, name, record)
     }
 
     fn claimed(&self, name: &Name) -> Result<bool, StoreError> {
-        owners::claimed(self, name)
+        user_files::has_owner_record(self, name)
     }
 
     fn owner(&self, name: &Name) -> Result<Option<Owner>, StoreError> {
@@ -241,20 +246,20 @@ impl Users for Spool {
         canaries::read(self)
     }
 
-    fn claims(&self) -> Result<Vec<(Name, Owner)>, StoreError> {
+    fn claims(&self) -> Result<Vec<(Name, OwnerRecord)>, StoreError> {
         owners::claims(self)
     }
 
     fn release(&self, name: &Name) -> Result<bool, StoreError> {
-        owners::release(self, name)
+        owners::release(self, name, None)
+    }
+
+    fn release_owner(&self, name: &Name, uid: u32) -> Result<bool, StoreError> {
+        owners::release(self, name, Some(uid))
     }
 
     fn names(&self) -> Result<Vec<Name>, StoreError> {
         users::names(self)
-    }
-
-    fn users(&self) -> Result<Vec<User>, StoreError> {
-        users::users(self)
     }
 }
 

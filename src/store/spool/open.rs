@@ -1,5 +1,6 @@
 //! Opens a spool: creates it, upgrades an older format, and recovers the journal of a killed daemon.
 
+use std::cell::Cell;
 use std::io;
 use std::path::Path;
 
@@ -11,14 +12,14 @@ use super::journal::client::Journal;
 use super::journal::recovery::{self, RecoveryLock};
 use super::lock::SpoolLock;
 use super::paths::{self, DIRECTORIES, JOURNAL, OWNER, Paths, Run};
-use super::{owners, sweep};
+use super::{owners, sweep, used};
 use crate::name::Name;
 use crate::store::{Limits, StoreError};
 use crate::sys::clock;
 use crate::sys::dir::Dir;
 use crate::sys::file;
 use crate::sys::lock::Locked;
-use crate::sys::login::LoginTable;
+use crate::sys::login::{self, LoginTable};
 
 const FORMAT: &str = "FORMAT";
 /// The temporary name of [`FORMAT`] while it is being written.
@@ -73,9 +74,13 @@ impl Spool {
         if let Some(right) = right {
             recovery::recover(&spool, &right)?;
         }
-        if version != Version::Current {
+        spool.is_upgraded = version == Version::Current;
+        if !spool.is_upgraded {
             match spool.upgrade(&root, reserves) {
-                Ok(()) => log::info!("upgraded the spool {} to format 2", path.display()),
+                Ok(()) => {
+                    spool.is_upgraded = true;
+                    log::info!("upgraded the spool {} to format 2", path.display());
+                }
                 // Continue, because reading messages frees space. What is written until then is valid in all formats.
                 Err(e @ StoreError::DiskFull(_)) => {
                     log::warn!(
@@ -93,7 +98,22 @@ impl Spool {
     fn upgrade(&self, root: &Dir, reserves: &dyn Fn(&Name) -> bool) -> Result<(), StoreError> {
         let failed = |e| StoreError::system("upgrade the spool in", root.path())(e);
         let logins = LoginTable::of_this_machine().map_err(failed)?;
-        owners::assign_owners(self, |name| logins.uid_of(name), reserves)?;
+        let directory_answers = Cell::new(true);
+        let uid_of = |name: &str| {
+            let elsewhere = || match directory_answers.get().then(|| login::uid(name)) {
+                Some(Err(e)) => {
+                    log::warn!(
+                        "cannot look up whether {name} and later names are logins of a directory service: {e}"
+                    );
+                    directory_answers.set(false);
+                    None
+                }
+                uid => uid?.ok().flatten(),
+            };
+            logins.uid_of(name).or_else(elsewhere)
+        };
+        owners::assign_owners(self, uid_of, reserves)?;
+        used::upgrade(self)?;
         write_format(root).map_err(failed)
     }
 
@@ -108,11 +128,12 @@ impl Spool {
         limits: Limits,
     ) -> Result<(Self, Option<StoreError>), StoreError> {
         let root = Dir::open(path).map_err(StoreError::system("open the spool", path))?;
-        match read_format(&root)? {
+        let version = match read_format(&root)? {
             Some(format) => parse_format(path, &format)?,
             None => return Err(unusable(path, "it has no file FORMAT".into())),
         };
-        let spool = Self::handles(&root, limits)?;
+        let mut spool = Self::handles(&root, limits)?;
+        spool.is_upgraded = version == Version::Current;
         match spool.recover_unless_in_use(&root) {
             Ok(()) => Ok((spool, None)),
             // Inspection is possible without recovery.
@@ -173,6 +194,7 @@ impl Spool {
             cache: Cache::within(cache::DESCRIPTORS),
             flags: Flags::default(),
             journal: Journal::open(root)?,
+            is_upgraded: true,
             on_full: None,
             _lock: None,
         })

@@ -1,12 +1,12 @@
 //! The owners of names: logins of this machine. The file `user/3f/.bob.claim` records the owner of bob (format/user.rs).
 
-use super::format::user::{OwnerRecord, encode_owner};
+use super::format::user::{self, encode_owner};
 use super::handle::Spool;
 use super::lock::lock;
-use super::user_files::{self, has_owner_record, owner_file, owner_place, owner_record};
+use super::user_files::{self, owner_file, owner_place, owner_record};
 use super::{bell, presence, set_aside, survey, used, users};
 use crate::name::Name;
-use crate::store::{Finding, FormerOwner, Owner, StoreError};
+use crate::store::{Finding, FormerOwner, Owner, OwnerRecord, StoreError};
 use crate::sys::clock::unix_millis;
 use crate::sys::login;
 
@@ -70,8 +70,14 @@ fn end_open_use(spool: &Spool, name: &Name) -> Result<(), StoreError> {
         used::note_use(spool, name)?;
     }
     user_files::remove(spool, name, name.as_str())?;
-    if registered || used::was_used(spool, name)? {
-        set_aside::set_aside(spool, name, FormerOwner::None)?;
+    // Before the upgrade of an earlier format is complete, it is not known whether the owner itself has used the
+    // mailbox.
+    if spool.is_upgraded && (registered || used::was_used(spool, name)?) {
+        return set_aside::set_aside(spool, name, FormerOwner::None);
+    }
+    if spool.paths.mailbox(name)?.is_some() {
+        // An interrupted claim may have set the messages aside, and not made that durable.
+        spool.sync_name(name)?;
     }
     Ok(())
 }
@@ -81,10 +87,24 @@ pub(super) fn in_open_use(spool: &Spool, name: &Name) -> Result<bool, StoreError
     Ok(users::is_registered(spool, name)? || used::was_used(spool, name)?)
 }
 
-/// Durably makes `owner` the owner of `name`, without the effects of a claim. Replaces an earlier one.
-pub(super) fn restore_claim(spool: &Spool, name: &Name, owner: Owner) -> Result<(), StoreError> {
+/// Durably gives `name` this owner record, without the effects of a claim. A complete record with a uid stays.
+pub(super) fn restore_claim(
+    spool: &Spool,
+    name: &Name,
+    record: OwnerRecord,
+) -> Result<(), StoreError> {
     let _lock = lock(&spool.paths, name)?;
-    write(spool, name, owner)?;
+    if owner_record(spool, name)?.uid().is_some() {
+        return Ok(());
+    }
+    match record {
+        OwnerRecord::None => return Ok(()),
+        OwnerRecord::Incomplete => user_files::write(spool, name, &owner_file(name), "")?,
+        OwnerRecord::Complete(owner) => write(spool, name, owner)?,
+        OwnerRecord::Damaged => {
+            user_files::write(spool, name, &owner_file(name), user::DAMAGED)?;
+        }
+    }
     spool.flags.note_claim();
     Ok(())
 }
@@ -114,8 +134,8 @@ pub(super) fn assign(spool: &Spool, name: &Name, uid: u32) -> Result<bool, Store
     Ok(true)
 }
 
-/// Gives each used or recorded name that is a login in /etc/passwd its uid (`uid_of`) as owner, without setting messages
-/// aside, unless it has an owner with a uid. A name without an owner record gets one only if the configuration reserves it
+/// Gives each used or recorded name that is a login its uid (`uid_of`) as owner, without setting messages aside, unless
+/// it has an owner with a uid. A name without an owner record gets one only if the configuration reserves it
 /// (`reserves`).
 pub(super) fn assign_owners(
     spool: &Spool,
@@ -124,25 +144,20 @@ pub(super) fn assign_owners(
 ) -> Result<(), StoreError> {
     let mut all = users::names(spool)?;
     all.extend(survey::mailboxes(spool)?);
-    all.extend(claims(spool)?.into_iter().map(|(name, _)| name));
+    all.extend(recorded(spool)?);
     all.sort_unstable();
     all.dedup();
     for name in all {
-        let Some(uid) = uid_of(name.as_str()) else {
-            continue;
-        };
         let since = match owner_record(spool, &name)? {
             OwnerRecord::Damaged | OwnerRecord::Complete(Owner { uid: Some(_), .. }) => continue,
             OwnerRecord::Complete(owner) => owner.since,
             OwnerRecord::None if !reserves(&name) => continue,
             OwnerRecord::None | OwnerRecord::Incomplete => unix_millis(),
         };
-        let owner = Owner {
-            uid: Some(uid),
-            since,
-            in_files: true,
-        };
-        restore_claim(spool, &name, owner)?;
+        if let Some(uid) = uid_of(name.as_str()) {
+            let owner = new_owner(&name, Some(uid), since);
+            restore_claim(spool, &name, OwnerRecord::Complete(owner))?;
+        }
     }
     Ok(())
 }
@@ -166,9 +181,9 @@ pub(super) fn owner(spool: &Spool, name: &Name) -> Result<Option<Owner>, StoreEr
     }
 }
 
-/// Durably removes the owner of `name`, and sets its messages aside. Returns `false` if it had none. The sessions and the
-/// presence of the owner end.
-pub(super) fn release(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
+/// Durably removes the owner of `name`, and sets its messages aside. Returns `false` if it had none, or not the login
+/// `uid` if one is given. The sessions and the presence of the owner end.
+pub(super) fn release(spool: &Spool, name: &Name, uid: Option<u32>) -> Result<bool, StoreError> {
     if spool.paths.user_file(&owner_place(name))?.is_none() {
         return Ok(false);
     }
@@ -181,6 +196,9 @@ pub(super) fn release(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
             FormerOwner::Unknown
         }
     };
+    if uid.is_some_and(|uid| former != FormerOwner::Login(uid)) {
+        return Ok(false);
+    }
     // Before the record is removed, which opens the name to other clients.
     set_aside::set_aside(spool, name, former)?;
     user_files::remove(spool, name, name.as_str())?;
@@ -191,22 +209,17 @@ pub(super) fn release(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
     Ok(removed)
 }
 
-/// Returns all names with an owner record, and their owners, sorted by name. The owner of an incomplete or damaged record
-/// has no user ID, and the time 0.
-pub(super) fn claims(spool: &Spool) -> Result<Vec<(Name, Owner)>, StoreError> {
-    let unknown = Owner {
-        uid: None,
-        since: 0,
-        in_files: false,
-    };
-    let owner = |name: Name| {
-        let owner = match owner_record(spool, &name)? {
-            OwnerRecord::Complete(owner) => owner,
-            OwnerRecord::None | OwnerRecord::Incomplete | OwnerRecord::Damaged => unknown,
-        };
-        Ok((name, owner))
-    };
-    recorded(spool)?.into_iter().map(owner).collect()
+/// Returns all names with an owner record, and their records, sorted by name.
+pub(super) fn claims(spool: &Spool) -> Result<Vec<(Name, OwnerRecord)>, StoreError> {
+    let mut all = Vec::new();
+    for name in recorded(spool)? {
+        match owner_record(spool, &name)? {
+            // It was removed after the listing.
+            OwnerRecord::None => {}
+            record => all.push((name, record)),
+        }
+    }
+    Ok(all)
 }
 
 /// Returns all names with an owner record, sorted.
@@ -214,11 +227,6 @@ fn recorded(spool: &Spool) -> Result<Vec<Name>, StoreError> {
     user_files::list(spool, |file| {
         Name::new(file.strip_prefix(b".")?.strip_suffix(b".claim")?).ok()
     })
-}
-
-/// Returns whether `name` has an owner record, complete or not.
-pub(super) fn claimed(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
-    has_owner_record(spool, name)
 }
 
 /// Reports damaged owner records.

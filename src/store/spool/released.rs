@@ -12,6 +12,7 @@ use crate::name::Name;
 use crate::store::{FormerOwner, StoreError};
 use crate::sys::clock::unix_millis;
 use crate::sys::dir::Dir;
+use crate::sys::file;
 
 /// How long set-aside messages are kept, in milliseconds.
 const RETENTION: u64 = 30 * 86_400_000;
@@ -123,19 +124,95 @@ impl Released {
     ///
     /// # Errors
     /// I/O errors.
-    pub(super) fn header(&self, file: &ReleasedFile) -> Result<Option<Header>, StoreError> {
-        let read = |e| StoreError::system("read", self.dir.path_of(&file.file()))(e);
-        match self.dir.file(&file.file()).map_err(read)? {
+    fn header(&self, file: &str) -> Result<Option<Header>, StoreError> {
+        let read = |e| StoreError::system("read", self.dir.path_of(file))(e);
+        match self.dir.file(file).map_err(read)? {
             Some(file) => Header::read(&file).map_err(read),
             None => Ok(None),
         }
+    }
+
+    /// Durably removes the copies of the mailbox with this epoch, which still has the messages.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub(super) fn remove_copies(&mut self, epoch: u32) -> Result<(), StoreError> {
+        for file in std::mem::take(&mut self.files) {
+            let copied = self.header(&file.file())?;
+            if copied.is_some_and(|copied| copied.epoch == epoch) {
+                self.remove(&file.file())?;
+            } else {
+                self.files.push(file);
+            }
+        }
+        Ok(())
+    }
+
+    /// Durably gives `files` the names that they have while they are being restored.
+    ///
+    /// # Errors
+    /// Errors from `renameat(2)` and `fsync(2)`.
+    pub(super) fn begin_restores<'f>(
+        &self,
+        files: impl Iterator<Item = &'f ReleasedFile>,
+    ) -> Result<(), StoreError> {
+        for file in files {
+            self.rename(&file.file(), &file.restoring())?;
+        }
+        self.sync()
+    }
+
+    /// Durably ends all restores. If the messages were restored, the files keep only their acknowledged ones.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub(super) fn end_restores(&mut self, is_restored: bool) -> Result<(), StoreError> {
+        if self.restoring.is_empty() {
+            return Ok(());
+        }
+        for file in std::mem::take(&mut self.restoring) {
+            if is_restored && !self.keep_history(&file.restoring())? {
+                self.remove(&file.restoring())?;
+            } else {
+                self.rename(&file.restoring(), &file.file())?;
+                self.files.push(file);
+            }
+        }
+        self.files.sort_unstable();
+        self.sync()
+    }
+
+    /// Durably removes the waiting messages of a file. Returns `false` if it has no others.
+    fn keep_history(&self, file: &str) -> Result<bool, StoreError> {
+        let history = self
+            .header(file)?
+            .filter(|header| header.kept_offset < header.acked_offset);
+        let Some(header) = history else {
+            return Ok(false);
+        };
+        let write = |e| StoreError::system("write", self.dir.path_of(file))(e);
+        if let Some(file) = self.dir.file(file).map_err(write)? {
+            file::truncate(&file, header.acked_offset).map_err(write)?;
+            file::sync(&file).map_err(write)?;
+        }
+        Ok(true)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), StoreError> {
+        let renamed = self.dir.rename(from, to);
+        renamed.map_err(StoreError::system("rename", self.dir.path_of(from)))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        let synced = self.dir.sync();
+        synced.map_err(StoreError::system("sync", self.dir.path()))
     }
 
     /// Durably removes a file.
     ///
     /// # Errors
     /// Errors from `unlinkat(2)` and `fsync(2)`.
-    pub(super) fn remove(&self, file: &str) -> Result<(), StoreError> {
+    fn remove(&self, file: &str) -> Result<(), StoreError> {
         let removed = self.dir.remove(file).and_then(|()| self.dir.sync());
         removed.map_err(StoreError::system("remove", self.dir.path_of(file)))
     }

@@ -87,7 +87,7 @@ fn report(
             "mailbox {path} is shorter than the {} bytes that its header refers to: the rest is lost",
             header.acked_offset
         );
-    } else if quarantine(paths, name, file, tail.offset, len)? {
+    } else if quarantine(paths, name.as_str(), file, tail.offset, len)? {
         log::warn!(
             "mailbox {path}: its last {lost} bytes, from byte {} on, contain no valid message and go to quarantine",
             tail.offset
@@ -163,16 +163,16 @@ fn first_record(file: &File, path: &Path, len: u64) -> Result<Option<(u32, u64, 
     Ok(None)
 }
 
-/// Durably copies the bytes from `from` to `to` of a mailbox to a quarantine file named `NAME@from`, unless they are
-/// all zero. Returns whether it did.
+/// Durably copies the bytes from `from` to `to` of a mailbox `file` to a quarantine file named `LABEL@from`, unless
+/// they are all zero. The label is the name of the file. Returns whether it did.
 pub(super) fn quarantine(
     paths: &Paths,
-    name: &Name,
+    label: &str,
     file: &File,
     from: u64,
     to: u64,
 ) -> Result<bool, StoreError> {
-    let copy = format!("{name}@{from}");
+    let copy = format!("{label}@{from}");
     let path = paths.quarantine.path_of(&copy);
     let mut out = None;
     let mut bytes = vec![0; 64 * 1024];
@@ -182,7 +182,7 @@ pub(super) fn quarantine(
             .unwrap_or(usize::MAX)
             .min(bytes.len());
         let n = file::read_at(file, &mut bytes[..most], at)
-            .map_err(StoreError::system("read", paths.mailbox_path(name)))?;
+            .map_err(StoreError::system("quarantine bytes of", label))?;
         if n == 0 {
             break;
         }

@@ -37,6 +37,17 @@ pub(super) fn on_disk(dir: &Dir, limits: &Limits) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Checks that the disk of `dir` has `bytes` free in addition to `min_free_bytes`.
+///
+/// # Errors
+/// [`StoreError::DiskFull`]; I/O errors.
+pub(super) fn must_have(dir: &Dir, limits: &Limits, bytes: u64) -> Result<(), StoreError> {
+    match for_bytes(dir, limits, bytes)? {
+        true => Ok(()),
+        false => Err(StoreError::disk_full(dir.path())),
+    }
+}
+
 /// Returns whether the disk of `dir` has `bytes` free in addition to `min_free_bytes`.
 pub(super) fn for_bytes(dir: &Dir, limits: &Limits, bytes: u64) -> Result<bool, StoreError> {
     Ok(free(dir)?.bytes >= limits.min_free_bytes.saturating_add(bytes))

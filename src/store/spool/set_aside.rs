@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 
 use super::compact::MailboxWriter;
+use super::format::header::RECORDS;
 use super::handle::Spool;
 use super::released::{Released, incomplete};
-use super::repair;
-use super::restore;
+use super::settle::{self, settle};
+use super::{repair, room};
 use crate::name::Name;
 use crate::store::{FormerOwner, StoreError};
 use crate::sys::dir::Dir;
@@ -21,43 +23,61 @@ use crate::sys::file;
 /// # Errors
 /// I/O errors. The mailbox is then unchanged, or the copy is complete and the mailbox is empty.
 pub(super) fn set_aside(spool: &Spool, name: &Name, from: FormerOwner) -> Result<(), StoreError> {
-    restore::settle(spool, name)?;
+    settle(spool, name)?;
+    let Some((mailbox, header)) = settle::header(spool, name)? else {
+        return Ok(());
+    };
     let path = spool.paths.mailbox_path(name);
-    let Some(old) = spool.paths.mailbox(name)? else {
-        return Ok(());
-    };
-    let facts = file::facts(&old).map_err(StoreError::system("look at", &path))?;
-    let Some(header) = repair::header(&old, &path, facts.len)? else {
-        // It has no message.
-        return Ok(());
-    };
-    let tail = repair::tail(&spool.paths, name, &old, &header, facts.len)?;
+    let facts = file::facts(&mailbox).map_err(StoreError::system("look at", &path))?;
+    let tail = repair::tail(&spool.paths, name, &mailbox, &header, facts.len)?;
     let empty = || MailboxWriter::begin(spool, name)?.finish(tail.seq.max(header.acked_seq));
-    if header.kept_offset == tail.offset {
+    let messages = header.kept_offset..tail.offset;
+    if messages.is_empty() {
         return empty();
     }
+    room::must_have(
+        &spool.paths.mail,
+        &spool.limits,
+        messages.end - messages.start,
+    )?;
     let dir = spool.paths.released()?;
     let Some(released) = Released::list(spool, Some(name))? else {
         return Err(StoreError::no_spool(dir.path(), "it was removed"));
     };
     let kept = released.new_file(name, from).file();
     let path = dir.path_of(&kept);
-    copy(&dir, name, &old, &kept).map_err(StoreError::system("write", &path))?;
-    empty().inspect_err(|_| {
-        // The mailbox still has the messages. If this fails as well, the next attempt removes the copy.
-        let _ = released.remove(&kept);
+    let set_aside = copy(&dir, name, &mailbox, messages, &kept)
+        .map_err(StoreError::system("write", &path))
+        .and_then(|()| empty());
+    set_aside.inspect_err(|_| {
+        // Either the mailbox or the copy has the messages. If this fails as well, the next attempt repeats it.
+        let _ = settle(spool, name);
     })?;
     log::info!("set the messages of {name} aside in {}", path.display());
     Ok(())
 }
 
-/// Copies a mailbox to the file `kept` in `dir`, durably.
-fn copy(dir: &Dir, name: &Name, mailbox: &File, kept: &str) -> io::Result<()> {
+/// Copies the header and the `messages` of a mailbox to the file `kept` in `dir`, durably. The earlier bytes, whose
+/// blocks were given back, stay a hole.
+fn copy(
+    dir: &Dir,
+    name: &Name,
+    mailbox: &File,
+    messages: Range<u64>,
+    kept: &str,
+) -> io::Result<()> {
     let temporary = incomplete(name);
-    let copy = dir.file_or_new(&temporary)?;
-    file::truncate(&copy, 0)?;
-    file::copy(mailbox, &copy)?;
-    file::sync(&copy)?;
-    dir.rename(&temporary, kept)?;
+    let write = || {
+        let copy = dir.file_or_new(&temporary)?;
+        file::truncate(&copy, 0)?;
+        file::copy(mailbox, &copy, 0..RECORDS)?;
+        file::copy(mailbox, &copy, messages)?;
+        file::sync(&copy)?;
+        dir.rename(&temporary, kept)
+    };
+    write().inspect_err(|_| {
+        // If this fails as well, the next attempt overwrites it.
+        let _ = dir.remove(&temporary);
+    })?;
     dir.sync()
 }

@@ -1,7 +1,7 @@
 //! Inspects mailboxes without changing them.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::format::end;
 use super::format::header::Header;
@@ -12,7 +12,7 @@ use super::paths::{self, for_each_folder};
 use super::repair;
 use crate::message::Stored;
 use crate::name::Name;
-use crate::store::{Queue, State, StoreError};
+use crate::store::{MailboxState, Queue, State, StoreError};
 use crate::sys::file;
 
 /// Returns the names of all mailboxes, sorted.
@@ -110,24 +110,16 @@ pub(super) fn queue(spool: &Spool, of: &Name) -> Result<Option<Queue>, StoreErro
         oldest: None,
     };
     // Count one by one, because damage may have left gaps in the numbers.
-    let mut walk = Walk::new(header.epoch, header.acked_offset, view.len);
-    loop {
-        let step = walk.step(&view.file);
-        match step.map_err(StoreError::system("read", &view.path))? {
-            Step::Record { .. } => {
-                queue.waiting += 1;
-                if queue.oldest.is_none() {
-                    queue.oldest = walk.record().map(|message| message.at);
-                }
-            }
-            Step::Bad { .. } => {}
-            Step::End => break,
-        }
-    }
+    let walk = Walk::new(header.epoch, header.acked_offset, view.len);
+    each_message(&view.file, &view.path, walk, &mut |_, message| {
+        queue.waiting += 1;
+        queue.oldest = queue.oldest.or(Some(message.at));
+        true
+    })?;
     Ok(Some(queue))
 }
 
-/// Passes the messages of the mailbox of `of` to `each` until it returns `false`. Returns the last acknowledged number.
+/// Passes the messages of the mailbox of `of` to `each` until it returns `false`. Returns the state of the mailbox.
 ///
 /// # Errors
 /// [`StoreError::Damaged`]; I/O errors.
@@ -135,33 +127,48 @@ pub(super) fn messages(
     spool: &Spool,
     of: &Name,
     each: &mut dyn FnMut(&Stored<'_>, State) -> bool,
-) -> Result<Option<u64>, StoreError> {
+) -> Result<Option<MailboxState>, StoreError> {
     let Some(view) = View::open(spool, of)? else {
         return Ok(None);
     };
     let Some(header) = view.sound_header()? else {
         return Ok(None);
     };
-    let mut walk = Walk::new(header.epoch, header.kept_offset, view.len);
+    let walk = Walk::new(header.epoch, header.kept_offset, view.len);
+    each_message(&view.file, &view.path, walk, &mut |offset, message| {
+        let state = if offset < header.acked_offset {
+            State::Read
+        } else {
+            State::Waiting
+        };
+        each(message, state)
+    })?;
+    Ok(Some(MailboxState {
+        acked: header.acked_seq,
+        used: header.used_unowned,
+    }))
+}
+
+/// Passes the valid messages of a walk over `file`, and their offsets, to `each` until it returns `false`.
+///
+/// # Errors
+/// When `pread(2)` fails.
+pub(super) fn each_message(
+    file: &File,
+    path: &Path,
+    mut walk: Walk,
+    each: &mut dyn FnMut(u64, &Stored<'_>) -> bool,
+) -> Result<(), StoreError> {
     loop {
-        match walk
-            .step(&view.file)
-            .map_err(StoreError::system("read", &view.path))?
-        {
+        match walk.step(file).map_err(StoreError::system("read", path))? {
             Step::Record { offset, .. } => {
-                let state = if offset < header.acked_offset {
-                    State::Read
-                } else {
-                    State::Waiting
-                };
-                if walk.record().is_some_and(|message| !each(&message, state)) {
-                    break;
+                if walk.record().is_some_and(|message| !each(offset, &message)) {
+                    return Ok(());
                 }
             }
             // Damaged, or dropped since the header was read.
             Step::Bad { .. } => {}
-            Step::End => break,
+            Step::End => return Ok(()),
         }
     }
-    Ok(Some(header.acked_seq))
 }

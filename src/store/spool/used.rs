@@ -3,17 +3,17 @@
 
 use std::fs::File;
 
-use super::format::header::Header;
+use super::format::header::{Header, RECORDS};
 use super::handle::Spool;
 use super::lock::lock;
 use super::user_files::has_owner_record;
-use super::{mailbox, repair};
+use super::{mailbox, settle, survey};
 use crate::name::Name;
 use crate::store::StoreError;
 use crate::sys::file;
 
 /// Records that a client reads the mailbox in `file`, with this `header`, if its name has no owner. The caller syncs the
-/// file before the client gets a message.
+/// file before the client gets a message. Returns whether the name has an owner.
 ///
 /// # Errors
 /// I/O errors.
@@ -22,42 +22,50 @@ pub(super) fn note_reader(
     name: &Name,
     file: &File,
     header: &Header,
-) -> Result<(), StoreError> {
-    if header.read_unowned || has_owner_record(spool, name)? {
-        return Ok(());
+) -> Result<bool, StoreError> {
+    if has_owner_record(spool, name)? {
+        return Ok(true);
+    }
+    if header.used_unowned {
+        return Ok(false);
     }
     let _lock = lock(&spool.paths, name)?;
     // Under the lock: a claim that began meanwhile has looked at the mailbox, and no longer lets the client read.
-    if !has_owner_record(spool, name)? {
+    let is_owned = has_owner_record(spool, name)?;
+    if !is_owned {
         set_flag(spool, name, file)?;
     }
-    Ok(())
+    Ok(is_owned)
 }
 
 /// Durably records that clients have used `name`. The lock of the mailbox must be held.
 ///
 /// # Errors
-/// I/O errors.
+/// [`StoreError::ReadOnly`]; I/O errors.
 pub(super) fn note_use(spool: &Spool, name: &Name) -> Result<(), StoreError> {
     let Some(file) = spool.paths.mailbox(name)? else {
         return Ok(());
     };
-    if set_flag(spool, name, &file)? {
-        mailbox::sync(&file, &spool.paths.mailbox_path(name))?;
+    let path = spool.paths.mailbox_path(name);
+    match set_flag(spool, name, &file)? {
+        true => mailbox::sync(&file, &path),
+        false => Err(StoreError::read_only(path)),
     }
-    Ok(())
 }
 
-/// Sets the flag in the header of a mailbox, unless it is set or the mailbox cannot be written. Returns whether it did.
+/// Sets the flag in the header of a mailbox, if it has messages. Returns `false` if the mailbox cannot be written.
 fn set_flag(spool: &Spool, name: &Name, file: &File) -> Result<bool, StoreError> {
     let path = spool.paths.mailbox_path(name);
-    let facts = file::facts(file).map_err(StoreError::system("look at", &path))?;
-    let header = Header::read(file).map_err(StoreError::system("read", &path))?;
-    let Some(header) = header.filter(|header| facts.writable && !header.read_unowned) else {
-        return Ok(false);
+    let read = |e| StoreError::system("read", &path)(e);
+    let header = Header::read(file).map_err(read)?;
+    let Some(header) = header.filter(|header| !header.used_unowned) else {
+        return Ok(true);
     };
+    if !file::can_be_written(file).map_err(read)? {
+        return Ok(false);
+    }
     let header = Header {
-        read_unowned: true,
+        used_unowned: true,
         ..header
     };
     header
@@ -72,13 +80,31 @@ fn set_flag(spool: &Spool, name: &Name, file: &File) -> Result<bool, StoreError>
 /// # Errors
 /// I/O errors.
 pub(super) fn was_used(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
-    let path = spool.paths.mailbox_path(name);
-    let Some(mailbox) = spool.paths.mailbox(name)? else {
-        return Ok(false);
-    };
-    let len = file::facts(&mailbox)
-        .map_err(StoreError::system("look at", &path))?
-        .len;
-    let header = repair::header(&mailbox, &path, len)?;
-    Ok(header.is_some_and(|header| header.is_used()))
+    let header = settle::header(spool, name)?;
+    Ok(header.is_some_and(|(_, header)| header.used_unowned))
+}
+
+/// Records the use of the mailboxes of an earlier format, in which acknowledged messages show it. A mailbox that cannot
+/// be written is reported in the log. No other process may use the spool.
+///
+/// # Errors
+/// I/O errors.
+pub(super) fn upgrade(spool: &Spool) -> Result<(), StoreError> {
+    for name in survey::mailboxes(spool)? {
+        let header = match settle::header(spool, &name) {
+            Err(StoreError::Damaged { .. }) => None,
+            header => header?,
+        };
+        let has_acked = header.is_some_and(|(_, header)| header.acked_offset > RECORDS);
+        if !has_acked || has_owner_record(spool, &name)? {
+            continue;
+        }
+        match note_use(spool, &name) {
+            Err(e @ StoreError::ReadOnly(_)) => {
+                log::warn!("cannot record that {name} was used: {e}")
+            }
+            noted => noted?,
+        }
+    }
+    Ok(())
 }

@@ -1,16 +1,18 @@
 //! The files of names in `user/`: `user/3f/bob` is the registration of bob, and `user/3f/.bob.claim` the record of its
 //! owner (format/user.rs).
 
-use std::fs::File;
 use std::io;
 
-use super::format::user::OwnerRecord;
+use super::format::user;
 use super::handle::Spool;
 use super::paths::{Place, for_each_folder, place_around};
 use crate::name::Name;
-use crate::store::StoreError;
+use crate::store::{OwnerRecord, StoreError};
 use crate::sys::dir::Dir;
 use crate::sys::file;
+
+/// The number of bytes that are read of a file. It is longer than any text.
+const LONGEST: usize = 128;
 
 /// Returns the file name of the owner record of `name`.
 pub(super) fn owner_file(name: &Name) -> String {
@@ -27,14 +29,8 @@ pub(super) fn owner_place(name: &Name) -> Place {
 /// # Errors
 /// I/O errors.
 pub(super) fn owner_record(spool: &Spool, name: &Name) -> Result<OwnerRecord, StoreError> {
-    let place = owner_place(name);
-    let Some(file) = spool.paths.user_file(&place)? else {
-        return Ok(OwnerRecord::None);
-    };
-    let text = read(&file);
-    let text =
-        text.map_err(|e| StoreError::system("read", spool.paths.users.path_of(&place))(e))?;
-    Ok(OwnerRecord::decode(&text))
+    let text = read(spool, &owner_place(name))?;
+    Ok(text.map_or(OwnerRecord::None, |text| user::decode_owner_record(&text)))
 }
 
 /// Returns whether `name` has an owner record, complete or not.
@@ -46,12 +42,19 @@ pub(super) fn has_owner_record(spool: &Spool, name: &Name) -> Result<bool, Store
     spool.flags.is_claimed(name, look)
 }
 
-/// Reads a file of a name.
-pub(super) fn read(file: &File) -> io::Result<Vec<u8>> {
-    let mut text = vec![0; 128];
-    let n = file::read_at(file, &mut text, 0)?;
+/// Reads the file at `place`, up to [`LONGEST`] bytes; `None` if there is none.
+///
+/// # Errors
+/// I/O errors.
+pub(super) fn read(spool: &Spool, place: &Place) -> Result<Option<Vec<u8>>, StoreError> {
+    let Some(file) = spool.paths.user_file(place)? else {
+        return Ok(None);
+    };
+    let mut text = vec![0; LONGEST];
+    let n = file::read_at(&file, &mut text, 0);
+    let n = n.map_err(|e| StoreError::system("read", spool.paths.users.path_of(place))(e))?;
     text.truncate(n);
-    Ok(text)
+    Ok(Some(text))
 }
 
 /// Durably writes `text` to the file `file` in the folder of `name`. The directory entry is durable first, so that a
@@ -66,12 +69,17 @@ pub(super) fn write(spool: &Spool, name: &Name, file: &str, text: &str) -> Resul
     for dir in [&folder, &spool.paths.users] {
         dir.sync().map_err(StoreError::system("sync", dir.path()))?;
     }
-    let is_longer = file::facts(&open).map_err(write)?.len > text.len() as u64;
-    // The text is shorter than a sector, so that the write is atomic.
-    file::write_at(&open, text.as_bytes(), 0).map_err(write)?;
-    if is_longer {
+    let len = file::facts(&open).map_err(write)?.len;
+    if (1..text.len() as u64).contains(&len) {
+        // A power cut could keep a new text and the earlier length. Zeros behind the earlier text do not count.
         file::truncate(&open, text.len() as u64).map_err(write)?;
+        file::sync(&open).map_err(write)?;
     }
+    let mut bytes = text.as_bytes().to_vec();
+    let covered = usize::try_from(len).map_or(LONGEST, |len| len.min(LONGEST));
+    bytes.resize(covered.max(text.len()), 0);
+    // They are shorter than a sector, so that the write is atomic.
+    file::write_at(&open, &bytes, 0).map_err(write)?;
     file::sync(&open).map_err(write)
 }
 

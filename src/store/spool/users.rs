@@ -4,15 +4,16 @@ use super::format::user;
 use super::handle::Spool;
 use super::lock::lock;
 use super::paths::place;
-use super::user_files;
+use super::used;
+use super::user_files::{self, has_owner_record};
 use crate::name::Name;
-use crate::store::{Finding, StoreError, User};
+use crate::store::{Finding, StoreError};
 
 /// Why a registration does not count.
 const DAMAGED: &str = "it is not a registration; remove the file to register the name again";
 
-/// Durably registers `name` at the time `at`, in milliseconds since 1970, if `may` agrees. Returns `false` if it does not,
-/// or if the name was registered already.
+/// Durably registers `name` at the time `at`, in milliseconds since 1970, if `may` agrees. Returns `false` if it does
+/// not, or if the name was registered already.
 pub(super) fn register(
     spool: &Spool,
     name: &Name,
@@ -53,43 +54,27 @@ pub(super) fn is_registered(spool: &Spool, name: &Name) -> Result<bool, StoreErr
 
 /// Reads the registration of `name`; `None` if there is none, or its first write was interrupted.
 fn contents(spool: &Spool, name: &Name) -> Result<Option<Vec<u8>>, StoreError> {
-    let place = place(name);
-    let Some(file) = spool.paths.user_file(&place)? else {
-        return Ok(None);
-    };
-    let text = user_files::read(&file);
-    let text =
-        text.map_err(|e| StoreError::system("read", spool.paths.users.path_of(&place))(e))?;
-    Ok(Some(text).filter(|text| !user::is_unwritten(text)))
+    let text = user_files::read(spool, &place(name))?;
+    Ok(text.filter(|text| !user::is_unwritten(text)))
 }
 
-/// Durably removes the registration of `name`. Returns `false` if there was none.
+/// Durably removes the registration of `name`, and records in the mailbox that clients have used it. Returns `false` if
+/// there was none.
 pub(super) fn deregister(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
     if spool.paths.user_file(&place(name))?.is_none() {
         return Ok(false);
     }
     let _lock = lock(&spool.paths, name)?;
+    if !has_owner_record(spool, name)? {
+        // The registration shows that clients other than a later owner have used the name.
+        used::note_use(spool, name)?;
+    }
     user_files::remove(spool, name, name.as_str())
 }
 
 /// Returns all registered names, sorted.
 pub(super) fn names(spool: &Spool) -> Result<Vec<Name>, StoreError> {
     user_files::list(spool, |file| Name::new(file).ok())
-}
-
-/// Returns all registered names with their times, sorted.
-///
-/// # Errors
-/// [`StoreError::Damaged`] if a record is damaged; I/O errors.
-pub(super) fn users(spool: &Spool) -> Result<Vec<User>, StoreError> {
-    let mut all = Vec::new();
-    for name in names(spool)? {
-        // The name may have been deregistered since the listing.
-        if let Some(registered) = registered(spool, &name)? {
-            all.push(User { name, registered });
-        }
-    }
-    Ok(all)
 }
 
 /// Reports damaged registrations.
@@ -125,7 +110,6 @@ mod tests {
         // The directory entry is there, and its sync has failed.
         user_files::begin(&spool, &bob, "bob").expect("made");
         assert_eq!(spool.registered(&bob).expect("readable"), None);
-        assert_eq!(spool.users().expect("readable"), []);
         assert!(
             spool.register(&bob, 7, &|| true).expect("written"),
             "it is not known"

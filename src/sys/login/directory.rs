@@ -6,8 +6,8 @@
 //! helper, and the answer is kept for a minute in memory that all children share.
 //!
 //! getent reports that there is no such login also while a source such as LDAP is away. If there are such sources, this
-//! counts only if a *canary*, a login that is known to come from there, resolves before and after it. Without an answer that
-//! counts, the last login that was found stands.
+//! counts only if a *canary*, a login that is known to come from there, resolves before and after it. Without an answer
+//! that counts, the last login that was found stands.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -235,8 +235,9 @@ impl LoginDirectory {
         Ok(entry)
     }
 
-    /// Asks the sources that can be away for a login that getent has not found, and for the canaries before and after it:
-    /// its absence counts if one of them resolves both times. Returns the entries, or nothing if no canary is known.
+    /// Asks the sources that can be away for a login that getent has not found, and for the canaries before and after
+    /// it: its absence counts if one of them resolves both times. Returns the entries, or nothing if no canary is
+    /// known.
     ///
     /// # Errors
     /// When no canary resolves both times, or the lookup fails.

@@ -98,7 +98,8 @@ fn find(key: Key<'_>) -> io::Result<Option<Entry>> {
         Some(Elsewhere::Helper(requests)) => requests.ask(key, Purpose::Client)?,
         None => match Directory::of_this_machine() {
             Directory::Getent(getent) => getent::ask(&getent.program, "passwd", &argument)?,
-            Directory::None | Directory::NoGetent => return Ok(None),
+            Directory::None => return Ok(None),
+            Directory::NoGetent => return Err(unavailable()),
         },
     };
     files::login(answer.as_slice(), key)
@@ -127,6 +128,11 @@ pub(crate) fn name(uid: u32) -> io::Result<Option<String>> {
 /// When the lookup fails or times out.
 pub(crate) fn uid(name: &str) -> io::Result<Option<u32>> {
     Ok(find(Key::Name(name))?.map(|entry| entry.uid))
+}
+
+/// Returns whether nsswitch.conf names more sources of logins than files.
+pub(crate) fn has_other_sources() -> bool {
+    !matches!(Directory::of_this_machine(), Directory::None)
 }
 
 /// Returns the user ID of the login with this name in /etc/passwd; `None` when there is none.

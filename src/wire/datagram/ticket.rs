@@ -1,7 +1,7 @@
 //! Tickets: keys that the server derives, one for each message, from a secret that it shares with the receiver.
 //!
-//! The receiver derives the same key from the names and the trust in a datagram. If it opens the datagram, the server has
-//! issued the ticket to this sender with this trust.
+//! The receiver derives the same key from the names and the trust in a datagram. If it opens the datagram, the server
+//! has issued the ticket to this sender with this trust.
 
 use std::fmt;
 use std::time::Duration;

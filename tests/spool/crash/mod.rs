@@ -72,7 +72,7 @@ impl Stage {
     }
 
     fn saw(&mut self, seen: Seen) {
-        operation_log::record(|| Op::Note(self.seen.len()));
+        operation_log::note(self.seen.len());
         self.seen.push(seen);
     }
 
@@ -123,7 +123,7 @@ impl Stage {
         if let (true, Some((_, last))) = (ack, shown.last()) {
             seen.push(Seen::AckBegun(of.clone(), *last));
             for seen in seen.drain(..) {
-                operation_log::record(|| Op::Note(self.seen.len()));
+                operation_log::note(self.seen.len());
                 self.seen.push(seen);
             }
             lease.acknowledge(*last).expect("acknowledged");

@@ -5,6 +5,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::super::handle::Spool;
+use super::super::user_files::owner_place;
 use super::disk::{Disk, Random};
 use super::{fast_directory, for_each_state, n, report};
 use crate::store::contract::{fetch, store};
@@ -91,14 +92,16 @@ fn restore(spool: &Spool) {
     restored.expect("restored");
 }
 
+/// Stores the messages of the owner 7.
+fn own_messages(spool: &Spool) {
+    claim(spool, 7);
+    for body in OLD {
+        store(spool, "bob", body).expect("stored");
+    }
+}
+
 fn release_and_restore() -> (TempDir, Disk, Vec<Op>) {
-    let owned = |spool: &Spool| {
-        claim(spool, 7);
-        for body in OLD {
-            store(spool, "bob", body).expect("stored");
-        }
-    };
-    recorded(owned, |spool| {
+    recorded(own_messages, |spool| {
         spool.release(&n("bob")).expect("released");
         claim(spool, 7);
         restore(spool);
@@ -146,6 +149,63 @@ fn a_missing_sync_of_a_change_of_owner_is_detected() {
             broken.contains(" wait") || broken.contains("set aside"),
             "{broken}"
         );
+    }
+}
+
+#[test]
+fn a_longer_owner_record_replaces_a_shorter_one_in_one_step() {
+    let earlier = "owner 0000000007 00000000000001\n";
+    let earlier = format!(
+        "{earlier}checksum {:08x}\n",
+        crc32fast::hash(earlier.as_bytes())
+    );
+    let dir = fast_directory();
+    let path = dir.path().join("spool");
+    let spool = open(&path);
+    claim(&spool, 7);
+    let record = path.join("user").join(&*owner_place(&n("bob")));
+    std::fs::write(&record, earlier).expect("written");
+    let before = Disk::read(&path);
+    operation_log::start();
+    assert!(spool.assign(&n("bob"), 8).expect("written"));
+    drop(spool);
+    let recorded = (dir, before, operation_log::take());
+    let states = try_all(
+        &recorded,
+        |_| false,
+        |spool| {
+            let owner = spool.owner(&n("bob")).map_err(|e| e.to_string())?;
+            let uid = owner.and_then(|owner| owner.uid);
+            [Some(7), Some(8)]
+                .contains(&uid)
+                .then_some(())
+                .ok_or(format!("{uid:?} is the owner"))
+        },
+    );
+    assert!(states.expect("one of them") > 5);
+}
+
+#[test]
+fn a_failed_operation_of_a_release_or_restore_loses_and_repeats_no_message() {
+    for before in 0.. {
+        let dir = fast_directory();
+        let spool = open(&dir.path().join("spool"));
+        own_messages(&spool);
+        operation_log::fail_after(Some(before));
+        let bob = n("bob");
+        let failed = spool
+            .release(&bob)
+            .and_then(|_| spool.claim(&bob, Some(7), 1))
+            .and_then(|_| spool.restore_set_aside(&bob, RestoreTo::FormerOwner))
+            .is_err();
+        let is_done = operation_log::is_failure_ahead();
+        operation_log::fail_after(None);
+        let kept = each_waits_once(&spool);
+        assert!(kept.is_ok(), "operation {before}: {kept:?}");
+        if is_done {
+            assert!(before > 20 && !failed, "{before} operations");
+            return;
+        }
     }
 }
 

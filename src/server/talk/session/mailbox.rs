@@ -19,7 +19,10 @@ impl<'a> Session<'_, 'a> {
         let what = format!("fetch {name}");
         let store = self.talk.store;
         if peek {
-            let mut found = store.peek(&name).map_err(|e| self.refuse(&what, e))?;
+            let found = store.peek(&name);
+            // A login may have claimed the name before the mailbox was read.
+            self.keeps(&name)?;
+            let mut found = found.map_err(|e| self.refuse(&what, e))?;
             return self.hand_out(found.as_deref_mut(), max, &what).map(drop);
         }
         // Messages that this session has leased before are sent again.

@@ -198,8 +198,8 @@ impl Session<'_, '_> {
         Ok(())
     }
 
-    /// Issues a ticket for one message to the holder of this lease. `None` if the holder takes none, or if this client has
-    /// no name.
+    /// Issues a ticket for one message to the holder of this lease. `None` if the holder takes none, or if this client
+    /// has no name.
     fn ticket(&self, to: &Name, lease: &Lease) -> Result<Option<Ticket>, Refused> {
         let (Some(secret), Some(from)) = (&lease.secret, &self.name) else {
             return Ok(None);

@@ -71,6 +71,8 @@ impl<'a> Session<'_, 'a> {
         if !self.watch.as_ref().is_some_and(|watch| watch.more) {
             return self.let_go(&name);
         }
+        // Before the mailbox is leased again, which counts as a use of a name that the operator has released.
+        self.let_go(&name)?;
         let leased = self.leased(&name);
         // Messages that arrive after a claim belong to the owner. Checked after reading the mailbox: if no login has
         // claimed the name now, none had when the messages arrived.

@@ -31,13 +31,11 @@ const SLOT_AT: [usize; 2] = [0, 512];
 const MAGIC: [u8; 4] = *b"DlM\x01";
 /// The flag of a mailbox whose file name is durable.
 const NAMED: u32 = 1;
-/// The flag of a mailbox that was read while its name had no owner.
-const READ_UNOWNED: u32 = 2;
+/// The flag of a mailbox that clients used while its name had no owner.
+const USED_UNOWNED: u32 = 2;
 /// The flag of a mailbox to which a restore has added messages, and has not yet removed the file that had them.
 const RESTORED: u32 = 4;
-/// The flag of a mailbox in which [`READ_UNOWNED`] is set if it applies. Earlier versions did not set it.
-const TRACKS_USE: u32 = 8;
-const KNOWN_FLAGS: u32 = NAMED | READ_UNOWNED | RESTORED | TRACKS_USE;
+const KNOWN_FLAGS: u32 = NAMED | USED_UNOWNED | RESTORED;
 
 /// The contents of a header slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +44,10 @@ pub(crate) struct Header {
     pub(crate) epoch: u32,
     /// Whether the name of the file is known to be durable.
     pub(crate) named: bool,
-    /// Whether it was read while its name had no owner.
-    pub(crate) read_unowned: bool,
+    /// Whether clients used it while its name had no owner.
+    pub(crate) used_unowned: bool,
     /// Whether a restore has added messages, and has not yet removed the file that had them.
     pub(crate) restored: bool,
-    /// Whether `read_unowned` can be relied on.
-    pub(crate) tracks_use: bool,
     /// Flags that this version does not define. Every copy keeps them.
     pub(crate) other_flags: u32,
     pub(crate) generation: u64,
@@ -73,9 +69,8 @@ impl Header {
         Self {
             epoch,
             named: false,
-            read_unowned: false,
+            used_unowned: false,
             restored: false,
-            tracks_use: true,
             other_flags: 0,
             generation: 1,
             acked_seq: 0,
@@ -106,10 +101,16 @@ impl Header {
             && self.kept_seq <= self.acked_seq
     }
 
-    /// Returns whether clients may have used the mailbox while its name had no owner. In a mailbox of an earlier version,
-    /// acknowledged messages show that.
-    pub(crate) fn is_used(&self) -> bool {
-        self.read_unowned || (!self.tracks_use && self.acked_offset > RECORDS)
+    /// Returns these boundaries with the flags and the generation of `other`.
+    pub(crate) fn with_flags_of(&self, other: &Self) -> Self {
+        Self {
+            acked_seq: self.acked_seq,
+            acked_offset: self.acked_offset,
+            kept_seq: self.kept_seq,
+            kept_offset: self.kept_offset,
+            ids_offset: self.ids_offset,
+            ..*other
+        }
     }
 
     /// Reads the newest valid header of `file`; `None` when there is none.
@@ -132,9 +133,8 @@ impl Header {
         Self {
             epoch,
             named: false,
-            read_unowned: false,
+            used_unowned: false,
             restored: false,
-            tracks_use: false,
             other_flags: 0,
             generation: 0,
             acked_seq: seq.saturating_sub(1),
@@ -195,9 +195,8 @@ impl Header {
         let mut bytes = [0; SLOT];
         let known = [
             (self.named, NAMED),
-            (self.read_unowned, READ_UNOWNED),
+            (self.used_unowned, USED_UNOWNED),
             (self.restored, RESTORED),
-            (self.tracks_use, TRACKS_USE),
         ];
         let known = known.iter().filter(|(is_set, _)| *is_set);
         let flags = known.fold(self.other_flags, |flags, (_, flag)| flags | flag);
@@ -229,9 +228,8 @@ impl Header {
         Some(Self {
             epoch,
             named: flags & NAMED != 0,
-            read_unowned: flags & READ_UNOWNED != 0,
+            used_unowned: flags & USED_UNOWNED != 0,
             restored: flags & RESTORED != 0,
-            tracks_use: flags & TRACKS_USE != 0,
             other_flags: flags & !KNOWN_FLAGS,
             generation: u64_at(bytes, 16),
             acked_seq: u64_at(bytes, 24),

@@ -1,30 +1,20 @@
 //! The files of a name: its registration and its owner record, each a line and its checksum.
 
-use crate::store::Owner;
+use crate::store::{Owner, OwnerRecord};
 
 /// The largest time that an owner record holds, in milliseconds since 1970.
 const LATEST: u64 = 99_999_999_999_999;
 
-/// The state of an owner record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OwnerRecord {
-    None,
-    /// It was begun and not completed: a claim was interrupted.
-    Incomplete,
-    Complete(Owner),
-    /// It has other contents. Its owner is not known.
-    Damaged,
+/// Parses the contents of an owner record, also those of an earlier version.
+pub(crate) fn decode_owner_record(text: &[u8]) -> OwnerRecord {
+    if is_unwritten(text) {
+        return OwnerRecord::Incomplete;
+    }
+    decode_owner(text).map_or(OwnerRecord::Damaged, OwnerRecord::Complete)
 }
 
-impl OwnerRecord {
-    /// Parses the contents of a record, also those of an earlier version.
-    pub(crate) fn decode(text: &[u8]) -> Self {
-        if is_unwritten(text) {
-            return Self::Incomplete;
-        }
-        decode_owner(text).map_or(Self::Damaged, Self::Complete)
-    }
-}
+/// The contents of a record that no version takes for that of an owner.
+pub(crate) const DAMAGED: &str = "damaged\n";
 
 /// Returns whether a file has no contents: it was created, and its first write did not reach the disk.
 pub(crate) fn is_unwritten(text: &[u8]) -> bool {
@@ -41,7 +31,7 @@ pub(crate) fn decode_registration(text: &[u8]) -> Option<u64> {
     first_line(text)?.strip_prefix("registered ")?.parse().ok()
 }
 
-/// Formats an owner record. All have the same length, which is not shorter than that of an earlier version.
+/// Formats an owner record. All have the same length.
 pub(crate) fn encode_owner(owner: Owner) -> String {
     let Owner {
         uid,
@@ -82,9 +72,10 @@ fn with_checksum(line: &str) -> String {
     format!("{line}checksum {:08x}\n", crc32fast::hash(line.as_bytes()))
 }
 
-/// Returns the first line of a record, without its end. `None` if the record is incomplete or damaged.
+/// Returns the first line of a record, without its end. `None` if the record is incomplete or damaged. Zeros behind it
+/// are the rest of a longer one.
 fn first_line(text: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(text).ok()?;
+    let text = std::str::from_utf8(text).ok()?.trim_end_matches('\0');
     let end = text.find('\n')? + 1;
     (with_checksum(&text[..end]) == text).then(|| &text[..end - 1])
 }
@@ -117,7 +108,7 @@ mod tests {
                     in_files,
                 };
                 let text = encode_owner(owner);
-                let decoded = OwnerRecord::decode(text.as_bytes());
+                let decoded = decode_owner_record(text.as_bytes());
                 assert_eq!(decoded, OwnerRecord::Complete(owner));
                 assert_eq!(decode_registration(text.as_bytes()), None);
                 lens.push(text.len());
@@ -153,15 +144,15 @@ mod tests {
                 in_files: false,
             };
             assert!(text.len() < encode_owner(owner).len());
-            let decoded = OwnerRecord::decode(text.as_bytes());
+            let decoded = decode_owner_record(text.as_bytes());
             assert_eq!(decoded, OwnerRecord::Complete(owner), "{text}");
         }
     }
 
     #[test]
     fn an_unwritten_owner_record_is_incomplete_and_any_other_damaged() {
-        assert_eq!(OwnerRecord::decode(b""), OwnerRecord::Incomplete);
-        assert_eq!(OwnerRecord::decode(&[0; 64]), OwnerRecord::Incomplete);
+        assert_eq!(decode_owner_record(b""), OwnerRecord::Incomplete);
+        assert_eq!(decode_owner_record(&[0; 64]), OwnerRecord::Incomplete);
         let owner = Owner {
             uid: Some(7),
             since: NOW,
@@ -171,9 +162,9 @@ mod tests {
         for at in 0..text.len() {
             let mut bytes = text.clone().into_bytes();
             bytes[at] ^= 1;
-            assert_eq!(OwnerRecord::decode(&bytes), OwnerRecord::Damaged, "{at}");
+            assert_eq!(decode_owner_record(&bytes), OwnerRecord::Damaged, "{at}");
             if at > 0 {
-                let cut = OwnerRecord::decode(&text.as_bytes()[..at]);
+                let cut = decode_owner_record(&text.as_bytes()[..at]);
                 assert_eq!(cut, OwnerRecord::Damaged, "cut at {at}");
             }
         }

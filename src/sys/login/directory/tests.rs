@@ -47,7 +47,8 @@ fn a_further_canary_replaces_the_oldest() {
     assert!(directory.canaries().contains(&"f".into()));
 }
 
-/// A directory service with the logins `svc-al`, `svc-bob` and `svc-carol`, in a machine that has `dyn` from another source.
+/// A directory service with the logins `svc-al`, `svc-bob` and `svc-carol`, in a machine that has `dyn` from another
+/// source.
 struct Service {
     dir: TempDir,
     directory: LoginDirectory,
