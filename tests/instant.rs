@@ -288,7 +288,12 @@ fn kills_lose_no_acknowledged_message() {
             let mut id = [0; 16];
             id[..4].copy_from_slice(&number.to_be_bytes());
             let body = format!("number-{number}.");
-            let ticket = Ticket::in_answer(&al.ask("LOOKUP bob"));
+            let answer = al.ask("LOOKUP bob");
+            if bob.is_none() && answer.ends_with(" online=0") {
+                // A menu whose listeners were killed goes offline.
+                break;
+            }
+            let ticket = Ticket::in_answer(&answer);
             // Fails when the listener is gone: the kernel reports the ICMP error.
             let _ = socket.send(&ticket.seal(id, "al", "bob", body.as_bytes()));
             if let Some(bob) = bob.take_if(|_| Instant::now() >= end) {
