@@ -406,8 +406,10 @@ fn while_the_directory_is_away_new_names_are_refused_and_their_mail_waits() {
             .ask("fetch;elsewhere\n")
             .contains("belongs to a login")
     );
-    let canaries = fs::read_to_string(first.spool().join("canaries")).expect("kept");
-    assert!(canaries.starts_with("elsewhere "), "{canaries:?}");
+    let canaries = || fs::read_to_string(first.spool().join("canaries"));
+    wait_until("the login is kept, after the reply", || {
+        canaries().is_ok_and(|text| text.starts_with("elsewhere "))
+    });
     let dir = first.kill();
     let away = dir.path().join("away");
     fs::write(&away, "").expect("written");
