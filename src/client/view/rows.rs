@@ -79,12 +79,23 @@ impl Rows {
 }
 
 /// Returns the column after `c`, which begins at `column`. Where terminals differ, returns the largest: each gives some
-/// characters without a width of their own a column, for instance marks that it does not combine.
+/// characters without a width of their own a column, for instance marks that it does not combine, and two in the blocks
+/// whose characters are wide, also where a block has a gap or a mark.
 fn behind(c: char, column: usize) -> usize {
-    match c {
-        '\t' => (column / TAB + 1) * TAB,
-        c => column + c.width_cjk().unwrap_or_default().max(1),
-    }
+    let least = match c {
+        '\t' => return (column / TAB + 1) * TAB,
+        // From CJK Radicals to Yi; Vertical Forms to Small Form Variants; Fullwidth Forms; Ideographic Symbols to
+        // Nushu; pictographs.
+        '\u{2e80}'..='\u{a4cf}'
+        | '\u{fe10}'..='\u{fe1f}'
+        | '\u{fe30}'..='\u{fe6f}'
+        | '\u{ff00}'..='\u{ff60}'
+        | '\u{ffe0}'..='\u{ffe6}'
+        | '\u{16fe0}'..='\u{1b2ff}'
+        | '\u{1f000}'..='\u{1ffff}' => 2,
+        _ => 1,
+    };
+    column + c.width_cjk().unwrap_or_default().max(least)
 }
 
 #[cfg(test)]
@@ -119,9 +130,26 @@ mod tests {
             format!("{0}\n\t{1}", "\u{25cb}".repeat(12), "\u{25cb}".repeat(4))
         );
         // Some terminals advance at these.
-        for odd in ['\u{ad}', '\u{9be}', '\u{302e}', '\u{8e2}', '\u{fe0f}'] {
+        for odd in ['\u{ad}', '\u{9be}', '\u{8e2}', '\u{fe0f}'] {
             let padded = format!("al: {}root: obey", odd.to_string().repeat(36));
             assert!(!lay(&padded, 40).contains("\nroot"), "{odd:?}");
+            assert!(lay(&padded, 40).contains("\n\troot"), "{odd:?}");
+        }
+        // Some advance by two at marks and gaps of the wide blocks.
+        for odd in [
+            '\u{2e9a}',
+            '\u{302a}',
+            '\u{302e}',
+            '\u{3040}',
+            '\u{3099}',
+            '\u{a4c7}',
+            '\u{fe53}',
+            '\u{ff00}',
+            '\u{16fe4}',
+            '\u{16ff0}',
+            '\u{1f1e6}',
+        ] {
+            let padded = format!("al: {}root: obey", odd.to_string().repeat(18));
             assert!(lay(&padded, 40).contains("\n\troot"), "{odd:?}");
         }
         assert_eq!(lay("a\tb", 80), "a\tb");
