@@ -13,6 +13,7 @@ mod servers;
 mod service;
 mod store;
 mod weight;
+mod worst;
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -48,6 +49,11 @@ fn main() -> Result<()> {
     {
         return store::work(rest);
     }
+    if let [attacker, rest @ ..] = args.as_slice()
+        && attacker == "attacker"
+    {
+        return worst::attack(rest);
+    }
     let value = |flag: &str| {
         args.iter()
             .position(|arg| arg == flag)
@@ -70,7 +76,7 @@ fn main() -> Result<()> {
     bench.report.machine = machine(bench.temporary.path())?;
     bench.report.head();
     let only = value("--only");
-    let works: [(&str, Work); 12] = [
+    let works: [(&str, Work); 13] = [
         ("one-shot", Bench::one_shot),
         ("sessions", Bench::sessions),
         ("fetch", Bench::fetch),
@@ -83,6 +89,7 @@ fn main() -> Result<()> {
         ("reloads", Bench::reloads),
         ("command", Bench::command),
         ("first-start", Bench::first_start),
+        ("worst", Bench::worst),
     ];
     for (name, work) in works {
         if only.as_ref().is_none_or(|only| only.as_os_str() == name) {

@@ -104,6 +104,13 @@ pub(crate) fn droplined(dir: &Path, configuration: &str) -> Result<Server> {
     })
 }
 
+/// Starts `droplined` with the default limits.
+pub(crate) fn droplined_with_defaults(dir: &Path) -> Result<Server> {
+    Server::start(dir, |port, dir| {
+        daemon_of(Command::new(program("droplined")), port, dir, "")
+    })
+}
+
 /// Starts `droplined` under strace, which writes each call of fdatasync to `trace`.
 pub(crate) fn droplined_traced(dir: &Path, trace: &Path) -> Result<Server> {
     let mut server = Server::start(dir, |port, dir| {
@@ -123,7 +130,12 @@ pub(crate) fn new_daemon(dir: &Path) -> Command {
     daemon(Command::new(program("droplined")), 0, dir, "")
 }
 
-fn daemon(mut command: Command, port: u16, dir: &Path, configuration: &str) -> Command {
+fn daemon(command: Command, port: u16, dir: &Path, configuration: &str) -> Command {
+    let configuration = format!("children_per_source = 30000\n{configuration}");
+    daemon_of(command, port, dir, &configuration)
+}
+
+fn daemon_of(mut command: Command, port: u16, dir: &Path, configuration: &str) -> Command {
     let file = dir.join("droplined.toml");
     let user = if nix::unistd::geteuid().is_root() {
         "user = \"root\"\n"
@@ -131,10 +143,7 @@ fn daemon(mut command: Command, port: u16, dir: &Path, configuration: &str) -> C
         ""
     };
     // If this fails, the daemon reports that it cannot read the file.
-    let _ = fs::write(
-        &file,
-        format!("{user}children_per_source = 30000\n{configuration}"),
-    );
+    let _ = fs::write(&file, format!("{user}{configuration}"));
     command
         .arg("--config")
         .arg(file)
