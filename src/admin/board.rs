@@ -15,6 +15,9 @@ use crate::sys::dir::Dir;
 use crate::sys::lock::Locked;
 use crate::sys::login;
 
+/// The counters that also fall.
+const IN_USE: [&str; 4] = ["open_mailboxes", "open_bytes", "open_names", "open_leases"];
+
 /// A child, as it is shown.
 #[derive(Debug, Serialize)]
 struct ChildRow {
@@ -123,8 +126,10 @@ impl Status {
                     "refused_source",
                     "refused_early",
                     "refused_penalty",
+                    "refused_budget",
                 ],
             ),
+            ("in use by TCP clients", &IN_USE),
             (
                 "trouble",
                 &["timeouts", "garbage", "failed", "crashes", "shortages"],
@@ -243,7 +248,17 @@ pub(super) fn metrics(run_dir: &Path) -> Result<(), Failure> {
                 status.since % 1_000,
                 status.children.len()
             );
-            for (name, value) in &status.counters {
+            for name in IN_USE {
+                let _ = write!(
+                    text,
+                    "# HELP dropline_{name} What TCP clients use now, all together; see droplined.toml(5).\n\
+                     # TYPE dropline_{name} gauge\n\
+                     dropline_{name} {}\n",
+                    status.counter(name)
+                );
+            }
+            let only_rise = |(name, _): &(&String, &serde_json::Value)| !IN_USE.contains(&name.as_str());
+            for (name, value) in status.counters.iter().filter(only_rise) {
                 let _ = write!(
                     text,
                     "# HELP dropline_{name}_total Since the daemon was started; see droplinectl(8).\n\

@@ -94,6 +94,10 @@ keys! {
         max_body: Count<1, { LARGEST_MAX_BODY as u64 }> = 65_536, Reload;
 
         /// Maximum number of waiting messages in a mailbox. A sender to a full mailbox gets an error.
+        ///
+        /// Of this and of `quota_bytes`, TCP clients may fill 90 percent, clients with a verified name 95 percent, and
+        /// root all. While a mailbox is more than a quarter full, one sender may not have more there than is then free:
+        /// no sender alone can close the mailbox to the others. A login is a sender, and so is an address.
         quota_messages: Amount<1, NO_MAX> = 2_000_000, Reload;
 
         /// Maximum disk space of the waiting messages in a mailbox, in bytes. A sender to a full mailbox gets an error.
@@ -108,6 +112,9 @@ keys! {
 
         /// Free space that must remain on the file system of the spool, in bytes. With less, the daemon refuses new
         /// messages because the disk is full, and still delivers stored messages.
+        ///
+        /// TCP clients must leave 10 percent of the file system more, clients with a verified name 5 percent, and root
+        /// none; of a file system beyond 10 GiB, 10 GiB count.
         min_free_bytes: Amount<0, NO_MAX> = 16 << 20, Reload;
 
         /// Number of free inodes that must remain on that file system.
@@ -115,6 +122,29 @@ keys! {
         /// Both limits also apply to the file system of `run_dir`, but there never exceed a 16th of its size. With
         /// less, no further user can go online; users who are online stay online.
         min_free_inodes: Amount<0, NO_MAX> = 1_000, Reload;
+    }
+
+    /// What TCP clients may use, all together, under names that belong to nobody. Beyond it they get an error; clients
+    /// with a verified name are not affected. `droplinectl status` shows what is in use.
+    "Budgets" {
+        /// Maximum number of mailboxes of names without an owner.
+        ///
+        /// This and the other limits hold to within a few seconds: what was removed is noticed by a count, in up to
+        /// five minutes.
+        open_mailboxes: Amount<0, NO_MAX> = 100_000, Reload;
+
+        /// Maximum size of these mailboxes and of all messages of TCP clients that wait in other mailboxes, in bytes.
+        open_bytes: Amount<0, NO_MAX> = 1 << 30, Reload;
+
+        /// Maximum number of registered names without an owner.
+        open_names: Amount<0, NO_MAX> = 10_000, Reload;
+
+        /// Maximum number of names without an owner that are online at once.
+        open_leases: Amount<0, NO_MAX> = 1_000, Reload;
+
+        /// How long a message waits in the mailbox of a name without an owner, in days. It then expires. Applies to
+        /// messages that are stored from now on.
+        open_days: Amount<1, 36_500> = 30, Reload;
     }
 
     "Limits" {

@@ -13,6 +13,10 @@ pub(crate) struct Limits {
     pub(crate) history_bytes: u64,
     pub(crate) min_free_bytes: u64,
     pub(crate) min_free_inodes: u64,
+    pub(crate) open_mailboxes: u64,
+    pub(crate) open_bytes: u64,
+    pub(crate) open_names: u64,
+    pub(crate) open_leases: u64,
 }
 
 impl Default for Limits {
@@ -36,6 +40,10 @@ impl Config {
             history_bytes: self.history_bytes,
             min_free_bytes: self.min_free_bytes,
             min_free_inodes: self.min_free_inodes,
+            open_mailboxes: self.open_mailboxes,
+            open_bytes: self.open_bytes,
+            open_names: self.open_names,
+            open_leases: self.open_leases,
         }
     }
 }

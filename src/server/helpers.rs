@@ -8,8 +8,8 @@ use crate::store::Engine;
 use crate::sys::login::{self, LoginHelper};
 use crate::sys::sandbox::Rules;
 
-/// Starts the supervisor with the helpers that this daemon needs. Returns `None` when it needs none or they cannot be
-/// started; the children then do without. Must be called while this process has one thread and no sandbox.
+/// Starts the supervisor with the helpers that this daemon needs. Returns `None` when they cannot be started; the
+/// children then do without. Must be called while this process has one thread and no sandbox.
 pub(super) fn start(store: &mut dyn Engine, config: &Config) -> Option<Supervisor> {
     let logins = delegate_logins();
     let of_store = store
@@ -19,6 +19,8 @@ pub(super) fn start(store: &mut dyn Engine, config: &Config) -> Option<Superviso
     let has_sandbox = config.sandbox != Sandbox::Off;
     // Log lines need the time zone.
     let writable = [config.spool.as_path()];
+    // It makes missing lock files.
+    let writable_by_counter = [config.spool.as_path(), config.run_dir.as_path()];
     let readable = ["/etc", "/usr/share/zoneinfo"].map(Path::new);
     // Which files getent(1) reads depends on nsswitch.conf(5).
     let (nowhere, all) = ([Path::new("/dev/null")], [Path::new("/")]);
@@ -36,6 +38,19 @@ pub(super) fn start(store: &mut dyn Engine, config: &Config) -> Option<Superviso
         queue: Some(helper.queue),
         work: Box::new(move || Ok(store.run_helper(helper.queue)?)),
     }));
+    tasks.push(Task {
+        name: "the counter of what TCP clients use",
+        title: "droplined: budgets",
+        meanwhile: "what is removed does not count as free for TCP clients",
+        descriptors: store.descriptors(),
+        sandbox: has_sandbox.then_some(Rules {
+            writable: &writable_by_counter,
+            readable: &readable,
+            ..Rules::default()
+        }),
+        queue: None,
+        work: Box::new(|| Ok(store.run_counter()?)),
+    });
     tasks.extend(logins.as_ref().map(|logins| Task {
         name: "the helper for logins",
         title: "droplined: logins",
@@ -50,9 +65,6 @@ pub(super) fn start(store: &mut dyn Engine, config: &Config) -> Option<Superviso
         queue: None,
         work: Box::new(|| Ok(logins.serve()?)),
     }));
-    if tasks.is_empty() {
-        return None;
-    }
     Supervisor::start(&tasks)
         .inspect_err(|e| {
             log::warn!(

@@ -250,6 +250,9 @@ fn serve(
     let keep = store.descriptors();
     let board = Scoreboard::create(made.pid_file.dir())?;
     logging::count_lost_lines_in(board.lost_lines());
+    store
+        .share_usage(board.open_usage())
+        .map_err(StartError::doing("share memory"))?;
     store.on_disk_full(Box::new(move |e| board.complain_of_disk(e)));
     let logins = LoginDirectory::open().map_err(StartError::doing("read the logins"))?;
     let canaries = store.canaries()?;

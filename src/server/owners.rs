@@ -34,6 +34,9 @@ impl Refused {
             Self::Login(name, _) => {
                 return Some(Declined::with(Refusal::LoginUnknown, name));
             }
+            Self::Store(StoreError::Budget(key)) => {
+                return Some(Declined::with(Refusal::OpenLimit, key));
+            }
             Self::Store(StoreError::Busy) => Refusal::Busy,
             Self::Store(StoreError::DiskFull(_)) => Refusal::DiskFull,
             Self::Store(StoreError::Quota(..)) => Refusal::MailboxFull,

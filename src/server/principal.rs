@@ -19,6 +19,7 @@ use super::owners::denied;
 pub(super) use super::owners::{Owners, Refused};
 use crate::message::Trust;
 use crate::name::Name;
+use crate::store::Rank;
 use crate::sys::login::LoginDirectory;
 use crate::sys::peer::Peer;
 use crate::wire::line::{Declined, Refusal};
@@ -88,6 +89,15 @@ impl Principal {
         match self {
             Self::Login(..) | Self::Root(_) | Self::Socket(_) => Trust::Local,
             Self::NoLogin(_) | Self::Unknown(_) | Self::Open | Self::Stranger => Trust::Open,
+        }
+    }
+
+    /// Returns how much of what is shared the client may use up.
+    pub(super) fn rank(&self) -> Rank {
+        match self {
+            Self::Root(_) => Rank::Root,
+            Self::Login(..) | Self::Socket(_) => Rank::Verified,
+            Self::NoLogin(_) | Self::Unknown(_) | Self::Open | Self::Stranger => Rank::Open,
         }
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::config::Titles;
+use crate::store::OpenUsage;
 use crate::sys::board::{Board, Slot};
 use crate::sys::clock::boot_millis;
 use crate::sys::dir::Dir;
@@ -51,9 +52,16 @@ pub(super) enum Counter {
     Full,
     /// Requests that failed because a disk is full.
     DiskFull,
+    /// Requests refused because open clients have used up a budget.
+    RefusedBudget,
+    /// What open clients use, all together: mailboxes, bytes, names and leases. These go up and down.
+    OpenMailboxes,
+    OpenBytes,
+    OpenNames,
+    OpenLeases,
 }
 
-const NAMES: [(Counter, &str); 21] = [
+const NAMES: [(Counter, &str); 26] = [
     (Counter::Connections, "connections"),
     (Counter::Forks, "forks"),
     (Counter::RefusedSource, "refused_source"),
@@ -75,6 +83,11 @@ const NAMES: [(Counter, &str); 21] = [
     (Counter::LostLines, "lost_lines"),
     (Counter::Full, "full"),
     (Counter::DiskFull, "disk_full"),
+    (Counter::RefusedBudget, "refused_budget"),
+    (Counter::OpenMailboxes, "open_mailboxes"),
+    (Counter::OpenBytes, "open_bytes"),
+    (Counter::OpenNames, "open_names"),
+    (Counter::OpenLeases, "open_leases"),
 ];
 
 /// The index of a word shared by all processes: the number of lost lines that the log does not mention yet.
@@ -124,6 +137,18 @@ impl Scoreboard {
             self.0.shared(LOST),
             self.0.counter(Counter::LostLines as usize),
         ]
+    }
+
+    /// Returns the counters of what open clients use, for the store.
+    pub(super) fn open_usage(self) -> OpenUsage<&'static AtomicU64> {
+        let counter = |which: Counter| self.0.counter(which as usize);
+        OpenUsage {
+            mailboxes: counter(Counter::OpenMailboxes),
+            bytes: counter(Counter::OpenBytes),
+            names: counter(Counter::OpenNames),
+            leases: counter(Counter::OpenLeases),
+            refused: counter(Counter::RefusedBudget),
+        }
     }
 
     /// Counts a request that failed because a disk is full. All processes together log one warning in ten seconds.

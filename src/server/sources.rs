@@ -1,6 +1,7 @@
 //! Accounting by source. Each source has a limited share, and sources that time out or send garbage are throttled.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,13 @@ pub(super) enum Source {
 }
 
 impl Source {
+    /// Returns a number for this source, which is the same in all processes of a daemon.
+    pub(super) fn number(self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// Returns the source of a connection from `peer`.
     pub(super) fn of(peer: Peer) -> Self {
         match peer {

@@ -15,6 +15,12 @@ pub(crate) enum StoreError {
     /// The mailbox has reached its quota. A retry helps once its owner has read messages.
     #[error("the mailbox of {0} is full: {1}")]
     Quota(Name, &'static str),
+    /// All open clients together have used up what this key of the configuration allows.
+    #[error(
+        "clients without a verified name have used up {0}: wait until messages are read and users go offline, or ask the \
+         operator to remove mailboxes or to raise that limit"
+    )]
+    Budget(&'static str),
     /// A sync of this mailbox failed. It is read-only until an operator repairs it.
     #[error("{0} is read-only since the disk failed; see droplinectl check")]
     ReadOnly(String),
@@ -130,6 +136,7 @@ impl Clone for StoreError {
         match self {
             Self::Busy => Self::Busy,
             Self::Quota(name, what) => Self::Quota(name.clone(), what),
+            Self::Budget(key) => Self::Budget(key),
             Self::ReadOnly(place) => Self::ReadOnly(place.clone()),
             Self::DiskFull(place) => Self::DiskFull(place.clone()),
             Self::Exists(place) => Self::Exists(place.clone()),

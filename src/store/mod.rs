@@ -9,6 +9,7 @@
 //! 4. A reader gets a whole message or none.
 #![forbid(unsafe_code)]
 
+mod client;
 mod error;
 mod operator;
 mod presence;
@@ -22,7 +23,9 @@ mod contract;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 
+pub(crate) use self::client::{Client, OpenUsage, Rank};
 pub(crate) use self::error::StoreError;
 pub(crate) use self::operator::{
     Care, Finding, FormerOwner, MailboxState, Queue, RestoreTo, Restored, Restoring, SetAside,
@@ -173,6 +176,10 @@ pub(crate) trait Store: Mail + Users + Presence {
     /// Gives the calling child process a number that no other live child has. An engine may use it to serve the child
     /// faster.
     fn set_process_number(&self, number: usize);
+
+    /// Sets the client that the calling process serves. The limits of the store depend on it. Without this call, the
+    /// process serves the operator.
+    fn set_client(&self, client: Client);
 }
 
 /// A store, as used by the program that opens it.
@@ -201,6 +208,19 @@ pub(crate) trait Engine: Store + Care {
     /// # Errors
     /// System errors. The helper can be started again.
     fn run_helper(&self, queue: SubmissionQueue) -> Result<(), StoreError>;
+
+    /// Shares the counters of what open clients use with all processes forked from now on. They must be 0. Without this
+    /// call, the store does not limit it.
+    ///
+    /// # Errors
+    /// When `mmap(2)` fails.
+    fn share_usage(&mut self, usage: OpenUsage<&'static AtomicU64>) -> io::Result<()>;
+
+    /// Corrects these counters again and again, until the process is killed.
+    ///
+    /// # Errors
+    /// System errors. The helper can be started again.
+    fn run_counter(&self) -> Result<(), StoreError>;
 
     /// Calls `report` for each request that fails because a disk is full.
     fn on_disk_full(&mut self, report: Box<dyn Fn(&StoreError) + Send + Sync>);

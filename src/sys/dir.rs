@@ -229,6 +229,16 @@ impl Dir {
         Ok(place(self)? == place(other)?)
     }
 
+    /// Returns the disk space that the file `name` takes, in bytes; 0 when it does not exist (fstatat(2)).
+    pub(crate) fn allocated(&self, name: &str) -> io::Result<u64> {
+        match nix::sys::stat::fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            // The unit of st_blocks is 512 bytes.
+            Ok(stat) => Ok(u64::try_from(stat.st_blocks).unwrap_or_default() * 512),
+            Err(Errno::ENOENT) => Ok(0),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// Returns whether the file `name` is a socket; `None` when it does not exist.
     pub(crate) fn is_socket(&self, name: &str) -> io::Result<Option<bool>> {
         match nix::sys::stat::fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {

@@ -16,6 +16,8 @@ use self::outcome::Outcome;
 use super::connection::{Connection, Received};
 use super::principal::{Owners, Principal};
 use super::scoreboard::{ChildStatus, Counter};
+use super::sources::Source;
+use crate::store::Client;
 use crate::sys::clock::Deadline;
 use crate::sys::peer::Peer;
 use crate::wire::sniff::{Dialect, sniff};
@@ -47,6 +49,10 @@ pub(super) fn serve<'a>(
         store,
         owners,
     };
+    store.set_client(Client {
+        rank: talk.principal.rank(),
+        source: Source::of(peer).number(),
+    });
     let outcome = in_its_dialect(&mut talk).unwrap_or_else(|e| match e.kind() {
         io::ErrorKind::TimedOut => Outcome::Slow("the client did not read in time".into()),
         _ => Outcome::Broken(format!("the connection broke: {e}")),

@@ -6,12 +6,15 @@
 //!    with other waiting processes, or in the mailbox.
 //! 4. [`finish()`] wakes the process that watches the mailbox, and caches the open mailbox.
 
+use super::budget::Budget;
 use super::encode::Encoder;
 use super::format::header::Header;
+use super::format::record;
 use super::handle::Spool;
 use super::journal::client::JournalSubmission;
 use super::lock::lock;
 use super::mailbox::{AppendPosition, OpenMailbox, sync};
+use super::user_files::has_owner_record;
 use super::{bell, repair, room};
 use crate::name::Name;
 use crate::store::{Delivery, Receipt, StoreError};
@@ -23,7 +26,7 @@ pub(super) type DeliveryResult = Result<Receipt, StoreError>;
 /// Appends the messages to their mailboxes, creating missing ones. Messages with a receipt are durable on return. All
 /// messages to one mailbox take one write, and the batch shares the wait for the disk.
 pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<DeliveryResult> {
-    if let Err(e) = room::on_disk(&spool.paths.mail, &spool.limits) {
+    if let Err(e) = room::on_disk(spool).and_then(|()| take_budget(spool, batch)) {
         return batch.iter().map(|_| Err(e.clone())).collect();
     }
     let mut outcomes: Vec<Option<DeliveryResult>> = batch.iter().map(|_| None).collect();
@@ -49,6 +52,12 @@ pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<DeliveryResul
     }
     // No outcome is missing: each message is in exactly one group.
     outcomes.into_iter().flatten().collect()
+}
+
+/// Takes the room for the messages from the budget of open clients. What is refused later is given back by a recount.
+fn take_budget(spool: &Spool, batch: &[Delivery<'_>]) -> Result<(), StoreError> {
+    let bytes = batch.iter().map(|message| record::len_of(&message.draft) as u64);
+    spool.budgets.add(Budget::Bytes, bytes.sum(), &spool.limits)
 }
 
 /// The messages of a batch to one mailbox, in order, each with its index in the batch.
@@ -87,7 +96,10 @@ struct Written {
 fn write(spool: &Spool, group: &Group<'_>, is_only: bool) -> Result<Written, StoreError> {
     let mut mailbox = match spool.cache.take(group.to) {
         Some(mailbox) => mailbox,
-        None => Box::new(OpenMailbox::open(&spool.paths, group.to)?),
+        None => {
+            may_make(spool, group.to)?;
+            Box::new(OpenMailbox::open(&spool.paths, group.to)?)
+        }
     };
     let (held, log) = mailbox.lock(&spool.paths)?;
     let position = log.position(&spool.paths, group.to, |known| {
@@ -102,6 +114,10 @@ fn write(spool: &Spool, group: &Group<'_>, is_only: bool) -> Result<Written, Sto
     let mut submission = None;
     if let Some((mut bytes, tail)) = encoder.finish() {
         let records = bytes.len();
+        if position.offset() == 0 {
+            // A new mailbox. Several processes may have found room for it: the limit is not exact.
+            let _ = spool.budgets.add(Budget::Mailboxes, 1, &spool.limits);
+        }
         log.write(&position, &mut bytes, tail)?;
         // Submit under the lock, in the order of the mailbox. A duplicate means that an earlier record may not be
         // durable yet, so the mailbox itself must be synced.
@@ -122,6 +138,16 @@ fn write(spool: &Spool, group: &Group<'_>, is_only: bool) -> Result<Written, Sto
         submission,
         outcomes,
     })
+}
+
+/// Checks that the budget of open clients has room for a mailbox of `name`, or that it exists.
+fn may_make(spool: &Spool, name: &Name) -> Result<(), StoreError> {
+    let is_used_up = spool.budgets.is_used_up(Budget::Mailboxes, &spool.limits);
+    // The mailbox of a name with an owner is not theirs.
+    if is_used_up && spool.paths.mailbox(name)?.is_none() && !has_owner_record(spool, name)? {
+        return Err(spool.budgets.refusal(Budget::Mailboxes));
+    }
+    Ok(())
 }
 
 /// Returns whether the cached header suffices for these messages. Once `named` is set, only acknowledgements, which

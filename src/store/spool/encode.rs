@@ -7,6 +7,7 @@ use super::format::end::Tail;
 use super::format::record;
 use super::handle::Spool;
 use super::mailbox::AppendPosition;
+use super::room::Addition;
 use super::{dedup, room};
 use crate::message::Draft;
 use crate::name::Name;
@@ -50,14 +51,12 @@ impl<'a, 'm> Encoder<'a, 'm> {
         position: &AppendPosition,
         drafts: impl Iterator<Item = &'d Draft<'d>>,
     ) -> bool {
-        let (count, len) = drafts.fold((0, 0), |(count, len), draft| {
-            (count + 1, len + record::len_of(draft) as u64)
+        let none = Addition { count: 0, bytes: 0 };
+        let all = drafts.fold(none, |all, draft| Addition {
+            count: all.count + 1,
+            bytes: all.bytes + record::len_of(draft) as u64,
         });
-        let last = Tail {
-            seq: position.tail.seq + count - 1,
-            ..position.tail
-        };
-        room::in_mailbox(&spool.limits, to, &position.header, last, len).is_ok()
+        room::in_mailbox(spool, to, &position.header, position.tail, all).is_ok()
     }
 
     /// Adds the record of a message unless it is a duplicate. The receipt holds once all records are durable.
@@ -76,7 +75,10 @@ impl<'a, 'm> Encoder<'a, 'm> {
         }
         let len = record::len_of(draft) as u64;
         let header = &self.position.header;
-        room::in_mailbox(&self.spool.limits, message.to, header, self.tail, len)?;
+        let more = Addition { count: 1, bytes: len };
+        let (after, added) = room::in_mailbox(self.spool, message.to, header, self.tail, more)?;
+        let budgets = &self.spool.budgets;
+        budgets.count_share(message.to, header, after, added);
         let seq = self.tail.seq.saturating_add(1);
         record::encode(&mut self.bytes, draft, seq, header.epoch, self.tail.offset);
         self.tail = Tail {

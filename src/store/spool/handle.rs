@@ -1,5 +1,6 @@
 //! The open spool, which every operation uses.
 
+use super::budget::Budgets;
 use super::cache::Cache;
 use super::flags::Flags;
 use super::journal::client::Journal;
@@ -17,6 +18,7 @@ pub(crate) struct Spool {
     /// The mailboxes that this process has appended to recently.
     pub(super) cache: Cache,
     pub(super) flags: Flags,
+    pub(super) budgets: Budgets,
     pub(super) journal: Journal,
     /// Whether its format is the current one: an upgrade may have failed for lack of disk space.
     pub(super) is_upgraded: bool,

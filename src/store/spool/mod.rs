@@ -7,6 +7,7 @@
 mod acknowledge;
 mod append;
 mod bell;
+mod budget;
 mod cache;
 mod canaries;
 mod check;
@@ -25,6 +26,7 @@ mod open;
 mod owners;
 mod paths;
 mod presence;
+mod recount;
 mod released;
 mod repair;
 mod restore;
@@ -50,13 +52,14 @@ pub(super) use handle::Spool;
 
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::atomic::AtomicU64;
 
 use self::cache::Cache;
 use self::handle::OnFull;
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{
-    Bell, Care, Delivery, Engine, Finding, Lease, Limits, Mail, MailboxState, Owner, OwnerRecord,
+    Bell, Care, Client, Delivery, Engine, Finding, Lease, Limits, Mail, MailboxState, OpenUsage, Owner, OwnerRecord,
     Presence, Queue, Reading, Receipt, RestoreTo, Restored, Restoring, SetAside, State, Store,
     StoreError, StoreHelper, Survey, Trace, Users, Waiting,
 };
@@ -98,6 +101,10 @@ impl Store for Spool {
     fn set_process_number(&self, number: usize) {
         self.journal.set_slot(number);
     }
+
+    fn set_client(&self, client: Client) {
+        self.budgets.serve(client);
+    }
 }
 
 impl Engine for Spool {
@@ -133,6 +140,14 @@ impl Engine for Spool {
 
     fn run_helper(&self, queue: SubmissionQueue) -> Result<(), StoreError> {
         journal::writer::run(self, queue)
+    }
+
+    fn share_usage(&mut self, usage: OpenUsage<&'static AtomicU64>) -> io::Result<()> {
+        self.budgets.share(usage)
+    }
+
+    fn run_counter(&self) -> Result<(), StoreError> {
+        recount::run(self)
     }
 
     fn on_disk_full(&mut self, report: Box<dyn Fn(&StoreError) + Send + Sync>) {

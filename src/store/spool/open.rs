@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::path::Path;
 
+use super::budget::Budgets;
 use super::cache::{self, Cache};
 use super::flags::Flags;
 use super::format::version::{self, Version};
@@ -193,6 +194,7 @@ impl Spool {
             limits,
             cache: Cache::within(cache::DESCRIPTORS),
             flags: Flags::default(),
+            budgets: Budgets::default(),
             journal: Journal::open(root)?,
             is_upgraded: true,
             on_full: None,

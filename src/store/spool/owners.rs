@@ -224,9 +224,7 @@ pub(super) fn claims(spool: &Spool) -> Result<Vec<(Name, OwnerRecord)>, StoreErr
 
 /// Returns all names with an owner record, sorted.
 fn recorded(spool: &Spool) -> Result<Vec<Name>, StoreError> {
-    user_files::list(spool, |file| {
-        Name::new(file.strip_prefix(b".")?.strip_suffix(b".claim")?).ok()
-    })
+    user_files::list(spool, user_files::owner_of_file)
 }
 
 /// Reports damaged owner records.

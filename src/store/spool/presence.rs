@@ -3,6 +3,7 @@
 
 use std::io;
 
+use super::budget::Budget;
 use super::format::lease::{self, LeaseFile};
 use super::handle::Spool;
 use super::lock::lock;
@@ -33,6 +34,7 @@ pub(super) fn take(
     // The replacement of a file needs no check for space.
     if there == LeaseFile::None {
         sweep::room(spool, run)?;
+        spool.budgets.add(Budget::Leases, 1, &spool.limits)?;
     }
     replace(&run.online, name, &lease::encode(lease, &run.boot)).map_err(StoreError::system(
         "write",
@@ -78,6 +80,7 @@ pub(super) fn give_back(
             "remove",
             run.online.path_of(name.as_str()),
         ))?;
+    spool.budgets.give_back(Budget::Leases, 1);
     Ok(true)
 }
 

@@ -1,7 +1,9 @@
 //! Checks for room on the disk and in a mailbox.
 
+use super::budget::Load;
 use super::format::end::Tail;
 use super::format::header::Header;
+use super::handle::Spool;
 use crate::name::Name;
 use crate::store::{Limits, StoreError};
 use crate::sys::dir::Dir;
@@ -9,6 +11,9 @@ use crate::sys::file;
 
 /// A disk with less than this free above `min_free_bytes` is nearly full, in bytes.
 const MARGIN: u64 = 16 << 20;
+/// A larger disk counts as one with this many bytes and inodes for what clients must leave to those of higher rank.
+const MOST_BYTES: u64 = 10 << 30;
+const MOST_INODES: u64 = 1_000_000;
 
 /// Returns the limits in force in the file system of `dir`. A nearly full disk keeps no history: reading frees space.
 pub(super) fn limits_now(dir: &Dir, limits: &Limits) -> Limits {
@@ -22,16 +27,18 @@ pub(super) fn limits_now(dir: &Dir, limits: &Limits) -> Limits {
     }
 }
 
-/// Checks that the disk of `dir` has room for messages beyond the reserve that acknowledgements need to free space.
+/// Checks that the disk of the spool has room for messages of the client of this process, beyond the reserve that
+/// acknowledgements need to free space, and what is left to clients of higher rank.
 ///
 /// # Errors
 /// [`StoreError::DiskFull`]; I/O errors.
-pub(super) fn on_disk(dir: &Dir, limits: &Limits) -> Result<(), StoreError> {
+pub(super) fn on_disk(spool: &Spool) -> Result<(), StoreError> {
+    let (dir, limits, rank) = (&spool.paths.mail, &spool.limits, spool.budgets.rank());
     let free = free(dir)?;
-    let few_inodes = free
-        .inodes
-        .is_some_and(|free| free < limits.min_free_inodes);
-    if free.bytes < limits.min_free_bytes || few_inodes {
+    let least = |reserve: u64, all: u64, most: u64| reserve.saturating_add(rank.left_of(all.min(most)));
+    let least_inodes = least(limits.min_free_inodes, free.all_inodes, MOST_INODES);
+    let few_inodes = free.inodes.is_some_and(|free| free < least_inodes);
+    if free.bytes < least(limits.min_free_bytes, free.all_bytes, MOST_BYTES) || few_inodes {
         return Err(StoreError::disk_full(dir.path()));
     }
     Ok(())
@@ -57,23 +64,37 @@ fn free(dir: &Dir) -> Result<file::Free, StoreError> {
     file::free(dir).map_err(StoreError::system("ask for free space in", dir.path()))
 }
 
-/// Checks that the quota of the mailbox of `name` has room for one more record of `len` bytes at `tail`.
+/// What is added to a mailbox: a number of messages and their size in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addition {
+    pub(super) count: u64,
+    pub(super) bytes: u64,
+}
+
+/// Checks that the quota of the mailbox of `name` has room for `more` at `tail`, and that the client of this process may
+/// use it. Returns how full the mailbox is then, and by how much that is more than before.
 ///
 /// # Errors
 /// [`StoreError::Quota`].
 pub(super) fn in_mailbox(
-    limits: &Limits,
+    spool: &Spool,
     name: &Name,
     header: &Header,
     tail: Tail,
-    len: u64,
-) -> Result<(), StoreError> {
+    more: Addition,
+) -> Result<(Load, Load), StoreError> {
     let full = |why| Err(StoreError::Quota(name.clone(), why));
-    if tail.seq.saturating_sub(header.acked_seq) >= limits.quota_messages {
+    let (limits, rank) = (&spool.limits, spool.budgets.rank());
+    let count = tail.seq.saturating_sub(header.acked_seq) + more.count;
+    let bytes = tail.offset.saturating_sub(header.acked_offset) + more.bytes;
+    if count > rank.share_of(limits.quota_messages) {
         return full("it has too many unread messages");
     }
-    if tail.offset.saturating_sub(header.acked_offset) + len > limits.quota_bytes {
+    if bytes > rank.share_of(limits.quota_bytes) {
         return full("its unread messages take too much space");
     }
-    Ok(())
+    let after = Load::new(limits, count, bytes);
+    let added = Load::new(limits, more.count, more.bytes);
+    spool.budgets.within_share(name, header, after, added)?;
+    Ok((after, added))
 }

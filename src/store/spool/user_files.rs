@@ -19,6 +19,11 @@ pub(super) fn owner_file(name: &Name) -> String {
     format!(".{name}.claim")
 }
 
+/// Returns the name whose owner record is in this file, if it is one.
+pub(super) fn owner_of_file(file: &[u8]) -> Option<Name> {
+    Name::new(file.strip_prefix(b".")?.strip_suffix(b".claim")?).ok()
+}
+
 /// Returns the path of the owner record of `name` below `user/`.
 pub(super) fn owner_place(name: &Name) -> Place {
     place_around(".", name, ".claim")

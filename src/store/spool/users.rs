@@ -1,5 +1,6 @@
 //! Registered names: a small file each, `user/3f/bob` (format/user.rs).
 
+use super::budget::Budget;
 use super::format::user;
 use super::handle::Spool;
 use super::lock::lock;
@@ -26,6 +27,7 @@ pub(super) fn register(
         return Ok(false);
     }
     let text = user::encode_registration(at);
+    spool.budgets.add(Budget::Names, 1, &spool.limits)?;
     user_files::write(spool, name, name.as_str(), &text)?;
     Ok(true)
 }
@@ -69,7 +71,11 @@ pub(super) fn deregister(spool: &Spool, name: &Name) -> Result<bool, StoreError>
         // The registration shows that clients other than a later owner have used the name.
         used::note_use(spool, name)?;
     }
-    user_files::remove(spool, name, name.as_str())
+    let was_registered = user_files::remove(spool, name, name.as_str())?;
+    if was_registered {
+        spool.budgets.give_back(Budget::Names, 1);
+    }
+    Ok(was_registered)
 }
 
 /// Returns all registered names, sorted.

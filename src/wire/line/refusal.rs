@@ -58,6 +58,9 @@ refusals! {
     Busy Busy "Message declined. Busy: another reader has these messages, try again later";
     DiskFull DiskFull "Message declined. The server's disk is full, try again later";
     MailboxFull Quota "Message declined. The mailbox is full, try again when its owner has read it";
+    /// All open clients together have used up the key of the configuration that is the value.
+    OpenLimit Quota
+        "Message declined. The server's limit {} for all clients without a verified name is reached, try again later";
     ReadOnly Internal "Message declined. The server cannot write to this mailbox now, try again later";
     /// The client's source has `children_per_source` connections.
     SourceLimit TooMany "Message declined. Too many connections from your address";

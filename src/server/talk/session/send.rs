@@ -95,7 +95,7 @@ impl Session<'_, '_> {
                     from: &from,
                     trust,
                     at,
-                    expires: message.ttl.map(|ttl| at.saturating_add(ttl * 1_000)),
+                    expires: self.talk.expires(at, message.ttl, message.holder),
                     once: message.once,
                     body: message.body,
                     fields: Fields::default(),
