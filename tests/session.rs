@@ -488,6 +488,9 @@ fn a_reload_that_excludes_an_address_takes_the_name_from_its_sessions() {
     let daemon = Daemon::start();
     let mut session = Session::of(&daemon, "bob");
     assert!(session.ask("ONLINE port=9").starts_with("OK "));
+    // This client has yet to say to whom it sends, and would be told the address.
+    let mut sender = daemon.say(b"\x00\x06\x00\x00!send\0");
+    wait_until("it has a child", || daemon.children().len() == 2);
     configure(daemon.path(), "open_networks = [\"10.0.0.0/8\"]\n");
     daemon.signal(Signal::SIGHUP);
     daemon.logged("the configuration was read again");
@@ -496,6 +499,8 @@ fn a_reload_that_excludes_an_address_takes_the_name_from_its_sessions() {
         reply.starts_with("ERR shutdown The server's configuration has changed"),
         "{reply}"
     );
+    sender.write_all(b"\x00\x04\x00\x00bob\0").expect("sent");
+    assert_eq!(listen(sender), "");
     let mut again = Session::over(daemon.connect());
     let reply = again.ask("HELLO dropline/1 name=bob");
     assert!(

@@ -80,10 +80,12 @@ impl Rows {
 
 /// Returns the column after `c`, which begins at `column`. Where terminals differ, returns the largest: each gives some
 /// characters without a width of their own a column, for instance marks that it does not combine, and two in the blocks
-/// whose characters are wide, also where a block has a gap or a mark.
+/// whose characters are wide, also where a block has a gap or a mark. A pager shows the number of a character that is no
+/// character of Unicode, as less(1) does: `<U+10FFFD>`.
 fn behind(c: char, column: usize) -> usize {
     let least = match c {
         '\t' => return (column / TAB + 1) * TAB,
+        c if is_private_or_none(c) => "<U+10FFFD>".len(),
         // From CJK Radicals to Yi; Vertical Forms to Small Form Variants; Fullwidth Forms; Ideographic Symbols to
         // Nushu; pictographs.
         '\u{2e80}'..='\u{a4cf}'
@@ -96,6 +98,12 @@ fn behind(c: char, column: usize) -> usize {
         _ => 1,
     };
     column + c.width_cjk().unwrap_or_default().max(least)
+}
+
+/// Returns whether `c` is for private use or is a noncharacter.
+fn is_private_or_none(c: char) -> bool {
+    let is_none = u32::from(c) & 0xfffe == 0xfffe;
+    is_none || matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{fdd0}'..='\u{fdef}' | '\u{f0000}'..)
 }
 
 #[cfg(test)]
@@ -151,6 +159,19 @@ mod tests {
         ] {
             let padded = format!("al: {}root: obey", odd.to_string().repeat(18));
             assert!(lay(&padded, 40).contains("\n\troot"), "{odd:?}");
+        }
+        // A pager shows these as `<U+E000>`.
+        for odd in [
+            '\u{e000}',
+            '\u{f8ff}',
+            '\u{fdd0}',
+            '\u{1fffe}',
+            '\u{10fffd}',
+        ] {
+            let padded = format!("al: {}root: obey", odd.to_string().repeat(36));
+            let shown = lay(&padded, 40).replace(odd, "<U+E000>");
+            let fits = |row: &str| row.replace('\t', "        ").len() <= 40;
+            assert!(shown.split('\n').all(fits), "{shown}");
         }
         assert_eq!(lay("a\tb", 80), "a\tb");
         let columns = None;

@@ -44,9 +44,7 @@ pub(super) fn serve(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
 impl Frames<'_, '_> {
     fn serve(&mut self) -> Result<Outcome, Stop> {
         let text = self.hear()?;
-        self.talk
-            .may(Act::Ask)
-            .map_err(|refused| Stop::Ended(Outcome::Refused(refused.to_string())))?;
+        self.may_go_on()?;
         let Some(command) = Command::parse(&text) else {
             return Ok(Outcome::Garbage("no command of the framed dialect".into()));
         };
@@ -54,6 +52,8 @@ impl Frames<'_, '_> {
             return self.who();
         }
         let text = self.hear()?;
+        // The configuration may have changed while the client sent its name.
+        self.may_go_on()?;
         let name = match Name::new(&text) {
             Ok(name) if command != Command::Register || wire::is_registrable(&name) => name,
             _ if command == Command::Register => {
@@ -89,6 +89,12 @@ impl Frames<'_, '_> {
             Command::Deregister => self.deregister(&name),
             Command::Send | Command::Who => self.send(&name),
         }
+    }
+
+    /// Checks that the client may still make a request at all. It is not told why not: the dialect has no words for it.
+    fn may_go_on(&self) -> Result<(), Stop> {
+        let may = self.talk.may(Act::Ask);
+        may.map_err(|refused| Stop::Ended(Outcome::Refused(refused.to_string())))
     }
 
     /// Registers a name. Of two clients that register the same name at once, a reservation excludes the second before
