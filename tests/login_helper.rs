@@ -353,7 +353,11 @@ fn without_a_directory_service_there_is_no_login_helper() {
     };
     let supervisor = daemon.supervisor().expect("one");
     let helpers = crate::support::children(supervisor.parse().expect("a number"));
-    assert_eq!(helpers, [daemon.writer().expect("one")]);
+    let others = ["droplined: journal", "droplined: budgets"];
+    assert_eq!(
+        helpers,
+        others.map(|title| daemon.helper(title).expect("one"))
+    );
     let (said, _) = ask_as(&daemon, ELSEWHERE);
     assert!(said.starts_with(NO_LOGIN), "{said}");
     let (said, _) = ask_as(&daemon, 2);

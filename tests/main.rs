@@ -3,6 +3,7 @@
 
 mod admin;
 mod attack;
+mod budgets;
 mod chat;
 mod children;
 mod claims;

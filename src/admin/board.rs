@@ -257,7 +257,8 @@ pub(super) fn metrics(run_dir: &Path) -> Result<(), Failure> {
                     status.counter(name)
                 );
             }
-            let only_rise = |(name, _): &(&String, &serde_json::Value)| !IN_USE.contains(&name.as_str());
+            let only_rise =
+                |(name, _): &(&String, &serde_json::Value)| !IN_USE.contains(&name.as_str());
             for (name, value) in status.counters.iter().filter(only_rise) {
                 let _ = write!(
                     text,

@@ -141,10 +141,6 @@ keys! {
 
         /// Maximum number of names without an owner that are online at once.
         open_leases: Amount<0, NO_MAX> = 1_000, Reload;
-
-        /// How long a message waits in the mailbox of a name without an owner, in days. It then expires. Applies to
-        /// messages that are stored from now on.
-        open_days: Amount<1, 36_500> = 30, Reload;
     }
 
     "Limits" {

@@ -7,7 +7,6 @@ use crate::message::{Draft, Fields, MessageId, Trust};
 use crate::name::Name;
 use crate::server::config::Config;
 use crate::server::connection::{Connection, Pace};
-use crate::server::owners::Holder;
 use crate::server::principal::{Act, Owners, Principal, Refused};
 use crate::server::scoreboard::{ChildStatus, Counter};
 use crate::store::{Delivery, Lease, Receipt, Store};
@@ -110,37 +109,22 @@ impl Conversation<'_> {
     /// # Errors
     /// The message is then not accepted.
     pub(super) fn deliver(&self, to: &Name, from: &Name, body: &[u8]) -> Result<Receipt, Refused> {
-        let holder = self.owners.claim_recipient(to)?;
-        let at = unix_millis();
         let draft = Draft {
             id: new_id()?,
             from,
             trust: self.principal.trust(),
-            at,
-            expires: self.expires(at, None, holder),
+            at: unix_millis(),
+            expires: None,
             // The id is new, so the message cannot be a repetition.
             once: false,
             body,
             fields: Fields::default(),
         };
+        let holder = self.owners.claim_recipient(to)?;
         let receipt = self.store.deliver_one(Delivery { to, draft })?;
         self.owners.claim_recipient_again(to, holder);
         self.count_stored(body.len());
         Ok(receipt)
-    }
-
-    /// Returns when a message expires that is stored at the time `at`, in milliseconds since 1970. `ttl` is what its sender
-    /// demands, in seconds, and `holder` whose name the recipient's is.
-    pub(super) fn expires(&self, at: u64, ttl: Option<u64>, holder: Option<Holder>) -> Option<u64> {
-        let seconds = match holder {
-            Some(_) => ttl?,
-            // Nobody may ever read it.
-            None => {
-                let most = self.config.open_days * 86_400;
-                ttl.map_or(most, |ttl| ttl.min(most))
-            }
-        };
-        Some(at.saturating_add(seconds.saturating_mul(1_000)))
     }
 
     pub(super) fn count_stored(&self, len: usize) {

@@ -26,7 +26,8 @@ pub(super) type DeliveryResult = Result<Receipt, StoreError>;
 /// Appends the messages to their mailboxes, creating missing ones. Messages with a receipt are durable on return. All
 /// messages to one mailbox take one write, and the batch shares the wait for the disk.
 pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<DeliveryResult> {
-    if let Err(e) = room::on_disk(spool).and_then(|()| take_budget(spool, batch)) {
+    let room = room::on_disk(&spool.paths.mail, &spool.limits, spool.budgets.rank());
+    if let Err(e) = room.and_then(|()| take_budget(spool, batch)) {
         return batch.iter().map(|_| Err(e.clone())).collect();
     }
     let mut outcomes: Vec<Option<DeliveryResult>> = batch.iter().map(|_| None).collect();
@@ -56,7 +57,9 @@ pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<DeliveryResul
 
 /// Takes the room for the messages from the budget of open clients. What is refused later is given back by a recount.
 fn take_budget(spool: &Spool, batch: &[Delivery<'_>]) -> Result<(), StoreError> {
-    let bytes = batch.iter().map(|message| record::len_of(&message.draft) as u64);
+    let bytes = batch
+        .iter()
+        .map(|message| record::len_of(&message.draft) as u64);
     spool.budgets.add(Budget::Bytes, bytes.sum(), &spool.limits)
 }
 

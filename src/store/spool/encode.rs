@@ -56,7 +56,8 @@ impl<'a, 'm> Encoder<'a, 'm> {
             count: all.count + 1,
             bytes: all.bytes + record::len_of(draft) as u64,
         });
-        room::in_mailbox(spool, to, &position.header, position.tail, all).is_ok()
+        let (limits, budgets) = (&spool.limits, &spool.budgets);
+        room::in_mailbox(limits, budgets, to, &position.header, position.tail, all).is_ok()
     }
 
     /// Adds the record of a message unless it is a duplicate. The receipt holds once all records are durable.
@@ -75,9 +76,13 @@ impl<'a, 'm> Encoder<'a, 'm> {
         }
         let len = record::len_of(draft) as u64;
         let header = &self.position.header;
-        let more = Addition { count: 1, bytes: len };
-        let (after, added) = room::in_mailbox(self.spool, message.to, header, self.tail, more)?;
-        let budgets = &self.spool.budgets;
+        let more = Addition {
+            count: 1,
+            bytes: len,
+        };
+        let (limits, budgets) = (&self.spool.limits, &self.spool.budgets);
+        let (after, added) =
+            room::in_mailbox(limits, budgets, message.to, header, self.tail, more)?;
         budgets.count_share(message.to, header, after, added);
         let seq = self.tail.seq.saturating_add(1);
         record::encode(&mut self.bytes, draft, seq, header.epoch, self.tail.offset);

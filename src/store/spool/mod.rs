@@ -59,9 +59,9 @@ use self::handle::OnFull;
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{
-    Bell, Care, Client, Delivery, Engine, Finding, Lease, Limits, Mail, MailboxState, OpenUsage, Owner, OwnerRecord,
-    Presence, Queue, Reading, Receipt, RestoreTo, Restored, Restoring, SetAside, State, Store,
-    StoreError, StoreHelper, Survey, Trace, Users, Waiting,
+    Bell, Care, Client, Delivery, Engine, Finding, Lease, Limits, Mail, MailboxState, OpenUsage,
+    Owner, OwnerRecord, Presence, Queue, Reading, Receipt, RestoreTo, Restored, Restoring,
+    SetAside, State, Store, StoreError, StoreHelper, Survey, Trace, Users, Waiting,
 };
 use crate::sys::submission_queue::SubmissionQueue;
 

@@ -92,7 +92,11 @@ fn count(spool: &Spool, known: &mut Known) -> Result<OpenUsage<u64>, StoreError>
     let mut owned = HashSet::new();
     for_each_folder(&spool.paths.users, |_, _, files| {
         let before = owned.len();
-        owned.extend(files.iter().filter_map(|file| user_files::owner_of_file(file)));
+        owned.extend(
+            files
+                .iter()
+                .filter_map(|file| user_files::owner_of_file(file)),
+        );
         let names = files.iter().filter_map(|file| Name::new(file).ok());
         // The owner record of a name is in the same folder as its registration.
         usage.names += if owned.len() == before {
@@ -142,7 +146,9 @@ fn waiting(spool: &Spool, name: &Name, known: &mut Known) -> Result<u64, StoreEr
     };
     let before = known.get(name).copied();
     let before = before.filter(|before| {
-        before.epoch == header.epoch && before.begin == header.acked_offset && before.end <= view.len
+        before.epoch == header.epoch
+            && before.begin == header.acked_offset
+            && before.end <= view.len
     });
     let mut counted = before.unwrap_or(Counted {
         epoch: header.epoch,

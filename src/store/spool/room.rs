@@ -1,19 +1,17 @@
 //! Checks for room on the disk and in a mailbox.
 
-use super::budget::Load;
+use super::budget::{Budgets, Load};
 use super::format::end::Tail;
 use super::format::header::Header;
-use super::handle::Spool;
 use crate::name::Name;
-use crate::store::{Limits, StoreError};
+use crate::store::{Limits, Rank, StoreError};
 use crate::sys::dir::Dir;
 use crate::sys::file;
 
 /// A disk with less than this free above `min_free_bytes` is nearly full, in bytes.
 const MARGIN: u64 = 16 << 20;
-/// A larger disk counts as one with this many bytes and inodes for what clients must leave to those of higher rank.
+/// A larger disk counts as one with this many bytes for what clients must leave to those of higher rank.
 const MOST_BYTES: u64 = 10 << 30;
-const MOST_INODES: u64 = 1_000_000;
 
 /// Returns the limits in force in the file system of `dir`. A nearly full disk keeps no history: reading frees space.
 pub(super) fn limits_now(dir: &Dir, limits: &Limits) -> Limits {
@@ -27,18 +25,18 @@ pub(super) fn limits_now(dir: &Dir, limits: &Limits) -> Limits {
     }
 }
 
-/// Checks that the disk of the spool has room for messages of the client of this process, beyond the reserve that
-/// acknowledgements need to free space, and what is left to clients of higher rank.
+/// Checks that the disk of `dir` has room for messages of clients of this rank, beyond the reserve that acknowledgements
+/// need to free space, and what is left to clients of higher rank.
 ///
 /// # Errors
 /// [`StoreError::DiskFull`]; I/O errors.
-pub(super) fn on_disk(spool: &Spool) -> Result<(), StoreError> {
-    let (dir, limits, rank) = (&spool.paths.mail, &spool.limits, spool.budgets.rank());
+pub(super) fn on_disk(dir: &Dir, limits: &Limits, rank: Rank) -> Result<(), StoreError> {
     let free = free(dir)?;
-    let least = |reserve: u64, all: u64, most: u64| reserve.saturating_add(rank.left_of(all.min(most)));
-    let least_inodes = least(limits.min_free_inodes, free.all_inodes, MOST_INODES);
-    let few_inodes = free.inodes.is_some_and(|free| free < least_inodes);
-    if free.bytes < least(limits.min_free_bytes, free.all_bytes, MOST_BYTES) || few_inodes {
+    let few_inodes = free
+        .inodes
+        .is_some_and(|free| free < limits.min_free_inodes);
+    let for_others = rank.left_of(free.all_bytes.min(MOST_BYTES));
+    if free.bytes < limits.min_free_bytes.saturating_add(for_others) || few_inodes {
         return Err(StoreError::disk_full(dir.path()));
     }
     Ok(())
@@ -77,14 +75,15 @@ pub(super) struct Addition {
 /// # Errors
 /// [`StoreError::Quota`].
 pub(super) fn in_mailbox(
-    spool: &Spool,
+    limits: &Limits,
+    budgets: &Budgets,
     name: &Name,
     header: &Header,
     tail: Tail,
     more: Addition,
 ) -> Result<(Load, Load), StoreError> {
     let full = |why| Err(StoreError::Quota(name.clone(), why));
-    let (limits, rank) = (&spool.limits, spool.budgets.rank());
+    let rank = budgets.rank();
     let count = tail.seq.saturating_sub(header.acked_seq) + more.count;
     let bytes = tail.offset.saturating_sub(header.acked_offset) + more.bytes;
     if count > rank.share_of(limits.quota_messages) {
@@ -95,6 +94,6 @@ pub(super) fn in_mailbox(
     }
     let after = Load::new(limits, count, bytes);
     let added = Load::new(limits, more.count, more.bytes);
-    spool.budgets.within_share(name, header, after, added)?;
+    budgets.within_share(name, header, after)?;
     Ok((after, added))
 }

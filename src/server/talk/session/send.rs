@@ -95,7 +95,7 @@ impl Session<'_, '_> {
                     from: &from,
                     trust,
                     at,
-                    expires: self.talk.expires(at, message.ttl, message.holder),
+                    expires: message.ttl.map(|ttl| at.saturating_add(ttl * 1_000)),
                     once: message.once,
                     body: message.body,
                     fields: Fields::default(),
