@@ -1,5 +1,6 @@
 //! Tests of what is specific to the spool. The promises of every engine are in `tests/store_contract`.
 
+mod bounded;
 mod damage;
 mod opening;
 mod owners;

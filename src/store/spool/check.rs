@@ -21,6 +21,7 @@ pub(super) fn layout(spool: &Spool) -> Result<Vec<Finding>, StoreError> {
             let what = match Name::new(&name) {
                 Ok(name) if *paths::folder(&name) == *folder => continue,
                 Ok(_) => "a mailbox in the wrong folder, where requests do not find it",
+                Err(_) if paths::is_ids_file(&name) => continue,
                 Err(_) if is_left_over(&name) => {
                     "left over from an unfinished repair or copy; it can be removed"
                 }

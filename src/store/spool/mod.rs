@@ -18,6 +18,7 @@ mod flags;
 mod format;
 mod handle;
 mod history;
+mod ids;
 mod journal;
 mod lock;
 mod mailbox;

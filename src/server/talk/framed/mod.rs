@@ -128,10 +128,14 @@ impl Frames<'_, '_> {
     ) -> Result<Outcome, Stop> {
         let store = self.talk.store;
         // A name with waiting messages counts as known: the messages are for the client that registers.
-        let waiting = store.peek(name).map_err(doing(|| what))?;
-        let waiting = waiting.map_or(Ok(0), |mailbox| mailbox.waiting());
-        let known = waiting.map_err(doing(|| what))? > 0
-            || store.registered(name).map_err(doing(|| what))?.is_some();
+        let mut waiting = store.peek(name).map_err(doing(|| what))?;
+        let first = waiting.as_mut().map(|mailbox| mailbox.next());
+        let is_waiting = first
+            .transpose()
+            .map_err(doing(|| what))?
+            .flatten()
+            .is_some();
+        let known = is_waiting || store.registered(name).map_err(doing(|| what))?.is_some();
         self.say(if known { wire::IS_KNOWN } else { wire::DONE })?;
         let said = self.hear()?;
         let told = wire::decode_address(&said);
