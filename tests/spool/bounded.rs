@@ -13,7 +13,7 @@ fn bytes_read() -> u64 {
 }
 
 /// Returns how many bytes `work` reads.
-fn cost(work: impl FnOnce()) -> u64 {
+pub(super) fn cost(work: impl FnOnce()) -> u64 {
     let before = bytes_read();
     work();
     bytes_read() - before

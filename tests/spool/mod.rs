@@ -2,6 +2,7 @@
 
 mod bounded;
 mod damage;
+mod names;
 mod opening;
 mod owners;
 mod restore;

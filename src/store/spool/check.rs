@@ -7,7 +7,7 @@ use super::handle::Spool;
 use super::paths::{self, for_each_folder};
 use super::settle::settle_all;
 use super::survey::View;
-use super::{owners, released, repair, users};
+use super::{names, owners, released, repair, users};
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{Finding, MailboxState, Restoring, StoreError};
@@ -59,6 +59,7 @@ pub(super) fn tidy(spool: &Spool) -> Result<(), StoreError> {
             Ok(())
         })?;
     }
+    names::discard(spool)?;
     settle_all(spool)?;
     released::tidy(spool)
 }

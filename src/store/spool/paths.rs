@@ -8,6 +8,7 @@
 //!   lock/000..fff  lock files, created on demand, never removed
 //!   mail/3f/bob    the mailbox of bob; .bob.ids: ids of messages of verified senders (ids.rs)
 //!   user/3f/bob    the registration of bob; .bob.claim: its owner
+//!   names/         an index of registered names (names/mod.rs)
 //!   released/      mailboxes that were set aside (released.rs)
 //!   journal/0, 1   messages of many processes, until they are synced in the mailboxes
 //!   quarantine/    data that repair and recovery set aside

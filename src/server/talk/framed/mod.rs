@@ -204,14 +204,26 @@ impl Frames<'_, '_> {
 
     fn who(&mut self) -> Result<Outcome, Stop> {
         let store = self.talk.store;
-        let names = store.names().map_err(doing(|| "who"))?;
-        let online = store.online().map_err(doing(|| "who"))?;
-        self.say(&wire::encode_list(&names, |name| {
-            online
-                .binary_search_by(|(other, _)| other.cmp(name))
-                .is_ok()
-        }))?;
-        Ok(Outcome::Done(format!("who: {} names", names.len())))
+        let (mut names, mut others) = (Vec::new(), 0);
+        let listed = store.registrations(None, &mut |name, _| {
+            if names.len() < wire::MOST_LISTED {
+                names.push(name.clone());
+            } else {
+                others += 1;
+            }
+            true
+        });
+        listed.map_err(doing(|| "who"))?;
+        let is_online = |name: &Name| match store.lease(name) {
+            Ok(lease) => lease.is_some_and(|lease| lease.address.is_some()),
+            Err(e) => {
+                log::error!("{}: who: {e}", self.talk.peer);
+                false
+            }
+        };
+        self.say(&wire::encode_list(&names, others, is_online))?;
+        let count = names.len() + others;
+        Ok(Outcome::Done(format!("who: {count} names")))
     }
 
     fn quit(&mut self, name: &Name) -> Result<Outcome, Stop> {
