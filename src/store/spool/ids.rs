@@ -26,12 +26,15 @@ use super::format::end::Tail;
 use super::format::header::Header;
 use super::format::record::{Head, checksum, u32_at, u64_at};
 use super::handle::Spool;
-use super::retention::IDS;
+use super::paths::LOCK_TIMEOUT;
 use crate::message::{MessageId, Stored, Trust};
 use crate::name::{MAX_NAME, Name};
 use crate::sys::file;
 use crate::sys::lock::HeldLock;
 
+/// Minimum number of messages whose ids are kept, and number of messages searched for duplicates: of all senders, and of
+/// verified ones.
+pub(super) const IDS: usize = 4_096;
 /// How many numbers a mailbox gives out before the next messages are added. Less than the window of all messages, so that
 /// the window covers those that are not added yet.
 pub(super) const EVERY: u64 = IDS as u64 / 2;
@@ -271,7 +274,7 @@ pub(super) fn confirm(spool: &Spool, name: &Name, epoch: u32, dropped: &VecDeque
     }
     let confirm = || -> io::Result<()> {
         let file = spool.paths.ids_or_new(name)?;
-        let Some(_held) = HeldLock::within(&file, super::paths::LOCK_TIMEOUT)? else {
+        let Some(_held) = HeldLock::within(&file, LOCK_TIMEOUT)? else {
             return Ok(());
         };
         let mut ring = Ring::read(&file, epoch)?;
@@ -327,7 +330,7 @@ pub(super) fn follow(
             return Ok(());
         }
         let file = spool.paths.ids_or_new(name)?;
-        let Some(_held) = HeldLock::within(&file, super::paths::LOCK_TIMEOUT)? else {
+        let Some(_held) = HeldLock::within(&file, LOCK_TIMEOUT)? else {
             return Ok(());
         };
         append(&file, Ring::new(epoch), entries.iter(), end)

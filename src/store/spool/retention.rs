@@ -13,13 +13,11 @@ use arrayvec::ArrayVec;
 use super::format::header::{Header, RECORDS};
 use super::format::record::{self, HEAD, Head, TRAILER};
 use super::format::walk::{Step, Walk};
-use super::ids::{self, Remembered};
+use super::ids::{self, IDS, Remembered};
 use crate::name::MAX_NAME;
 use crate::store::Limits;
 use crate::sys::file;
 
-/// Minimum number of messages whose ids are kept, and number of messages searched for duplicates.
-pub(super) const IDS: usize = 4_096;
 /// Smallest unit that the file system frees, in bytes.
 const BLOCK: u64 = 4_096;
 /// Bytes gathered before they are freed, because each call costs a file system transaction.
