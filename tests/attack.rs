@@ -1,6 +1,7 @@
 //! Attacks from many addresses. Legitimate clients must be served while an attack runs.
 
 mod half_open;
+mod shared_lock;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

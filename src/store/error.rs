@@ -9,8 +9,8 @@ use crate::name::Name;
 /// what an engine has instead.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// Another reader holds the lease of the mailbox. A retry helps.
-    #[error("another reader has the mailbox")]
+    /// Another process holds the lease or the lock of the mailbox. A retry helps.
+    #[error("the mailbox is in use by another reader or writer")]
     Busy,
     /// The mailbox has reached its quota. A retry helps once its owner has read messages.
     #[error("the mailbox of {0} is full: {1}")]

@@ -32,12 +32,6 @@ pub(crate) trait Presence {
     /// # Errors
     /// When the lease cannot be removed.
     fn give_back(&self, name: &Name, whose: &dyn Fn(&Lease) -> bool) -> Result<bool, StoreError>;
-
-    /// Returns all current leases that have an address, sorted by name.
-    ///
-    /// # Errors
-    /// When the leases cannot be read.
-    fn online(&self) -> Result<Vec<(Name, Lease)>, StoreError>;
 }
 
 /// A lease: the presence of a user at an address.

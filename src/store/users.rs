@@ -101,7 +101,18 @@ pub(crate) trait Users {
     /// When the messages cannot be set aside or the claim cannot be removed.
     fn release_owner(&self, name: &Name, uid: u32) -> Result<bool, StoreError>;
 
-    /// Returns all registered names, sorted.
+    /// Passes the registered names after `after`, sorted, and the times of their registration in milliseconds since 1970 to
+    /// `each`, until it returns `false`. Names that are not passed cost little.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn registrations(
+        &self,
+        after: Option<&Name>,
+        each: &mut dyn FnMut(&Name, u64) -> bool,
+    ) -> Result<(), StoreError>;
+
+    /// Returns all registered names, sorted, for an operator: reads all of them.
     ///
     /// # Errors
     /// When they cannot be read.

@@ -13,12 +13,16 @@ use crate::sys::dir::Dir;
 use crate::sys::file;
 use crate::sys::process::Pid;
 
+/// The pauses between two attempts to take a lock.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
 /// An open file whose exclusive lock this process holds. Dropping it closes the file, which releases the lock.
 #[derive(Debug)]
 pub(crate) struct Locked(File);
 
 impl Locked {
-    /// Waits for the exclusive lock of `file` (flock(2)). A signal does not end the wait.
+    /// Waits for the exclusive lock of `file` (flock(2)), however long. A signal does not end the wait.
     pub(crate) fn wait(file: File) -> io::Result<Self> {
         // Forget the guard, which would release the lock here. Closing the file releases it later.
         std::mem::forget(HeldLock::wait(&file)?);
@@ -35,18 +39,13 @@ impl Locked {
     }
 
     /// Like [`attempt`](Self::attempt), but retries until `limit` has passed: flock(2) has no timeout.
-    pub(crate) fn within(mut file: File, limit: Duration) -> io::Result<Result<Self, File>> {
-        let deadline = Deadline::after(limit);
-        let mut pause = Duration::from_micros(200);
-        loop {
-            file = match Self::attempt(file)? {
-                Ok(locked) => return Ok(Ok(locked)),
-                Err(file) if deadline.passed() => return Ok(Err(file)),
-                Err(file) => file,
-            };
-            std::thread::sleep(pause.min(deadline.left()));
-            pause = (pause * 2).min(Duration::from_millis(20));
-        }
+    pub(crate) fn within(file: File, limit: Duration) -> io::Result<Result<Self, File>> {
+        // Forget the guard, which would release the lock here. Closing the file releases it later.
+        let held = HeldLock::within(&file, limit)?.map(std::mem::forget);
+        Ok(match held {
+            Some(()) => Ok(Self(file)),
+            None => Err(file),
+        })
     }
 
     /// Returns the locked file.
@@ -60,13 +59,42 @@ impl Locked {
 pub(crate) struct HeldLock<'f>(&'f File);
 
 impl<'f> HeldLock<'f> {
-    /// Waits for the exclusive lock of `file` (flock(2)). A signal does not end the wait.
+    /// Waits for the exclusive lock of `file` (flock(2)), however long. A signal does not end the wait.
     pub(crate) fn wait(file: &'f File) -> io::Result<Self> {
         loop {
             match file.lock() {
                 Ok(()) => return Ok(Self(file)),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Takes the exclusive lock of `file` without waiting (flock(2)); `None` if it is already held.
+    pub(crate) fn attempt(file: &'f File) -> io::Result<Option<Self>> {
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(e),
+        }
+    }
+
+    /// Like [`attempt`](Self::attempt), but retries until `limit` has passed: flock(2) has no timeout. A free lock takes
+    /// one system call.
+    pub(crate) fn within(file: &'f File, limit: Duration) -> io::Result<Option<Self>> {
+        let first = Self::attempt(file)?;
+        if first.is_some() {
+            return Ok(first);
+        }
+        let deadline = Deadline::after(limit);
+        loop {
+            let left = deadline.left();
+            // In proportion to the time waited, so that a lock held for microseconds is taken soon after its release.
+            let pause = ((limit - left.min(limit)) / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+            std::thread::sleep(pause.min(left));
+            let next = Self::attempt(file)?;
+            if next.is_some() || deadline.passed() {
+                return Ok(next);
             }
         }
     }

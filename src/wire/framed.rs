@@ -161,23 +161,33 @@ pub(crate) fn is_registrable(name: &Name) -> bool {
     (3..=15).contains(&name.as_bytes().len()) && name.as_bytes().iter().all(is_allowed)
 }
 
-/// Encodes the reply to `!who`, truncated to the size of a frame.
-pub(crate) fn encode_list(names: &[Name], is_online: impl Fn(&Name) -> bool) -> Vec<u8> {
+/// The largest number of names in the reply to `!who`: its frame has no room for more.
+pub(crate) const MOST_LISTED: usize = MAX_TEXT / (1 + ONLINE.len() + 1);
+
+/// Encodes the reply to `!who`, truncated to the size of a frame: these names, and that there are `others`.
+pub(crate) fn encode_list(
+    names: &[Name],
+    others: usize,
+    is_online: impl Fn(&Name) -> bool,
+) -> Vec<u8> {
     if names.is_empty() {
         return NO_CLIENTS.to_vec();
     }
     /// Reserves space for the line that counts the omitted names, in bytes.
     const ROOM: usize = 64;
     let mut text = LIST.to_vec();
+    let mut omitted = others;
     for (index, name) in names.iter().enumerate() {
         let state = if is_online(name) { ONLINE } else { OFFLINE };
         let line = format!("{name}{state}\n");
         if text.len() + line.len() + ROOM > MAX_TEXT {
-            let more = names.len() - index;
-            text.extend_from_slice(format!("... and {more} more\n").as_bytes());
+            omitted += names.len() - index;
             break;
         }
         text.extend_from_slice(line.as_bytes());
+    }
+    if omitted > 0 {
+        text.extend_from_slice(format!("... and {omitted} more\n").as_bytes());
     }
     text
 }

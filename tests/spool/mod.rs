@@ -1,6 +1,8 @@
 //! Tests of what is specific to the spool. The promises of every engine are in `tests/store_contract`.
 
+mod bounded;
 mod damage;
+mod names;
 mod opening;
 mod owners;
 mod restore;

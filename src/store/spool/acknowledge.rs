@@ -7,7 +7,7 @@ use super::format::walk::{Step, Walk};
 use super::lock::lock;
 use super::mailbox::sync;
 use super::retention::Gone;
-use super::{repair, retention};
+use super::{ids, repair, retention};
 use crate::store::{StoreError, Waiting};
 use crate::sys::clock::unix_millis;
 use crate::sys::file;
@@ -119,6 +119,8 @@ fn settle(lease: &Handout<'_>, before: Header, acked: (u64, u64)) -> Result<Sett
     if header == before {
         return Ok(Settled::Durably);
     }
+    // Before the header is written: the mailbox still has the messages, which are durable.
+    ids::confirm(lease.spool, &lease.name, header.epoch, &gone.ids);
     {
         // Only the lease holder moves the boundaries, but other processes may set flags: reread under the lock.
         let _lock = lock(&lease.spool.paths, &lease.name)?;

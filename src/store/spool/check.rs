@@ -7,7 +7,7 @@ use super::handle::Spool;
 use super::paths::{self, for_each_folder};
 use super::settle::settle_all;
 use super::survey::View;
-use super::{owners, released, repair, users};
+use super::{names, owners, released, repair, users};
 use crate::message::Stored;
 use crate::name::Name;
 use crate::store::{Finding, MailboxState, Restoring, StoreError};
@@ -21,6 +21,7 @@ pub(super) fn layout(spool: &Spool) -> Result<Vec<Finding>, StoreError> {
             let what = match Name::new(&name) {
                 Ok(name) if *paths::folder(&name) == *folder => continue,
                 Ok(_) => "a mailbox in the wrong folder, where requests do not find it",
+                Err(_) if paths::is_ids_file(&name) => continue,
                 Err(_) if is_left_over(&name) => {
                     "left over from an unfinished repair or copy; it can be removed"
                 }
@@ -58,6 +59,7 @@ pub(super) fn tidy(spool: &Spool) -> Result<(), StoreError> {
             Ok(())
         })?;
     }
+    names::discard(spool)?;
     settle_all(spool)?;
     released::tidy(spool)
 }

@@ -11,6 +11,7 @@ use super::format::header::{Header, RECORDS};
 use super::format::record;
 use super::format::walk::{Step, Walk};
 use super::handle::Spool;
+use super::ids::{self, Copied, Remembered};
 use super::lock::lock;
 use super::paths::folder;
 use super::repair;
@@ -75,6 +76,9 @@ pub(super) struct MailboxWriter<'s> {
     offset: u64,
     kept: bool,
     last: u64,
+    copied: Copied,
+    /// The epoch of the mailbox whose records were added.
+    old: Option<u32>,
     is_in_place: bool,
 }
 
@@ -101,6 +105,8 @@ impl<'s> MailboxWriter<'s> {
             offset: RECORDS,
             kept: false,
             last: 0,
+            copied: Copied::default(),
+            old: None,
             is_in_place: false,
         })
     }
@@ -116,6 +122,7 @@ impl<'s> MailboxWriter<'s> {
         self.header.other_flags = header.other_flags;
         self.header.restored = header.restored;
         self.header.used_unowned = header.used_unowned;
+        self.old = Some(header.epoch);
         let len = file::facts(old).map_err(read)?.len;
         let end = end::find(old, header, len).map_err(read)?.offset;
         let mut walk = Walk::new(header.epoch, header.ids_offset, end);
@@ -201,6 +208,7 @@ impl<'s> MailboxWriter<'s> {
             offset,
         );
         self.last = message.seq;
+        self.copied.push(Remembered::of(message, offset));
         if acknowledged {
             self.header.acked_offset = self.end();
         }
@@ -242,7 +250,10 @@ impl<'s> MailboxWriter<'s> {
             .rename(&temporary_name(&self.name), self.name.as_str())
             .map_err(write)?;
         self.is_in_place = true;
-        self.spool.sync_name(&self.name)
+        self.spool.sync_name(&self.name)?;
+        let (spool, name, epoch) = (self.spool, &self.name, self.header.epoch);
+        ids::follow(spool, name, self.old, epoch, &self.copied, self.offset);
+        Ok(())
     }
 }
 

@@ -1,14 +1,11 @@
 //! Encodes the messages to one mailbox as records for a single write.
 
-use std::fs::File;
-use std::path::Path;
-
+use super::dedup::Search;
 use super::format::end::Tail;
 use super::format::record;
 use super::handle::Spool;
 use super::mailbox::AppendPosition;
-use super::room::Addition;
-use super::{dedup, room};
+use super::room::{self, Addition};
 use crate::message::Draft;
 use crate::name::Name;
 use crate::store::{Delivery, Receipt, StoreError};
@@ -16,8 +13,8 @@ use crate::store::{Delivery, Receipt, StoreError};
 /// Gathers the records of messages to one mailbox. The mailbox lock must be held.
 pub(super) struct Encoder<'a, 'm> {
     spool: &'a Spool,
-    file: &'a File,
-    path: &'a Path,
+    /// The search for earlier messages, which has covered the mailbox up to `position`.
+    search: &'a Search<'m>,
     position: &'a AppendPosition,
     /// The end of the mailbox after all records gathered so far.
     tail: Tail,
@@ -26,17 +23,15 @@ pub(super) struct Encoder<'a, 'm> {
 }
 
 impl<'a, 'm> Encoder<'a, 'm> {
-    /// Creates an encoder that appends to the mailbox in `file` at `position`.
+    /// Creates an encoder that appends to a mailbox at `position`.
     pub(super) fn new(
         spool: &'a Spool,
-        file: &'a File,
-        path: &'a Path,
+        search: &'a Search<'m>,
         position: &'a AppendPosition,
     ) -> Self {
         Self {
             spool,
-            file,
-            path,
+            search,
             position,
             tail: position.tail,
             bytes: position.first_bytes(),
@@ -63,11 +58,11 @@ impl<'a, 'm> Encoder<'a, 'm> {
     /// Adds the record of a message unless it is a duplicate. The receipt holds once all records are durable.
     ///
     /// # Errors
-    /// [`StoreError::Quota`]; I/O errors.
+    /// [`StoreError::Quota`].
     pub(super) fn push(&mut self, message: &'m Delivery<'m>) -> Result<Receipt, StoreError> {
         let draft = &message.draft;
         if draft.once
-            && let Some(seq) = self.earlier(draft)?
+            && let Some(seq) = self.earlier(draft)
         {
             return Ok(Receipt {
                 seq,
@@ -98,13 +93,10 @@ impl<'a, 'm> Encoder<'a, 'm> {
     }
 
     /// Returns the number of an earlier message with the id, sender and trust of `draft`, in the batch or in the mailbox.
-    fn earlier(&self, draft: &Draft<'_>) -> Result<Option<u64>, StoreError> {
+    fn earlier(&self, draft: &Draft<'_>) -> Option<u64> {
         let is_same = |(other, _): &&(&Draft<'_>, u64)| other.is_same_message(draft);
-        if let Some((_, seq)) = self.encoded.iter().find(is_same) {
-            return Ok(Some(*seq));
-        }
-        dedup::find(self.file, &self.position.header, self.position.tail, draft)
-            .map_err(StoreError::system("read", self.path))
+        let in_batch = self.encoded.iter().find(is_same).map(|(_, seq)| *seq);
+        in_batch.or_else(|| self.search.found(draft))
     }
 
     /// Returns the bytes to write and the resulting end of the mailbox, or `None` if there is no new message.

@@ -1,6 +1,7 @@
 //! Reads acknowledged messages, and traces a single message.
 
 use super::format::backwards::Backwards;
+use super::format::place::end_of_records_below;
 use super::handle::Spool;
 use super::survey::View;
 use crate::message::Stored;
@@ -24,12 +25,13 @@ pub(super) fn history(
         return Ok(());
     };
     let read = |e| StoreError::system("read", &view.path)(e);
-    let (first, last) = (header.kept_offset, header.acked_offset);
+    let (first, mut last) = (header.kept_offset, header.acked_offset);
+    if let Some(before) = before {
+        let found = end_of_records_below(&view.file, header.epoch, first, last, before);
+        last = found.map_err(read)?;
+    }
     let mut back = Backwards::new(&view.file, header.epoch, first, last);
     while let Some(head) = back.step().map_err(read)? {
-        if before.is_some_and(|before| head.seq >= before) {
-            continue;
-        }
         let message = back.record(&head).map_err(read)?;
         if message.is_some_and(|message| !each(&message)) {
             break;
@@ -50,11 +52,11 @@ pub(super) fn trace(spool: &Spool, of: &Name, seq: u64) -> Result<Option<Trace>,
         return Ok(None);
     };
     let read = |e| StoreError::system("read", &view.path)(e);
-    let mut back = Backwards::new(&view.file, header.epoch, header.ids_offset, view.len);
-    while let Some(head) = back.step().map_err(read)? {
-        if head.seq > seq {
-            continue;
-        }
+    let (first, behind) = (header.ids_offset, seq.saturating_add(1));
+    let end = end_of_records_below(&view.file, header.epoch, first, view.len, behind);
+    let end = end.map_err(read)?;
+    let mut back = Backwards::new(&view.file, header.epoch, first, end);
+    if let Some(head) = back.step().map_err(read)? {
         let from = Name::new(back.sender(&head)).ok();
         let from = from.filter(|_| head.seq == seq);
         return Ok(from.map(|from| Trace {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::format::end::{self, Tail};
 use super::format::header::Header;
-use super::paths::Paths;
+use super::paths::{LOCK_TIMEOUT, Paths};
 use super::repair;
 use crate::name::Name;
 use crate::store::StoreError;
@@ -56,10 +56,10 @@ impl OpenMailbox {
         })
     }
 
-    /// Waits for the lock of the mailbox. Its log may only be used under this lock.
+    /// Waits for the lock of the mailbox, up to [`LOCK_TIMEOUT`]. Its log may only be used under this lock.
     ///
     /// # Errors
-    /// Errors from `openat(2)` and `flock(2)`.
+    /// [`StoreError::Busy`] if another process keeps the lock; errors from `openat(2)` and `flock(2)`.
     pub(super) fn lock(
         &mut self,
         paths: &Paths,
@@ -69,8 +69,8 @@ impl OpenMailbox {
         while self.log.known.is_some() && !file::facts(&self.lock_file).map_err(failed)?.named {
             self.lock_file = paths.lock_file(&self.name)?;
         }
-        let held = HeldLock::wait(&self.lock_file).map_err(failed)?;
-        Ok((held, &mut self.log))
+        let held = HeldLock::within(&self.lock_file, LOCK_TIMEOUT).map_err(failed)?;
+        Ok((held.ok_or(StoreError::Busy)?, &mut self.log))
     }
 }
 
@@ -177,6 +177,11 @@ impl MailboxLog {
             ..*position
         });
         Ok(())
+    }
+
+    /// Returns the position after the last append of this process.
+    pub(super) fn known(&self) -> Option<&AppendPosition> {
+        self.known.as_ref()
     }
 
     /// Records that the mailbox ends at `position`.

@@ -19,9 +19,11 @@ mod flags;
 mod format;
 mod handle;
 mod history;
+mod ids;
 mod journal;
 mod lock;
 mod mailbox;
+mod names;
 mod open;
 mod owners;
 mod paths;
@@ -222,7 +224,7 @@ impl Users for Spool {
     }
 
     fn registered(&self, name: &Name) -> Result<Option<u64>, StoreError> {
-        users::registered(self, name)
+        user_files::registered(self, name)
     }
 
     fn deregister(&self, name: &Name) -> Result<bool, StoreError> {
@@ -273,8 +275,16 @@ impl Users for Spool {
         owners::release(self, name, Some(uid))
     }
 
+    fn registrations(
+        &self,
+        after: Option<&Name>,
+        each: &mut dyn FnMut(&Name, u64) -> bool,
+    ) -> Result<(), StoreError> {
+        names::each(self, after, each)
+    }
+
     fn names(&self) -> Result<Vec<Name>, StoreError> {
-        users::names(self)
+        user_files::registered_names(self)
     }
 }
 
@@ -294,9 +304,5 @@ impl Presence for Spool {
 
     fn give_back(&self, name: &Name, whose: &dyn Fn(&Lease) -> bool) -> Result<bool, StoreError> {
         presence::give_back(self, name, whose)
-    }
-
-    fn online(&self) -> Result<Vec<(Name, Lease)>, StoreError> {
-        presence::online(self)
     }
 }

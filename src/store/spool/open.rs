@@ -13,7 +13,7 @@ use super::journal::client::Journal;
 use super::journal::recovery::{self, RecoveryLock};
 use super::lock::SpoolLock;
 use super::paths::{self, DIRECTORIES, JOURNAL, OWNER, Paths, Run};
-use super::{owners, sweep, used};
+use super::{names, owners, sweep, used};
 use crate::name::Name;
 use crate::store::{Limits, StoreError};
 use crate::sys::clock;
@@ -61,6 +61,7 @@ impl Spool {
             Ok(dir) => Some(RecoveryLock::take(&dir)?),
             Err(_) => None,
         };
+        let last_use = names::last_use(&root);
         let lock = SpoolLock::take(&root)?;
         // Another process may have created or upgraded it while this one waited.
         let version = match read_format(&root)? {
@@ -72,6 +73,7 @@ impl Spool {
         };
         make_what_is_missing(&root).map_err(StoreError::system("make a directory in", path))?;
         let mut spool = Self::handles(&root, limits)?;
+        names::note_use(&spool, &root, last_use)?;
         if let Some(right) = right {
             recovery::recover(&spool, &right)?;
         }

@@ -69,7 +69,7 @@ fn end_open_use(spool: &Spool, name: &Name) -> Result<(), StoreError> {
         // mark with it, in one step.
         used::note_use(spool, name)?;
     }
-    user_files::remove(spool, name, name.as_str())?;
+    users::remove(spool, name)?;
     // Before the upgrade of an earlier format is complete, it is not known whether the owner itself has used the
     // mailbox.
     if spool.is_upgraded && (registered || used::was_used(spool, name)?) {
@@ -142,7 +142,7 @@ pub(super) fn assign_owners(
     uid_of: impl Fn(&str) -> Option<u32>,
     reserves: impl Fn(&Name) -> bool,
 ) -> Result<(), StoreError> {
-    let mut all = users::names(spool)?;
+    let mut all = user_files::registered_names(spool)?;
     all.extend(survey::mailboxes(spool)?);
     all.extend(recorded(spool)?);
     all.sort_unstable();
@@ -201,7 +201,7 @@ pub(super) fn release(spool: &Spool, name: &Name, uid: Option<u32>) -> Result<bo
     }
     // Before the record is removed, which opens the name to other clients.
     set_aside::set_aside(spool, name, former)?;
-    user_files::remove(spool, name, name.as_str())?;
+    users::remove(spool, name)?;
     let removed = user_files::remove(spool, name, &owner_file(name))?;
     // After that: a session that looks at the record from now on finds that it must stop.
     presence::end(spool, name)?;

@@ -6,8 +6,9 @@
 //!   owner          the id of the process that uses the spool
 //!   canaries       logins that show whether the directory service answers (canaries.rs)
 //!   lock/000..fff  lock files, created on demand, never removed
-//!   mail/3f/bob    the mailbox of bob
+//!   mail/3f/bob    the mailbox of bob; .bob.ids: ids of messages of verified senders (ids.rs)
 //!   user/3f/bob    the registration of bob; .bob.claim: its owner
+//!   names/         an index of registered names (names/mod.rs)
 //!   released/      mailboxes that were set aside (released.rs)
 //!   journal/0, 1   messages of many processes, until they are synced in the mailboxes
 //!   quarantine/    data that repair and recovery set aside
@@ -22,6 +23,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use arrayvec::ArrayString;
 
@@ -31,12 +33,16 @@ use crate::store::StoreError;
 use crate::sys::dir::Dir;
 use crate::sys::lock::HeldLock;
 
+/// How long a request waits for the lock of a mailbox, or of the directory of the lock files.
+pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum number of lock files.
 const LOCKS: u32 = 4_096;
 /// The directories that are created with a spool.
 pub(super) const DIRECTORIES: [&str; 5] = ["lock", "mail", "user", JOURNAL, "quarantine"];
 /// The directory of messages that were set aside when their name got another owner.
 const RELEASED: &str = "released";
+/// The end of the name of a file of remembered ids.
+const IDS: &str = ".ids";
 /// The directory of the journal.
 pub(super) const JOURNAL: &str = "journal";
 /// The file with the id of the process that uses the spool.
@@ -161,17 +167,21 @@ impl Paths {
     /// lock of its directory.
     ///
     /// # Errors
-    /// Errors from `openat(2)` and `flock(2)`.
+    /// [`StoreError::Busy`] if another process keeps the directory; errors from `openat(2)` and `flock(2)`.
     pub(super) fn lock_file(&self, name: &Name) -> Result<File, StoreError> {
         let number = hexadecimal::<3>(hash(name) % LOCKS);
         let make = || {
             let dir = self.locks.reopened()?;
-            let _held = HeldLock::wait(&dir)?;
+            let held = HeldLock::within(&dir, LOCK_TIMEOUT)?;
+            let _held = held.ok_or(io::ErrorKind::WouldBlock)?;
             // No sync is needed: after a crash no process holds the lock.
             self.locks.file_or_new(&number)
         };
         let file = self.locks.file(&number).transpose().unwrap_or_else(make);
-        file.map_err(|e| StoreError::system("open the lock file", self.locks.path_of(&number))(e))
+        file.map_err(|e| match e.kind() {
+            io::ErrorKind::WouldBlock => StoreError::Busy,
+            _ => StoreError::system("open the lock file", self.locks.path_of(&number))(e),
+        })
     }
 
     /// Opens the directory of the lock files, which is locked in place of a lock file that cannot be created. Under
@@ -219,6 +229,22 @@ impl Paths {
                 _ => StoreError::system("open", path)(e),
             }
         })
+    }
+
+    /// Opens the file of the remembered ids of `name`. Returns `None` if it does not exist.
+    ///
+    /// # Errors
+    /// Errors from `openat(2)`, except ENOENT.
+    pub(super) fn ids(&self, name: &Name) -> io::Result<Option<File>> {
+        self.mail.file(&ids_place(name))
+    }
+
+    /// Opens the file of the remembered ids of `name`, which has a mailbox, creating it if missing.
+    ///
+    /// # Errors
+    /// Errors from `openat(2)`.
+    pub(super) fn ids_or_new(&self, name: &Name) -> io::Result<File> {
+        self.mail.file_or_new(&ids_place(name))
     }
 
     /// Opens the folder of the mailbox of `name`, creating it if missing.
@@ -308,6 +334,17 @@ pub(super) fn place_around(prefix: &str, name: &Name, suffix: &str) -> Place {
         place.push_str(part);
     }
     place
+}
+
+fn ids_place(name: &Name) -> Place {
+    place_around(".", name, IDS)
+}
+
+/// Returns whether a file of a mailbox folder has remembered ids.
+pub(super) fn is_ids_file(file: &[u8]) -> bool {
+    let name = file.strip_prefix(b".");
+    let name = name.and_then(|rest| rest.strip_suffix(IDS.as_bytes()));
+    name.is_some_and(|name| Name::new(name).is_ok())
 }
 
 /// Formats a number that fits in `DIGITS` digits. `format!` would cost each child more page faults.

@@ -84,29 +84,6 @@ pub(super) fn give_back(
     Ok(true)
 }
 
-/// Returns the current leases with a known address, sorted by name.
-pub(super) fn online(spool: &Spool) -> Result<Vec<(Name, Lease)>, StoreError> {
-    sweep::now_and_then(spool);
-    let run = spool.paths.run()?;
-    let dir = &run.online;
-    let names = dir
-        .names()
-        .map_err(StoreError::system("read", dir.path()))?;
-    let (mut all, mut over) = (Vec::new(), 0);
-    for name in names.iter().filter_map(|name| Name::new(name).ok()) {
-        match look_of(spool, &name)? {
-            LeaseFile::Current(lease) if lease.address.is_some() => all.push((name, lease)),
-            LeaseFile::Over if over < sweep::AT_ONCE => {
-                over += 1;
-                sweep::forget(spool, run, &name);
-            }
-            _ => {}
-        }
-    }
-    all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    Ok(all)
-}
-
 fn look_of(spool: &Spool, name: &Name) -> Result<LeaseFile, StoreError> {
     let run = spool.paths.run()?;
     run.lease_file(name.as_str()).map_err(StoreError::system(

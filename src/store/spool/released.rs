@@ -7,7 +7,7 @@
 
 use super::format::header::Header;
 use super::handle::Spool;
-use super::lock::lock;
+use super::lock::{CARE_TIMEOUT, lock_within};
 use crate::name::Name;
 use crate::store::{FormerOwner, StoreError};
 use crate::sys::clock::unix_millis;
@@ -226,7 +226,7 @@ pub(super) fn expire(spool: &Spool, now: u64) -> Result<(), StoreError> {
     for listed in Released::list(spool, None)?.iter() {
         let is_old = |file: &&ReleasedFile| now.saturating_sub(file.at) >= RETENTION;
         for file in listed.files.iter().filter(is_old) {
-            let _lock = lock(&spool.paths, &file.name)?;
+            let _lock = lock_within(&spool.paths, &file.name, CARE_TIMEOUT)?;
             remove_if_any(&listed.dir, &file.file())?;
         }
     }
@@ -241,7 +241,7 @@ pub(super) fn tidy(spool: &Spool) -> Result<(), StoreError> {
     for listed in Released::list(spool, None)?.iter() {
         for name in &listed.incomplete {
             // The process that writes a copy has the lock.
-            let _lock = lock(&spool.paths, name)?;
+            let _lock = lock_within(&spool.paths, name, CARE_TIMEOUT)?;
             remove_if_any(&listed.dir, &incomplete(name))?;
         }
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
+use super::format::backwards::Backwards;
 use super::format::end::{self, Tail};
 use super::format::header::{Header, RECORDS};
 use super::format::record;
@@ -52,17 +53,16 @@ fn mend_tail(
         seq: header.acked_seq,
         offset: header.acked_offset,
     };
-    let mut walk = Walk::new(header.epoch, header.acked_offset, len);
-    loop {
-        match walk.step(file).map_err(StoreError::system("read", &path))? {
-            Step::Record { end, seq, .. } => {
-                tail = Tail {
-                    seq: seq.max(tail.seq),
-                    offset: end,
-                };
-            }
-            Step::Bad { .. } => {}
-            Step::End => break,
+    let read = |e| StoreError::system("read", &path)(e);
+    // From the end, so that the work is bounded by the write that was cut off, and not by the mailbox.
+    let mut back = Backwards::new(file, header.epoch, header.acked_offset, len);
+    while let Some(head) = back.step().map_err(read)? {
+        if back.record(&head).map_err(read)?.is_some() {
+            tail = Tail {
+                seq: head.seq.max(tail.seq),
+                offset: back.begins_at() + head.record_len() as u64,
+            };
+            break;
         }
     }
     report(paths, name, &path, header, tail, len, file)?;

@@ -4,18 +4,20 @@
 //! age and by size. Between the ids offset and the kept offset their heads remain, so that a message that is sent again
 //! is recognised, and only the space of long bodies is freed. New boundaries are durable before any space is freed.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+
+use arrayvec::ArrayVec;
 
 use super::format::header::{Header, RECORDS};
 use super::format::record::{self, HEAD, Head, TRAILER};
 use super::format::walk::{Step, Walk};
+use super::ids::{self, IDS, Remembered};
 use crate::name::MAX_NAME;
 use crate::store::Limits;
 use crate::sys::file;
 
-/// Minimum number of messages whose ids are kept, and number of messages searched for duplicates.
-pub(super) const IDS: usize = 4_096;
 /// Smallest unit that the file system frees, in bytes.
 const BLOCK: u64 = 4_096;
 /// Bytes gathered before they are freed, because each call costs a file system transaction.
@@ -25,6 +27,8 @@ const PORTION: u64 = 64 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Gone {
     ranges: Vec<(u64, u64)>,
+    /// The messages of verified senders whose heads are dropped.
+    pub(super) ids: VecDeque<Remembered>,
 }
 
 /// Advances the boundaries of `header` as far as `limits` demand at `now` (milliseconds since 1970). Returns the space
@@ -48,7 +52,7 @@ pub(super) fn forget(
         > limits
             .history_bytes
             .saturating_add(limits.history_bytes / 4);
-    if !too_much && !oldest.is_some_and(|head| stale(head.at)) {
+    if !too_much && !oldest.is_some_and(|(head, _)| stale(head.at)) {
         return Ok(gone);
     }
     let mut walk = Walk::new(header.epoch, header.kept_offset, header.acked_offset);
@@ -70,7 +74,7 @@ pub(super) fn forget(
         history -= end - offset;
         header.kept_offset = end;
     }
-    forget_ids(file, header)?;
+    forget_ids(file, header, &mut gone.ids)?;
     gone.ranges.retain(|(from, _)| *from >= header.ids_offset);
     if header.ids_offset / PORTION > before.ids_offset / PORTION {
         gone.ranges.push((
@@ -81,13 +85,22 @@ pub(super) fn forget(
     Ok(gone)
 }
 
-/// Advances the ids offset. Of the last [`IDS`] messages, keeps the heads from the first on that may be sent again.
-fn forget_ids(file: &File, header: &mut Header) -> io::Result<()> {
+/// Advances the ids offset. Of the last [`IDS`] messages, keeps the heads from the first on that may be sent again. Adds
+/// the dropped ones of verified senders to `dropped`.
+fn forget_ids(
+    file: &File,
+    header: &mut Header,
+    dropped: &mut VecDeque<Remembered>,
+) -> io::Result<()> {
     let last = header.acked_seq.saturating_sub(IDS as u64);
     while header.ids_offset < header.kept_offset {
-        match head_at(file, header.epoch, header.ids_offset, header.kept_offset)? {
-            Some(head) if head.once && head.seq > last => break,
-            Some(head) => header.ids_offset += head.record_len() as u64,
+        let offset = header.ids_offset;
+        match head_at(file, header.epoch, offset, header.kept_offset)? {
+            Some((head, _)) if head.once && head.seq > last => break,
+            Some((head, sender)) => {
+                ids::remember(dropped, Remembered::of_head(&head, offset, &sender));
+                header.ids_offset += head.record_len() as u64;
+            }
             // Bad bytes: the ids from here to the kept offset are not worth a search.
             None => header.ids_offset = header.kept_offset,
         }
@@ -95,15 +108,24 @@ fn forget_ids(file: &File, header: &mut Header) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the head of the record at `offset`, if there is a record that ends by `end`.
-fn head_at(file: &File, epoch: u32, offset: u64, end: u64) -> io::Result<Option<Head>> {
+/// Reads the head and the sender of the record at `offset`, if there is a record that ends by `end`.
+fn head_at(
+    file: &File,
+    epoch: u32,
+    offset: u64,
+    end: u64,
+) -> io::Result<Option<(Head, ArrayVec<u8, MAX_NAME>)>> {
     if offset >= end {
         return Ok(None);
     }
-    let mut bytes = [0; HEAD];
+    let mut bytes = [0; HEAD + MAX_NAME];
     let n = file::read_at(file, &mut bytes, offset)?;
     let head = record::decode_head(&bytes[..n], epoch, offset);
-    Ok(head.filter(|head| offset + head.record_len() as u64 <= end))
+    let head = head.filter(|head| offset + head.record_len() as u64 <= end);
+    Ok(head.map(|head| {
+        let sender = bytes[HEAD..].iter().take(head.sender_len);
+        (head, sender.copied().collect())
+    }))
 }
 
 impl Gone {

@@ -5,7 +5,7 @@ use std::fs::File;
 
 use super::format::header::Header;
 use super::handle::Spool;
-use super::lock::lock;
+use super::lock::{CARE_TIMEOUT, lock_within};
 use super::mailbox::sync;
 use super::released::Released;
 use super::repair;
@@ -43,7 +43,7 @@ pub(super) fn settle(spool: &Spool, name: &Name) -> Result<Option<Released>, Sto
 pub(super) fn settle_all(spool: &Spool) -> Result<(), StoreError> {
     for released in Released::list(spool, None)?.iter() {
         for file in &released.restoring {
-            let _lock = lock(&spool.paths, &file.name)?;
+            let _lock = lock_within(&spool.paths, &file.name, CARE_TIMEOUT)?;
             if let Err(e) = settle(spool, &file.name) {
                 log::error!("cannot complete the restore of {}: {e}", file.name);
             }

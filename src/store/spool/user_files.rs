@@ -1,7 +1,9 @@
 //! The files of names in `user/`: `user/3f/bob` is the registration of bob, and `user/3f/.bob.claim` the record of its
 //! owner (format/user.rs).
 
+use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 
 use super::format::user;
 use super::handle::Spool;
@@ -13,6 +15,8 @@ use crate::sys::file;
 
 /// The number of bytes that are read of a file. It is longer than any text.
 const LONGEST: usize = 128;
+/// Why a registration does not count.
+const DAMAGED: &str = "it is not a registration; remove the file to register the name again";
 
 /// Returns the file name of the owner record of `name`.
 pub(super) fn owner_file(name: &Name) -> String {
@@ -47,6 +51,34 @@ pub(super) fn has_owner_record(spool: &Spool, name: &Name) -> Result<bool, Store
     spool.flags.is_claimed(name, look)
 }
 
+/// Returns when `name` was registered, or `None` if it is not.
+///
+/// # Errors
+/// [`StoreError::Damaged`] if the record is damaged; I/O errors.
+pub(super) fn registered(spool: &Spool, name: &Name) -> Result<Option<u64>, StoreError> {
+    let Some(text) = registration(spool, name)? else {
+        return Ok(None);
+    };
+    match user::decode_registration(&text) {
+        Some(registered) => Ok(Some(registered)),
+        None => {
+            let path = spool.paths.users.path_of(&place_around("", name, ""));
+            Err(StoreError::damaged(path, 0, DAMAGED))
+        }
+    }
+}
+
+/// Reads the registration of `name`; `None` if there is none, or its first write was interrupted.
+pub(super) fn registration(spool: &Spool, name: &Name) -> Result<Option<Vec<u8>>, StoreError> {
+    let text = read(spool, &place_around("", name, ""))?;
+    Ok(text.filter(|text| !user::is_unwritten(text)))
+}
+
+/// Returns all registered names, sorted. Some of them may have no registration yet.
+pub(super) fn registered_names(spool: &Spool) -> Result<Vec<Name>, StoreError> {
+    list(spool, |file| Name::new(file).ok())
+}
+
 /// Reads the file at `place`, up to [`LONGEST`] bytes; `None` if there is none.
 ///
 /// # Errors
@@ -68,12 +100,8 @@ pub(super) fn read(spool: &Spool, place: &Place) -> Result<Option<Vec<u8>>, Stor
 /// # Errors
 /// I/O errors. The file may then be empty, which counts as incomplete.
 pub(super) fn write(spool: &Spool, name: &Name, file: &str, text: &str) -> Result<(), StoreError> {
-    let folder = spool.paths.user_folder(name)?;
-    let write = |e| StoreError::system("write", folder.path_of(file))(e);
-    let open = folder.file_or_new(file).map_err(write)?;
-    for dir in [&folder, &spool.paths.users] {
-        dir.sync().map_err(StoreError::system("sync", dir.path()))?;
-    }
+    let Begun { file: open, path } = begin_durably(spool, name, file)?;
+    let write = |e| StoreError::system("write", &path)(e);
     let len = file::facts(&open).map_err(write)?.len;
     if (1..text.len() as u64).contains(&len) {
         // A power cut could keep a new text and the earlier length. Zeros behind the earlier text do not count.
@@ -86,6 +114,55 @@ pub(super) fn write(spool: &Spool, name: &Name, file: &str, text: &str) -> Resul
     // They are shorter than a sector, so that the write is atomic.
     file::write_at(&open, &bytes, 0).map_err(write)?;
     file::sync(&open).map_err(write)
+}
+
+/// A file whose directory entry is durable.
+pub(super) struct Begun {
+    file: File,
+    path: PathBuf,
+}
+
+/// Opens `file` in the folder of `name`, or creates it empty, with a durable directory entry.
+///
+/// # Errors
+/// I/O errors.
+pub(super) fn begin_durably(spool: &Spool, name: &Name, file: &str) -> Result<Begun, StoreError> {
+    let folder = spool.paths.user_folder(name)?;
+    let path = folder.path_of(file);
+    let open = folder.file_or_new(file);
+    let open = open.map_err(StoreError::system("write", &path))?;
+    for dir in [&folder, &spool.paths.users] {
+        dir.sync().map_err(StoreError::system("sync", dir.path()))?;
+    }
+    Ok(Begun { file: open, path })
+}
+
+impl Begun {
+    /// Returns whether the file is still in its place, and empty. The lock of the mailbox must be held.
+    ///
+    /// # Errors
+    /// Errors from `fstat(2)`.
+    pub(super) fn is_in_place(&self) -> Result<bool, StoreError> {
+        let facts = file::facts(&self.file).map_err(StoreError::system("look at", &self.path))?;
+        Ok(facts.named && facts.len == 0)
+    }
+
+    /// Writes the contents, which are shorter than a sector, so that the write is atomic.
+    ///
+    /// # Errors
+    /// Errors from `pwrite(2)`.
+    pub(super) fn write(&self, text: &str) -> Result<(), StoreError> {
+        file::write_at(&self.file, text.as_bytes(), 0)
+            .map_err(StoreError::system("write", &self.path))
+    }
+
+    /// Makes the contents durable.
+    ///
+    /// # Errors
+    /// Errors from `fdatasync(2)`.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        file::sync(&self.file).map_err(StoreError::system("write", &self.path))
+    }
 }
 
 /// Creates `file` in the folder of `name`, empty and not yet durable.

@@ -5,13 +5,14 @@ use super::format::user;
 use super::handle::Spool;
 use super::lock::lock;
 use super::paths::place;
-use super::used;
 use super::user_files::{self, has_owner_record};
+use super::{names, used};
 use crate::name::Name;
 use crate::store::{Finding, StoreError};
+use crate::sys::file;
 
-/// Why a registration does not count.
-const DAMAGED: &str = "it is not a registration; remove the file to register the name again";
+/// A registration that is this much older is durable, in milliseconds.
+const SURELY_DURABLE: u64 = 60_000;
 
 /// Durably registers `name` at the time `at`, in milliseconds since 1970, if `may` agrees. Returns `false` if it does
 /// not, or if the name was registered already.
@@ -21,43 +22,82 @@ pub(super) fn register(
     at: u64,
     may: &dyn Fn() -> bool,
 ) -> Result<bool, StoreError> {
+    if let Some(known) = user_files::registration(spool, name)? {
+        make_durable(spool, name, &known, at)?;
+        return Ok(false);
+    }
+    if !may() {
+        return Ok(false);
+    }
+    spool.budgets.add(Budget::Names, 1, &spool.limits)?;
+    let is_new = register_new(spool, name, at, may)?;
+    if !is_new {
+        spool.budgets.give_back(Budget::Names, 1);
+    }
+    Ok(is_new)
+}
+
+/// Registers a name that was not registered before.
+fn register_new(
+    spool: &Spool,
+    name: &Name,
+    at: u64,
+    may: &dyn Fn() -> bool,
+) -> Result<bool, StoreError> {
+    // What waits for the disk is done without the lock, because other names share it.
+    names::registering(spool, name)?;
+    let begun = user_files::begin_durably(spool, name, name.as_str())?;
+    let lock = lock(&spool.paths, name)?;
     // The lock makes one of several concurrent registrations the first, and keeps a claim out.
-    let _lock = lock(&spool.paths, name)?;
-    if !may() || contents(spool, name)?.is_some() {
+    if let Some(known) = user_files::registration(spool, name)? {
+        drop(lock);
+        make_durable(spool, name, &known, at)?;
+        return Ok(false);
+    }
+    if !may() {
         return Ok(false);
     }
     let text = user::encode_registration(at);
-    spool.budgets.add(Budget::Names, 1, &spool.limits)?;
-    user_files::write(spool, name, name.as_str(), &text)?;
+    if begun.is_in_place()? {
+        begun.write(&text)?;
+        drop(lock);
+        begun.sync()?;
+    } else {
+        user_files::write(spool, name, name.as_str(), &text)?;
+    }
     Ok(true)
 }
 
-/// Returns when `name` was registered, or `None` if it is not.
-///
-/// # Errors
-/// [`StoreError::Damaged`] if the record is damaged; I/O errors.
-pub(super) fn registered(spool: &Spool, name: &Name) -> Result<Option<u64>, StoreError> {
-    let Some(text) = contents(spool, name)? else {
-        return Ok(None);
-    };
-    match user::decode_registration(&text) {
-        Some(registered) => Ok(Some(registered)),
-        None => {
-            let path = spool.paths.users.path_of(&place(name));
-            Err(StoreError::damaged(path, 0, DAMAGED))
+/// Makes the registration of `name` durable if it is so recent that another process may still be about to do that.
+fn make_durable(spool: &Spool, name: &Name, text: &[u8], now: u64) -> Result<(), StoreError> {
+    let since = user::decode_registration(text);
+    if since.is_none_or(|since| since.abs_diff(now) > SURELY_DURABLE) {
+        return Ok(());
+    }
+    let place = place(name);
+    match spool.paths.user_file(&place)? {
+        None => Ok(()),
+        Some(file) => {
+            let path = spool.paths.users.path_of(&place);
+            file::sync(&file).map_err(StoreError::system("sync", path))
         }
     }
 }
 
-/// Returns whether `name` has a registration, sound or damaged.
-pub(super) fn is_registered(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
-    Ok(contents(spool, name)?.is_some())
+/// Durably removes the registration of `name`, if there is one. The lock of the mailbox must be held.
+///
+/// # Errors
+/// Errors from `unlinkat(2)` and `fsync(2)`.
+pub(super) fn remove(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
+    if spool.paths.user_file(&place(name))?.is_some() {
+        names::removing(spool, name)?;
+    }
+    user_files::remove(spool, name, name.as_str())
 }
 
-/// Reads the registration of `name`; `None` if there is none, or its first write was interrupted.
-fn contents(spool: &Spool, name: &Name) -> Result<Option<Vec<u8>>, StoreError> {
-    let text = user_files::read(spool, &place(name))?;
-    Ok(text.filter(|text| !user::is_unwritten(text)))
+/// Returns whether `name` has a registration, sound or damaged.
+pub(super) fn is_registered(spool: &Spool, name: &Name) -> Result<bool, StoreError> {
+    Ok(user_files::registration(spool, name)?.is_some())
 }
 
 /// Durably removes the registration of `name`, and records in the mailbox that clients have used it. Returns `false` if
@@ -71,23 +111,18 @@ pub(super) fn deregister(spool: &Spool, name: &Name) -> Result<bool, StoreError>
         // The registration shows that clients other than a later owner have used the name.
         used::note_use(spool, name)?;
     }
-    let was_registered = user_files::remove(spool, name, name.as_str())?;
+    let was_registered = remove(spool, name)?;
     if was_registered {
         spool.budgets.give_back(Budget::Names, 1);
     }
     Ok(was_registered)
 }
 
-/// Returns all registered names, sorted.
-pub(super) fn names(spool: &Spool) -> Result<Vec<Name>, StoreError> {
-    user_files::list(spool, |file| Name::new(file).ok())
-}
-
 /// Reports damaged registrations.
 pub(super) fn check(spool: &Spool) -> Result<Vec<Finding>, StoreError> {
     let mut findings = Vec::new();
-    for name in names(spool)? {
-        match registered(spool, &name) {
+    for name in user_files::registered_names(spool)? {
+        match user_files::registered(spool, &name) {
             Err(StoreError::Damaged {
                 place,
                 offset,

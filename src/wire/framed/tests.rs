@@ -76,13 +76,13 @@ fn a_long_list_is_truncated_to_one_frame() {
     let names: Vec<Name> = (0..100_000)
         .map(|n| format!("u{n}").parse().expect("a name"))
         .collect();
-    assert_eq!(encode_list(&[], |_| true), NO_CLIENTS);
-    let two = encode_list(&names[..2], |name| name.as_str() == "u1");
+    assert_eq!(encode_list(&[], 0, |_| true), NO_CLIENTS);
+    let two = encode_list(&names[..2], 0, |name| name.as_str() == "u1");
     assert_eq!(two, b"Client Status List:\nu0 (offline)\nu1 (online)\n");
     assert_eq!(decode_listed(b"u1 (online)"), Some((n("u1"), true)));
     assert_eq!(decode_listed(b"u0 (offline)"), Some((n("u0"), false)));
     assert_eq!(decode_listed(b"Client Status List:"), None);
-    let many = encode_list(&names, |_| false);
+    let many = encode_list(&names, 0, |_| false);
     assert!(many.len() <= MAX_TEXT);
     let last = String::from_utf8(many).expect("text");
     let shown = last.lines().count() - 2;

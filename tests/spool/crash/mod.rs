@@ -7,6 +7,7 @@
 
 mod disk;
 mod journaled;
+mod names;
 mod owners;
 mod promises;
 mod taken_over;

@@ -134,10 +134,14 @@ impl Frames<'_, '_> {
     ) -> Result<Outcome, Stop> {
         let store = self.talk.store;
         // A name with waiting messages counts as known: the messages are for the client that registers.
-        let waiting = store.peek(name).map_err(doing(|| what))?;
-        let waiting = waiting.map_or(Ok(0), |mailbox| mailbox.waiting());
-        let known = waiting.map_err(doing(|| what))? > 0
-            || store.registered(name).map_err(doing(|| what))?.is_some();
+        let mut waiting = store.peek(name).map_err(doing(|| what))?;
+        let first = waiting.as_mut().map(|mailbox| mailbox.next());
+        let is_waiting = first
+            .transpose()
+            .map_err(doing(|| what))?
+            .flatten()
+            .is_some();
+        let known = is_waiting || store.registered(name).map_err(doing(|| what))?.is_some();
         self.say(if known { wire::IS_KNOWN } else { wire::DONE })?;
         let said = self.hear()?;
         let told = wire::decode_address(&said);
@@ -206,14 +210,26 @@ impl Frames<'_, '_> {
 
     fn who(&mut self) -> Result<Outcome, Stop> {
         let store = self.talk.store;
-        let names = store.names().map_err(doing(|| "who"))?;
-        let online = store.online().map_err(doing(|| "who"))?;
-        self.say(&wire::encode_list(&names, |name| {
-            online
-                .binary_search_by(|(other, _)| other.cmp(name))
-                .is_ok()
-        }))?;
-        Ok(Outcome::Done(format!("who: {} names", names.len())))
+        let (mut names, mut others) = (Vec::new(), 0);
+        let listed = store.registrations(None, &mut |name, _| {
+            if names.len() < wire::MOST_LISTED {
+                names.push(name.clone());
+            } else {
+                others += 1;
+            }
+            true
+        });
+        listed.map_err(doing(|| "who"))?;
+        let is_online = |name: &Name| match store.lease(name) {
+            Ok(lease) => lease.is_some_and(|lease| lease.address.is_some()),
+            Err(e) => {
+                log::error!("{}: who: {e}", self.talk.peer);
+                false
+            }
+        };
+        self.say(&wire::encode_list(&names, others, is_online))?;
+        let count = names.len() + others;
+        Ok(Outcome::Done(format!("who: {count} names")))
     }
 
     fn quit(&mut self, name: &Name) -> Result<Outcome, Stop> {

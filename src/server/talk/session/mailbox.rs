@@ -63,7 +63,6 @@ impl<'a> Session<'_, 'a> {
         let (mut n, mut range, mut more, mut waiting) = (0, None, false, 0);
         let mut pace = Pace::new(self.talk.config.request_timeout);
         if let Some(reading) = reading {
-            waiting = reading.waiting().map_err(|e| self.refuse(what, e))?;
             loop {
                 match reading.next() {
                     Ok(Some(_)) if n == max => {
@@ -87,6 +86,14 @@ impl<'a> Session<'_, 'a> {
                 }
                 if self.out.len() >= GATHER {
                     self.flush_within(&mut pace)?;
+                }
+            }
+            // If there are no more, all of them were read.
+            match if more { reading.waiting() } else { Ok(n) } {
+                Ok(count) => waiting = count,
+                Err(e) => {
+                    self.refuse(what, e);
+                    return Ok(range);
                 }
             }
         }

@@ -144,31 +144,27 @@ impl Session<'_, '_> {
     /// Lists the registered names, and whether they are online.
     pub(super) fn who(&mut self, after: Option<&Name>, max: u64) -> Result<(), SessionError> {
         let store = self.talk.store;
-        let names = store.names().map_err(|e| self.refuse("who", e))?;
-        let online = store.online().map_err(|e| self.refuse("who", e))?;
-        let first = after.map_or(0, |after| names.partition_point(|name| name <= after));
-        let rest = &names[first..];
-        let shown = rest.len().min(usize::try_from(max).unwrap_or(usize::MAX));
-        let mut n = 0;
-        for name in &rest[..shown] {
-            let since = match store.registered(name) {
-                Ok(Some(since)) => since,
-                // It was deregistered after the names were read.
-                Ok(None) => continue,
-                Err(e) => {
-                    log::error!("{}: who: {e}", self.talk.peer);
-                    continue;
-                }
-            };
+        let (mut n, mut more, mut sent) = (0, false, Ok(()));
+        let listed = store.registrations(after, &mut |name, since| {
+            if n == max {
+                more = true;
+                return false;
+            }
             n += 1;
-            let lease = online.binary_search_by(|(other, _)| other.cmp(name));
-            let lease = lease.ok().map(|at| online[at].1);
+            let lease = store.lease(name).unwrap_or_else(|e| {
+                log::error!("{}: who: {e}", self.talk.peer);
+                None
+            });
+            let lease = lease.filter(|lease| lease.address.is_some());
             encode_user(&mut self.out, name, since, lease.map(|lease| lease.since));
             if self.out.len() >= GATHER {
-                self.flush()?;
+                sent = self.flush();
             }
-        }
-        encode_end(&mut self.out, n, shown < rest.len(), None);
+            sent.is_ok()
+        });
+        sent?;
+        listed.map_err(|e| self.refuse("who", e))?;
+        encode_end(&mut self.out, n, more, None);
         Ok(())
     }
 

@@ -10,6 +10,10 @@ use crate::sys::file;
 
 /// The size of a read, in bytes.
 const CHUNK: u64 = 128 * 1024;
+/// The size of a read between records that are long enough to skip their bodies.
+const SPARSE_CHUNK: u64 = 512;
+/// The length of a record from which bodies are skipped, in bytes.
+const SPARSE: u64 = CHUNK / 8;
 
 /// A walk from the end of a mailbox to its beginning. It checks trailers and heads only, not bodies.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub(crate) struct Backwards<'f> {
     stop: u64,
     /// The offset of the current record.
     at: u64,
+    /// The length of the current record.
+    len: u64,
     buffer: Vec<u8>,
     buffer_at: u64,
 }
@@ -31,6 +37,7 @@ impl<'f> Backwards<'f> {
             epoch,
             stop,
             at: end,
+            len: 0,
             buffer: Vec::new(),
             buffer_at: end,
         }
@@ -69,6 +76,7 @@ impl Backwards<'_> {
         else {
             return Ok(None);
         };
+        self.len = trailer.record_len;
         let head = record::decode_head(self.bytes(start, HEAD + MAX_NAME)?, epoch, start);
         let head = head.filter(|head| head.seq == trailer.seq);
         if head.is_some() {
@@ -103,12 +111,17 @@ impl Backwards<'_> {
     }
 
     /// Returns `len` bytes at `from`, or fewer at the end of the file. A read mostly covers the bytes before
-    /// them, which the next steps need.
+    /// them, which the next steps need. Behind a long record these are only the trailer of the one before.
     fn bytes(&mut self, from: u64, len: usize) -> io::Result<&[u8]> {
         let buffer_end = self.buffer_at + self.buffer.len() as u64;
         if from < self.buffer_at || from + len as u64 > buffer_end {
             let end = from + len as u64;
-            self.buffer_at = end.saturating_sub(CHUNK).max(self.stop).min(from);
+            let chunk = if self.len < SPARSE {
+                CHUNK
+            } else {
+                SPARSE_CHUNK
+            };
+            self.buffer_at = end.saturating_sub(chunk).max(self.stop).min(from);
             let size = usize::try_from(end - self.buffer_at).unwrap_or(len);
             self.buffer.resize(size, 0);
             let n = file::read_at(self.file, &mut self.buffer, self.buffer_at)?;

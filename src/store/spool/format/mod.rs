@@ -4,6 +4,7 @@ pub(super) mod backwards;
 pub(super) mod end;
 pub(super) mod header;
 pub(super) mod lease;
+pub(super) mod place;
 pub(super) mod record;
 pub(super) mod user;
 pub(super) mod version;

@@ -15,7 +15,7 @@ use crate::store::StoreError;
 use crate::store::spool::format::header::Header;
 use crate::store::spool::format::walk::{Step, Walk};
 use crate::store::spool::handle::Spool;
-use crate::store::spool::lock::lock;
+use crate::store::spool::lock::{CARE_TIMEOUT, lock_within};
 use crate::store::spool::mailbox::sync;
 use crate::store::spool::repair;
 use crate::sys::clock::unix_millis;
@@ -145,7 +145,7 @@ fn settle_mailbox(
         let _ = sync(&file, &path);
     }
     let found = {
-        let _lock = lock(&spool.paths, name)?;
+        let _lock = lock_within(&spool.paths, name, CARE_TIMEOUT)?;
         let Some(file) = open(spool, name, &path, cache)? else {
             set_aside(spool, name, &all(), "the mailbox no longer exists")?;
             return Ok((0, entries.len()));
