@@ -57,6 +57,8 @@ refusals! {
         "Message declined. The server cannot look up whether {} is a login, try again later";
     Busy Busy "Message declined. Busy: another reader has these messages, try again later";
     DiskFull DiskFull "Message declined. The server's disk is full, try again later";
+    /// A file of the server has the largest size that its system allows.
+    FileLimit DiskFull "Message declined. The server's system allows it no larger files, try again later";
     MailboxFull Quota "Message declined. The mailbox is full, try again when its owner has read it";
     ReadOnly Internal "Message declined. The server cannot write to this mailbox now, try again later";
     /// The client's source has `children_per_source` connections.
