@@ -347,6 +347,11 @@ fn replace_writer(daemon: &Daemon, writer: Pid) -> Pid {
     daemon.logged(&format!(
         "the writer of the journal (process {writer}) killed by SIGKILL: it is started again in "
     ));
+    next_writer(daemon, writer)
+}
+
+/// Waits until another writer runs than `writer`.
+fn next_writer(daemon: &Daemon, writer: Pid) -> Pid {
     let mut next = writer;
     wait_until("a new writer runs", || {
         let found = daemon.writer().and_then(|pid| pid.parse().ok());
@@ -420,14 +425,31 @@ fn the_journal_of_a_killed_writer_is_emptied_before_the_daemon_exits() {
 }
 
 #[test]
+fn a_killed_supervisor_is_replaced_and_no_message_is_lost() {
+    let accepted = Accepted::default();
+    let (mut daemon, ()) = accepted.send_while_it_is_used(|daemon, mut writer| {
+        for _ in 0..3 {
+            wait_until("there is a reserve", || daemon.reserve().is_some());
+            let supervisor = daemon.supervisor().expect("a pid");
+            kill_with(
+                Pid::from_raw(supervisor.parse().expect("a number")),
+                Signal::SIGKILL,
+            );
+            writer = next_writer(daemon, writer);
+            goes_on(&accepted, &daemon.spool());
+        }
+    });
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.ended().success());
+    assert!(!is_left(&daemon.spool()), "the journal is not empty");
+    accepted.are_all_in(&sent(&daemon.spool()));
+}
+
+#[test]
 fn without_a_supervisor_each_child_syncs_its_own_messages() {
     let accepted = Accepted::default();
     let (daemon, ()) = accepted.send_while_it_is_used(|daemon, _| {
-        let supervisor = daemon.supervisor().expect("a pid");
-        kill_with(
-            Pid::from_raw(supervisor.parse().expect("a number")),
-            Signal::SIGKILL,
-        );
+        daemon.kill_supervisor_and_reserve();
         daemon.logged("error: the supervisor of the helper processes (process");
         accepted.more(200);
         assert_eq!((daemon.supervisor(), daemon.writer()), (None, None));

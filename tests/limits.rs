@@ -145,6 +145,7 @@ fn clients_are_refused_while_no_process_can_be_forked() {
     // The limit counts all processes of a login. irc runs the master, the supervisor with its helpers, and two
     // children.
     let other = Daemon::start();
+    wait_until("there is a reserve", || other.reserve().is_some());
     let supervisor = other.supervisor().expect("one");
     let helpers = || crate::support::children(supervisor.parse().expect("a number")).len();
     let most = 4 + helpers();

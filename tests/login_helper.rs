@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::support::others::public_dir;
 use crate::support::session::Session;
-use crate::support::{Daemon, skip, wait_until};
+use crate::support::{Daemon, is_dead, skip, wait_until};
 
 /// Uids that are not in /etc/passwd: getent returns an entry, hangs, or returns the entry of another uid.
 const ELSEWHERE: u32 = 3_000_000_001;
@@ -111,9 +111,7 @@ fn ask_as(daemon: &Daemon, uid: u32) -> (String, Duration) {
 
 /// Returns whether a process runs and is not a zombie.
 fn runs(pid: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    !is_dead(pid)
 }
 
 /// Returns the pid of the login helper. Waits for it, because it may just be starting.
@@ -284,14 +282,62 @@ fn a_killed_helper_is_restarted() {
 }
 
 #[test]
-fn without_its_supervisor_a_daemon_serves_and_logs_it_once() {
-    let test = "without_its_supervisor_a_daemon_serves_and_logs_it_once";
+fn a_killed_supervisor_is_replaced_with_its_helpers() {
+    let test = "a_killed_supervisor_is_replaced_with_its_helpers";
+    let Some(mut daemon) = daemon(test, SOURCES, "") else {
+        return;
+    };
+    let reserve_of = |daemon: &Daemon| {
+        wait_until("there is a reserve", || daemon.reserve().is_some());
+        daemon.reserve().expect("one")
+    };
+    // A reserve that is killed is replaced as well.
+    let first = reserve_of(&daemon);
+    signal(&first, &[Signal::SIGKILL]);
+    wait_until("there is another reserve", || {
+        daemon.reserve().is_some_and(|pid| pid != first)
+    });
+    for pause in ["100ms", "200ms", "400ms"] {
+        let helpers = [helper_of(&daemon), daemon.writer().expect("one")];
+        let (supervisor, reserve) = (daemon.supervisor().expect("one"), reserve_of(&daemon));
+        signal(&supervisor, &[Signal::SIGKILL]);
+        daemon.logged(&format!(
+            "warning: the supervisor of the helper processes (process {supervisor}) killed by SIGKILL: process {reserve} \
+             replaces it in {pause}; until then "
+        ));
+        wait_until("its helpers are gone", || {
+            helpers.iter().all(|pid| is_dead(pid))
+        });
+        // A lookup waits for the next helper.
+        let (said, took) = ask_as(&daemon, ELSEWHERE);
+        assert!(said.starts_with("OK dropline/1 name=elsewhere "), "{said}");
+        assert!(took < Duration::from_secs(4), "{took:?}");
+        daemon.store("ulla", "al", "hi");
+        wait_until("the writer runs", || daemon.writer().is_some());
+        assert_eq!(daemon.supervisor(), Some(reserve));
+    }
+    assert_eq!(crate::support::counter(&daemon, "crashes"), 0);
+    let all = [
+        daemon.supervisor().expect("one"),
+        reserve_of(&daemon),
+        daemon.writer().expect("one"),
+        helper_of(&daemon),
+    ];
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.ended().success());
+    for pid in all {
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+}
+
+#[test]
+fn without_a_supervisor_and_a_reserve_a_daemon_serves_and_logs_it_once() {
+    let test = "without_a_supervisor_and_a_reserve_a_daemon_serves_and_logs_it_once";
     let Some(mut daemon) = daemon(test, SOURCES, "") else {
         return;
     };
     let (helper, writer) = (helper_of(&daemon), daemon.writer().expect("one"));
-    let supervisor = daemon.supervisor().expect("one");
-    signal(&supervisor, &[Signal::SIGKILL]);
+    let supervisor = daemon.kill_supervisor_and_reserve();
     let said = "error: the supervisor of the helper processes (process ";
     daemon.logged(&format!("{said}{supervisor}) killed by SIGKILL: until"));
     wait_until("the helpers are gone", || !runs(&helper) && !runs(&writer));
@@ -318,7 +364,9 @@ fn no_helper_outlives_its_daemon() {
     let family = |daemon: &Daemon| {
         let supervisor = daemon.supervisor().expect("one");
         let writer = daemon.writer().expect("one");
-        [supervisor, writer, helper_of(daemon)]
+        wait_until("there is a reserve", || daemon.reserve().is_some());
+        let reserve = daemon.reserve().expect("one");
+        [supervisor, reserve, writer, helper_of(daemon)]
     };
     let all = family(&ends);
     ends.signal(Signal::SIGTERM);
@@ -352,12 +400,17 @@ fn without_a_directory_service_there_is_no_login_helper() {
         return;
     };
     let supervisor = daemon.supervisor().expect("one");
-    let helpers = crate::support::children(supervisor.parse().expect("a number"));
-    let others = ["droplined: journal", "droplined: budgets"];
-    assert_eq!(
-        helpers,
-        others.map(|title| daemon.helper(title).expect("one"))
-    );
+    wait_until("there is a reserve", || daemon.reserve().is_some());
+    let mut helpers = crate::support::children(supervisor.parse().expect("a number"));
+    helpers.sort();
+    let expected = [
+        daemon.writer(),
+        daemon.helper("droplined: budgets"),
+        daemon.reserve(),
+    ];
+    let mut expected = expected.map(|pid| pid.expect("one"));
+    expected.sort();
+    assert_eq!(helpers, expected);
     let (said, _) = ask_as(&daemon, ELSEWHERE);
     assert!(said.starts_with(NO_LOGIN), "{said}");
     let (said, _) = ask_as(&daemon, 2);

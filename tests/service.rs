@@ -317,7 +317,10 @@ fn logging_to_syslog_survives_a_restart_of_syslogd_under_load() {
             .contains("store bob/1 from ~al, 18 bytes: accepted")
     });
     let log = rsyslogd.log();
-    let master = format!("daemon.info droplined[{}]: listening on ", daemon.pid());
+    let master = format!(
+        "daemon.info droplined[{}]: info: listening on ",
+        daemon.pid()
+    );
     assert!(log.contains(&master), "{log}");
     let line = log
         .lines()
@@ -361,7 +364,7 @@ fn logging_to_syslog_survives_a_restart_of_syslogd_under_load() {
     daemon.signal(Signal::SIGUSR1);
     wait_until("the master has reconnected", || {
         let log = rsyslogd.log();
-        log.contains(&format!("droplined[{}]: children ", daemon.pid()))
+        log.contains(&format!("droplined[{}]: info: children ", daemon.pid()))
     });
     // Garbage and timeouts have the facility auth as well. The second request waits until the penalty is over.
     daemon.ask("nonsense\n");

@@ -12,7 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
-use crate::support::{Daemon, configure, program, wait_until};
+use crate::support::others::public_dir;
+use crate::support::{Daemon, configure, program, skip, wait_until};
 
 /// Returns a command that runs a bash script with the daemon as `$0` and these arguments, for a minute at most.
 fn command(dir: &Path, script: &str, args: &[&str]) -> Command {
@@ -218,4 +219,66 @@ fn a_run_directory_that_others_can_write_is_refused() {
             assert_eq!(output.status.code(), Some(69), "{mode:o}: {said}");
         }
     }
+}
+
+#[test]
+fn a_start_of_root_that_fails_changes_directories_of_the_account_as_the_account() {
+    let test = "a_start_of_root_that_fails_changes_directories_of_the_account_as_the_account";
+    if !nix::unistd::geteuid().is_root() {
+        return skip(test, "only root can change the user");
+    }
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip(test, "strace is not installed");
+    }
+    let games = nix::unistd::User::from_name("games").ok().flatten();
+    let Some(games) = games else {
+        return skip(test, "there is no account games");
+    };
+    let dir = public_dir();
+    let theirs = dir.path().join("theirs");
+    fs::create_dir(&theirs).expect("made");
+    std::os::unix::fs::chown(&theirs, Some(games.uid.as_raw()), None).expect("given");
+    let config = configure(dir.path(), "user = \"games\"\n");
+    let trace = dir.path().join("trace");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let port = taken.local_addr().expect("known").port().to_string();
+    let output = Command::new("strace")
+        .args(["-f", "-qq", "-y", "-e", "trace=%file,/set.*uid", "-o"])
+        .arg(&trace)
+        .arg(program("droplined").get_program())
+        .args(["-p", &port, "--bind", "127.0.0.1", "--config"])
+        .arg(config)
+        .arg("--spool")
+        .arg(theirs.join("spool"))
+        .arg("--run-dir")
+        .arg(theirs.join("run"))
+        .output()
+        .expect("run");
+    assert!(!output.status.success());
+    assert!(
+        said(&output).contains("cannot listen on "),
+        "{}",
+        said(&output)
+    );
+    let trace = fs::read_to_string(trace).expect("a trace");
+    let (mut is_root, mut changes) = (true, 0);
+    for call in trace.lines().filter_map(|line| line.split_once(' ')) {
+        let call = call.1.trim_start();
+        if call.starts_with("setresuid(") || call.starts_with("setreuid(") {
+            is_root = call.contains("(-1, 0");
+        }
+        let names = ["unlink", "mkdir", "rename", "chown", "chmod", "O_CREAT"];
+        let what = call.split_once('"').map(|(call, _)| call);
+        let changes_it = names.iter().any(|name| {
+            what.is_some_and(|what| what.contains(name))
+                || (*name == "O_CREAT" && call.contains(name))
+        });
+        if changes_it && call.contains(&*theirs.to_string_lossy()) {
+            assert!(!is_root, "{call}");
+            changes += 1;
+        }
+    }
+    // The directories and the pid file are made, and the pid file is removed.
+    assert!(changes >= 4, "{changes}: {trace}");
+    assert!(!theirs.join("run/droplined.pid").exists());
 }

@@ -54,9 +54,9 @@ keys! {
         user: Account = "", Restart;
 
         /// How the daemon confines itself before it listens. The sandbox blocks new privileges, unrelated files with
-        /// `landlock(7)`, and dangerous system calls with `seccomp(2)`, until the daemon ends. `try` applies what the
-        /// kernel supports and logs what is missing. `require` applies all of it, or the daemon does not start. `off`
-        /// applies nothing.
+        /// `landlock(7)`, and unneeded system calls with `seccomp(2)`, until the daemon ends. `try` applies what the
+        /// kernel supports and logs what is missing. `require` applies all of it, or the daemon does not start: it needs
+        /// Linux 6.12. `off` applies nothing.
         sandbox: Sandbox = Sandbox::Try, Restart;
 
         /// What `ps(1)` shows of a connection: `requests` for the dialect and the request, `names` for the address of the

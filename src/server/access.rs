@@ -1,12 +1,10 @@
 //! What the master and its children share about the access of TCP clients: whether the configuration has become
 //! narrower, and which names the log has reported as closed.
 
-use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
 use crate::name::Name;
-use crate::sys::shared;
 
 /// The number of names that are kept. Beyond it, a name may be reported more than once.
 const NAMES: usize = 1_024;
@@ -23,17 +21,16 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// Shares memory with the processes that are forked from now on.
-    ///
-    /// # Errors
-    /// Those of `mmap(2)`.
-    pub(super) fn new() -> io::Result<Self> {
-        let words = shared::words(1 + NAMES)?;
-        Ok(Self {
+    /// The number of words that the processes share.
+    pub(super) const SHARED_WORDS: usize = 1 + NAMES;
+
+    /// Uses these words, which are zeros, for this process and those that it forks from now on.
+    pub(super) fn new(words: &'static [AtomicU64]) -> Self {
+        Self {
             narrowed: &words[0],
             seen: 0,
             names: &words[1..],
-        })
+        }
     }
 
     /// Records that this process, the master, has a narrower configuration. Its present children are then no longer
@@ -68,10 +65,15 @@ impl Access {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::shared;
+
+    fn access() -> Access {
+        Access::new(shared::words(Access::SHARED_WORDS).expect("shared"))
+    }
 
     #[test]
     fn a_process_with_a_wider_configuration_is_not_current() {
-        let mut master = Access::new().expect("shared");
+        let mut master = access();
         let child = master;
         assert!(master.is_current() && child.is_current());
         master.narrow();
@@ -82,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_name_is_reported_once() {
-        let access = Access::new().expect("shared");
+        let access = access();
         let name = |n: usize| format!("n{n}").parse::<Name>().expect("a name");
         for n in 0..NAMES {
             assert!(access.is_first_report(&name(n)), "{n}");

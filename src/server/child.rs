@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::panic::{self, AssertUnwindSafe};
 
 use super::access::Access;
-use super::config::Config;
+use super::config::{Config, Sandbox};
 use super::connection::Connection;
 use super::logging;
 use super::principal::Owners;
@@ -14,6 +14,7 @@ use crate::store::Store;
 use crate::sys::login::{self, LoginDirectory};
 use crate::sys::peer::Peer;
 use crate::sys::process::{self, Pid};
+use crate::sys::sandbox::ChildDomain;
 use crate::sys::signal::{Blocked, Inbox, Signal};
 use crate::sys::socket::Stream;
 use crate::wire::line;
@@ -51,6 +52,7 @@ pub(super) struct ChildContext<'a> {
     pub(super) store: &'a dyn Store,
     pub(super) logins: &'a LoginDirectory,
     pub(super) access: Access,
+    pub(super) domain: &'a ChildDomain,
 }
 
 impl ChildContext<'_> {
@@ -77,6 +79,12 @@ impl ChildContext<'_> {
             slot,
             ..
         } = accepted;
+        if let Err(e) = self.domain.enter() {
+            log::error!("cannot limit the signals of the child for {peer}: {e}");
+            if config.sandbox == Sandbox::Require {
+                return FAILED;
+            }
+        }
         let mut keep = self.keep.to_vec();
         keep.extend([stream.as_fd().as_raw_fd(), logging::descriptor()]);
         keep.extend(login::descriptors());

@@ -6,7 +6,7 @@ use super::config::{Config, Sandbox};
 use super::supervisor::{Supervisor, Task};
 use crate::store::Engine;
 use crate::sys::login::{self, LoginHelper};
-use crate::sys::sandbox::Rules;
+use crate::sys::sandbox::{Calls, Rules};
 
 /// Starts the supervisor with the helpers that this daemon needs. Returns `None` when they cannot be started; the
 /// children then do without. Must be called while this process has one thread and no sandbox.
@@ -24,6 +24,14 @@ pub(super) fn start(store: &mut dyn Engine, config: &Config) -> Option<Superviso
     let readable = ["/etc", "/usr/share/zoneinfo"].map(Path::new);
     // Which files getent(1) reads depends on nsswitch.conf(5).
     let (nowhere, all) = ([Path::new("/dev/null")], [Path::new("/")]);
+    // The supervisor has the rights of all helpers.
+    let any = [writable[0], config.run_dir.as_path(), nowhere[0]];
+    let sandbox = has_sandbox.then_some(Rules {
+        writable: &any,
+        readable: &all,
+        removable: &[],
+        calls: Calls::Programs,
+    });
     let mut tasks = Vec::new();
     tasks.extend(of_store.ok().flatten().map(|helper| Task {
         name: helper.name,
@@ -33,7 +41,8 @@ pub(super) fn start(store: &mut dyn Engine, config: &Config) -> Option<Superviso
         sandbox: has_sandbox.then_some(Rules {
             writable: &writable,
             readable: &readable,
-            ..Rules::default()
+            removable: &[],
+            calls: Calls::Files,
         }),
         queue: Some(helper.queue),
         work: Box::new(move || Ok(store.run_helper(helper.queue)?)),
@@ -46,7 +55,8 @@ pub(super) fn start(store: &mut dyn Engine, config: &Config) -> Option<Superviso
         sandbox: has_sandbox.then_some(Rules {
             writable: &writable_by_counter,
             readable: &readable,
-            ..Rules::default()
+            removable: &[],
+            calls: Calls::Files,
         }),
         queue: None,
         work: Box::new(|| Ok(store.run_counter()?)),
@@ -59,13 +69,13 @@ pub(super) fn start(store: &mut dyn Engine, config: &Config) -> Option<Superviso
         sandbox: has_sandbox.then_some(Rules {
             writable: &nowhere,
             readable: &all,
-            programs: true,
-            ..Rules::default()
+            removable: &[],
+            calls: Calls::Programs,
         }),
         queue: None,
         work: Box::new(|| Ok(logins.serve()?)),
     }));
-    Supervisor::start(&tasks)
+    Supervisor::start(&tasks, sandbox)
         .inspect_err(|e| {
             log::warn!(
                 "cannot start the supervisor of the helper processes: {e}; each child syncs its mailbox by itself, and \

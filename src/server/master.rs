@@ -8,7 +8,7 @@ use super::child::{Accepted, ChildContext};
 use super::config::Config;
 use super::gate::{Barred, Gate, refuse};
 use super::listener::Bound;
-use super::logging::{AUTH, AtMostOften};
+use super::logging::{self, AUTH, AtMostOften};
 use super::reaper::Children;
 use super::reserve::{Pause, Reserve};
 use super::scoreboard::{Counter, Scoreboard};
@@ -112,8 +112,10 @@ impl Master {
     /// When waiting or blocking signals fails. A client cannot cause this.
     pub(super) fn run(&mut self, config: &Config, context: &ChildContext<'_>) -> io::Result<Leave> {
         loop {
-            let mut pause = self.pause.left();
+            let pause = self.pause.left();
             let accepting = pause.is_none();
+            let due = logging::report_repeats(false);
+            let mut pause = pause.into_iter().chain(due).min();
             self.tell_when_full(config);
             // Connections in the kernel's queue must not wait for clients that do not send a request.
             if self.children.count() >= config.early_drop {
@@ -335,6 +337,7 @@ impl Master {
         }
         let unfinished = self.children.count();
         self.children.kill(deadline, again);
+        logging::report_repeats(true);
         match unfinished {
             0 => log::info!("ended"),
             n if again => {

@@ -43,6 +43,7 @@ use self::config::{Config, LogTo, Sandbox};
 use self::detach::{ReadyPipe, Side};
 use self::listener::{Bound, ListenError, SocketFile};
 use self::master::{Leave, Master};
+use self::notify::ServiceManager;
 use self::pid_file::{PidFile, PidFileError};
 use self::privileges::PrivilegeError;
 use self::scoreboard::{Counter, Scoreboard};
@@ -54,7 +55,8 @@ use crate::sys::clock::Deadline;
 use crate::sys::file;
 use crate::sys::login::{Account, LoginDirectory};
 use crate::sys::process::{self, Pid};
-use crate::sys::sandbox::{self, Lacking, Rules};
+use crate::sys::sandbox::{self, Calls, ChildDomain, Lacking, Rules};
+use crate::sys::shared;
 use crate::sys::signal;
 use crate::sys::socket::Listener;
 use crate::sys::title;
@@ -200,6 +202,7 @@ fn run(
         privileges::make_dir(&config.spool, 0o700, account)?;
         privileges::make_dir(&config.run_dir, 0o755, account)?;
     }
+    let run_dir = config.run_dir.clone();
     let signals = Signals::trapped().map_err(StartError::doing("trap the signals"))?;
     let mut made = Made {
         pid_file: PidFile::write(&config.run_dir, account.as_ref())?,
@@ -214,7 +217,10 @@ fn run(
         signals,
         &mut made,
     );
-    made.undo();
+    // A start that has failed early is still root's.
+    if let Err(e) = privileges::as_account(account.as_ref(), || made.undo()) {
+        log::warn!("cannot remove the files in {}: {e}", run_dir.display());
+    }
     served
 }
 
@@ -257,9 +263,14 @@ fn serve(
     let logins = LoginDirectory::open().map_err(StartError::doing("read the logins"))?;
     let canaries = store.canaries()?;
     logins.expect(canaries.iter().map(Name::as_str));
-    let mut access = Access::new().map_err(StartError::doing("share memory"))?;
+    let words = shared::words(Access::SHARED_WORDS + logging::SHARED_WORDS)
+        .map_err(StartError::doing("share memory"))?;
+    let (of_access, of_log) = words.split_at(Access::SHARED_WORDS);
+    let mut access = Access::new(of_access);
+    logging::leave_out_repeats(of_log);
+    let manager = ServiceManager::connect();
     let supervisor = helpers::start(&mut *store, &config);
-    lay_sandbox(cli, places, &config)?;
+    let domain = lay_sandbox(cli, places, &config)?;
     process::give_back_memory();
     listener::listen(&listeners, &config)?;
     let master = Master::new(listeners.all, signals, board, supervisor)
@@ -268,7 +279,7 @@ fn serve(
     let mut master = Box::new(master);
     announce(&config, master.listeners(), cli.ready_fd)?;
     ready.listens();
-    notify::ready("serving");
+    manager.ready("serving");
     loop {
         let context = ChildContext {
             master: own,
@@ -279,10 +290,11 @@ fn serve(
             store: &*store,
             logins: &logins,
             access,
+            domain: &domain,
         };
         match master.run(&config, &context)? {
             Leave::Reload => {
-                notify::reloading();
+                manager.reloading();
                 match reload(cli, places, &config) {
                     Some(new) => {
                         if new.is_narrower_than(&config) {
@@ -291,15 +303,15 @@ fn serve(
                         config = new;
                         store.set_limits(config.limits());
                         board.count(Counter::Reloads, 1);
-                        notify::ready("serving");
+                        manager.ready("serving");
                     }
                     None => {
-                        notify::ready("serving with the old configuration: the new one is invalid")
+                        manager.ready("serving with the old configuration: the new one is invalid")
                     }
                 }
             }
             Leave::End => {
-                notify::stopping();
+                manager.stopping();
                 made.remove_sockets();
                 master.end(Deadline::after(config.drain_timeout))?;
                 return Ok(());
@@ -311,14 +323,15 @@ fn serve(
 /// The directories that the sandbox leaves readable: for logins and the configuration, time zones, /proc and /dev/null.
 const READABLE: [&str; 4] = ["/etc", "/usr", "/proc", "/dev"];
 
-/// Applies the sandbox to this process and to all children that it forks from now on.
+/// Applies the sandbox to this process and to all children that it forks from now on. Returns what each child gives up
+/// beyond that.
 fn lay_sandbox(
     cli: &Cli,
     places: Option<&DefaultPaths>,
     config: &Config,
-) -> Result<(), StartError> {
+) -> Result<ChildDomain, StartError> {
     if config.sandbox == Sandbox::Off {
-        return Ok(());
+        return Ok(ChildDomain::none());
     }
     let writable = [&config.spool, &config.run_dir, Path::new("/dev/null")];
     let mut readable: Vec<&Path> = READABLE.iter().map(Path::new).collect();
@@ -333,8 +346,9 @@ fn lay_sandbox(
         writable: &writable,
         readable: &readable,
         removable: &removable,
-        programs: false,
+        calls: Calls::Serve,
     };
+    let domain = ChildDomain::prepared();
     let lacking = sandbox::lay(rules).map_err(StartError::doing("set up the sandbox"))?;
     for lack in lacking {
         if config.sandbox == Sandbox::Require {
@@ -342,7 +356,7 @@ fn lay_sandbox(
         }
         log::info!("the sandbox is without {lack}");
     }
-    Ok(())
+    Ok(domain)
 }
 
 /// Reads the configuration again. Returns `None` when it is invalid; the old one then stays in force. Keys that need a
@@ -351,8 +365,13 @@ fn reload(cli: &Cli, places: Option<&DefaultPaths>, before: &Config) -> Option<C
     // The timeout is zero because clients would have to wait for the writer of a pipe.
     match Config::load(cli, places, Duration::ZERO) {
         Ok(mut config) => {
-            for key in config.keep_what_needs_a_restart(before) {
-                log::warn!("{key} has changed; that takes effect when the daemon is started again");
+            let keys = config.keep_what_needs_a_restart(before);
+            if !keys.is_empty() {
+                log::warn!(
+                    "{} {} changed; that takes effect when the daemon is started again",
+                    keys.join(", "),
+                    if keys.len() == 1 { "has" } else { "have" }
+                );
             }
             log::info!("the configuration was read again");
             Some(config)

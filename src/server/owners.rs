@@ -39,6 +39,7 @@ impl Refused {
             }
             Self::Store(StoreError::Busy) => Refusal::Busy,
             Self::Store(StoreError::DiskFull(_)) => Refusal::DiskFull,
+            Self::Store(StoreError::FileLimit(_)) => Refusal::FileLimit,
             Self::Store(StoreError::Quota(..)) => Refusal::MailboxFull,
             Self::Store(StoreError::ReadOnly(_)) => Refusal::ReadOnly,
             Self::Store(

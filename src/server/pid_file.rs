@@ -59,25 +59,30 @@ pub(super) fn distrust(dir: &Dir) -> io::Result<Option<String>> {
 /// The mode of the run directory: all users may enter it to reach the socket.
 const RUN_DIR_MODE: u32 = 0o755;
 
-/// Returns the process that holds a pid file that belongs to root, and removes the file if no process holds it. A
-/// daemon that stays root writes such a file, and the account could not open it.
-fn root_holds(dir: &Path) -> io::Result<Option<String>> {
+/// A pid file of a daemon that stays root, which the account cannot open.
+enum RootsFile {
+    None,
+    /// No process holds it.
+    Stale,
+    /// This process holds it.
+    Held(String),
+}
+
+/// Returns the state of a pid file that belongs to root.
+fn roots_file(dir: &Path) -> io::Result<RootsFile> {
     // The account may have put any file in this place: what is not a plain file of root is for the account to open.
     let Ok(dir) = Dir::open(dir) else {
-        return Ok(None);
+        return Ok(RootsFile::None);
     };
     let Ok(Some(file)) = dir.file(NAME) else {
-        return Ok(None);
+        return Ok(RootsFile::None);
     };
     let meta = file.metadata()?;
     if !meta.is_file() || meta.uid() != 0 {
-        return Ok(None);
+        return Ok(RootsFile::None);
     }
     let holder = OwnerFile::holder(file)?;
-    if holder.is_none() {
-        dir.remove(NAME)?;
-    }
-    Ok(holder)
+    Ok(holder.map_or(RootsFile::Stale, RootsFile::Held))
 }
 
 impl PidFile {
@@ -92,10 +97,20 @@ impl PidFile {
         let Some(account) = account else {
             return Self::claim(dir);
         };
-        if let Some(pid) = root_holds(dir).map_err(system)? {
-            return Err(PidFileError::Taken(dir.to_owned(), pid));
-        }
-        login::acting_as(account, || Self::claim(dir)).map_err(system)?
+        let is_stale = match roots_file(dir).map_err(system)? {
+            RootsFile::Held(pid) => return Err(PidFileError::Taken(dir.to_owned(), pid)),
+            RootsFile::Stale => true,
+            RootsFile::None => false,
+        };
+        login::acting_as(account, || {
+            if is_stale {
+                Dir::open(dir)
+                    .and_then(|dir| dir.remove(NAME))
+                    .map_err(system)?;
+            }
+            Self::claim(dir)
+        })
+        .map_err(system)?
     }
 
     fn claim(dir: &Path) -> Result<Self, PidFileError> {

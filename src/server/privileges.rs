@@ -48,15 +48,32 @@ pub(super) fn account(config: &Config) -> Result<Option<Account>, PrivilegeError
     }
 }
 
-/// Creates a directory for `account` if it is missing. An existing directory keeps its owner.
+/// Creates a directory for `account` if it is missing: as the account if that may do it, or else as root. An existing
+/// directory keeps its owner.
 ///
 /// # Errors
 /// Those of the system.
 pub(super) fn make_dir(path: &Path, mode: u32, account: &Account) -> Result<(), PrivilegeError> {
     let owner = (account.uid(), account.gid());
-    new_dir::make_path(path, mode, Some(owner)).map_err(|e| {
+    let made = login::acting_as(account, || new_dir::make_path(path, mode, None));
+    let made = made.flatten().or_else(|e| match e.kind() {
+        io::ErrorKind::PermissionDenied => new_dir::make_path(path, mode, Some(owner)),
+        _ => Err(e),
+    });
+    made.map_err(|e| {
         PrivilegeError::Directory(path.display().to_string(), account.name().into(), e)
     })
+}
+
+/// Runs `what` as `account`, which root may not have become yet.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn as_account<T>(account: Option<&Account>, what: impl FnOnce() -> T) -> io::Result<T> {
+    match account {
+        Some(account) if login::is_root() => login::acting_as(account, what),
+        _ => Ok(what()),
+    }
 }
 
 /// Becomes `account` irrevocably.

@@ -29,6 +29,12 @@ pub(crate) enum StoreError {
         "the disk that holds {0} is full, or has less free than min_free_bytes and min_free_inodes require"
     )]
     DiskFull(String),
+    /// A file has the largest size that it may have. Freeing its space helps: the owner of the mailbox reads messages.
+    #[error(
+        "{0} cannot grow: it has the largest size that its file system, or the limit of the daemon on the size of files \
+         (RLIMIT_FSIZE), allows"
+    )]
+    FileLimit(String),
     /// Stored data fails its checks.
     #[error("{place} is damaged at byte {offset}: {what}")]
     Damaged {
@@ -83,6 +89,7 @@ impl StoreError {
             let place = place(path);
             match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull(place),
+                io::ErrorKind::FileTooLarge => Self::FileLimit(place),
                 _ => Self::Failed {
                     action,
                     place,
@@ -139,6 +146,7 @@ impl Clone for StoreError {
             Self::Budget(key) => Self::Budget(key),
             Self::ReadOnly(place) => Self::ReadOnly(place.clone()),
             Self::DiskFull(place) => Self::DiskFull(place.clone()),
+            Self::FileLimit(place) => Self::FileLimit(place.clone()),
             Self::Exists(place) => Self::Exists(place.clone()),
             Self::Order { seq, last } => Self::Order {
                 seq: *seq,

@@ -22,6 +22,7 @@ pub(crate) mod new_dir;
 #[cfg(test)]
 pub(crate) mod operation_log;
 pub(crate) mod own_path;
+pub(crate) mod passing;
 pub(crate) mod peer;
 pub(crate) mod poll;
 pub(crate) mod process;

@@ -15,12 +15,13 @@ const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
 /// Creates the directory `path` with this mode, whatever the umask, and with this user and group as its owner; `None`
 /// for those of this process. Creates missing parents with the default mode. Leaves an existing directory as it is.
 ///
-/// Root follows symbolic links only in directories that no other user can write, and changes mode and owner through a
-/// descriptor. A user who exchanges a part of the path therefore cannot make root change a file elsewhere.
+/// Root follows symbolic links only in directories that no other user can write, makes nothing in a directory of the new
+/// owner, and changes mode and owner through a descriptor. A user who exchanges a part of the path therefore cannot make
+/// root change a file elsewhere.
 ///
 /// # Errors
-/// Those of `open(2)`, `mkdir(2)`, `fchown(2)` and `fchmod(2)`; `PermissionDenied` when another user has exchanged the
-/// directory.
+/// Those of `open(2)`, `mkdir(2)`, `fchown(2)` and `fchmod(2)`; `PermissionDenied` when the directory is for its owner to
+/// make, or when another user has exchanged it.
 pub(crate) fn make_path(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
     let start = if path.is_absolute() { "/" } else { "." };
     let start = nix::fcntl::open(start, DIRECTORY | OFlag::O_PATH, Mode::empty())?;
@@ -30,6 +31,7 @@ pub(crate) fn make_path(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io
     let mut dir = start;
     while let Some(name) = parts.next() {
         dir = match enter(&dir, name) {
+            Err(Errno::ENOENT) if belongs_to(&dir, owner)? => return Err(Errno::EACCES.into()),
             Err(Errno::ENOENT) if parts.peek().is_none() => return make(&dir, name, mode, owner),
             Err(Errno::ENOENT) => {
                 match nix::sys::stat::mkdirat(&dir, name, Mode::from_bits_retain(0o777)) {
@@ -41,6 +43,12 @@ pub(crate) fn make_path(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io
         };
     }
     Ok(())
+}
+
+/// Returns whether the directory belongs to this owner, and not to the user of this process.
+fn belongs_to(dir: &OwnedFd, owner: Option<(u32, u32)>) -> Result<bool, Errno> {
+    let user = nix::sys::stat::fstatat(dir, "", AtFlags::AT_EMPTY_PATH)?.st_uid;
+    Ok(user != nix::unistd::geteuid().as_raw() && owner.is_some_and(|(uid, _)| uid == user))
 }
 
 /// Opens the directory `name` in `dir`.
@@ -115,6 +123,23 @@ mod tests {
         let made = make_path(&others.join("link/2"), 0o700, None);
         assert_eq!(made.is_err(), nix::unistd::geteuid().is_root(), "{made:?}");
         assert_eq!(target.join("2").exists(), made.is_ok());
+    }
+
+    #[test]
+    fn root_makes_nothing_in_a_directory_of_the_new_owner() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let temp = tempfile::tempdir().expect("a directory");
+        let path = temp.path().join("theirs/run");
+        fs::create_dir(temp.path().join("theirs")).expect("made");
+        std::os::unix::fs::chown(temp.path().join("theirs"), Some(1), None).expect("given");
+        for path in [&path, &path.join("deeper")] {
+            let error = make_path(path, 0o755, Some((1, 2))).expect_err("theirs to make");
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        }
+        assert!(!path.exists());
+        make_path(&path, 0o755, Some((3, 3))).expect("made for another user");
     }
 
     #[test]

@@ -21,6 +21,12 @@ impl Pid {
         Self(nix::unistd::getpid().as_raw())
     }
 
+    /// Returns the PID with this number; `None` if there can be none.
+    pub(crate) fn of(number: u64) -> Option<Self> {
+        let number = libc::pid_t::try_from(number).ok()?;
+        (number > 0).then_some(Self(number))
+    }
+
     /// Returns the PID as a number.
     pub(crate) fn number(self) -> u64 {
         u64::try_from(self.0).unwrap_or_default()
@@ -219,6 +225,21 @@ pub(crate) fn ask_to_end(pid: Pid) {
 pub(crate) fn kill(pid: Pid) {
     // SAFETY: as for `ask_to_end`.
     unsafe { libc::kill(pid.0, libc::SIGKILL) };
+}
+
+/// Kills a process and waits for its end, if it is a child of this process.
+pub(crate) fn end_child(pid: Pid) {
+    // SAFETY: a null pointer is allowed: no status is stored.
+    let runs = unsafe { libc::waitpid(pid.0, std::ptr::null_mut(), libc::WNOHANG) } == 0;
+    if runs {
+        kill(pid);
+        wait(pid);
+    }
+}
+
+/// Makes this process the parent of the descendants whose parents end. Best effort: without it, init(1) is.
+pub(crate) fn adopt_orphans() {
+    let _ = nix::sys::prctl::set_child_subreaper(true);
 }
 
 /// Returns the hard limit on the descriptors of the calling process (getrlimit(2)).

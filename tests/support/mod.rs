@@ -284,10 +284,11 @@ impl Daemon {
         String::from_utf8_lossy(&reply).into_owned()
     }
 
-    /// Returns the pids of the children, zombies included. The supervisor is left out: it serves no client.
+    /// Returns the pids of the children, zombies included. The supervisor and its reserve are left out: they serve no
+    /// client.
     pub(crate) fn children(&self) -> Vec<String> {
         let mut children = children(self.pid());
-        children.retain(|pid| !is_titled(pid, SUPERVISOR));
+        children.retain(|pid| !is_titled(pid, SUPERVISOR) && !is_titled(pid, RESERVE));
         children
     }
 
@@ -302,6 +303,25 @@ impl Daemon {
         let supervisor = self.supervisor()?.parse().expect("a number");
         let mut helpers = children(supervisor).into_iter();
         helpers.find(|pid| is_titled(pid, title))
+    }
+
+    /// Returns the pid of the process that replaces the supervisor when it ends, if it runs.
+    pub(crate) fn reserve(&self) -> Option<String> {
+        self.helper(RESERVE)
+    }
+
+    /// Kills the supervisor in a moment in which it has no reserve. Returns its pid.
+    pub(crate) fn kill_supervisor_and_reserve(&self) -> String {
+        let pid = |pid: &str| Pid::from_raw(pid.parse().expect("a number"));
+        wait_until("there is a reserve", || self.reserve().is_some());
+        let supervisor = self.supervisor().expect("one");
+        // A stopped supervisor replaces no reserve.
+        kill(pid(&supervisor), Signal::SIGSTOP).expect("signalled");
+        let reserve = self.reserve().expect("one");
+        kill(pid(&reserve), Signal::SIGKILL).expect("signalled");
+        wait_until("the reserve is dead", || is_dead(&reserve));
+        kill(pid(&supervisor), Signal::SIGKILL).expect("signalled");
+        supervisor
     }
 
     /// Returns the pid of the login helper, if it runs.
@@ -342,6 +362,16 @@ pub(crate) fn children(pid: u32) -> Vec<String> {
 
 /// The process title of the supervisor.
 const SUPERVISOR: &str = "droplined: supervisor";
+
+/// The process title of its reserve.
+const RESERVE: &str = "droplined: supervisor (reserve)";
+
+/// Returns whether a process is gone or a zombie.
+pub(crate) fn is_dead(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+    state.is_none_or(|rest| rest.starts_with('Z'))
+}
 
 /// Returns whether a process has this title.
 fn is_titled(pid: &str, title: &str) -> bool {

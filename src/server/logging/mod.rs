@@ -1,5 +1,6 @@
 //! The log: one line for each event, written with one call to standard error or to syslog.
 
+mod repeats;
 mod syslog;
 mod text;
 
@@ -14,9 +15,12 @@ use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+pub(super) use self::repeats::SHARED_WORDS;
+use self::repeats::{LeftOut, Repeats};
 use self::syslog::Syslog;
-pub(super) use self::text::AUTH;
-use self::text::OneLine;
+pub(super) use self::text::{AUTH, PACED};
+use self::text::{OneLine, word};
+use crate::sys::clock::boot_millis;
 use crate::sys::file;
 use crate::sys::heap;
 use crate::sys::process::Pid;
@@ -30,6 +34,9 @@ static SYSLOG: OnceLock<Box<Syslog>> = OnceLock::new();
 /// Standard error, opened again so that writes do not block. If that fails, as for a socket, the inherited one is used.
 static OWN: OnceLock<Box<Mutex<Option<File>>>> = OnceLock::new();
 
+/// Set when errors and warnings that repeat are left out.
+static REPEATS: OnceLock<Repeats> = OnceLock::new();
+
 /// The initial capacity of a line, in bytes.
 const USUAL_LINE: usize = 160;
 
@@ -39,29 +46,71 @@ impl Log for Sink {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if let Some(syslog) = SYSLOG.get() {
-            return syslog.log(record);
+        let repeats = REPEATS
+            .get()
+            .filter(|_| record.level() <= Level::Warn && record.target() != PACED);
+        let admitted = repeats.map(|repeats| repeats.admit(record, now()));
+        match admitted.unwrap_or(Some(0)) {
+            Some(0) => write_line(record),
+            Some(n) => {
+                let (target, text) = (record.target(), record.args());
+                let text = format_args!("{text} (and {n} times since the last such line)");
+                write_line(&line(record.level(), target, text));
+            }
+            None => {}
         }
-        let level = match record.level() {
-            Level::Error => "error: ",
-            Level::Warn => "warning: ",
-            Level::Info | Level::Debug | Level::Trace => "",
-        };
-        // Children log as well, so the pid is not cached.
-        let now = jiff::Timestamp::now();
-        let mut line = String::with_capacity(USUAL_LINE);
-        // Writing to a string cannot fail.
-        let _ = write!(line, "{now:.3} droplined[{}]: {level}", Pid::own());
-        let _ = write!(OneLine(&mut line), "{}", record.args());
-        line.push('\n');
-        // If standard error is closed or not read, the line is lost: the daemon must not block.
-        let _ = match own().as_mut() {
-            Some(own) => own.write_all(line.as_bytes()),
-            None => stdio::write_to_standard_error(line.as_bytes()),
-        };
     }
 
     fn flush(&self) {}
+}
+
+/// Writes a line.
+fn write_line(record: &Record<'_>) {
+    if let Some(syslog) = SYSLOG.get() {
+        return syslog.log(record);
+    }
+    let level = word(record.level());
+    // Children log as well, so the pid is not cached.
+    let now = jiff::Timestamp::now();
+    let mut line = String::with_capacity(USUAL_LINE);
+    // Writing to a string cannot fail.
+    let _ = write!(line, "{now:.3} droplined[{}]: {level}: ", Pid::own());
+    let _ = write!(OneLine(&mut line), "{}", record.args());
+    line.push('\n');
+    // If standard error is closed or not read, the line is lost: the daemon must not block.
+    let _ = match own().as_mut() {
+        Some(own) => own.write_all(line.as_bytes()),
+        None => stdio::write_to_standard_error(line.as_bytes()),
+    };
+}
+
+/// Returns the time for [`Repeats`].
+fn now() -> u64 {
+    boot_millis().max(1)
+}
+
+/// Leaves out errors and warnings that repeat, in this process and those that it forks from now on. They share `words`,
+/// which are [`SHARED_WORDS`] zeros.
+pub(super) fn leave_out_repeats(words: &'static [AtomicU64]) {
+    // A second call changes nothing.
+    let _ = REPEATS.set(Repeats::new(words));
+}
+
+/// Reports the lines that were left out and whose second is over, or all of them. Returns when to call this again. For
+/// the master, whose children end after they have logged.
+pub(super) fn report_repeats(all: bool) -> Option<Duration> {
+    let (left_out, again) = REPEATS.get()?.take(now(), all);
+    for LeftOut { level, count, text } in left_out {
+        let lines = if count == 1 { "line" } else { "lines" };
+        let text = format_args!("{count} more {lines} like this one: {text}");
+        write_line(&line(level, module_path!(), text));
+    }
+    again
+}
+
+fn line<'a>(level: Level, target: &'a str, text: std::fmt::Arguments<'a>) -> Record<'a> {
+    let mut record = Record::builder();
+    record.level(level).target(target).args(text).build()
 }
 
 /// Logs to standard error from now on. With `verbose`, debug messages are logged as well.

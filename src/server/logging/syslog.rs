@@ -1,6 +1,7 @@
 //! The log of a daemon without a terminal: syslog, over its Unix socket.
 //!
-//! The logger is that of the `syslog` crate. The transport here never blocks and reconnects when syslogd restarts. The
+//! The logger is that of the `syslog` crate. The transport here never blocks, and needs no connection, which a sandboxed
+//! process could not make: each line names the path of the socket, so that a restarted syslogd gets the next one. The
 //! formatter reads the pid for each line, because a child inherits the logger from its parent.
 
 use std::fmt::Write as _;
@@ -14,13 +15,13 @@ use std::sync::{Mutex, OnceLock};
 use log::{Level, Record};
 use syslog::{Facility, LogFormat, Logger, Severity};
 
-use super::text::{AUTH, OneLine};
+use super::text::{AUTH, OneLine, word};
 use crate::sys::process::Pid;
 
 /// The longest line, in bytes. syslogd takes 8 KiB, but a person reads less.
 const LONGEST: usize = 2_048;
 
-/// The connection to syslogd.
+/// The way to syslogd.
 #[derive(Debug)]
 pub(super) struct Syslog {
     transport: Mutex<LogSocket>,
@@ -31,13 +32,17 @@ pub(super) struct Syslog {
 }
 
 impl Syslog {
-    /// Connects to the socket at `path`. syslogd may start later.
+    /// Sends to the socket at `path`. syslogd may start later.
     pub(super) fn open(path: &Path) -> Self {
-        let mut transport = LogSocket {
-            path: path.to_owned(),
-            socket: None,
+        let open = || -> io::Result<UnixDatagram> {
+            let socket = UnixDatagram::unbound()?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
         };
-        transport.connect();
+        let transport = LogSocket {
+            path: path.to_owned(),
+            socket: open().ok(),
+        };
         Self {
             transport: Mutex::new(transport),
             early: AtomicU64::new(0),
@@ -105,45 +110,27 @@ struct LogSocket {
 }
 
 impl LogSocket {
-    fn connect(&mut self) {
-        let open = || -> io::Result<UnixDatagram> {
-            let socket = UnixDatagram::unbound()?;
-            socket.set_nonblocking(true)?;
-            socket.connect(&self.path)?;
-            Ok(socket)
-        };
-        self.socket = open().ok();
-    }
-
-    /// Sends a line and returns whether syslogd took it.
+    /// Sends a line that begins with its level, and returns whether syslogd took it.
     fn say(&mut self, facility: Facility, level: Level, text: &str) -> bool {
         let mut logger = Logger::new(self, Formatter(facility));
+        let text = format!("{}: {text}", word(level));
         match level {
-            Level::Error => logger.err(text),
-            Level::Warn => logger.warning(text),
-            Level::Info => logger.info(text),
-            Level::Debug | Level::Trace => logger.debug(text),
+            Level::Error => logger.err(&*text),
+            Level::Warn => logger.warning(&*text),
+            Level::Info => logger.info(&*text),
+            Level::Debug | Level::Trace => logger.debug(&*text),
         }
         .is_ok()
     }
 }
 
 impl Write for &mut LogSocket {
-    /// Sends one datagram.
+    /// Sends one datagram. Fails if syslogd does not keep up or does not run: the daemon must not wait for it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let sent = self.socket.as_ref().map(|socket| socket.send(line));
-        match sent {
-            Some(Ok(n)) => Ok(n),
-            // syslogd does not keep up. The daemon must not wait for it.
-            Some(Err(e)) if e.kind() == io::ErrorKind::WouldBlock => Err(e),
-            // syslogd was restarted or does not run: connect again and retry once.
-            Some(Err(_)) | None => {
-                self.connect();
-                let socket = self.socket.as_ref();
-                let gone = || io::Error::from(io::ErrorKind::NotConnected);
-                socket.ok_or_else(gone)?.send(line)
-            }
-        }
+        let socket = self.socket.as_ref();
+        socket
+            .ok_or(io::ErrorKind::NotConnected)?
+            .send_to(line, &self.path)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -198,15 +185,15 @@ mod tests {
         let listen = || UnixDatagram::bind(&path).expect("bound");
         let socket = listen();
         record(&syslog, "x", Level::Info, "hello");
-        assert!(line(&socket).ends_with(&format!(": {}", lost_lines(1))));
+        assert!(line(&socket).ends_with(&format!(": warning: {}", lost_lines(1))));
         let hello = line(&socket);
         let rest = hello.strip_prefix("<30>").expect("daemon.info");
         assert_eq!(
             rest.len() - " 00:00:00".len() - 6,
-            format!(" droplined[{}]: hello", Pid::own()).len()
+            format!(" droplined[{}]: info: hello", Pid::own()).len()
         );
         assert!(
-            rest.ends_with(&format!(" droplined[{}]: hello", Pid::own())),
+            rest.ends_with(&format!(" droplined[{}]: info: hello", Pid::own())),
             "{rest}"
         );
         drop(socket);
@@ -219,7 +206,11 @@ mod tests {
             "{refused}"
         );
         record(&syslog, "x", Level::Error, &"ü".repeat(2_000));
-        assert!(line(&socket).len() <= LONGEST);
+        let error = line(&socket);
+        assert!(
+            error.len() <= LONGEST && error.contains("]: error: ü"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -237,7 +228,7 @@ mod tests {
         socket.set_nonblocking(false).expect("set");
         record(&syslog, "x", Level::Info, "after");
         assert!(line(&socket).ends_with(&lost_lines(lost)));
-        assert!(line(&socket).ends_with(": after"));
+        assert!(line(&socket).ends_with("]: info: after"));
     }
 
     #[test]
@@ -254,9 +245,9 @@ mod tests {
         let socket = UnixDatagram::bind(&path).expect("bound");
         record(&other, "x", Level::Info, "hello");
         assert!(line(&socket).ends_with(&lost_lines(2)));
-        assert!(line(&socket).ends_with(": hello"));
+        assert!(line(&socket).ends_with("]: info: hello"));
         record(&one, "x", Level::Info, "once");
-        assert!(line(&socket).ends_with(": once"));
+        assert!(line(&socket).ends_with("]: info: once"));
         assert_eq!(SHARED[1].load(Ordering::Relaxed), 2);
     }
 }

@@ -2,8 +2,23 @@
 
 use std::fmt;
 
+use log::Level;
+
+/// Returns the word for a level, with which each line begins.
+pub(super) fn word(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error",
+        Level::Warn => "warning",
+        Level::Info => "info",
+        Level::Debug | Level::Trace => "debug",
+    }
+}
+
 /// The log target for refusals and timeouts, all that is held against a client. In syslog it has its own facility.
 pub(in crate::server) const AUTH: &str = "auth";
+
+/// The log target for warnings that a pause limits already: they are never left out.
+pub(in crate::server) const PACED: &str = "paced";
 
 /// Writes text with its control characters escaped, so that a client cannot forge a log line.
 pub(super) struct OneLine<'a>(pub(super) &'a mut String);

@@ -18,6 +18,7 @@ use crate::server::transport::{Fate, Transport};
 use crate::store::{self, Engine, Limits, StoreConfig};
 use crate::sys::dir::Dir;
 use crate::sys::login::LoginDirectory;
+use crate::sys::shared;
 use crate::sys::signal::Inbox;
 
 /// A transport without a socket. All of the client's input is available at once, and the output is kept.
@@ -126,7 +127,7 @@ impl Server {
             store: &*self.store,
             logins: &LoginDirectory::open().expect("opened"),
             config: &self.config,
-            access: Access::new().expect("shared"),
+            access: Access::new(shared::words(Access::SHARED_WORDS).expect("shared")),
         };
         serve(connection, peer, "test".into(), status, owners)
     }

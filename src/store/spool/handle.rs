@@ -43,9 +43,12 @@ impl Spool {
         room::limits_now(&self.paths.mail, &self.limits)
     }
 
-    /// Returns `result`. Reports it to `on_full` first if it is [`StoreError::DiskFull`].
+    /// Returns `result`. Reports it to `on_full` first if there is no room: [`StoreError::DiskFull`] and
+    /// [`StoreError::FileLimit`].
     pub(super) fn reported<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        if let (Err(e @ StoreError::DiskFull(_)), Some(on_full)) = (&result, &self.on_full) {
+        if let (Err(e @ (StoreError::DiskFull(_) | StoreError::FileLimit(_))), Some(on_full)) =
+            (&result, &self.on_full)
+        {
             on_full.0(e);
         }
         result

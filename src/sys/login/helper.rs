@@ -4,30 +4,24 @@
 //! Requests are queued in a socket while no helper runs. Lookups of clients of the Unix socket have a socket and places of
 //! their own: a flood of names that other clients state keeps no login out.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
-};
+use nix::sys::socket::MsgFlags;
 
 use super::files::Key;
 use super::getent::{self, Getent, Running};
 use crate::sys::clock::Deadline;
+use crate::sys::passing;
 use crate::sys::poll::{self, Want};
 
 /// How long to wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The number of getent processes that run concurrently for each purpose. Further requests wait in its socket.
 const MAX_RUNNING: usize = 8;
-/// The longest request, in bytes.
-const MAX_REQUEST: usize = 1_024;
-/// The most descriptors that a request can carry (SCM_MAX_FD). All of them are received, so that all can be closed.
-const MAX_DESCRIPTORS: usize = 253;
 /// The first byte of an answer that is an error message.
 const FAILED: u8 = b'!';
 /// The end of the output of a getent that has found or not found what it was asked for. Without it, the output may be
@@ -66,16 +60,8 @@ pub(crate) struct LoginHelper {
 impl LoginHelper {
     /// Creates a helper that runs `getent`, and the way to it (socketpair(2)).
     pub(super) fn pair(getent: Getent) -> io::Result<(Self, Requests)> {
-        let pair = || {
-            nix::sys::socket::socketpair(
-                AddressFamily::Unix,
-                SockType::SeqPacket,
-                None,
-                SockFlag::SOCK_CLOEXEC,
-            )
-        };
         // The ends that all children keep have adjacent numbers: close_range(2) closes the others in fewer calls.
-        let ((of_clients, clients), (names, of_names)) = (pair()?, pair()?);
+        let ((of_clients, clients), (names, of_names)) = (passing::pair()?, passing::pair()?);
         let requests = Requests {
             sockets: Sockets([clients, names]),
             asks_remote: !getent.remote.is_empty(),
@@ -174,7 +160,7 @@ impl<'a> Places<'a> {
 
     /// Takes the next request, and starts its lookup.
     fn take(&mut self) -> io::Result<()> {
-        let (request, to) = match receive(self.socket) {
+        let (request, to) = match passing::receive(self.socket) {
             Ok(Some(received)) => received,
             Ok(None) => {
                 self.is_over = true;
@@ -243,33 +229,6 @@ fn arguments(request: &[u8], remote: &str) -> Option<Vec<String>> {
     Some(arguments)
 }
 
-/// Receives the next request, with its descriptor if it carries exactly one; `None` when no process can send.
-fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
-    let mut request = vec![0; MAX_REQUEST];
-    let mut control = nix::cmsg_space!([RawFd; MAX_DESCRIPTORS]);
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-    let mut parts = [IoSliceMut::new(&mut request)];
-    let message =
-        nix::sys::socket::recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
-    let (len, cut) = (message.bytes, message.flags.contains(MsgFlags::MSG_TRUNC));
-    let mut came: Vec<OwnedFd> = Vec::new();
-    for part in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(fds) = part {
-            // SAFETY: recvmsg(2) has just created these descriptors. They have no other owner.
-            came.extend(
-                fds.into_iter()
-                    .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
-            );
-        }
-    }
-    if len == 0 && came.is_empty() && poll::is_over(socket) {
-        return Ok(None);
-    }
-    request.truncate(if cut { 0 } else { len });
-    let one = came.pop().filter(|_| came.is_empty());
-    Ok(Some((request, one)))
-}
-
 /// The way to the helper.
 #[derive(Debug)]
 pub(super) struct Requests {
@@ -318,12 +277,17 @@ impl Requests {
     fn exchange(&self, request: &str, purpose: Purpose) -> io::Result<Vec<u8>> {
         let deadline = Deadline::after(ANSWER_TIMEOUT);
         let (ours, theirs) = UnixStream::pair()?;
-        send(
+        passing::send(
             self.socket(purpose),
             request.as_bytes(),
-            theirs.as_fd(),
+            Some(theirs.as_fd()),
             deadline,
-        )?;
+        )
+        .map_err(|e| match e.kind() {
+            io::ErrorKind::TimedOut => getent::late(),
+            io::ErrorKind::BrokenPipe => io::Error::other("the helper for logins has ended"),
+            _ => e,
+        })?;
         drop(theirs);
         let answer = getent::answer(&ours, deadline)?;
         if let Some(why) = answer.strip_prefix(&[FAILED]) {
@@ -335,37 +299,6 @@ impl Requests {
                 let what = "the answer of getent is incomplete";
                 Err(io::Error::new(io::ErrorKind::UnexpectedEof, what))
             }
-        }
-    }
-}
-
-fn send(
-    socket: BorrowedFd<'_>,
-    request: &[u8],
-    to: BorrowedFd<'_>,
-    deadline: Deadline,
-) -> io::Result<()> {
-    let to = [to.as_raw_fd()];
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    loop {
-        let sent = nix::sys::socket::sendmsg::<()>(
-            socket.as_raw_fd(),
-            &[IoSlice::new(request)],
-            &[ControlMessage::ScmRights(&to)],
-            flags,
-            None,
-        );
-        match sent {
-            Ok(_) => return Ok(()),
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) if !deadline.passed() => {
-                poll::wait(&[(socket, Want::Write)], Some(deadline.left()))?;
-            }
-            Err(Errno::EAGAIN) => return Err(getent::late()),
-            Err(Errno::EPIPE | Errno::ECONNRESET) => {
-                return Err(io::Error::other("the helper for logins has ended"));
-            }
-            Err(e) => return Err(e.into()),
         }
     }
 }

@@ -57,6 +57,8 @@ refusals! {
         "Message declined. The server cannot look up whether {} is a login, try again later";
     Busy Busy "Message declined. Busy: another reader has these messages, try again later";
     DiskFull DiskFull "Message declined. The server's disk is full, try again later";
+    /// A file of the server has the largest size that its system allows.
+    FileLimit DiskFull "Message declined. The server's system allows it no larger files, try again later";
     MailboxFull Quota "Message declined. The mailbox is full, try again when its owner has read it";
     /// All open clients together have used up the key of the configuration that is the value.
     OpenLimit Quota

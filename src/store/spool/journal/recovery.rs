@@ -122,12 +122,16 @@ fn recover_segment(spool: &Spool, segment: &File, path: &Path) -> Result<Vec<Nam
     Ok(settled.mended)
 }
 
-/// Turns the error of a full disk into [`StoreError::Unavailable`].
+/// Turns the error of a full disk, or of a file that cannot grow, into [`StoreError::Unavailable`].
 fn explained(path: &Path, e: StoreError) -> StoreError {
     match e {
         StoreError::DiskFull(_) => StoreError::Unavailable {
             place: format!("the journal {}", path.display()),
             why: "the disk is too full to write them to their mailboxes; free some space",
+        },
+        StoreError::FileLimit(_) => StoreError::Unavailable {
+            place: format!("the journal {}", path.display()),
+            why: "their mailboxes cannot grow; raise the limit on the size of files",
         },
         e => e,
     }
