@@ -3,12 +3,11 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::reserved::Machine;
 use crate::support::session::Session;
-use crate::support::{files_below, wait_until};
+use crate::support::{Daemon, files_below, wait_until};
 
 const FRANK: &str = "frank:x:4711:100::/nowhere:/bin/sh\n";
 const EVE: &str = "eve:x:4712:100::/nowhere:/bin/sh\n";
@@ -173,13 +172,17 @@ fn owner_record(machine: &Machine, name: &str) -> std::path::PathBuf {
     record.expect("an owner record")
 }
 
-/// Waits until a process waits for the lock of this file.
-fn wait_for_a_waiter(file: &fs::File) {
-    let inode = format!(":{} ", file.metadata().expect("there").ino());
+/// Waits until a child of the daemon tries to lock this file: it keeps it open.
+fn wait_for_a_waiter(daemon: &Daemon, path: &std::path::Path) {
+    let has_open = |pid: &String| {
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd"))
+            .into_iter()
+            .flatten();
+        let mut targets = descriptors.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+        targets.any(|target| target == path)
+    };
     wait_until("a process waits for the lock", || {
-        let locks = fs::read_to_string("/proc/locks").expect("readable");
-        let mut locks = locks.lines();
-        locks.any(|line| line.contains("->") && line.contains(&inode))
+        daemon.children().iter().any(has_open)
     });
 }
 
@@ -191,17 +194,17 @@ fn a_message_that_crosses_a_release_is_for_the_present_account() {
     };
     machine.send("frank", "one");
     let number = crc32fast::hash(b"frank") % 4_096;
-    let lock = machine.daemon.spool().join(format!("lock/{number:03x}"));
+    let path = machine.daemon.spool().join(format!("lock/{number:03x}"));
     let record = owner_record(&machine, "frank");
     for request in [
         "store;frank;root;two\n",
         "HELLO dropline/1\nSEND frank 3\ntwo\nQUIT\n",
     ] {
-        let lock = fs::File::open(&lock).expect("there");
+        let lock = fs::File::open(&path).expect("there");
         lock.lock().expect("locked");
         std::thread::scope(|scope| {
             let reply = scope.spawn(|| machine.ask_as(0, request));
-            wait_for_a_waiter(&lock);
+            wait_for_a_waiter(&machine.daemon, &path);
             // As a release does, under the same lock.
             fs::remove_file(&record).expect("removed");
             lock.unlock().expect("unlocked");
