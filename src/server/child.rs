@@ -5,7 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use super::access::Access;
 use super::config::Config;
-use super::connection::Connection;
+use super::connection::{Connection, YIELD};
 use super::logging;
 use super::principal::Owners;
 use super::scoreboard::Scoreboard;
@@ -24,6 +24,8 @@ const FAILED: i32 = 70;
 pub(super) const GARBAGE: i32 = 65;
 /// The exit status of a child whose client took too long (EX_TEMPFAIL).
 pub(super) const TIMED_OUT: i32 = 75;
+/// Like [`TIMED_OUT`], of a child whose client had begun a request (EX_PROTOCOL).
+pub(super) const HALF_SAID: i32 = 76;
 
 /// An accepted connection, for the child that serves it.
 #[derive(Debug)]
@@ -34,8 +36,6 @@ pub(super) struct Accepted {
     pub(super) blocked: Blocked,
     /// The child's slot on the scoreboard.
     pub(super) slot: usize,
-    /// Whether so many children run that timeouts are shortened.
-    pub(super) in_a_hurry: bool,
 }
 
 /// What the children need from the master.
@@ -57,26 +57,19 @@ impl ChildContext<'_> {
     /// Serves a connection in the child that was just forked for it.
     pub(super) fn serve(&self, accepted: Accepted) -> ! {
         // A panic ends this child only.
-        let served = panic::catch_unwind(AssertUnwindSafe(|| {
-            if accepted.in_a_hurry {
-                let config = self.config.clone().in_a_hurry();
-                self.talk(accepted, &config)
-            } else {
-                self.talk(accepted, self.config)
-            }
-        }));
+        let served = panic::catch_unwind(AssertUnwindSafe(|| self.talk(accepted)));
         process::exit_now(served.unwrap_or(FAILED))
     }
 
     /// Sets up the process, serves the connection and returns the exit status.
-    fn talk(&self, accepted: Accepted, config: &Config) -> i32 {
+    fn talk(&self, accepted: Accepted) -> i32 {
         let Accepted {
             mut stream,
             peer,
             blocked,
             slot,
-            ..
         } = accepted;
+        let config = self.config;
         let mut keep = self.keep.to_vec();
         keep.extend([stream.as_fd().as_raw_fd(), logging::descriptor()]);
         keep.extend(login::descriptors());
@@ -88,7 +81,7 @@ impl ChildContext<'_> {
         let status = self.board.child(slot, config.titles);
         status.take(&origin);
         self.store.set_process_number(slot);
-        let inbox = Inbox::of(&[Signal::SIGINT, Signal::SIGTERM]);
+        let inbox = Inbox::of(&[Signal::SIGINT, Signal::SIGTERM, YIELD]);
         if let Err(e) = process::limit(config.child_memory, self.descriptors as u64) {
             log::error!("cannot set the resource limits of the child for {origin}: {e}");
             return FAILED;
@@ -96,7 +89,7 @@ impl ChildContext<'_> {
         if !process::end_with(self.master) {
             return 0;
         }
-        let connection = Connection::new(&mut stream, inbox);
+        let connection = Connection::new(&mut stream, inbox, status);
         let owners = Owners {
             store: self.store,
             logins: self.logins,
@@ -107,6 +100,7 @@ impl ChildContext<'_> {
             Ended::Well => 0,
             Ended::Garbage => GARBAGE,
             Ended::Slow => TIMED_OUT,
+            Ended::HalfSaid => HALF_SAID,
         }
     }
 }

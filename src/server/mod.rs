@@ -6,6 +6,7 @@
 
 mod access;
 mod child;
+mod children;
 mod cli;
 mod config;
 mod connection;
@@ -17,6 +18,9 @@ mod logging;
 mod master;
 mod notify;
 mod owners;
+mod patience;
+mod penalties;
+mod phase;
 mod pid_file;
 mod principal;
 mod privileges;
@@ -47,10 +51,10 @@ use self::pid_file::{PidFile, PidFileError};
 use self::privileges::PrivilegeError;
 use self::scoreboard::{Counter, Scoreboard};
 use self::signals::Signals;
+use self::sources::SourceFinder;
 use crate::config::{DefaultPaths, PIPE_TIMEOUT};
 use crate::name::Name;
 use crate::store::{self, StoreConfig, StoreError};
-use crate::sys::clock::Deadline;
 use crate::sys::file;
 use crate::sys::login::{Account, LoginDirectory};
 use crate::sys::process::{self, Pid};
@@ -256,10 +260,11 @@ fn serve(
     logins.expect(canaries.iter().map(Name::as_str));
     let mut access = Access::new().map_err(StartError::doing("share memory"))?;
     let supervisor = helpers::start(&mut *store, &config);
+    let finder = SourceFinder::open();
     lay_sandbox(cli, places, &config)?;
     process::give_back_memory();
     listener::listen(&listeners, &config)?;
-    let master = Master::new(listeners.all, signals, board, supervisor)
+    let master = Master::new(listeners.all, signals, board, supervisor, finder)
         .map_err(StartError::doing("count the threads of this process"))?;
     // Allocated from the master's own heap: each page that the master writes to between two forks is copied.
     let mut master = Box::new(master);
@@ -298,7 +303,7 @@ fn serve(
             Leave::End => {
                 notify::stopping();
                 made.remove_sockets();
-                master.end(Deadline::after(config.drain_timeout))?;
+                master.end(&config)?;
                 return Ok(());
             }
         }

@@ -378,6 +378,20 @@ pub(crate) fn give_up_after(stream: &Stream, limit: Duration) -> io::Result<()> 
     set_tcp_option(stream.as_fd(), libc::TCP_USER_TIMEOUT, millis)
 }
 
+/// Makes the kernel probe an idle connection (SO_KEEPALIVE of socket(7)), so that it detects within about `limit` that the
+/// peer has vanished.
+pub(crate) fn check_for_life(stream: &Stream, limit: Duration) -> io::Result<()> {
+    let Stream::Tcp(stream) = stream else {
+        return Ok(());
+    };
+    nix::sys::socket::setsockopt(stream, sockopt::KeepAlive, &true)?;
+    let third = libc::c_int::try_from(limit.as_secs() / 3).unwrap_or(libc::c_int::MAX);
+    for option in [libc::TCP_KEEPIDLE, libc::TCP_KEEPINTVL] {
+        set_tcp_option(stream.as_fd(), option, third.max(1))?;
+    }
+    Ok(())
+}
+
 fn set_tcp_option(fd: BorrowedFd<'_>, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: the pointer is to a live int, and the length is its size.
     let done = unsafe {

@@ -61,7 +61,7 @@ pub(super) fn serve<'a>(
 
 /// Detects the client's dialect and serves the client in it.
 fn in_its_dialect(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
-    let first_byte = Deadline::after(talk.config.first_byte_timeout);
+    let first_byte = Deadline::after(talk.first_byte_timeout());
     loop {
         match sniff(&talk.received) {
             None => {}
@@ -86,12 +86,14 @@ fn in_its_dialect(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
         } else {
             line::silence(talk)
         };
+        let is_first = talk.received.is_empty();
         match talk.connection.receive(&mut talk.received, limit)? {
+            Received::Bytes if is_first => talk.request_begins(),
             Received::Bytes | Received::Bell => {}
-            Received::End | Received::Ending if talk.received.is_empty() => {
+            Received::End | Received::Ending if is_first => {
                 return Ok(Outcome::Nothing);
             }
-            Received::Silence if talk.received.is_empty() => return line::too_slow(talk),
+            Received::Silence | Received::Evicted if is_first => return line::too_slow(talk),
             // Only a prefix of `HELLO` has arrived, which the line dialect refuses.
             _ => return line::serve(talk),
         }

@@ -120,8 +120,8 @@ impl Server {
     fn serve_peer(&self, client: &mut Memory, peer: Peer) -> Ended {
         let run = Dir::open(self.dir.path()).expect("opened");
         let board = Scoreboard::create(&run).expect("made");
-        let connection = Connection::new(client, Inbox::of(&[]));
         let status = board.child(0, self.config.titles);
+        let connection = Connection::new(client, Inbox::of(&[]), status);
         let owners = Owners {
             store: &*self.store,
             logins: &LoginDirectory::open().expect("opened"),
