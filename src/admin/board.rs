@@ -123,6 +123,17 @@ impl Status {
                     "refused_source",
                     "refused_early",
                     "refused_penalty",
+                    "refused_strangers",
+                    "refused_socket",
+                ],
+            ),
+            (
+                "evicted",
+                &[
+                    "evicted_silent",
+                    "evicted_socket",
+                    "evicted_slow",
+                    "evicted_waiting",
                 ],
             ),
             (

@@ -8,9 +8,10 @@ use super::child::{Accepted, ChildContext};
 use super::children::Children;
 use super::config::Config;
 use super::gate::{Barred, Gate, Place, refuse};
-use super::listener::Bound;
+use super::listener::{Bound, Listeners};
 use super::logging::{AUTH, AtMostOften};
 use super::patience::Evicted;
+use super::pending::Retries;
 use super::reserve::{Pause, Reserve};
 use super::scoreboard::{Counter, Scoreboard};
 use super::signals::Signals;
@@ -42,6 +43,8 @@ const DAEMON: &str = "daemon";
 #[derive(Debug)]
 pub(super) struct Master {
     listeners: Vec<Bound>,
+    /// Addresses that it does not listen on yet.
+    retries: Retries,
     signals: Signals,
     children: Children,
     finder: SourceFinder,
@@ -75,7 +78,7 @@ impl Master {
     /// # Errors
     /// When this process has more than one thread, because forking would not be safe.
     pub(super) fn new(
-        listeners: Vec<Bound>,
+        listeners: Listeners,
         signals: Signals,
         board: Scoreboard,
         supervisor: Option<Supervisor>,
@@ -90,7 +93,8 @@ impl Master {
         // Later allocations of the master usually fit into one page.
         heap::use_masters();
         Ok(Self {
-            listeners,
+            listeners: listeners.all,
+            retries: Retries::new(listeners.pending),
             signals,
             children: Children::new(board, EXPECTED_CHILDREN, supervisor),
             finder,
@@ -120,6 +124,10 @@ impl Master {
             if let Some(every) = self.children.check_every(config) {
                 self.check(every, config);
                 pause = Some(pause.unwrap_or(every).min(every));
+            }
+            if let Some(left) = self.retries.left() {
+                self.listeners.extend(self.retries.listen());
+                pause = Some(pause.unwrap_or(left).min(left));
             }
             let mut fds = Vec::with_capacity(FIRST_LISTENER + self.listeners.len());
             fds.push((self.signals.asked.fd(), Want::Read));
@@ -397,8 +405,14 @@ mod tests {
         let wait = || std::thread::park_timeout(Duration::from_secs(60));
         let other = std::thread::spawn(wait);
         let signals = Signals::trapped().expect("trapped");
-        let error = Master::new(Vec::new(), signals, board, None, SourceFinder::open())
-            .expect_err("not alone");
+        let error = Master::new(
+            Listeners::default(),
+            signals,
+            board,
+            None,
+            SourceFinder::open(),
+        )
+        .expect_err("not alone");
         assert!(error.to_string().contains("threads before its first fork"));
         other.thread().unpark();
         other.join().expect("joined");

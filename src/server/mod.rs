@@ -20,6 +20,7 @@ mod notify;
 mod owners;
 mod patience;
 mod penalties;
+mod pending;
 mod phase;
 mod pid_file;
 mod principal;
@@ -232,7 +233,8 @@ fn serve(
     signals: Signals,
     made: &mut Made,
 ) -> Result<(), StartError> {
-    let mut listeners = listener::bind(&config)?;
+    let must_listen = cli.port().is_some() || !cli.bind.is_empty();
+    let mut listeners = listener::bind(&config, must_listen)?;
     if let Some(account) = account {
         privileges::become_account(account)?;
     }
@@ -263,8 +265,8 @@ fn serve(
     let finder = SourceFinder::open();
     lay_sandbox(cli, places, &config)?;
     process::give_back_memory();
-    listener::listen(&listeners, &config)?;
-    let master = Master::new(listeners.all, signals, board, supervisor, finder)
+    listeners.listen(&config)?;
+    let master = Master::new(listeners, signals, board, supervisor, finder)
         .map_err(StartError::doing("count the threads of this process"))?;
     // Allocated from the master's own heap: each page that the master writes to between two forks is copied.
     let mut master = Box::new(master);
@@ -368,7 +370,8 @@ fn reload(cli: &Cli, places: Option<&DefaultPaths>, before: &Config) -> Option<C
 
 /// Logs the addresses that the daemon listens on and writes the port to the descriptor of --ready-fd.
 fn announce(config: &Config, listeners: &[Bound], ready_fd: Option<i32>) -> io::Result<()> {
-    let mut port = 0;
+    // If none of the addresses can be used yet, it is the port that they will have.
+    let mut port = config.port;
     for bound in listeners {
         match &bound.listener {
             Listener::Tcp(listener) => {

@@ -68,3 +68,42 @@ fn penalize(penalties: &mut Penalties, child: &Child, offence: Offence, exempt: 
         log::debug!("{peer}: refused for {} s", span.as_secs());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ConfigFile;
+    use crate::server::scoreboard::Scoreboard;
+    use crate::server::sources::{Newcomer, Source};
+    use crate::sys::dir::Dir;
+    use crate::sys::peer::Peer;
+
+    #[test]
+    fn slow_clients_and_broken_connections_commit_no_offence() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open(dir.path()).expect("opened");
+        let board = Scoreboard::create(&dir).expect("made");
+        let mut children = Children::new(board, 1, None);
+        let (pid, mut config) = (Pid::own(), ConfigFile::default().settings());
+        let client = Newcomer {
+            peer: Peer::Inet("192.0.2.1:9".parse().expect("an address")),
+            source: Source::V4(1),
+        };
+        children.add(pid, client, &config);
+        let child = children.running[&pid];
+        let offence = |end, config: &Config| children.judge(pid, &child, end, config).0;
+        for (end, expected) in [
+            (End::Status(TIMED_OUT), None),
+            (End::Status(HALF_SAID), None),
+            (End::Status(GARBAGE), Some(Offence::Garbage)),
+            (End::Status(70), Some(Offence::Crash)),
+            (End::Signal(9), Some(Offence::Crash)),
+        ] {
+            assert_eq!(offence(end, &config), expected, "{end:?}");
+        }
+        config.children_per_source = 2;
+        assert_eq!(offence(End::Status(TIMED_OUT), &config), None);
+        let half_said = offence(End::Status(HALF_SAID), &config);
+        assert_eq!(half_said, Some(Offence::HalfSaid));
+    }
+}

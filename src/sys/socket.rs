@@ -201,11 +201,11 @@ pub(crate) fn inherited_listeners() -> io::Result<Vec<Listener>> {
     Ok(listeners)
 }
 
-/// Binds a TCP socket to `address`. `[::]` accepts IPv4 connections as well.
+/// Makes a TCP socket that can be bound to `address`. `[::]` accepts IPv4 connections as well.
 ///
 /// The kernel holds back clients that send nothing for some seconds (TCP_DEFER_ACCEPT, see tcp(7)):
 /// most of them never cost a process.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn unbound(address: SocketAddr) -> io::Result<TcpListener> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::Inet,
         SocketAddr::V6(_) => AddressFamily::Inet6,
@@ -217,16 +217,21 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         let only = *v6.ip() != Ipv6Addr::UNSPECIFIED;
         nix::sys::socket::setsockopt(&fd, sockopt::Ipv6V6Only, &only)?;
     }
-    nix::sys::socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
     set_tcp_option(fd.as_fd(), libc::TCP_DEFER_ACCEPT, DEFER_SECONDS)?;
     Ok(TcpListener::from(fd))
+}
+
+/// Binds a socket that [`unbound`] has made. If it fails, it can be tried again.
+pub(crate) fn bind(socket: &TcpListener, address: SocketAddr) -> io::Result<()> {
+    let address = SockaddrStorage::from(address);
+    Ok(nix::sys::socket::bind(socket.as_raw_fd(), &address)?)
 }
 
 /// Listens on a bound socket. Until then the kernel refuses connections to it.
 ///
 /// # Errors
 /// Those of `listen(2)`: `AddrInUse` when another socket bound to the same port already listens.
-pub(crate) fn listen(listener: &Listener) -> io::Result<()> {
+pub(crate) fn listen(listener: &impl AsFd) -> io::Result<()> {
     Ok(nix::sys::socket::listen(
         &listener.as_fd(),
         Backlog::new(BACKLOG)?,
