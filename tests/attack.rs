@@ -124,8 +124,8 @@ impl Honest {
     }
 }
 
-/// Makes a server, a host of attackers with the addresses 10.88.0.0/16, and a host of legitimate clients. Clients on the
-/// server itself would be one source, whatever their addresses are. Starts a daemon on the server.
+/// Makes a server, a host of attackers with the addresses 10.88.0.0/16, and a host of legitimate clients. Clients on
+/// the server itself would be one source, whatever their addresses are. Starts a daemon on the server.
 fn stage(name: &str, config: &str) -> Option<(Namespaces, Daemon)> {
     let net = Namespaces::server_and_two(name)?;
     for (host, network) in [(1, "10.88.0.0/16"), (2, "10.89.0.0/16")] {

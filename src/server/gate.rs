@@ -127,9 +127,9 @@ impl Gate {
             return replace_silent(client, children, config);
         }
         if count >= config.early_drop {
-            let crowd = children.crowd(client.source);
-            let percent = percent(crowd.unserved, config.early_drop, config.max_children);
-            if !crowd.is_below_mean() && self.lot.draw() % 100 < percent {
+            let percent = percent(children.unserved(), config.early_drop, config.max_children);
+            let is_drawn = self.lot.draw() % 100 < percent;
+            if is_drawn && !children.crowd(client.source).is_below_mean() {
                 return Err(Barred::Crowd);
             }
         }

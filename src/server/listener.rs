@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use super::config::{Config, NamedSocket};
-use super::pending::{self, Pending};
+use super::pending::{self, Pending, hint};
 use super::pid_file;
 use crate::config::SOCKET;
 use crate::sys::dir::Dir;
@@ -32,17 +32,6 @@ fn path_hint(error: &io::Error) -> &'static str {
         io::ErrorKind::InvalidInput => {
             "; the path of a socket has at most 107 bytes: choose a shorter --run-dir"
         }
-        _ => "",
-    }
-}
-
-pub(super) fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "; another program has the port (or the address is named twice): end it, or choose one with -p"
-        }
-        io::ErrorKind::PermissionDenied => "; ports below 1024 are for root",
-        io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
         _ => "",
     }
 }

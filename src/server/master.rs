@@ -72,8 +72,8 @@ pub(super) enum Leave {
 }
 
 impl Master {
-    /// Returns a master for these listeners and signals, and for the supervisor if there is one. `finder` finds the source
-    /// of each connection.
+    /// Returns a master for these listeners and signals, and for the supervisor if there is one. `finder` finds the
+    /// source of each connection.
     ///
     /// # Errors
     /// When this process has more than one thread, because forking would not be safe.
@@ -126,7 +126,8 @@ impl Master {
                 pause = Some(pause.unwrap_or(every).min(every));
             }
             if let Some(left) = self.retries.left() {
-                self.listeners.extend(self.retries.listen());
+                let listening = self.retries.listen().into_iter().map(Listener::Tcp);
+                self.listeners.extend(listening.map(Bound::from));
                 pause = Some(pause.unwrap_or(left).min(left));
             }
             let mut fds = Vec::with_capacity(FIRST_LISTENER + self.listeners.len());
@@ -173,8 +174,8 @@ impl Master {
         self.children.count() >= config.max_children
     }
 
-    /// Returns whether to accept connections from `listener`, either to serve them or to refuse them at once. Root may wait
-    /// in the queue of a Unix socket.
+    /// Returns whether to accept connections from `listener`, either to serve them or to refuse them at once. Root may
+    /// wait in the queue of a Unix socket.
     fn takes_more(&self, listener: &Listener, config: &Config) -> bool {
         match listener {
             Listener::Tcp(_) => !self.is_full(config) || self.is_crowd(config),
@@ -335,7 +336,8 @@ impl Master {
         &self.listeners
     }
 
-    /// Closes the listeners, lets the children finish for `drain_timeout` or until a second signal, and kills the others.
+    /// Closes the listeners, lets the children finish for `drain_timeout` or until a second signal, and kills the
+    /// others.
     ///
     /// # Errors
     /// When waiting fails.

@@ -135,8 +135,8 @@ impl Children {
         }
     }
 
-    /// Returns the children that have waited too long for the present pressure, each with whether its client has begun a
-    /// request and not completed it.
+    /// Returns the children that have waited too long for the present pressure, each with whether its client has begun
+    /// a request and not completed it.
     fn slow(&self, config: &Config, now: u64) -> Vec<(Pid, bool)> {
         let unserved = self.unserved();
         let slow = self.present().filter(|(_, child, state)| {
@@ -151,8 +151,8 @@ impl Children {
             .collect()
     }
 
-    /// Returns the sessions of TCP clients that must yield because too many only wait. Of each source, and of the source
-    /// that has most of them, the one that has waited longest yields.
+    /// Returns the sessions of TCP clients that must yield because too many only wait. Of each source, and of the
+    /// source that has most of them, the one that has waited longest yields.
     fn waiting(&self, config: &Config, now: u64) -> Vec<Pid> {
         let (most, most_of_source) = (config.waiting_children(), config.waiting_of_source());
         let mut waiting: HashMap<Source, Vec<(u64, Pid)>> = HashMap::new();

@@ -5,9 +5,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use super::listener::{Bound, hint};
 use crate::sys::clock::Deadline;
-use crate::sys::socket::{self, Listener};
+use crate::sys::socket;
 
 /// The interval between two attempts.
 const RETRY: Duration = Duration::from_secs(5);
@@ -22,6 +21,18 @@ pub(super) struct Pending {
     is_bound: bool,
     /// The last error that the log has.
     last: Option<io::ErrorKind>,
+}
+
+/// Returns what to do about an address that cannot be used.
+pub(super) fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another program has the port (or the address is named twice): end it, or choose one with -p"
+        }
+        io::ErrorKind::PermissionDenied => "; ports below 1024 are for root",
+        io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
+        _ => "",
+    }
 }
 
 /// Returns whether the error can go away while the daemon runs.
@@ -57,7 +68,7 @@ impl Pending {
         if self.last.replace(why.kind()) != Some(why.kind()) {
             let (address, hint) = (self.address, hint(why));
             log::error!(
-                "cannot listen on {address}: {why}{hint}; the daemon serves without it and tries again every {} seconds",
+                "cannot listen on {address}: {why}{hint}; the daemon serves without it, and tries again every {} s",
                 RETRY.as_secs()
             );
         }
@@ -92,8 +103,8 @@ impl Retries {
         (!self.pending.is_empty()).then(|| self.due.left())
     }
 
-    /// Tries all addresses again, if it is time to. Returns those that the daemon now listens on.
-    pub(super) fn listen(&mut self) -> Vec<Bound> {
+    /// Tries all addresses again, if it is time to. Returns the sockets that now listen.
+    pub(super) fn listen(&mut self) -> Vec<TcpListener> {
         if self.pending.is_empty() || !self.due.passed() {
             return Vec::new();
         }
@@ -103,7 +114,7 @@ impl Retries {
             match pending.try_again() {
                 Ok(()) => {
                     log::info!("listening on {}", pending.address);
-                    listening.push(Listener::Tcp(pending.socket).into());
+                    listening.push(pending.socket);
                 }
                 Err(e) => {
                     pending.complain(&e);

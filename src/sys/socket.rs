@@ -383,8 +383,8 @@ pub(crate) fn give_up_after(stream: &Stream, limit: Duration) -> io::Result<()> 
     set_tcp_option(stream.as_fd(), libc::TCP_USER_TIMEOUT, millis)
 }
 
-/// Makes the kernel probe an idle connection (SO_KEEPALIVE of socket(7)), so that it detects within about `limit` that the
-/// peer has vanished.
+/// Makes the kernel probe an idle connection (SO_KEEPALIVE of socket(7)), so that it detects within about `limit` that
+/// the peer has vanished.
 pub(crate) fn check_for_life(stream: &Stream, limit: Duration) -> io::Result<()> {
     let Stream::Tcp(stream) = stream else {
         return Ok(());

@@ -93,8 +93,8 @@ impl LoginDirectory {
         self.watch.as_fd()
     }
 
-    /// Reads the logins again if /etc/passwd has changed, and their subordinate user IDs. To be called by the master when
-    /// [`fd`](Self::fd) is readable.
+    /// Reads the logins again if /etc/passwd has changed, and their subordinate user IDs. To be called by the master
+    /// when [`fd`](Self::fd) is readable.
     pub(crate) fn refresh(&self) {
         let [logins, subordinates] = [LOGINS, SUBORDINATES].map(|path| Path::new(path).file_name());
         let (mut changed, mut counted) = (false, false);
