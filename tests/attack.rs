@@ -15,7 +15,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, conn
 use crate::support::namespace::Namespaces;
 use crate::support::{Daemon, PATIENCE, counter, is_long, report, wait_until};
 
-const OPEN: &str = "open_networks = [\"127.0.0.0/8\", \"10.88.0.0/16\"]\n";
+const OPEN: &str = "open_networks = [\"127.0.0.0/8\", \"10.88.0.0/15\"]\n";
 /// The number of attacking addresses.
 const ATTACKERS: u16 = 1_500;
 
@@ -33,7 +33,7 @@ fn connect_from(from: [u8; 4], to: [u8; 4], port: u16) -> Option<TcpStream> {
 /// Connects from the address of this attacker. The socket is non-blocking.
 fn from(attacker: u16, port: u16) -> Option<TcpStream> {
     let [high, low] = attacker.to_be_bytes();
-    let stream = connect_from([10, 88, high, low], [127, 0, 0, 1], port)?;
+    let stream = connect_from([10, 88, high, low], TARGET, port)?;
     stream.set_nonblocking(true).ok()?;
     Some(stream)
 }
@@ -55,11 +55,12 @@ struct Way {
     server: [u8; 4],
 }
 
-/// Clients on the server's host, like the attackers.
-const NEAR: Way = Way {
-    from: [10, 88, 250],
-    server: [127, 0, 0, 1],
+const HONEST: Way = Way {
+    from: [10, 89, 0],
+    server: [10, 77, 2, 1],
 };
+/// The server address that the attackers use.
+const TARGET: [u8; 4] = [10, 77, 1, 1];
 
 impl Way {
     /// Stores one message from an address that does not attack, and returns the reply.
@@ -124,6 +125,18 @@ impl Honest {
     }
 }
 
+/// Makes a server, a host of attackers with the addresses 10.88.0.0/16, and a host of legitimate clients. Clients on
+/// the server itself would be one source, whatever their addresses are. Starts a daemon on the server.
+fn stage(name: &str, config: &str) -> Option<(Namespaces, Daemon)> {
+    let net = Namespaces::server_and_two(name)?;
+    for (host, network) in [(1, "10.88.0.0/16"), (2, "10.89.0.0/16")] {
+        net.ip(0, &format!("route add {network} via 10.77.{host}.2"));
+    }
+    net.ip(2, "route add local 10.89.0.0/16 dev lo");
+    let daemon = Daemon::in_namespace(net.name(0), &format!("{OPEN}{config}"));
+    Some((net, daemon))
+}
+
 /// Raises the descriptor limit, and returns how many connections each attacking thread may hold. Other tests of this
 /// process need descriptors, too.
 fn most_held() -> usize {
@@ -139,8 +152,8 @@ fn under(
     config: &str,
     attack: impl Fn(u16, u16, &mut Vec<TcpStream>) + Sync,
 ) -> Option<()> {
-    let net = Namespaces::one(name)?;
-    let daemon = Daemon::in_namespace(net.name(0), &format!("{OPEN}{config}"));
+    let (net, daemon) = stage(name, config)?;
+    net.ip(1, "route add local 10.88.0.0/16 dev lo");
     let calm = Daemon::in_namespace(net.name(0), OPEN);
     // For clients that do not read: more than fits into the socket buffers.
     net.inside(0, || {
@@ -153,7 +166,7 @@ fn under(
     let port = daemon.port;
     let mut honest = Honest::default();
     let most = most_held();
-    net.inside(0, || {
+    net.inside(1, || {
         std::thread::scope(|scope| {
             for thread in 0..3 {
                 let (attack, stop, made) = (&attack, &stop, &made);
@@ -173,7 +186,7 @@ fn under(
                 });
             }
             wait_until("the attack goes on", || made.load(Ordering::SeqCst) > 300);
-            honest.are_served_at(NEAR, port, calm.port);
+            net.inside(2, || honest.are_served_at(HONEST, port, calm.port));
             stop.store(true, Ordering::SeqCst);
         });
     });

@@ -339,7 +339,10 @@ fn survives_a_shortage_of_descriptors() {
 
 #[test]
 fn connections_beyond_max_children_wait() {
-    let daemon = Daemon::with("max_children = 2", &[]);
+    let daemon = Daemon::with(
+        "max_children = 2\nfull_timeout = 60\ncrowd_timeout = 60",
+        &[],
+    );
     daemon.store("bob", "al", "hi");
     daemon.store("eve", "al", "hi");
     let readers = [daemon.say(b"fetch;bob\n"), daemon.say(b"fetch;eve\n")];

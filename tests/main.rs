@@ -14,6 +14,7 @@ mod delivery;
 mod dependencies;
 mod documents;
 mod expire;
+mod fairness;
 mod framed;
 mod full;
 mod gate;

@@ -10,10 +10,10 @@
 //! | SO_REUSEADDR, backlog, TCP_DEFER_ACCEPT | `the_port_*`, `the_listen_backlog_*`, `a_silent_client_*` |
 //! | reaping, also of inherited children | `inherited_children_*`, `children::*` |
 //! | shortage of descriptors or processes: reserve, pause, one log line in ten seconds | `descriptors_*`, `limits::clients_are_refused_*` |
-//! | max_children, children_per_source, early drop, making room | `life::connections_beyond_*`, `gate::children_per_*`, `gate::with_many_*`, `gate::silent_clients_*` |
-//! | penalties for garbage, timeouts and crashes; their bounds | `gate::sources_of_*`, `children::*_counted`, `server::sources::tests` |
+//! | max_children, children_per_source, early drop, making room | `life::connections_beyond_*`, `gate::children_per_*`, `gate::with_many_*`, `gate::silent_clients_*`, `fairness::*` |
+//! | penalties for garbage, half-said requests and crashes; their bounds | `gate::sources_of_*`, `fairness::half_said_*`, `children::*_counted`, `server::penalties::tests` |
 //! | timeouts: first byte, request, idle session, delivery | `line::silent_and_slow_*`, `session::idle_*`, `delivery::stays_waiting_*` |
-//! | a third of the timeouts under load | `limits::timeouts_*` |
+//! | a third of the timeouts under load | `limits::timeouts_*`, `server::patience::tests` |
 //! | limits of a child: memory, core files, processes, descriptors | `limits::children_have_*`, `children::exceeding_*` |
 //! | SIGINT, SIGTERM, a second signal, the drain | `life::sigint_*`, `life::a_running_*`, `life::a_second_signal_*`, `requests_that_exceed_*` |
 //! | SIGHUP | `life::sighup_*`, `the_default_configuration_*`, `attack::a_storm_*`, `server::config::tests` |

@@ -135,7 +135,10 @@ fn the_next_command_sends_the_outbox() {
 
 #[test]
 fn a_refusal_for_too_many_connections_is_temporary() {
-    let daemon = Daemon::with("children_per_source = 2\n", &[]);
+    let daemon = Daemon::with(
+        "children_per_source = 2\nwaiting_source_percent = 100\n",
+        &[],
+    );
     for dialect in ["auto", "session", "line"] {
         wait_until("no session is open", || daemon.children().is_empty());
         let held = [Session::of(&daemon, "al"), Session::of(&daemon, "al")];

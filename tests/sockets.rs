@@ -1,6 +1,7 @@
 //! Tests of the `[[socket]]` entries: sockets on which every client has one name, for containers.
 
 use std::fs::{self, Permissions};
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -274,17 +275,24 @@ fn the_check_finds_wrong_entries() {
 }
 
 #[test]
-fn root_of_a_container_has_no_share_of_roots_reserve() {
-    if needs_root("root_of_a_container_has_no_share_of_roots_reserve") {
+fn root_of_a_container_has_none_of_roots_places() {
+    if needs_root("root_of_a_container_has_none_of_roots_places") {
         return;
     }
     let dir = public_dir();
     let path = place(dir.path());
-    let keys = "max_children = 1\nchildren_per_source = 100\n";
+    let keys = "max_children = 1\nsocket_children = 8\nroot_children = 1\n";
     let daemon = Daemon::in_dir(dir, &config(keys, &[(&path, "web")]), &[]);
-    // A quarter of the reserve of 8.
-    let connect = || UnixStream::connect(&path).expect("connected");
+    // A quarter of socket_children. A silent connection would have to yield to the next one.
+    let connect = || {
+        let mut stream = UnixStream::connect(&path).expect("connected");
+        stream.write_all(b"HELLO dropline/1\n").expect("sent");
+        let mut reply = [0; 2];
+        stream.read_exact(&mut reply).expect("a reply");
+        (stream, reply)
+    };
     let held: Vec<_> = (0..3).map(|_| connect()).collect();
+    assert_eq!(held.iter().filter(|(_, reply)| reply == b"OK").count(), 2);
     daemon.logged("is refused: it has as many connections as children_per_source allows");
     wait_until("the others are served", || daemon.children().len() == 2);
     let reply = ask_as(&daemon, "root", "HELLO dropline/1\nQUIT\n");

@@ -33,7 +33,8 @@ impl Bench {
         }
         let ours = servers::droplined(
             &self.dir("idle"),
-            "max_children = 20000\nearly_drop = 20000\nidle_timeout = 3600\n",
+            "max_children = 20000\nearly_drop = 20000\nidle_timeout = 3600\nwaiting_percent = 100\n\
+             waiting_source_percent = 100\n",
         )?;
         let free = memory_in_use()?;
         let mut sessions = Vec::new();

@@ -127,6 +127,17 @@ impl Status {
                     "refused_early",
                     "refused_penalty",
                     "refused_budget",
+                    "refused_strangers",
+                    "refused_socket",
+                ],
+            ),
+            (
+                "evicted",
+                &[
+                    "evicted_silent",
+                    "evicted_socket",
+                    "evicted_slow",
+                    "evicted_waiting",
                 ],
             ),
             ("in use by TCP clients", &IN_USE),

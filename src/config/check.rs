@@ -134,8 +134,8 @@ pub(super) fn oddities(text: &str, file: &ConfigFile) -> Vec<Mistake> {
             "early_drop is more than max_children: no connection is ever refused at random",
         ),
         (
-            exceeds(set(&file.first_byte_timeout), set(&file.request_timeout)),
-            "first_byte_timeout is more than request_timeout, which includes the wait for the first byte",
+            exceeds(set(&file.full_timeout), set(&file.crowd_timeout)),
+            "full_timeout is more than crowd_timeout: clients wait longer the fewer connections are free",
         ),
         (
             exceeds(body, set(&file.quota_bytes)),
@@ -177,9 +177,9 @@ mod tests {
                 "one source",
             ),
             (
-                "request_timeout = 1\nfirst_byte_timeout = 2",
-                "line 2, column 22",
-                "the wait",
+                "crowd_timeout = 1\nfull_timeout = 2",
+                "line 2, column 16",
+                "the fewer",
             ),
             (
                 "quota_bytes = 5000\nmax_body = 5001",

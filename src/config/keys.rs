@@ -145,41 +145,88 @@ keys! {
 
     "Limits" {
         /// Maximum number of connections that the daemon serves at once. Further connections wait in the kernel, and
-        /// the daemon logs this. A reserve of a 16th of this number, but at least 8 connections, is for the Unix socket
-        /// only.
+        /// the daemon logs this. Beyond this number, `socket_children` and `root_children` are for the Unix socket only.
         ///
-        /// Each connection has its own process. The reserve keeps the socket available to users of this machine while
-        /// TCP clients occupy all other connections. A user other than root gets at most a quarter of the reserve. Each
-        /// address is a source of its own, including those in 127.0.0.0/8. A local user can therefore occupy all of
-        /// `max_children` over TCP, but not the socket.
+        /// Each connection has its own process.
         max_children: Count<1, 30_000> = 512, Reload;
 
-        /// Maximum number of connections from one source. The daemon refuses further ones. A source is an IPv4 address,
-        /// an IPv6 network of 64 bits, a local user of the Unix socket, or a socket with a name.
+        /// Number of connections beyond `max_children` for clients of Unix sockets, so that users of this machine are
+        /// served while TCP clients occupy all other connections. One user gets at most a quarter of them. When all are
+        /// taken, the user who has most of them loses one to a user who has fewer.
+        socket_children: Count<1, 1_000> = 32, Reload;
+
+        /// Number of connections beyond that for root, over the Unix socket. What other users do does not keep root
+        /// out.
+        root_children: Count<1, 100> = 8, Reload;
+
+        /// Maximum number of connections from one source. A source is an IPv4 address, an IPv6 network of 64 bits, a
+        /// user of this machine, or a socket with a name. When the limit is reached, a new connection takes the place
+        /// of a connection of its source on which the client has sent nothing yet, the one that has waited longest. If
+        /// there is none, the new one is refused.
+        ///
+        /// A TCP client of this machine counts for its user, as the kernel reports it, whatever its address is. The
+        /// user IDs that a login has in `subuid(5)` count for the login. If the kernel does not tell the user, all
+        /// loopback addresses together are one source. For TCP clients, the connections of their user over the Unix
+        /// socket count as well; for clients of the Unix socket, those over TCP do not. The source decides about limits
+        /// only, and never who a client is.
         children_per_source: Count<1, 30_000> = 128, Reload;
 
+        /// How many connections of one source may lose their place to a new one of it in a second. Also how many of a
+        /// user may lose it to other users of the Unix socket.
+        evictions_per_second: Amount<0, 1_000> = 8, Reload;
+
         /// Number of connections without a complete request at which the daemon begins to refuse new ones at random. It
-        /// refuses 30 percent at first, rising to all at `max_children`. Connections over the Unix socket are exempt.
+        /// refuses 30 percent at first, rising to all at `max_children`. Connections over the Unix socket are exempt,
+        /// and so are sources that have fewer such connections than the mean of all sources.
         early_drop: Count<1, 30_000> = 256, Reload;
 
-        /// Networks whose clients are never penalized. Other sources that time out, speak no dialect or crash a child
-        /// are refused for 1 to 600 seconds; each further offence doubles that time. Users of the Unix socket are never
-        /// penalized.
+        /// Maximum number of sessions of TCP clients that only wait, in percent of `max_children`. These are sessions
+        /// that watch their mailbox, or whose last request is done. If there are more, one of the source that has most
+        /// of them is closed: the one that has waited longest.
+        waiting_percent: Count<1, 100> = 25, Reload;
+
+        /// The same for one source, in percent of `children_per_source`.
+        waiting_source_percent: Count<1, 100> = 50, Reload;
+
+        /// Maximum number of connections of clients that are in none of `open_networks` and may make no request, in
+        /// percent of `max_children`.
+        stranger_percent: Count<1, 100> = 12, Reload;
+
+        /// Networks whose clients are never penalized. Another source that speaks no dialect is refused for 1 second,
+        /// one that keeps requests half said while half of the connections are in use for 5 seconds, and one that
+        /// crashes a child for 30 seconds. Each further offence doubles that time, up to 600 seconds. Every 10 seconds,
+        /// one offence is forgotten. Clients that are slow, or whose connection breaks, commit no offence. Clients of
+        /// Unix sockets are never penalized.
         penalty_exempt: Vec<Network> = LOOPBACK, Reload;
 
         /// Maximum address space of a child process, in bytes.
         child_memory: Amount<{ 64 << 20 }, NO_MAX> = 256 << 20, Reload;
     }
 
-    /// All times are in whole seconds. While at least half of `max_children` are in use, new connections get a third of
-    /// `first_byte_timeout`, `request_timeout`, `idle_timeout` and `delivery_timeout`.
+    /// All times are in whole seconds. `first_byte_timeout`, `request_timeout` and `idle_timeout` hold while there is room.
+    /// While at least half of `max_children`, or of the `children_per_source` of a source, are in use, a third of them
+    /// holds, also for connections that wait already. `crowd_timeout` and `full_timeout` are shorter still.
     "Times" {
-        /// How long a client may take to send its first byte. The kernel holds back a silent TCP connection for some
-        /// seconds before this time begins; such a connection uses no process.
-        first_byte_timeout: Seconds<1, 3_600> = 10, Reload;
+        /// How long a client may take to send its first byte, and to begin the next step of a conversation in the framed
+        /// dialect. The kernel holds back a silent TCP connection for some seconds before this time begins; such a
+        /// connection uses no process.
+        ///
+        /// A client of the framed dialect that was asked for the text of a message may take as long as a user of this
+        /// dialect stays online (`framed_lease`).
+        first_byte_timeout: Seconds<1, 3_600> = 300, Reload;
 
-        /// How long a client may take to send a complete request, and how long a reader may accept no data. A complete
-        /// fetch may take this time, and one second more for each 64 KiB that the reader has accepted.
+        /// Longest wait for a TCP client while `early_drop` clients have not completed a request.
+        crowd_timeout: Seconds<1, 3_600> = 10, Reload;
+
+        /// Longest wait for a TCP client while all `max_children` are in use, and for a client of a Unix socket while
+        /// `socket_children` are in use as well.
+        full_timeout: Seconds<1, 3_600> = 1, Reload;
+
+        /// Longest wait for a client that is in none of `open_networks`.
+        stranger_timeout: Seconds<1, 3_600> = 10, Reload;
+
+        /// How long a client may take to send a request once it has begun it, and how long a reader may accept no data. A
+        /// complete fetch may take this time, and one second more for each 64 KiB that the reader has accepted.
         ///
         /// After that, `delivery_timeout` begins. A slower reader is logged as `too slow:`, and its messages stay in
         /// the mailbox.

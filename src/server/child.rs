@@ -5,10 +5,11 @@ use std::panic::{self, AssertUnwindSafe};
 
 use super::access::Access;
 use super::config::{Config, Sandbox};
-use super::connection::Connection;
+use super::connection::{Connection, YIELD};
 use super::logging;
 use super::principal::Owners;
 use super::scoreboard::Scoreboard;
+use super::sources::Newcomer;
 use super::talk::{self, Ended};
 use crate::store::Store;
 use crate::sys::login::{self, LoginDirectory};
@@ -25,18 +26,18 @@ const FAILED: i32 = 70;
 pub(super) const GARBAGE: i32 = 65;
 /// The exit status of a child whose client took too long (EX_TEMPFAIL).
 pub(super) const TIMED_OUT: i32 = 75;
+/// Like [`TIMED_OUT`], of a child whose client had begun a request (EX_PROTOCOL).
+pub(super) const HALF_SAID: i32 = 76;
 
 /// An accepted connection, for the child that serves it.
 #[derive(Debug)]
 pub(super) struct Accepted {
     pub(super) stream: Stream,
-    pub(super) peer: Peer,
+    pub(super) client: Newcomer,
     /// Keeps all signals blocked.
     pub(super) blocked: Blocked,
     /// The child's slot on the scoreboard.
     pub(super) slot: usize,
-    /// Whether so many children run that timeouts are shortened.
-    pub(super) in_a_hurry: bool,
 }
 
 /// What the children need from the master.
@@ -59,26 +60,19 @@ impl ChildContext<'_> {
     /// Serves a connection in the child that was just forked for it.
     pub(super) fn serve(&self, accepted: Accepted) -> ! {
         // A panic ends this child only.
-        let served = panic::catch_unwind(AssertUnwindSafe(|| {
-            if accepted.in_a_hurry {
-                let config = self.config.clone().in_a_hurry();
-                self.talk(accepted, &config)
-            } else {
-                self.talk(accepted, self.config)
-            }
-        }));
+        let served = panic::catch_unwind(AssertUnwindSafe(|| self.talk(accepted)));
         process::exit_now(served.unwrap_or(FAILED))
     }
 
     /// Sets up the process, serves the connection and returns the exit status.
-    fn talk(&self, accepted: Accepted, config: &Config) -> i32 {
+    fn talk(&self, accepted: Accepted) -> i32 {
         let Accepted {
             mut stream,
-            peer,
+            client,
             blocked,
             slot,
-            ..
         } = accepted;
+        let (config, peer) = (self.config, client.peer);
         if let Err(e) = self.domain.enter() {
             log::error!("cannot limit the signals of the child for {peer}: {e}");
             if config.sandbox == Sandbox::Require {
@@ -96,7 +90,7 @@ impl ChildContext<'_> {
         let status = self.board.child(slot, config.titles);
         status.take(&origin);
         self.store.set_process_number(slot);
-        let inbox = Inbox::of(&[Signal::SIGINT, Signal::SIGTERM]);
+        let inbox = Inbox::of(&[Signal::SIGINT, Signal::SIGTERM, YIELD]);
         if let Err(e) = process::limit(config.child_memory, self.descriptors as u64) {
             log::error!("cannot set the resource limits of the child for {origin}: {e}");
             return FAILED;
@@ -104,17 +98,18 @@ impl ChildContext<'_> {
         if !process::end_with(self.master) {
             return 0;
         }
-        let connection = Connection::new(&mut stream, inbox);
+        let connection = Connection::new(&mut stream, inbox, status);
         let owners = Owners {
             store: self.store,
             logins: self.logins,
             config,
             access: self.access,
         };
-        match talk::serve(connection, peer, origin, status, owners) {
+        match talk::serve(connection, client, origin, status, owners) {
             Ended::Well => 0,
             Ended::Garbage => GARBAGE,
             Ended::Slow => TIMED_OUT,
+            Ended::HalfSaid => HALF_SAID,
         }
     }
 }

@@ -93,21 +93,25 @@ impl Config {
         closes_logins || has_fewer_addresses
     }
 
-    /// Returns the number of children beyond `max_children` that may serve clients of the Unix socket.
-    pub(super) fn reserve(&self) -> usize {
-        (self.max_children / 16).max(8)
+    /// Returns how many children may serve clients that may make no request.
+    pub(super) fn stranger_children(&self) -> usize {
+        percent(self.max_children, self.stranger_percent)
     }
 
-    /// Returns this configuration with a third of each timeout that a client can exhaust.
-    pub(super) fn in_a_hurry(self) -> Self {
-        Self {
-            first_byte_timeout: self.first_byte_timeout / 3,
-            request_timeout: self.request_timeout / 3,
-            idle_timeout: self.idle_timeout / 3,
-            delivery_timeout: self.delivery_timeout / 3,
-            ..self
-        }
+    /// Returns how many children may serve sessions of TCP clients that only wait.
+    pub(super) fn waiting_children(&self) -> usize {
+        percent(self.max_children, self.waiting_percent)
     }
+
+    /// Like [`waiting_children`](Self::waiting_children), for one source.
+    pub(super) fn waiting_of_source(&self) -> usize {
+        percent(self.children_per_source, self.waiting_source_percent)
+    }
+}
+
+/// Returns this part of `all`, but at least 1.
+fn percent(all: usize, percent: usize) -> usize {
+    (all * percent / 100).max(1)
 }
 
 #[cfg(test)]
@@ -193,19 +197,17 @@ mod tests {
     }
 
     #[test]
-    fn in_a_hurry_client_timeouts_are_a_third() {
-        let config = load("", &[]);
-        let times = |config: &Config| {
-            let times = [
-                config.first_byte_timeout,
-                config.request_timeout,
-                config.idle_timeout,
-                config.delivery_timeout,
-            ];
-            times.map(|time| time.as_millis())
+    fn parts_are_of_all_places_and_never_none() {
+        let config = load("max_children = 512\nchildren_per_source = 128", &[]);
+        let parts = |config: &Config| {
+            [
+                config.stranger_children(),
+                config.waiting_children(),
+                config.waiting_of_source(),
+            ]
         };
-        let (usual, hurry) = (times(&config), times(&config.clone().in_a_hurry()));
-        assert_eq!(hurry, usual.map(|millis| millis / 3));
-        assert_eq!(config.clone().in_a_hurry().lease, config.lease);
+        assert_eq!(parts(&config), [61, 128, 64]);
+        let config = load("max_children = 2\nchildren_per_source = 1", &[]);
+        assert_eq!(parts(&config), [1, 1, 1]);
     }
 }

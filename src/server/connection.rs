@@ -2,12 +2,14 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::phase::Phase;
+use super::scoreboard::ChildStatus;
 use super::transport::{Fate, Transport};
-use crate::sys::clock::Deadline;
+use crate::sys::clock::{Deadline, monotonic_millis};
 use crate::sys::poll::{self, Want};
-use crate::sys::signal::Inbox;
+use crate::sys::signal::{Inbox, Signal};
 
 /// Bytes per read while one request is expected, a line. Few pages of memory are touched.
 const FIRST_READ: usize = 1_536;
@@ -19,6 +21,10 @@ const BYTES_A_SECOND: usize = 64 * 1024;
 const MOST_DISCARDED: usize = 16 << 20;
 /// The time limit for discarding them.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
+/// The longest pause between two checks whether a reply was acknowledged.
+const LONG_PAUSE: Duration = Duration::from_millis(50);
+/// The signal by which the master asks for the place of the child.
+pub(super) const YIELD: Signal = Signal::SIGUSR2;
 
 /// How fast a client must read a reply. It must take some bytes within each `limit`, and the bytes that it takes extend
 /// the time for the whole reply at [`BYTES_A_SECOND`].
@@ -41,6 +47,11 @@ impl Pace {
         self.end.min(Deadline::after(self.limit))
     }
 
+    /// Returns how long the client has taken beyond what the bytes that it took allow.
+    fn behind(&self) -> Duration {
+        self.limit.saturating_sub(self.end.left())
+    }
+
     fn took(&mut self, bytes: usize) -> Deadline {
         let micros = bytes as u64 * 1_000_000 / BYTES_A_SECOND as u64;
         self.end = self.end.extended(Duration::from_micros(micros));
@@ -48,10 +59,20 @@ impl Pace {
     }
 }
 
+/// Returns the time of the monotonic clock this long ago, in milliseconds.
+fn ago(span: Duration) -> u64 {
+    let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    monotonic_millis().saturating_sub(span)
+}
+
 #[derive(Debug)]
 pub(super) struct Connection<'t> {
     transport: &'t mut dyn Transport,
     inbox: Inbox,
+    /// Where each wait is reported to the master.
+    status: ChildStatus,
+    /// What a wait for input is for, and since when.
+    expected: (Phase, Instant),
     /// Bytes per read.
     room: usize,
     /// The last read took all that had arrived.
@@ -60,6 +81,8 @@ pub(super) struct Connection<'t> {
     ended: bool,
     /// The daemon shuts down.
     ending: bool,
+    /// The master needs the place of this child for another connection.
+    yielding: bool,
 }
 
 /// The result of a wait for input from a client.
@@ -72,21 +95,37 @@ pub(super) enum Received {
     Silence,
     /// Nothing has arrived, and the daemon shuts down.
     Ending,
+    /// Nothing has arrived, and the master has decided that the client has waited long enough.
+    Evicted,
     /// Nothing has arrived, but the bell has rung.
     Bell,
 }
 
 impl<'t> Connection<'t> {
-    /// Returns the connection over `transport`. `inbox` receives a signal when the daemon shuts down.
-    pub(super) fn new(transport: &'t mut dyn Transport, inbox: Inbox) -> Self {
+    /// Returns the connection over `transport`. `inbox` receives a signal when the daemon shuts down, and one when the
+    /// master needs the place. `status` tells the master about each wait.
+    pub(super) fn new(transport: &'t mut dyn Transport, inbox: Inbox, status: ChildStatus) -> Self {
         Self {
             transport,
             inbox,
+            status,
+            expected: (Phase::Silent, Instant::now()),
             room: FIRST_READ,
             drained: false,
             ended: false,
             ending: false,
+            yielding: false,
         }
+    }
+
+    /// Declares what the client is expected to send from now on.
+    pub(super) fn expect(&mut self, what: Phase) {
+        self.expect_since(what, Instant::now());
+    }
+
+    /// Like [`expect`](Self::expect), since this time.
+    pub(super) fn expect_since(&mut self, what: Phase, since: Instant) {
+        self.expected = (what, since);
     }
 
     /// Appends the client's next bytes to `buffer`, waiting up to `limit` for them.
@@ -98,7 +137,7 @@ impl<'t> Connection<'t> {
         buffer: &mut Vec<u8>,
         limit: Duration,
     ) -> io::Result<Received> {
-        self.receive_or_hear(buffer, limit, None)
+        self.receive_until(buffer, limit, None, false)
     }
 
     /// Like [`receive`](Self::receive), for the rest of a request that has begun: a shutdown does not interrupt it, for
@@ -111,13 +150,7 @@ impl<'t> Connection<'t> {
         buffer: &mut Vec<u8>,
         limit: Duration,
     ) -> io::Result<Received> {
-        let deadline = Deadline::after(limit);
-        loop {
-            match self.receive(buffer, deadline.left())? {
-                Received::Ending => self.wait_despite_ending(deadline)?,
-                received => return Ok(received),
-            }
-        }
+        self.receive_until(buffer, limit, None, true)
     }
 
     /// Like [`receive`](Self::receive), but also returns when `bell` is readable.
@@ -129,6 +162,17 @@ impl<'t> Connection<'t> {
         buffer: &mut Vec<u8>,
         limit: Duration,
         bell: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Received> {
+        self.receive_until(buffer, limit, bell, false)
+    }
+
+    /// Receives bytes. With `has_begun`, a shutdown does not interrupt the wait.
+    fn receive_until(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        limit: Duration,
+        bell: Option<BorrowedFd<'_>>,
+        has_begun: bool,
     ) -> io::Result<Received> {
         let deadline = Deadline::after(limit);
         loop {
@@ -153,9 +197,14 @@ impl<'t> Connection<'t> {
             if deadline.passed() {
                 return Ok(Received::Silence);
             }
-            if self.ending {
+            if self.yielding {
+                return Ok(Received::Evicted);
+            }
+            if self.ending && !has_begun {
                 return Ok(Received::Ending);
             }
+            let (phase, since) = self.expected;
+            self.status.waits(phase, ago(since.elapsed()));
             if self.wait(Want::Read, deadline, bell)? {
                 return Ok(Received::Bell);
             }
@@ -188,6 +237,15 @@ impl<'t> Connection<'t> {
         self.transport.give_up_after(limit)
     }
 
+    /// Makes the kernel ask an idle client's kernel from time to time whether the connection still exists, and break it
+    /// if there is no answer for `limit`.
+    ///
+    /// # Errors
+    /// When the kernel refuses the option.
+    pub(super) fn check_for_life(&self, limit: Duration) -> io::Result<()> {
+        self.transport.check_for_life(limit)
+    }
+
     /// Sends all of `bytes`.
     ///
     /// # Errors
@@ -214,9 +272,10 @@ impl<'t> Connection<'t> {
                     deadline = pace.took(n);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    if deadline.passed() {
+                    if deadline.passed() || self.yielding {
                         return Err(io::ErrorKind::TimedOut.into());
                     }
+                    self.status.waits(Phase::Reply, ago(pace.behind()));
                     self.wait(Want::Write, deadline, None)?;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -233,6 +292,7 @@ impl<'t> Connection<'t> {
         let mut dropped = Vec::new();
         let mut total = 0;
         let deadline = Deadline::after(DISCARD_TIME);
+        self.expect(Phase::Reply);
         let mut wait = more_comes;
         let mut is_open = true;
         while !self.ended && total < MOST_DISCARDED {
@@ -268,14 +328,16 @@ impl<'t> Connection<'t> {
 
     fn is_delivered(&mut self, deadline: Deadline) -> io::Result<bool> {
         self.transport.end_writing()?;
+        self.expect(Phase::Reply);
         let mut dropped = Vec::new();
         let mut total = 0;
         while !self.ended {
             if deadline.passed() || total > MOST_DISCARDED {
                 return Ok(false);
             }
-            if self.receive_rest(&mut dropped, deadline.left())? == Received::Silence {
-                return Ok(false);
+            match self.receive_rest(&mut dropped, deadline.left())? {
+                Received::Silence | Received::Evicted => return Ok(false),
+                _ => {}
             }
             total += dropped.len();
             dropped.clear();
@@ -285,16 +347,32 @@ impl<'t> Connection<'t> {
             match self.transport.fate()? {
                 Fate::Acknowledged => return Ok(true),
                 Fate::Lost => return Ok(false),
-                Fate::Pending if deadline.passed() => return Ok(false),
+                Fate::Pending if deadline.passed() || self.yielding => return Ok(false),
                 // poll(2) does not report an acknowledgement. It takes a round trip.
-                Fate::Pending => std::thread::sleep(pause.min(deadline.left())),
+                Fate::Pending if pause < LONG_PAUSE => std::thread::sleep(pause),
+                Fate::Pending => self.pause(pause.min(deadline.left()))?,
             }
-            pause = (pause * 2).min(Duration::from_millis(50));
+            pause = (pause * 2).min(LONG_PAUSE);
         }
     }
 
-    fn wait_despite_ending(&self, deadline: Deadline) -> io::Result<()> {
-        poll::wait(&[(self.transport.fd(), Want::Read)], Some(deadline.left())).map(drop)
+    /// Waits for this time, or until the master needs the place.
+    fn pause(&mut self, pause: Duration) -> io::Result<()> {
+        let (phase, since) = self.expected;
+        self.status.waits(phase, ago(since.elapsed()));
+        let ready = poll::wait(&[(self.inbox.fd()?, Want::Read)], Some(pause))?;
+        if ready.has(0) {
+            self.read_inbox();
+        }
+        self.status.works();
+        Ok(())
+    }
+
+    /// Reads the signals that have arrived.
+    fn read_inbox(&mut self) {
+        let came = self.inbox.take();
+        self.yielding |= came.contains(YIELD);
+        self.ending |= came.contains(Signal::SIGINT) || came.contains(Signal::SIGTERM);
     }
 
     /// Waits for the client, a shutdown or the bell. Returns whether only the bell is ready.
@@ -305,15 +383,15 @@ impl<'t> Connection<'t> {
         bell: Option<BorrowedFd<'_>>,
     ) -> io::Result<bool> {
         let client = (self.transport.fd(), want);
-        if self.ending {
-            return poll::wait(&[client], Some(deadline.left())).map(|_| false);
-        }
         let mut fds = vec![client, (self.inbox.fd()?, Want::Read)];
         fds.extend(bell.map(|bell| (bell, Want::Read)));
-        let ready = poll::wait(&fds, Some(deadline.left()))?;
+        let ready = poll::wait(&fds, Some(deadline.left()));
+        self.status.works();
+        let ready = ready?;
         if ready.has(1) {
-            self.ending = self.inbox.came();
+            self.read_inbox();
         }
-        Ok(bell.is_some() && ready.has(2) && !ready.has(0) && !self.ending)
+        let ends = self.ending || self.yielding;
+        Ok(bell.is_some() && ready.has(2) && !ready.has(0) && !ends)
     }
 }

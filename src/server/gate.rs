@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
+use super::children::Children;
 use super::config::Config;
-use super::reaper::Children;
+use super::penalties::Penalties;
 use super::scoreboard::Counter;
-use super::sources::{Penalties, Source, is_exempt};
-use crate::sys::peer::Peer;
+use super::sources::Newcomer;
 use crate::sys::random;
 use crate::sys::socket::Stream;
 use crate::wire::line::{Declined, Refusal};
@@ -19,13 +19,17 @@ pub(super) enum Barred {
     /// Too many connections have not completed a request yet; this one was dropped at random, or no child is free.
     Crowd,
     Penalty,
+    /// Too many clients of networks that are not open are connected.
+    Strangers,
+    /// All places for clients of the Unix socket are taken.
+    Socket,
 }
 
 impl Barred {
     pub(super) fn refusal(self) -> Refusal {
         match self {
             Self::Source => Refusal::SourceLimit,
-            Self::Crowd => Refusal::Crowd,
+            Self::Crowd | Self::Strangers | Self::Socket => Refusal::Crowd,
             Self::Penalty => Refusal::Penalty,
         }
     }
@@ -35,7 +39,13 @@ impl Barred {
         match self {
             Self::Source => "it has as many connections as children_per_source allows",
             Self::Crowd => "too many connections have not completed a request (early_drop)",
-            Self::Penalty => "it timed out or sent garbage too often",
+            Self::Penalty => {
+                "it sent garbage, crashed a child, or kept requests half said under load"
+            }
+            Self::Strangers => {
+                "too many clients that are not in open_networks are connected (stranger_percent)"
+            }
+            Self::Socket => "all socket_children are busy",
         }
     }
 
@@ -44,6 +54,28 @@ impl Barred {
             Self::Source => Counter::RefusedSource,
             Self::Crowd => Counter::RefusedEarly,
             Self::Penalty => Counter::RefusedPenalty,
+            Self::Strangers => Counter::RefusedStrangers,
+            Self::Socket => Counter::RefusedSocket,
+        }
+    }
+}
+
+/// Whose place a connection takes that gets a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Free,
+    /// That of a silent connection of its source.
+    OfSilent,
+    /// That of a connection of another user of the Unix socket.
+    OfSocket,
+}
+
+impl Place {
+    pub(super) fn counter(self) -> Option<Counter> {
+        match self {
+            Self::Free => None,
+            Self::OfSilent => Some(Counter::EvictedSilent),
+            Self::OfSocket => Some(Counter::EvictedSocket),
         }
     }
 }
@@ -56,45 +88,98 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Decides whether a connection from `peer` gets a child.
+    /// Decides whether a connection gets a child. Another one may have to yield its place to it.
     ///
     /// # Errors
     /// The reason why it does not.
-    pub(super) fn may_pass(
+    pub(super) fn admit(
         &mut self,
-        peer: Peer,
-        children: &Children,
+        client: &Newcomer,
+        children: &mut Children,
         config: &Config,
-    ) -> Result<(), Barred> {
-        let source = Source::of(peer);
-        if self.penalties.hit(source, Instant::now()) && !is_exempt(peer, &config.penalty_exempt) {
+    ) -> Result<Place, Barred> {
+        let is_penalized = self.penalties.hit(client.source, Instant::now());
+        if is_penalized && !client.is_exempt(&config.penalty_exempt) {
             return Err(Barred::Penalty);
         }
-        if children.of(source) >= config.children_per_source {
-            return Err(Barred::Source);
+        match client.is_tcp() {
+            true => self.admit_tcp(client, children, config),
+            false => admit_local(client, children, config),
         }
-        let is_root = matches!(peer, Peer::Local { uid: 0, .. });
-        if !matches!(peer, Peer::Inet(_)) {
-            // Socket clients are exempt from early drop. When `max_children` is reached, a login gets a child only if it
-            // has fewer children than a quarter of the reserve. Root may use all of it, to be able to repair the system.
-            let share = (config.reserve() / 4).max(1);
-            let is_full = children.count() >= config.max_children;
-            return if is_full && !is_root && children.of(source) >= share {
-                Err(Barred::Source)
-            } else {
-                Ok(())
-            };
-        }
-        if children.count() >= config.max_children {
+    }
+
+    fn admit_tcp(
+        &mut self,
+        client: &Newcomer,
+        children: &mut Children,
+        config: &Config,
+    ) -> Result<Place, Barred> {
+        let count = children.count();
+        if count >= config.max_children {
             return Err(Barred::Crowd);
         }
-        if children.count() >= config.early_drop {
+        let is_stranger = client.is_stranger(&config.open_networks);
+        if is_stranger && children.strangers() >= config.stranger_children() {
+            return Err(Barred::Strangers);
+        }
+        // The connections of a user over the socket count: they take places that TCP clients could have.
+        if children.of(client.source).all() >= config.children_per_source {
+            return replace_silent(client, children, config);
+        }
+        if count >= config.early_drop {
             let percent = percent(children.unserved(), config.early_drop, config.max_children);
-            if self.lot.draw() % 100 < percent {
+            let is_drawn = self.lot.draw() % 100 < percent;
+            if is_drawn && !children.crowd(client.source).is_below_mean() {
                 return Err(Barred::Crowd);
             }
         }
-        Ok(())
+        Ok(Place::Free)
+    }
+}
+
+/// Decides about a client of a Unix socket, which has no early drop. What its user does over TCP does not count, so
+/// that no user locks itself out of the socket.
+///
+/// When `max_children` is reached, a user gets a child only if it has fewer children than a quarter of the places that
+/// the socket has beyond it. When these are taken as well, the user who has most of them yields one. Root has places of
+/// its own, to be able to repair the system.
+fn admit_local(
+    client: &Newcomer,
+    children: &mut Children,
+    config: &Config,
+) -> Result<Place, Barred> {
+    let (count, own) = (children.count(), children.of(client.source).socket);
+    if own >= config.children_per_source && !client.is_root() {
+        return replace_silent(client, children, config);
+    }
+    if count < config.max_children {
+        return Ok(Place::Free);
+    }
+    let of_socket = config.max_children + config.socket_children;
+    if client.is_root() && count < of_socket + config.root_children {
+        return Ok(Place::Free);
+    }
+    if own >= (config.socket_children / 4).max(1) && !client.is_root() {
+        return replace_silent(client, children, config);
+    }
+    if count < of_socket {
+        return Ok(Place::Free);
+    }
+    match children.replace_in_socket(client.source, config.evictions_per_second) {
+        true => Ok(Place::OfSocket),
+        false => Err(Barred::Socket),
+    }
+}
+
+fn replace_silent(
+    client: &Newcomer,
+    children: &mut Children,
+    config: &Config,
+) -> Result<Place, Barred> {
+    let most = config.evictions_per_second;
+    match children.replace_silent(client.source, client.is_tcp(), most) {
+        true => Ok(Place::OfSilent),
+        false => Err(Barred::Source),
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use super::config::{Config, NamedSocket};
+use super::pending::{self, Pending, hint};
 use super::pid_file;
 use crate::config::SOCKET;
 use crate::sys::dir::Dir;
@@ -31,17 +32,6 @@ fn path_hint(error: &io::Error) -> &'static str {
         io::ErrorKind::InvalidInput => {
             "; the path of a socket has at most 107 bytes: choose a shorter --run-dir"
         }
-        _ => "",
-    }
-}
-
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "; another program has the port (or the address is named twice): end it, or choose one with -p"
-        }
-        io::ErrorKind::PermissionDenied => "; ports below 1024 are for root",
-        io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
         _ => "",
     }
 }
@@ -82,40 +72,111 @@ impl SocketFile {
 }
 
 /// The listening sockets of the daemon.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Listeners {
     pub(super) all: Vec<Bound>,
+    /// Addresses that could not be used yet.
+    pub(super) pending: Vec<Pending>,
+    /// Whether all addresses must be there: the command line has chosen them.
+    must_listen: bool,
     /// Whether the service manager made those without an entry. It also removes them.
     pub(super) inherited: bool,
 }
 
 /// Takes the sockets that the service manager passes (LISTEN_FDS of sd_listen_fds(3)). If it passes none, binds all
 /// addresses of the configuration. With port 0, the kernel chooses a port for the first address, and the other
-/// addresses use the same.
+/// addresses use the same. Unless `must_listen`, an address that is not there yet or in use may wait.
 ///
 /// # Errors
 /// The first address that cannot be bound.
-pub(super) fn bind(config: &Config) -> Result<Listeners, ListenError> {
-    let all = socket::inherited_listeners().map_err(ListenError::Inherited)?;
-    if !all.is_empty() {
-        let all = all.into_iter().map(Bound::from).collect();
-        let inherited = true;
-        return Ok(Listeners { all, inherited });
+pub(super) fn bind(config: &Config, must_listen: bool) -> Result<Listeners, ListenError> {
+    let inherited = socket::inherited_listeners().map_err(ListenError::Inherited)?;
+    let mut listeners = Listeners {
+        inherited: !inherited.is_empty(),
+        all: inherited.into_iter().map(Bound::from).collect(),
+        pending: Vec::new(),
+        must_listen,
+    };
+    if listeners.inherited {
+        return Ok(listeners);
     }
     let mut port = config.port;
-    let mut all = Vec::with_capacity(config.bind.len() + 1 + config.socket.len());
+    listeners
+        .all
+        .reserve_exact(config.bind.len() + 1 + config.socket.len());
     for &ip in &config.bind {
         let address = SocketAddr::new(ip, port);
-        let listener =
-            bind_to(address).map_err(|source| ListenError::Address { address, source })?;
-        port = local_port(&listener);
-        all.push(Listener::Tcp(listener).into());
+        let failed = |source| ListenError::Address { address, source };
+        let (socket, address) = unbound(address).map_err(failed)?;
+        match socket::bind(&socket, address) {
+            Ok(()) => {
+                port = local_port(&socket);
+                listeners.all.push(Listener::Tcp(socket).into());
+            }
+            Err(e) => listeners.wait_for(address, socket, false, e)?,
+        }
     }
-    let inherited = false;
-    Ok(Listeners { all, inherited })
+    // An address that waits needs a port as well.
+    for pending in &mut listeners.pending {
+        pending.address.set_port(port);
+    }
+    Ok(listeners)
 }
 
 impl Listeners {
+    /// Lets an address that cannot be used yet wait.
+    ///
+    /// # Errors
+    /// When it may not wait, or waiting does not help.
+    fn wait_for(
+        &mut self,
+        address: SocketAddr,
+        socket: TcpListener,
+        is_bound: bool,
+        why: io::Error,
+    ) -> Result<(), ListenError> {
+        if self.must_listen || !pending::is_temporary(&why) {
+            let source = why;
+            return Err(ListenError::Address { address, source });
+        }
+        let pending = Pending::new(address, socket, is_bound, &why);
+        self.pending.push(pending);
+        Ok(())
+    }
+
+    /// Listens on all sockets that this process has bound. Before that, the kernel refuses clients.
+    ///
+    /// # Errors
+    /// The first socket that fails, for example because another program listens on the same port, and may not wait.
+    pub(super) fn listen(&mut self, config: &Config) -> Result<(), ListenError> {
+        for bound in std::mem::take(&mut self.all) {
+            let is_ours = bound.entry.is_some() || !self.inherited;
+            let listens = match is_ours {
+                true => socket::listen(&bound.listener),
+                false => Ok(()),
+            };
+            match (listens, bound) {
+                (Ok(()), bound) => self.all.push(bound),
+                (
+                    Err(source),
+                    Bound {
+                        listener: Listener::Tcp(tcp),
+                        ..
+                    },
+                ) => {
+                    let address = tcp.local_addr();
+                    let address = address.unwrap_or((config.bind[0], config.port).into());
+                    self.wait_for(address, tcp, true, source)?;
+                }
+                (Err(source), bound) => {
+                    let path = path_of(&bound, config);
+                    return Err(ListenError::Path { path, source });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Binds the Unix sockets, adds their files to `files`, and leaves out that in the run directory if the service manager
     /// has passed sockets. Their directories may belong to the account that the daemon becomes, so this is not for root to
     /// do.
@@ -193,30 +254,6 @@ fn bind_named(entry: &NamedSocket, bound: &[SocketFile]) -> Result<(Listener, So
     Ok((Listener::Unix(listener), SocketFile { dir, name }))
 }
 
-/// Listens on all sockets that this process has bound. Before that, the kernel refuses clients.
-///
-/// # Errors
-/// The first socket that fails, for example because another program listens on the same port.
-pub(super) fn listen(listeners: &Listeners, config: &Config) -> Result<(), ListenError> {
-    let is_ours = |bound: &&Bound| bound.entry.is_some() || !listeners.inherited;
-    for bound in listeners.all.iter().filter(is_ours) {
-        let listener = &bound.listener;
-        socket::listen(listener).map_err(|source| match listener {
-            Listener::Tcp(tcp) => ListenError::Address {
-                address: tcp
-                    .local_addr()
-                    .unwrap_or((config.bind[0], config.port).into()),
-                source,
-            },
-            Listener::Unix(_) => ListenError::Path {
-                path: path_of(bound, config),
-                source,
-            },
-        })?;
-    }
-    Ok(())
-}
-
 /// Returns the path of a Unix socket.
 pub(super) fn path_of(bound: &Bound, config: &Config) -> PathBuf {
     let entry = bound.entry.and_then(|index| config.socket.get(index));
@@ -227,18 +264,16 @@ pub(super) fn local_port(listener: &TcpListener) -> u16 {
     listener.local_addr().map_or(0, |address| address.port())
 }
 
-/// Binds `address`. If the kernel has no IPv6, `[::]` becomes 0.0.0.0.
-fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
-    match socket::bind(address) {
+/// Makes a socket for `address`, and returns both. If the kernel has no IPv6, `[::]` becomes 0.0.0.0.
+fn unbound(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    match socket::unbound(address) {
         Err(e)
             if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
                 && e.raw_os_error() == Some(libc::EAFNOSUPPORT) =>
         {
-            socket::bind(SocketAddr::new(
-                Ipv4Addr::UNSPECIFIED.into(),
-                address.port(),
-            ))
+            let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+            socket::unbound(address).map(|socket| (socket, address))
         }
-        result => result,
+        socket => socket.map(|socket| (socket, address)),
     }
 }

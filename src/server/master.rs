@@ -5,14 +5,17 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::child::{Accepted, ChildContext};
+use super::children::Children;
 use super::config::Config;
-use super::gate::{Barred, Gate, refuse};
-use super::listener::Bound;
+use super::gate::{Barred, Gate, Place, refuse};
+use super::listener::{Bound, Listeners};
 use super::logging::{self, AUTH, AtMostOften};
-use super::reaper::Children;
+use super::patience::Evicted;
+use super::pending::Retries;
 use super::reserve::{Pause, Reserve};
 use super::scoreboard::{Counter, Scoreboard};
 use super::signals::Signals;
+use super::sources::{Newcomer, SourceFinder};
 use super::supervisor::Supervisor;
 use crate::sys::clock::Deadline;
 use crate::sys::heap;
@@ -30,11 +33,6 @@ const ACCEPTS_A_WAKE: usize = 64;
 /// fork, each page that the master writes to is copied.
 const EXPECTED_CHILDREN: usize = 28;
 
-/// How long a connection may take to complete a request while `early_drop` connections have not completed one.
-const CROWD_TIMEOUT: Duration = Duration::from_secs(1);
-/// The interval between checks for connections to evict.
-const EVICT_EVERY: Duration = Duration::from_millis(100);
-
 /// The index of the first listener in the poll set. Two descriptors that report signals and the watch of the logins
 /// precede it.
 const FIRST_LISTENER: usize = 3;
@@ -45,8 +43,11 @@ const DAEMON: &str = "daemon";
 #[derive(Debug)]
 pub(super) struct Master {
     listeners: Vec<Bound>,
+    /// Addresses that it does not listen on yet.
+    retries: Retries,
     signals: Signals,
     children: Children,
+    finder: SourceFinder,
     gate: Gate,
     board: Scoreboard,
     /// Spare descriptors, which each child closes to make room for its own files.
@@ -57,8 +58,8 @@ pub(super) struct Master {
     shortages: AtMostOften,
     /// Whether `max_children` was reached at the last check.
     was_full: bool,
-    /// When the last check for connections to evict took place.
-    evicted: Option<Instant>,
+    /// When the children were last checked for those that must yield.
+    checked: Option<Instant>,
 }
 
 /// Why [`Master::run`] returned.
@@ -71,15 +72,17 @@ pub(super) enum Leave {
 }
 
 impl Master {
-    /// Returns a master for these listeners and signals, and for the supervisor if there is one.
+    /// Returns a master for these listeners and signals, and for the supervisor if there is one. `finder` finds the
+    /// source of each connection.
     ///
     /// # Errors
     /// When this process has more than one thread, because forking would not be safe.
     pub(super) fn new(
-        listeners: Vec<Bound>,
+        listeners: Listeners,
         signals: Signals,
         board: Scoreboard,
         supervisor: Option<Supervisor>,
+        finder: SourceFinder,
     ) -> io::Result<Self> {
         let threads = process::threads()?;
         if threads != 1 {
@@ -90,9 +93,11 @@ impl Master {
         // Later allocations of the master usually fit into one page.
         heap::use_masters();
         Ok(Self {
-            listeners,
+            listeners: listeners.all,
+            retries: Retries::new(listeners.pending),
             signals,
             children: Children::new(board, EXPECTED_CHILDREN, supervisor),
+            finder,
             gate: Gate::default(),
             board,
             _reserve: Reserve::take(),
@@ -101,7 +106,7 @@ impl Master {
             refusals: AtMostOften::default(),
             shortages: AtMostOften::default(),
             was_full: false,
-            evicted: None,
+            checked: None,
         })
     }
 
@@ -117,11 +122,15 @@ impl Master {
             let due = logging::report_repeats(false);
             let mut pause = pause.into_iter().chain(due).min();
             self.tell_when_full(config);
-            // Connections in the kernel's queue must not wait for clients that do not send a request.
-            if self.children.count() >= config.early_drop {
-                self.evict(config);
-                // No descriptor becomes ready when a connection is due for eviction.
-                pause = Some(pause.unwrap_or(EVICT_EVERY).min(EVICT_EVERY));
+            // No descriptor becomes ready when a client has waited long enough.
+            if let Some(every) = self.children.check_every(config) {
+                self.check(every, config);
+                pause = Some(pause.unwrap_or(every).min(every));
+            }
+            if let Some(left) = self.retries.left() {
+                let listening = self.retries.listen().into_iter().map(Listener::Tcp);
+                self.listeners.extend(listening.map(Bound::from));
+                pause = Some(pause.unwrap_or(left).min(left));
             }
             let mut fds = Vec::with_capacity(FIRST_LISTENER + self.listeners.len());
             fds.push((self.signals.asked.fd(), Want::Read));
@@ -136,8 +145,7 @@ impl Master {
             }
             let ready = poll::wait(&fds, pause)?;
             if ready.has(1) && self.signals.ends.came() {
-                self.children
-                    .reap(&mut self.gate.penalties, &config.penalty_exempt);
+                self.children.reap(&mut self.gate.penalties, config);
             }
             // Before a connection is accepted: its child must know all logins.
             if ready.has(2) {
@@ -168,12 +176,12 @@ impl Master {
         self.children.count() >= config.max_children
     }
 
-    /// Returns whether to accept connections from `listener`, either to serve them or to refuse them at once. The Unix
-    /// socket has a reserve beyond `max_children`.
+    /// Returns whether to accept connections from `listener`, either to serve them or to refuse them at once. Root may
+    /// wait in the queue of a Unix socket.
     fn takes_more(&self, listener: &Listener, config: &Config) -> bool {
         match listener {
             Listener::Tcp(_) => !self.is_full(config) || self.is_crowd(config),
-            Listener::Unix(_) => self.children.count() < config.max_children + config.reserve(),
+            Listener::Unix(_) => true,
         }
     }
 
@@ -198,21 +206,26 @@ impl Master {
         self.children.count() >= config.early_drop && self.children.unserved() >= config.early_drop
     }
 
-    /// Evicts connections that have not completed a request in time, if there is a crowd of them.
-    fn evict(&mut self, config: &Config) {
-        let is_early = self
-            .evicted
-            .is_some_and(|last| last.elapsed() < EVICT_EVERY);
-        if is_early || !self.is_crowd(config) {
+    /// Makes connections yield that have waited too long, if the last check was `every` ago.
+    fn check(&mut self, every: Duration, config: &Config) {
+        if self.checked.is_some_and(|last| last.elapsed() < every) {
             return;
         }
-        self.evicted = Some(Instant::now());
-        let count = self.children.evict(CROWD_TIMEOUT);
-        if count > 0 {
+        self.checked = Some(Instant::now());
+        let Evicted { slow, waiting } = self.children.enforce_patience(config);
+        if slow > 0 {
             self.refusals.warn(
                 AUTH,
                 format_args!(
-                    "evicted {count} connections that had not completed a request in time (early_drop)"
+                    "evicted {slow} connections whose clients took too long while few places were free"
+                ),
+            );
+        }
+        if waiting > 0 {
+            self.refusals.warn(
+                AUTH,
+                format_args!(
+                    "evicted {waiting} sessions that only waited (waiting_percent, waiting_source_percent)"
                 ),
             );
         }
@@ -236,9 +249,12 @@ impl Master {
                 Ok((stream, peer)) => {
                     let peer = entry.map_or(peer, |entry| peer.of_socket(entry));
                     self.board.count(Counter::Connections, 1);
-                    let may = self.gate.may_pass(peer, &self.children, config);
-                    match may {
-                        Ok(()) => self.fork_for(stream, peer, config, context)?,
+                    let client = self.finder.newcomer(&stream, peer, context.logins);
+                    match self.gate.admit(&client, &mut self.children, config) {
+                        Ok(place) => {
+                            self.count_eviction(place);
+                            self.fork_for(stream, client, config, context)?;
+                        }
                         Err(barred) => self.turn_away(&stream, peer, barred),
                     }
                 }
@@ -258,6 +274,16 @@ impl Master {
         Ok(())
     }
 
+    fn count_eviction(&mut self, place: Place) {
+        if let Some(counter) = place.counter() {
+            self.board.count(counter, 1);
+            self.refusals.warn(
+                AUTH,
+                format_args!("a connection yields its place to another one (evictions_per_second)"),
+            );
+        }
+    }
+
     fn turn_away(&mut self, stream: &Stream, peer: Peer, barred: Barred) {
         self.board.count(barred.counter(), 1);
         refuse(stream, barred.refusal());
@@ -273,12 +299,12 @@ impl Master {
     fn fork_for(
         &mut self,
         stream: Stream,
-        peer: Peer,
+        client: Newcomer,
         config: &Config,
         context: &ChildContext<'_>,
     ) -> io::Result<()> {
+        let peer = client.peer;
         let slot = self.children.next_slot();
-        let in_a_hurry = self.children.count() >= config.max_children / 2;
         // The child inherits the master's handlers, which would wake the master for a signal to the child.
         let blocked = Blocked::all()?;
         match process::fork() {
@@ -286,14 +312,13 @@ impl Master {
                 heap::use_childs();
                 context.serve(Accepted {
                     stream,
-                    peer,
+                    client,
                     blocked,
                     slot,
-                    in_a_hurry,
                 })
             }
             Ok(Fork::Parent(pid)) => {
-                self.children.add(pid, peer);
+                self.children.add(pid, client, config);
                 self.board.count(Counter::Forks, 1);
             }
             Err(e) => {
@@ -313,13 +338,15 @@ impl Master {
         &self.listeners
     }
 
-    /// Closes the listeners, lets the children finish until `deadline` or a second signal, and kills the others.
+    /// Closes the listeners, lets the children finish for `drain_timeout` or until a second signal, and kills the
+    /// others.
     ///
     /// # Errors
     /// When waiting fails.
-    pub(super) fn end(mut self, deadline: Deadline) -> io::Result<()> {
+    pub(super) fn end(mut self, config: &Config) -> io::Result<()> {
+        let deadline = Deadline::after(config.drain_timeout);
         self.listeners.clear();
-        self.children.reap(&mut self.gate.penalties, &[]);
+        self.children.reap(&mut self.gate.penalties, config);
         match self.children.count() {
             0 => {}
             n => log::info!("ending; waiting for {n} requests to finish"),
@@ -332,7 +359,7 @@ impl Master {
             poll::wait(&[asked, ended], Some(deadline.left()))?;
             self.signals.asked.drain();
             self.signals.ends.came();
-            self.children.reap(&mut self.gate.penalties, &[]);
+            self.children.reap(&mut self.gate.penalties, config);
             again = self.signals.asked_to_end();
         }
         let unfinished = self.children.count();
@@ -383,7 +410,14 @@ mod tests {
         let wait = || std::thread::park_timeout(Duration::from_secs(60));
         let other = std::thread::spawn(wait);
         let signals = Signals::trapped().expect("trapped");
-        let error = Master::new(Vec::new(), signals, board, None).expect_err("not alone");
+        let error = Master::new(
+            Listeners::default(),
+            signals,
+            board,
+            None,
+            SourceFinder::open(),
+        )
+        .expect_err("not alone");
         assert!(error.to_string().contains("threads before its first fork"));
         other.thread().unpark();
         other.join().expect("joined");

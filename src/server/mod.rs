@@ -6,6 +6,7 @@
 
 mod access;
 mod child;
+mod children;
 mod cli;
 mod config;
 mod connection;
@@ -17,6 +18,10 @@ mod logging;
 mod master;
 mod notify;
 mod owners;
+mod patience;
+mod penalties;
+mod pending;
+mod phase;
 mod pid_file;
 mod principal;
 mod privileges;
@@ -48,10 +53,10 @@ use self::pid_file::{PidFile, PidFileError};
 use self::privileges::PrivilegeError;
 use self::scoreboard::{Counter, Scoreboard};
 use self::signals::Signals;
+use self::sources::SourceFinder;
 use crate::config::{DefaultPaths, PIPE_TIMEOUT};
 use crate::name::Name;
 use crate::store::{self, StoreConfig, StoreError};
-use crate::sys::clock::Deadline;
 use crate::sys::file;
 use crate::sys::login::{Account, LoginDirectory};
 use crate::sys::process::{self, Pid};
@@ -234,7 +239,8 @@ fn serve(
     signals: Signals,
     made: &mut Made,
 ) -> Result<(), StartError> {
-    let mut listeners = listener::bind(&config)?;
+    let must_listen = cli.port().is_some() || !cli.bind.is_empty();
+    let mut listeners = listener::bind(&config, must_listen)?;
     if let Some(account) = account {
         privileges::become_account(account)?;
     }
@@ -270,10 +276,11 @@ fn serve(
     logging::leave_out_repeats(of_log);
     let manager = ServiceManager::connect();
     let supervisor = helpers::start(&mut *store, &config);
+    let finder = SourceFinder::open();
     let domain = lay_sandbox(cli, places, &config)?;
     process::give_back_memory();
-    listener::listen(&listeners, &config)?;
-    let master = Master::new(listeners.all, signals, board, supervisor)
+    listeners.listen(&config)?;
+    let master = Master::new(listeners, signals, board, supervisor, finder)
         .map_err(StartError::doing("count the threads of this process"))?;
     // Allocated from the master's own heap: each page that the master writes to between two forks is copied.
     let mut master = Box::new(master);
@@ -313,7 +320,7 @@ fn serve(
             Leave::End => {
                 manager.stopping();
                 made.remove_sockets();
-                master.end(Deadline::after(config.drain_timeout))?;
+                master.end(&config)?;
                 return Ok(());
             }
         }
@@ -385,7 +392,8 @@ fn reload(cli: &Cli, places: Option<&DefaultPaths>, before: &Config) -> Option<C
 
 /// Logs the addresses that the daemon listens on and writes the port to the descriptor of --ready-fd.
 fn announce(config: &Config, listeners: &[Bound], ready_fd: Option<i32>) -> io::Result<()> {
-    let mut port = 0;
+    // If none of the addresses can be used yet, it is the port that they will have.
+    let mut port = config.port;
     for bound in listeners {
         match &bound.listener {
             Listener::Tcp(listener) => {

@@ -1,162 +1,109 @@
-//! The table of running children with the clients that they serve, and the collection of those that have ended.
+//! Reaps children that have ended.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::child::{GARBAGE, TIMED_OUT};
-use super::scoreboard::{Counter, Scoreboard, is_served};
-use super::sources::{Offence, Penalties, Source, is_exempt};
-use super::supervisor::Supervisor;
-use crate::sys::clock::Deadline;
-use crate::sys::peer::Peer;
+use ipnet::IpNet;
+
+use super::child::{GARBAGE, HALF_SAID, TIMED_OUT};
+use super::children::{Child, Children};
+use super::config::Config;
+use super::penalties::{Offence, Penalties};
+use super::scoreboard::Counter;
 use crate::sys::process::{self, End, Pid};
 
-/// A running child.
-#[derive(Clone, Copy, Debug)]
-struct Child {
-    peer: Peer,
-    slot: usize,
-    begun: Instant,
-    /// It was killed to make room.
-    evicted: bool,
-}
-
-/// The children of the master, by pid.
-#[derive(Debug)]
-pub(super) struct Children {
-    running: HashMap<Pid, Child>,
-    sources: HashMap<Source, usize>,
-    /// Slots of the scoreboard that ended children have released.
-    free: Vec<usize>,
-    /// The first slot that was never used.
-    fresh: usize,
-    board: Scoreboard,
-    /// The supervisor of the helper processes, which is a child as well.
-    supervisor: Option<Supervisor>,
-}
-
 impl Children {
-    /// Returns an empty table with room for `most` children.
-    pub(super) fn new(board: Scoreboard, most: usize, supervisor: Option<Supervisor>) -> Self {
-        Self {
-            running: HashMap::with_capacity(most),
-            sources: HashMap::with_capacity(most),
-            free: Vec::with_capacity(most),
-            fresh: 0,
-            board,
-            supervisor,
-        }
-    }
-
-    pub(super) fn next_slot(&self) -> usize {
-        self.free.last().copied().unwrap_or(self.fresh)
-    }
-
-    /// Adds a new child that serves `peer` and has the next slot.
-    pub(super) fn add(&mut self, pid: Pid, peer: Peer) {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.fresh += 1;
-            self.fresh - 1
-        });
-        *self.sources.entry(Source::of(peer)).or_default() += 1;
-        self.running.insert(
-            pid,
-            Child {
-                peer,
-                slot,
-                begun: Instant::now(),
-                evicted: false,
-            },
-        );
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.running.len()
-    }
-
-    /// Returns how many of them serve this source.
-    pub(super) fn of(&self, source: Source) -> usize {
-        self.sources.get(&source).copied().unwrap_or(0)
-    }
-
-    /// Returns how many of them serve a client that has not completed a request.
-    pub(super) fn unserved(&self) -> usize {
-        let unserved = |child: &&Child| !is_served(self.board.slot(child.slot));
-        self.running.values().filter(unserved).count()
-    }
-
-    /// Kills the children that have waited for `limit` for a client to complete a request, and returns their number.
-    /// Honest clients need milliseconds.
-    pub(super) fn evict(&mut self, limit: Duration) -> usize {
-        let mut count = 0;
-        for (pid, child) in &mut self.running {
-            let waits = !child.evicted && !is_served(self.board.slot(child.slot));
-            if waits && child.begun.elapsed() >= limit {
-                child.evicted = true;
-                process::kill(*pid);
-                count += 1;
-            }
-        }
-        count
-    }
-
     /// Reaps all children that have ended, logs abnormal ends, and penalizes the sources that caused them. Ignores a
     /// process that was forked before this program was executed.
-    pub(super) fn reap(&mut self, penalties: &mut Penalties, exempt: &[ipnet::IpNet]) {
+    pub(super) fn reap(&mut self, penalties: &mut Penalties, config: &Config) {
         while let Some((pid, end)) = process::reap() {
-            let Some(child) = self.running.remove(&pid) else {
+            let Some((child, _)) = self.remove(pid) else {
                 self.supervisor
                     .take_if(|supervisor| supervisor.has_ended(pid, end));
                 continue;
             };
-            let slot = self.board.slot(child.slot);
-            slot.clear();
-            self.free.push(child.slot);
-            let source = Source::of(child.peer);
-            if let Some(count) = self.sources.get_mut(&source) {
-                *count -= 1;
-                if *count == 0 {
-                    self.sources.remove(&source);
-                }
-            }
-            let Some((offence, counter)) = self.offence(pid, child, end) else {
+            if end == End::Status(0) {
                 continue;
-            };
+            }
+            let (offence, counter) = self.judge(pid, &child, end, config);
             self.board.count(counter, 1);
             if let Some(supervisor) = &self.supervisor {
                 supervisor.forget(child.slot);
             }
-            if !is_exempt(child.peer, exempt) {
-                let span = penalties.add(source, offence, Instant::now());
-                log::debug!("{}: refused for {} s", child.peer, span.as_secs());
+            if let Some(offence) = offence {
+                penalize(penalties, &child, offence, &config.penalty_exempt);
             }
         }
     }
 
-    fn offence(&self, pid: Pid, child: Child, end: End) -> Option<(Offence, Counter)> {
+    /// Returns the offence of a client whose child did not end well, and the counter for it.
+    fn judge(
+        &self,
+        pid: Pid,
+        child: &Child,
+        end: End,
+        config: &Config,
+    ) -> (Option<Offence>, Counter) {
+        let told = child.told.filter(|told| told.half_said);
+        let half_said = told.map(|_| Offence::HalfSaid);
         match end {
-            End::Status(0) => None,
-            End::Signal(_) if child.evicted => Some((Offence::Timeout, Counter::Timeouts)),
-            End::Status(GARBAGE) => Some((Offence::Garbage, Counter::Garbage)),
-            End::Status(TIMED_OUT) => Some((Offence::Timeout, Counter::Timeouts)),
+            End::Signal(_) if child.told.is_some() => (half_said, Counter::Timeouts),
+            End::Status(TIMED_OUT) => (None, Counter::Timeouts),
+            End::Status(HALF_SAID) => {
+                let is_offence = half_said.is_some() || self.is_pressed(&child.client, config);
+                (is_offence.then_some(Offence::HalfSaid), Counter::Timeouts)
+            }
+            End::Status(GARBAGE) => (Some(Offence::Garbage), Counter::Garbage),
             end => {
-                log::error!("the child {pid} that served {} {end}", child.peer);
-                Some((Offence::Crash, Counter::Crashes))
+                log::error!("the child {pid} that served {} {end}", child.client.peer);
+                (Some(Offence::Crash), Counter::Crashes)
             }
         }
     }
+}
 
-    pub(super) fn ask_to_end(&self) {
-        self.running.keys().copied().for_each(process::ask_to_end);
+fn penalize(penalties: &mut Penalties, child: &Child, offence: Offence, exempt: &[IpNet]) {
+    if !child.client.is_exempt(exempt) {
+        let span = penalties.add(child.client.source, offence, Instant::now());
+        let peer = child.client.peer;
+        log::debug!("{peer}: refused for {} s", span.as_secs());
     }
+}
 
-    /// Kills all children, then ends the helpers. Unless `at_once`, the journal writer may finish until `deadline`.
-    pub(super) fn kill(&mut self, deadline: Deadline, at_once: bool) {
-        for &pid in self.running.keys() {
-            process::kill(pid);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ConfigFile;
+    use crate::server::scoreboard::Scoreboard;
+    use crate::server::sources::{Newcomer, Source};
+    use crate::sys::dir::Dir;
+    use crate::sys::peer::Peer;
+
+    #[test]
+    fn slow_clients_and_broken_connections_commit_no_offence() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open(dir.path()).expect("opened");
+        let board = Scoreboard::create(&dir).expect("made");
+        let mut children = Children::new(board, 1, None);
+        let (pid, mut config) = (Pid::own(), ConfigFile::default().settings());
+        let client = Newcomer {
+            peer: Peer::Inet("192.0.2.1:9".parse().expect("an address")),
+            source: Source::V4(1),
+        };
+        children.add(pid, client, &config);
+        let child = children.running[&pid];
+        let offence = |end, config: &Config| children.judge(pid, &child, end, config).0;
+        for (end, expected) in [
+            (End::Status(TIMED_OUT), None),
+            (End::Status(HALF_SAID), None),
+            (End::Status(GARBAGE), Some(Offence::Garbage)),
+            (End::Status(70), Some(Offence::Crash)),
+            (End::Signal(9), Some(Offence::Crash)),
+        ] {
+            assert_eq!(offence(end, &config), expected, "{end:?}");
         }
-        if let Some(supervisor) = self.supervisor.take() {
-            supervisor.end(deadline, at_once);
-        }
+        config.children_per_source = 2;
+        assert_eq!(offence(End::Status(TIMED_OUT), &config), None);
+        let half_said = offence(End::Status(HALF_SAID), &config);
+        assert_eq!(half_said, Some(Offence::HalfSaid));
     }
 }

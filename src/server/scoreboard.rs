@@ -4,6 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::config::Titles;
+use super::phase::{Phase, State};
 use crate::store::OpenUsage;
 use crate::sys::board::{Board, Slot};
 use crate::sys::clock::boot_millis;
@@ -12,8 +13,9 @@ use crate::sys::login;
 use crate::sys::title;
 
 pub(super) const FILE: &str = "scoreboard";
-/// The number of slots: the largest `max_children` that can be configured, and the reserve for the Unix socket.
-const SLOTS: usize = 32_000;
+/// The number of slots: the largest `max_children`, `socket_children` and `root_children` that can be configured, and
+/// some for children that were replaced and have not ended yet.
+pub(super) const SLOTS: usize = 32_000;
 
 /// The counters since the start of the daemon. `droplinectl` prints their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +61,21 @@ pub(super) enum Counter {
     OpenBytes,
     OpenNames,
     OpenLeases,
+    /// Connections refused: too many from networks that are not open.
+    RefusedStrangers,
+    /// Connections refused: all places for clients of the Unix socket are taken.
+    RefusedSocket,
+    /// Silent connections that had to yield to another one of their source.
+    EvictedSilent,
+    /// Connections of the Unix socket that had to yield to one of another user.
+    EvictedSocket,
+    /// Connections that had to yield because they waited too long while few places were free.
+    EvictedSlow,
+    /// Sessions that had to yield because too many only waited.
+    EvictedWaiting,
 }
 
-const NAMES: [(Counter, &str); 26] = [
+const NAMES: [(Counter, &str); 32] = [
     (Counter::Connections, "connections"),
     (Counter::Forks, "forks"),
     (Counter::RefusedSource, "refused_source"),
@@ -88,6 +102,12 @@ const NAMES: [(Counter, &str); 26] = [
     (Counter::OpenBytes, "open_bytes"),
     (Counter::OpenNames, "open_names"),
     (Counter::OpenLeases, "open_leases"),
+    (Counter::RefusedStrangers, "refused_strangers"),
+    (Counter::RefusedSocket, "refused_socket"),
+    (Counter::EvictedSilent, "evicted_silent"),
+    (Counter::EvictedSocket, "evicted_socket"),
+    (Counter::EvictedSlow, "evicted_slow"),
+    (Counter::EvictedWaiting, "evicted_waiting"),
 ];
 
 /// The index of a word shared by all processes: the number of lost lines that the log does not mention yet.
@@ -197,14 +217,6 @@ impl Scoreboard {
     }
 }
 
-/// The phase of a child whose client has completed a request.
-const SERVED: u64 = 1;
-
-/// Returns whether the client of the child with this slot has completed a request.
-pub(super) fn is_served(slot: Slot) -> bool {
-    slot.phase() == SERVED
-}
-
 /// The prefix of a child's process title.
 const TITLE: &str = "droplined: ";
 /// The title of a child that has not received a request.
@@ -241,7 +253,27 @@ impl ChildStatus {
     /// Records that the client has completed a request, or has read the reply: from now on the child waits for the
     /// disk, not for the client.
     pub(super) fn served(self) {
-        self.slot.set_phase(SERVED);
+        self.set(Phase::Work, 0, true);
+    }
+
+    /// Records that the child does not wait for its client.
+    pub(super) fn works(self) {
+        self.waits(Phase::Work, 0);
+    }
+
+    /// Records what the child waits for, since this time of the monotonic clock.
+    pub(super) fn waits(self, phase: Phase, since: u64) {
+        let is_served = State::of_word(self.slot.phase()).is_served;
+        self.set(phase, since, is_served);
+    }
+
+    fn set(self, phase: Phase, since: u64, is_served: bool) {
+        let state = State {
+            phase,
+            is_served,
+            since,
+        };
+        self.slot.set_phase(state.word());
     }
 
     pub(super) fn count(self, what: Counter, n: u64) {

@@ -1,23 +1,28 @@
-//! Accounting by source. Each source has a limited share, and sources that time out or send garbage are throttled.
+//! The sources of connections, to which limits and penalties apply.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::sys::login::LoginDirectory;
 use crate::sys::peer::Peer;
+use crate::sys::sock_diag::{Owner, SocketDiagnosis};
+use crate::sys::socket::Stream;
 
-/// The unit to which limits and penalties apply: an IPv4 address, an IPv6 network of 64 bits (because addresses in it
-/// are cheap), a user of this machine, or a socket whose clients have one name.
+/// The unit to which limits and penalties apply: a user of this machine, an IPv4 address, an IPv6 network of 64 bits
+/// (because addresses in it are cheap), or a socket whose clients have one name.
+///
+/// It is for fairness only. Who a client is, `principal` decides, and never by its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     V4(u32),
     /// The upper half of an IPv6 address.
     V6(u64),
-    /// A uid.
+    /// A uid, over TCP and over the Unix socket. The uids that are subordinate to a login count as the login.
     User(u32),
+    /// The TCP clients of this machine whose user is not known.
+    Machine,
     /// The index of a socket whose clients have one name.
     Socket(usize),
 }
@@ -30,124 +35,112 @@ impl Source {
         hasher.finish()
     }
 
-    /// Returns the source of a connection from `peer`.
-    pub(super) fn of(peer: Peer) -> Self {
-        match peer {
-            Peer::Local { uid, .. } => Self::User(uid),
-            Peer::Named { socket, .. } => Self::Socket(socket),
-            Peer::Inet(address) => match address.ip().to_canonical() {
-                IpAddr::V4(ip) => Self::V4(ip.to_bits()),
-                IpAddr::V6(ip) => {
-                    let [upper @ .., _, _, _, _, _, _, _, _] = ip.octets();
-                    Self::V6(u64::from_be_bytes(upper))
-                }
-            },
-        }
-    }
-}
-
-/// A reason for a penalty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Offence {
-    /// The client sent garbage.
-    Garbage,
-    /// The client took too long.
-    Timeout,
-    /// The child ended abnormally.
-    Crash,
-}
-
-impl Offence {
-    /// Returns the first penalty for this offence. Each further offence doubles the penalty.
-    fn weight(self) -> Duration {
-        Duration::from_secs(match self {
-            Self::Garbage => 1,
-            Self::Timeout => 5,
-            Self::Crash => 30,
-        })
-    }
-}
-
-/// The longest penalty.
-const LONGEST: Duration = Duration::from_secs(600);
-/// The number of penalized sources that are kept. Beyond it, the source whose penalty ends first is dropped.
-const REMEMBERED: usize = 4_096;
-
-#[derive(Clone, Copy, Debug)]
-struct Penalty {
-    until: Instant,
-    /// The length of the last penalty.
-    span: Duration,
-}
-
-impl Penalty {
-    /// Returns whether the source has committed no offence for ten times its penalty. It then starts anew.
-    fn is_forgiven(&self, now: Instant) -> bool {
-        now >= self.until + self.span * 10
-    }
-}
-
-/// The penalized sources.
-#[derive(Debug, Default)]
-pub(super) struct Penalties(HashMap<Source, Penalty>);
-
-impl Penalties {
-    /// Returns whether connections from `source` are refused at `now`.
-    pub(super) fn hit(&self, source: Source, now: Instant) -> bool {
-        // The table is usually empty: skip the hash.
-        !self.0.is_empty()
-            && self
-                .0
-                .get(&source)
-                .is_some_and(|penalty| penalty.until > now)
-    }
-
-    /// Records an offence and returns the length of the penalty.
-    pub(super) fn add(&mut self, source: Source, offence: Offence, now: Instant) -> Duration {
-        let before = self
-            .0
-            .get(&source)
-            .filter(|penalty| !penalty.is_forgiven(now));
-        let span = match before {
-            Some(before) => (before.span * 2).max(offence.weight()).min(LONGEST),
-            None => offence.weight(),
-        };
-        if self.0.len() >= REMEMBERED && !self.0.contains_key(&source) {
-            self.make_room(now);
-        }
-        let until = now + span;
-        self.0.insert(source, Penalty { until, span });
-        span
-    }
-
-    fn make_room(&mut self, now: Instant) {
-        self.0.retain(|_, penalty| !penalty.is_forgiven(now));
-        if self.0.len() >= REMEMBERED {
-            let soonest = self.0.iter().min_by_key(|(_, penalty)| penalty.until);
-            if let Some(source) = soonest.map(|(source, _)| *source) {
-                self.0.remove(&source);
+    /// Returns the source of a TCP client at this address that does not run on this machine.
+    fn of_address(address: SocketAddr) -> Self {
+        match address.ip().to_canonical() {
+            IpAddr::V4(ip) => Self::V4(ip.to_bits()),
+            IpAddr::V6(ip) => {
+                let [upper @ .., _, _, _, _, _, _, _, _] = ip.octets();
+                Self::V6(u64::from_be_bytes(upper))
             }
         }
     }
 }
 
-/// Returns whether `peer` is never penalized: a user of this machine, or an address in one of `networks`.
-pub(super) fn is_exempt(peer: Peer, networks: &[IpNet]) -> bool {
-    match peer {
-        Peer::Local { .. } | Peer::Named { .. } => true,
-        Peer::Inet(address) => {
-            let ip = address.ip().to_canonical();
-            networks.iter().any(|network| network.contains(&ip))
+/// An accepted connection, as admission control sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Newcomer {
+    pub(super) peer: Peer,
+    pub(super) source: Source,
+}
+
+impl Newcomer {
+    pub(super) fn is_tcp(&self) -> bool {
+        matches!(self.peer, Peer::Inet(_))
+    }
+
+    pub(super) fn is_root(&self) -> bool {
+        matches!(self.peer, Peer::Local { uid: 0, .. })
+    }
+
+    /// Returns whether it is a TCP client from none of the networks that may make requests.
+    pub(super) fn is_stranger(&self, open_networks: &[IpNet]) -> bool {
+        match self.peer {
+            Peer::Inet(address) => !is_in(address, open_networks),
+            Peer::Local { .. } | Peer::Named { .. } => false,
         }
+    }
+
+    /// Returns whether it is never penalized: a client of a Unix socket, or an address in one of `networks`.
+    pub(super) fn is_exempt(&self, networks: &[IpNet]) -> bool {
+        match self.peer {
+            Peer::Local { .. } | Peer::Named { .. } => true,
+            Peer::Inet(address) => is_in(address, networks),
+        }
+    }
+}
+
+fn is_in(address: SocketAddr, networks: &[IpNet]) -> bool {
+    let ip = address.ip().to_canonical();
+    networks.iter().any(|network| network.contains(&ip))
+}
+
+/// Finds the source of a connection.
+#[derive(Debug)]
+pub(super) struct SourceFinder {
+    /// `None` where the kernel does not tell whose a socket is.
+    diagnosis: Option<SocketDiagnosis>,
+}
+
+impl SourceFinder {
+    /// Opens a way to ask the kernel, which a sandbox may forbid later.
+    pub(super) fn open() -> Self {
+        let diagnosis = SocketDiagnosis::open();
+        let diagnosis = diagnosis.inspect_err(|e| {
+            log::info!(
+                "the kernel does not tell which user a local TCP client is ({e}): all of them count as one source"
+            );
+        });
+        Self {
+            diagnosis: diagnosis.ok(),
+        }
+    }
+
+    /// Returns the accepted connection from `peer` with its source. Does not block.
+    pub(super) fn newcomer(
+        &mut self,
+        stream: &Stream,
+        peer: Peer,
+        logins: &LoginDirectory,
+    ) -> Newcomer {
+        let source = match peer {
+            Peer::Local { uid, .. } => Source::User(logins.counted_as(uid)),
+            Peer::Named { socket, .. } => Source::Socket(socket),
+            Peer::Inet(address) => match self.owner(stream, address) {
+                Owner::User(uid) => Source::User(logins.counted_as(uid)),
+                Owner::Unknown => Source::Machine,
+                Owner::Elsewhere if address.ip().to_canonical().is_loopback() => Source::Machine,
+                Owner::Elsewhere => Source::of_address(address),
+            },
+        };
+        Newcomer { peer, source }
+    }
+
+    fn owner(&mut self, stream: &Stream, peer: SocketAddr) -> Owner {
+        let asked = self.diagnosis.as_mut();
+        let owner = asked.and_then(|diagnosis| diagnosis.owner(stream, peer).ok());
+        owner.unwrap_or(Owner::Elsewhere)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
 
     fn source(text: &str) -> Source {
-        Source::of(Peer::Inet(text.parse().expect("an address")))
+        Source::of_address(text.parse().expect("an address"))
     }
 
     #[test]
@@ -159,38 +152,37 @@ mod tests {
     }
 
     #[test]
-    fn penalties_grow_and_are_forgiven() {
-        let mut penalties = Penalties::default();
-        let (one, other) = (source("10.0.0.1:1"), source("10.0.0.2:1"));
-        let mut now = Instant::now();
-        let spans: Vec<u64> = (0..12)
-            .map(|_| penalties.add(one, Offence::Garbage, now).as_secs())
-            .collect();
-        assert_eq!(spans, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
-        assert!(penalties.hit(one, now + Duration::from_secs(599)));
-        assert!(!penalties.hit(one, now + LONGEST));
-        assert!(!penalties.hit(other, now));
-        now += LONGEST * 11;
-        assert_eq!(penalties.add(one, Offence::Timeout, now).as_secs(), 5);
-        assert_eq!(penalties.add(one, Offence::Garbage, now).as_secs(), 10);
-        assert_eq!(penalties.add(other, Offence::Crash, now).as_secs(), 30);
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let mut penalties = Penalties::default();
-        let now = Instant::now();
-        for n in 0..3 * u32::try_from(REMEMBERED).expect("small") {
-            penalties.add(Source::V4(n), Offence::Garbage, now);
+    fn local_clients_are_one_source_where_the_kernel_does_not_tell_their_user() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("bound"));
+        let _client = client.expect("connected");
+        let (stream, peer) = listener.accept().expect("accepted");
+        let stream = Stream::Tcp(stream);
+        let logins = LoginDirectory::open().expect("opened");
+        let mut blind = SourceFinder { diagnosis: None };
+        let mut source = |peer: SocketAddr| {
+            let newcomer = blind.newcomer(&stream, Peer::Inet(peer), &logins);
+            newcomer.source
+        };
+        for address in [
+            "127.0.0.1:1",
+            "127.9.9.9:2",
+            "[::1]:3",
+            "[::ffff:127.0.0.1]:4",
+        ] {
+            assert_eq!(
+                source(address.parse().expect("an address")),
+                Source::Machine
+            );
         }
-        assert_eq!(penalties.0.len(), REMEMBERED);
-        // The longest penalties stay.
-        for _ in 0..5 {
-            penalties.add(Source::V6(1), Offence::Crash, now);
+        let other: SocketAddr = "10.0.0.1:5".parse().expect("an address");
+        assert_eq!(source(other), Source::of_address(other));
+        let mut finder = SourceFinder::open();
+        if finder.diagnosis.is_some() {
+            let uid = nix::unistd::geteuid().as_raw();
+            let tcp = finder.newcomer(&stream, Peer::Inet(peer), &logins);
+            let socket = finder.newcomer(&stream, Peer::Local { uid, pid: 1 }, &logins);
+            assert_eq!(tcp.source, socket.source, "one user is one source");
         }
-        for n in 0..REMEMBERED as u64 {
-            penalties.add(Source::V6(2 + n), Offence::Garbage, now);
-        }
-        assert!(penalties.hit(Source::V6(1), now + Duration::from_secs(400)));
     }
 }

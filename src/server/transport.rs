@@ -45,6 +45,11 @@ pub(super) trait Transport: fmt::Debug {
     fn give_up_after(&self, _limit: Duration) -> io::Result<()> {
         Ok(())
     }
+
+    /// Breaks an idle connection when the client's kernel does not answer for `limit`, if that can be detected.
+    fn check_for_life(&self, _limit: Duration) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A plain socket, TCP or Unix.
@@ -83,5 +88,9 @@ impl Transport for Stream {
 
     fn give_up_after(&self, limit: Duration) -> io::Result<()> {
         socket::give_up_after(self, limit)
+    }
+
+    fn check_for_life(&self, limit: Duration) -> io::Result<()> {
+        socket::check_for_life(self, limit)
     }
 }

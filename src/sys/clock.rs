@@ -44,6 +44,15 @@ pub(crate) fn boot_millis() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Returns the time of the monotonic clock in milliseconds, for comparison with that of other processes. It stands still
+/// while the machine is suspended.
+pub(crate) fn monotonic_millis() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+    // The call fails only for an unknown clock.
+    let since = now.map(Duration::from).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The file that identifies the current boot (proc_sys_kernel(5)).
 pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 

@@ -30,6 +30,7 @@ pub(crate) mod random;
 pub(crate) mod sandbox;
 pub(crate) mod shared;
 pub(crate) mod signal;
+pub(crate) mod sock_diag;
 pub(crate) mod socket;
 pub(crate) mod stdio;
 pub(crate) mod submission_queue;

@@ -27,6 +27,12 @@ impl Pid {
         (number > 0).then_some(Self(number))
     }
 
+    /// Returns a PID for a process that does not exist.
+    #[cfg(test)]
+    pub(crate) fn for_tests(number: i32) -> Self {
+        Self(number)
+    }
+
     /// Returns the PID as a number.
     pub(crate) fn number(self) -> u64 {
         u64::try_from(self.0).unwrap_or_default()
@@ -219,6 +225,12 @@ pub(crate) fn wait(pid: Pid) {
 pub(crate) fn ask_to_end(pid: Pid) {
     // SAFETY: kill(2) touches no memory. The PID of a child is not reused before the child is reaped.
     unsafe { libc::kill(pid.0, libc::SIGTERM) };
+}
+
+/// Sends a signal to a child. A child that has already ended is not an error.
+pub(crate) fn signal(pid: Pid, signal: Signal) {
+    // SAFETY: as for `ask_to_end`.
+    unsafe { libc::kill(pid.0, signal as libc::c_int) };
 }
 
 /// Kills a child (SIGKILL). A child that has already ended is not an error.

@@ -138,9 +138,17 @@ impl Inbox {
 
     /// Returns whether a signal has arrived since the last call. Returns `false` until [`fd`](Self::fd) is called.
     pub(crate) fn came(&self) -> bool {
-        let mut came = false;
-        while let Some(Ok(Some(_))) = self.descriptor.get().map(SignalFd::read_signal) {
-            came = true;
+        self.take().iter().next().is_some()
+    }
+
+    /// Returns the signals that have arrived since the last call. None until [`fd`](Self::fd) is called.
+    pub(crate) fn take(&self) -> SigSet {
+        let mut came = SigSet::empty();
+        while let Some(Ok(Some(info))) = self.descriptor.get().map(SignalFd::read_signal) {
+            let number = i32::try_from(info.ssi_signo).unwrap_or_default();
+            if let Ok(signal) = Signal::try_from(number) {
+                came.add(signal);
+            }
         }
         came
     }

@@ -201,11 +201,11 @@ pub(crate) fn inherited_listeners() -> io::Result<Vec<Listener>> {
     Ok(listeners)
 }
 
-/// Binds a TCP socket to `address`. `[::]` accepts IPv4 connections as well.
+/// Makes a TCP socket that can be bound to `address`. `[::]` accepts IPv4 connections as well.
 ///
 /// The kernel holds back clients that send nothing for some seconds (TCP_DEFER_ACCEPT, see tcp(7)):
 /// most of them never cost a process.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn unbound(address: SocketAddr) -> io::Result<TcpListener> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::Inet,
         SocketAddr::V6(_) => AddressFamily::Inet6,
@@ -217,16 +217,21 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         let only = *v6.ip() != Ipv6Addr::UNSPECIFIED;
         nix::sys::socket::setsockopt(&fd, sockopt::Ipv6V6Only, &only)?;
     }
-    nix::sys::socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
     set_tcp_option(fd.as_fd(), libc::TCP_DEFER_ACCEPT, DEFER_SECONDS)?;
     Ok(TcpListener::from(fd))
+}
+
+/// Binds a socket that [`unbound`] has made. If it fails, it can be tried again.
+pub(crate) fn bind(socket: &TcpListener, address: SocketAddr) -> io::Result<()> {
+    let address = SockaddrStorage::from(address);
+    Ok(nix::sys::socket::bind(socket.as_raw_fd(), &address)?)
 }
 
 /// Listens on a bound socket. Until then the kernel refuses connections to it.
 ///
 /// # Errors
 /// Those of `listen(2)`: `AddrInUse` when another socket bound to the same port already listens.
-pub(crate) fn listen(listener: &Listener) -> io::Result<()> {
+pub(crate) fn listen(listener: &impl AsFd) -> io::Result<()> {
     Ok(nix::sys::socket::listen(
         &listener.as_fd(),
         Backlog::new(BACKLOG)?,
@@ -376,6 +381,20 @@ pub(crate) fn give_up_after(stream: &Stream, limit: Duration) -> io::Result<()> 
     };
     let millis = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
     set_tcp_option(stream.as_fd(), libc::TCP_USER_TIMEOUT, millis)
+}
+
+/// Makes the kernel probe an idle connection (SO_KEEPALIVE of socket(7)), so that it detects within about `limit` that
+/// the peer has vanished.
+pub(crate) fn check_for_life(stream: &Stream, limit: Duration) -> io::Result<()> {
+    let Stream::Tcp(stream) = stream else {
+        return Ok(());
+    };
+    nix::sys::socket::setsockopt(stream, sockopt::KeepAlive, &true)?;
+    let third = libc::c_int::try_from(limit.as_secs() / 3).unwrap_or(libc::c_int::MAX);
+    for option in [libc::TCP_KEEPIDLE, libc::TCP_KEEPINTVL] {
+        set_tcp_option(stream.as_fd(), option, third.max(1))?;
+    }
+    Ok(())
 }
 
 fn set_tcp_option(fd: BorrowedFd<'_>, option: libc::c_int, value: libc::c_int) -> io::Result<()> {

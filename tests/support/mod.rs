@@ -140,7 +140,7 @@ impl Daemon {
             .append(true)
             .open(dir.path().join("log"))
             .expect("a log");
-        let any_port: &[&str] = if flags.contains(&"-p") {
+        let any_port: &[&str] = if flags.contains(&"-p") || config.contains("port = ") {
             &[]
         } else {
             &["-p", "0"]

@@ -37,17 +37,6 @@ impl Namespaces {
         Some(made)
     }
 
-    /// Makes one host that owns all addresses of 10.88.0.0/16.
-    pub(crate) fn one(test: &str) -> Option<Self> {
-        let made = Self::make(test, 1)?;
-        let name = made.name(0);
-        if !ip(&format!("-n {name} route add local 10.88.0.0/16 dev lo")) {
-            skip(test, "cannot assign the addresses");
-            return None;
-        }
-        Some(made)
-    }
-
     /// Makes a server, 10.77.1.1 and 10.77.2.1, that routes between two hosts, 10.77.1.2 and 10.77.2.2.
     pub(crate) fn server_and_two(test: &str) -> Option<Self> {
         let made = Self::make(test, 3)?;

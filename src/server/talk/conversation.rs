@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::message::{Draft, Fields, MessageId, Trust};
 use crate::name::Name;
 use crate::server::config::Config;
 use crate::server::connection::{Connection, Pace};
+use crate::server::phase::Phase;
 use crate::server::principal::{Act, Owners, Principal, Refused};
 use crate::server::scoreboard::{ChildStatus, Counter};
 use crate::store::{Delivery, Lease, Receipt, Store};
@@ -20,7 +22,7 @@ pub(super) struct Conversation<'a> {
     pub(super) connection: Connection<'a>,
     /// The received bytes that are not processed yet.
     pub(super) received: Vec<u8>,
-    /// When the client must have sent its request.
+    /// When the client must have sent the request that it has begun.
     pub(super) deadline: Deadline,
     pub(super) principal: Principal,
     /// The client's address; loopback for a client of the Unix socket.
@@ -35,6 +37,27 @@ pub(super) struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
+    /// Returns how long the client may take to begin a request.
+    pub(super) fn first_byte_timeout(&self) -> Duration {
+        self.within_its_rights(self.config.first_byte_timeout)
+    }
+
+    /// Starts the time for the request whose first bytes have arrived.
+    pub(super) fn request_begins(&mut self) {
+        let limit = self.within_its_rights(self.config.request_timeout);
+        self.deadline = Deadline::after(limit);
+        self.connection.expect(Phase::Request);
+        self.status.works();
+    }
+
+    /// Returns `limit`, but less for a client that may make no request.
+    fn within_its_rights(&self, limit: Duration) -> Duration {
+        match self.principal {
+            Principal::Stranger => limit.min(self.config.stranger_timeout),
+            _ => limit,
+        }
+    }
+
     /// Sends a short reply and closes the connection. With `more_comes`, the client is known to be still sending.
     pub(super) fn reply(&mut self, reply: &[u8], more_comes: bool) -> io::Result<()> {
         let mut pace = Pace::new(self.config.request_timeout);

@@ -43,7 +43,7 @@ struct RequestLine {
 pub(super) fn serve(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
     talk.status.count(Counter::Line, 1);
     let Some(line) = read_line(talk)? else {
-        return too_slow(talk);
+        return say(talk, &Refusal::Timeout.into(), true).map(Outcome::HalfSaid);
     };
     let more = line.more_comes;
     match answer(talk, line) {
@@ -78,6 +78,7 @@ fn read_line(talk: &mut Conversation<'_>) -> io::Result<Option<RequestLine>> {
         match talk.connection.receive_rest(&mut talk.received, limit)? {
             Received::Bytes | Received::Bell => {}
             Received::Silence if talk.deadline.passed() => return Ok(None),
+            Received::Evicted => return Ok(None),
             Received::End | Received::Silence | Received::Ending => {
                 let len = wire::last_line(&talk.received).len();
                 return Ok(Some(RequestLine {
@@ -140,6 +141,7 @@ fn store(
 fn fetch(talk: &mut Conversation<'_>, of: &Name, more: bool) -> Result<Outcome, Stop> {
     talk.doing("line fetch", &format!("fetch {}", talk.marked(of)));
     let what = || format!("fetch {of}");
+    talk.status.works();
     let store = talk.store;
     let Some(mut waiting) = store.fetch(of).map_err(doing(what))? else {
         talk.reply(&[wire::RETRIEVING, wire::NO_SUCH_NAME].concat(), more)?;
@@ -242,7 +244,7 @@ fn refuse(
     }))
 }
 
-/// Ends the connection of a client that has not sent its request in time.
+/// Ends the connection of a client that has sent nothing in time.
 pub(super) fn too_slow(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
     say(talk, &Refusal::Timeout.into(), true).map(Outcome::Slow)
 }

@@ -16,16 +16,15 @@ use self::outcome::Outcome;
 use super::connection::{Connection, Received};
 use super::principal::{Owners, Principal};
 use super::scoreboard::{ChildStatus, Counter};
-use super::sources::Source;
+use super::sources::Newcomer;
 use crate::store::Client;
 use crate::sys::clock::Deadline;
-use crate::sys::peer::Peer;
 use crate::wire::sniff::{Dialect, sniff};
 
-/// Serves a connection from `peer` and logs its outcome. `origin` is `peer` as text for people.
+/// Serves a connection and logs its outcome. `origin` is its client as text for people.
 pub(super) fn serve<'a>(
     connection: Connection<'a>,
-    peer: Peer,
+    client: Newcomer,
     origin: String,
     status: ChildStatus,
     owners: Owners<'a>,
@@ -41,8 +40,8 @@ pub(super) fn serve<'a>(
         connection,
         received: Vec::new(),
         deadline: Deadline::after(config.request_timeout),
-        principal: Principal::of(peer, config, logins),
-        peer: peer.address(),
+        principal: Principal::of(client.peer, config, logins),
+        peer: client.peer.address(),
         origin,
         status,
         config,
@@ -51,7 +50,7 @@ pub(super) fn serve<'a>(
     };
     store.set_client(Client {
         rank: talk.principal.rank(),
-        source: Source::of(peer).number(),
+        source: client.source.number(),
     });
     let outcome = in_its_dialect(&mut talk).unwrap_or_else(|e| match e.kind() {
         io::ErrorKind::TimedOut => Outcome::Slow("the client did not read in time".into()),
@@ -67,7 +66,7 @@ pub(super) fn serve<'a>(
 
 /// Detects the client's dialect and serves the client in it.
 fn in_its_dialect(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
-    let first_byte = Deadline::after(talk.config.first_byte_timeout);
+    let first_byte = Deadline::after(talk.first_byte_timeout());
     loop {
         match sniff(&talk.received) {
             None => {}
@@ -92,12 +91,14 @@ fn in_its_dialect(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
         } else {
             line::silence(talk)
         };
+        let is_first = talk.received.is_empty();
         match talk.connection.receive(&mut talk.received, limit)? {
+            Received::Bytes if is_first => talk.request_begins(),
             Received::Bytes | Received::Bell => {}
-            Received::End | Received::Ending if talk.received.is_empty() => {
+            Received::End | Received::Ending if is_first => {
                 return Ok(Outcome::Nothing);
             }
-            Received::Silence if talk.received.is_empty() => return line::too_slow(talk),
+            Received::Silence | Received::Evicted if is_first => return line::too_slow(talk),
             // Only a prefix of `HELLO` has arrived, which the line dialect refuses.
             _ => return line::serve(talk),
         }

@@ -19,6 +19,8 @@ pub(super) enum Outcome {
     /// The connection ended early.
     Broken(String),
     Slow(String),
+    /// Like `Slow`, in the middle of a request.
+    HalfSaid(String),
     Garbage(String),
     /// The client sent nothing and left, for example to check whether the daemon listens.
     Nothing,
@@ -31,6 +33,8 @@ pub(in crate::server) enum Ended {
     Well,
     Garbage,
     Slow,
+    /// The client took too long in the middle of a request: an offence if others needed its place.
+    HalfSaid,
 }
 
 impl Outcome {
@@ -44,7 +48,9 @@ impl Outcome {
             }
             Self::Failed(why) => log::error!("{origin} {why} ({took})"),
             Self::Broken(how) => log::info!("{origin} {how} ({took})"),
-            Self::Slow(how) => log::info!(target: AUTH, "{origin} too slow: {how} ({took})"),
+            Self::Slow(how) | Self::HalfSaid(how) => {
+                log::info!(target: AUTH, "{origin} too slow: {how} ({took})");
+            }
             Self::Nothing => log::debug!("{origin} sent nothing ({took})"),
         }
     }
@@ -62,6 +68,7 @@ impl Outcome {
     pub(super) fn ended(&self) -> Ended {
         match self {
             Self::Slow(_) => Ended::Slow,
+            Self::HalfSaid(_) => Ended::HalfSaid,
             Self::Garbage(_) => Ended::Garbage,
             _ => Ended::Well,
         }

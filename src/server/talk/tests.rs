@@ -14,10 +14,12 @@ use crate::server::access::Access;
 use crate::server::cli::Cli;
 use crate::server::config::Config;
 use crate::server::scoreboard::Scoreboard;
+use crate::server::sources::Source;
 use crate::server::transport::{Fate, Transport};
 use crate::store::{self, Engine, Limits, StoreConfig};
 use crate::sys::dir::Dir;
 use crate::sys::login::LoginDirectory;
+use crate::sys::peer::Peer;
 use crate::sys::shared;
 use crate::sys::signal::Inbox;
 
@@ -121,15 +123,17 @@ impl Server {
     fn serve_peer(&self, client: &mut Memory, peer: Peer) -> Ended {
         let run = Dir::open(self.dir.path()).expect("opened");
         let board = Scoreboard::create(&run).expect("made");
-        let connection = Connection::new(client, Inbox::of(&[]));
         let status = board.child(0, self.config.titles);
+        let connection = Connection::new(client, Inbox::of(&[]), status);
         let owners = Owners {
             store: &*self.store,
             logins: &LoginDirectory::open().expect("opened"),
             config: &self.config,
             access: Access::new(shared::words(Access::SHARED_WORDS).expect("shared")),
         };
-        serve(connection, peer, "test".into(), status, owners)
+        let source = Source::Machine;
+        let client = Newcomer { peer, source };
+        serve(connection, client, "test".into(), status, owners)
     }
 
     /// Returns the output to a client that sends `said`.

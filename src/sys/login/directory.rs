@@ -21,6 +21,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use super::answers::{self, Answer};
 use super::files::{self, Entry, Key};
 use super::helper::{Purpose, Requests};
+use super::subordinate::{SUBORDINATES, Subordinates};
 use super::table::LoginTable;
 use super::{ELSEWHERE, Elsewhere, LOGINS};
 use crate::sys::shared;
@@ -41,6 +42,8 @@ pub(crate) struct LoginDirectory {
     table: RefCell<LoginTable>,
     /// The generation that `table` belongs to.
     generation: Cell<u64>,
+    /// The subordinate user IDs of the logins, for the master alone.
+    subordinates: RefCell<Subordinates>,
     shared: Shared,
     watch: Inotify,
     overflow_uid: u32,
@@ -74,8 +77,10 @@ impl LoginDirectory {
         let etc = Path::new(LOGINS).parent().unwrap_or(Path::new("/"));
         // Before the file is read, so that no change is missed.
         watch.add_watch(etc, changes)?;
+        let table = LoginTable::of_this_machine()?;
         Ok(Self {
-            table: RefCell::new(LoginTable::of_this_machine()?),
+            subordinates: RefCell::new(Subordinates::of_this_machine(&table)),
+            table: RefCell::new(table),
             generation: Cell::new(0),
             shared: Shared::map()?,
             watch,
@@ -88,19 +93,29 @@ impl LoginDirectory {
         self.watch.as_fd()
     }
 
-    /// Reads the logins again if /etc/passwd has changed. To be called by the master when [`fd`](Self::fd) is readable.
+    /// Reads the logins again if /etc/passwd has changed, and their subordinate user IDs. To be called by the master
+    /// when [`fd`](Self::fd) is readable.
     pub(crate) fn refresh(&self) {
-        let file = Path::new(LOGINS).file_name();
-        let mut changed = false;
+        let [logins, subordinates] = [LOGINS, SUBORDINATES].map(|path| Path::new(path).file_name());
+        let (mut changed, mut counted) = (false, false);
         while let Ok(events) = self.watch.read_events() {
-            // Without a name, the queue of events has overflowed.
-            changed |= events
-                .iter()
-                .any(|event| event.name.is_none() || event.name.as_deref() == file);
+            for event in &events {
+                let name = event.name.as_deref();
+                // Without a name, the queue of events has overflowed.
+                changed |= name.is_none() || name == logins;
+                counted |= name == subordinates;
+            }
         }
-        if !changed {
-            return;
+        if changed {
+            self.refresh_logins();
         }
+        if changed || counted {
+            let subordinates = Subordinates::of_this_machine(&self.table.borrow());
+            *self.subordinates.borrow_mut() = subordinates;
+        }
+    }
+
+    fn refresh_logins(&self) {
         match reread() {
             Ok(table) => {
                 *self.table.borrow_mut() = table;
@@ -115,6 +130,14 @@ impl LoginDirectory {
                 self.shared.generation.fetch_add(1, SeqCst);
             }
         }
+    }
+
+    /// Returns the user ID that `uid` counts as, for the accounting of the master: that of the login to which it is
+    /// subordinate (subuid(5)), else itself. This is no proof of identity.
+    pub(crate) fn counted_as(&self, uid: u32) -> u32 {
+        let login = self.subordinates.borrow().login_of(uid);
+        let is_login = || self.table.borrow().name_of(uid).is_some();
+        login.filter(|_| !is_login()).unwrap_or(uid)
     }
 
     /// Calls `look` with the current logins of /etc/passwd.

@@ -55,7 +55,7 @@ impl Entry {
 }
 
 /// Parses a user or group ID. Rejects the largest one, by which setresuid(2) and setresgid(2) change nothing.
-fn number(text: &str) -> Option<u32> {
+pub(super) fn number(text: &str) -> Option<u32> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|_| is_plain);
     number.filter(|number| *number != u32::MAX)
@@ -119,7 +119,7 @@ pub(super) fn initgroups(answer: &[u8], name: &str) -> Option<Vec<u32>> {
 }
 
 /// Calls `each` with the lines of `source`, without line ends, until it returns `false`.
-fn each_line(source: impl Read, mut each: impl FnMut(&str) -> bool) -> io::Result<()> {
+pub(super) fn each_line(source: impl Read, mut each: impl FnMut(&str) -> bool) -> io::Result<()> {
     let mut source = BufReader::with_capacity(PORTION, source.take(LONGEST_FILE));
     let mut line = Vec::new();
     loop {

@@ -11,6 +11,7 @@ mod files;
 mod getent;
 mod helper;
 mod sources;
+mod subordinate;
 mod table;
 
 use std::fs::File;

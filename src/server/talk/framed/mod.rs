@@ -7,6 +7,7 @@ mod queue;
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use self::frames::Frames;
 use self::queue::{FrameQueue, queue};
@@ -20,6 +21,8 @@ use crate::server::scoreboard::Counter;
 use crate::store::{Lease, StoreError};
 use crate::wire::framed::{self as wire, Command};
 
+/// How long the kernel of a client whose user writes a message may not answer before the connection breaks.
+const VANISHED: Duration = Duration::from_secs(90);
 /// The sender of a message that names none.
 const NO_SENDER: &str = "unknown";
 
@@ -208,6 +211,15 @@ impl Frames<'_, '_> {
         Ok(Outcome::Done(format!("{what}: {count} messages delivered")))
     }
 
+    /// Receives the text of a message, which a person writes now. A client that is closed meanwhile dies with it (SIGPIPE),
+    /// so only the master ends this wait, or a client that has vanished.
+    fn hear_text(&mut self) -> Result<Vec<u8>, Stop> {
+        self.talk.connection.give_up_after(VANISHED)?;
+        self.talk.connection.check_for_life(VANISHED)?;
+        let limit = self.talk.config.framed_lease;
+        self.hear_within(limit)
+    }
+
     fn who(&mut self) -> Result<Outcome, Stop> {
         let store = self.talk.store;
         let (mut names, mut others) = (Vec::new(), 0);
@@ -273,7 +285,7 @@ impl Frames<'_, '_> {
             return Ok(Outcome::Done(format!("{what}: it is at {address}")));
         }
         self.say(wire::SEND_HERE)?;
-        let text = self.hear()?;
+        let text = self.hear_text()?;
         let (from, body) = wire::decode_message(&text);
         let from = match from {
             Some(from) => from,

@@ -9,13 +9,14 @@ mod state;
 mod watch;
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::send::Batch;
 use self::state::{Session, SessionError};
 use super::conversation::{Conversation, GATHER};
 use super::outcome::Outcome;
 use crate::server::connection::{MOST_READ, Received};
+use crate::server::phase::Phase;
 use crate::sys::clock::Deadline;
 use crate::wire::code::Code;
 use crate::wire::session::{AnswerLine, Parsed, Request, VERSION, decode_request};
@@ -52,7 +53,7 @@ pub(super) fn serve(talk: &mut Conversation<'_>) -> io::Result<Outcome> {
             };
             talk.connection.finish(false);
             sent.map(|()| match (end, refused) {
-                (SessionError::Slow, _) => Outcome::Slow(what),
+                (SessionError::Slow, _) => Outcome::HalfSaid(what),
                 (SessionError::Garbage, _) => Outcome::Garbage(what),
                 (_, Some(why)) => Outcome::Refused(why),
                 (_, None) => Outcome::Done(what),
@@ -66,14 +67,15 @@ impl Session<'_, '_> {
     fn serve(&mut self) -> Result<(), SessionError> {
         // The number of bytes to skip: the rest of a refused request.
         let mut skip = 0;
-        let mut began = Deadline::after(self.talk.config.request_timeout);
+        let mut began = Instant::now();
         loop {
             let received = std::mem::take(&mut self.talk.received);
             let (done, left) = self.work(&received, &mut skip)?;
             self.talk.received = received;
             self.talk.received.drain(..done);
             if done > 0 {
-                began = Deadline::after(self.talk.config.request_timeout);
+                began = Instant::now();
+                self.active = began;
             }
             if left {
                 return Ok(());
@@ -177,14 +179,21 @@ impl Session<'_, '_> {
     }
 
     /// Waits for input, a new message in the mailbox, or a timeout.
-    fn wait(&mut self, began: &mut Deadline, in_request: bool) -> Result<(), SessionError> {
+    fn wait(&mut self, began: &mut Instant, in_request: bool) -> Result<(), SessionError> {
         let in_request = in_request || !self.talk.received.is_empty();
+        let request = self.talk.config.request_timeout;
         let limit = match &self.watch {
             Some(watch) if watch.more => Duration::ZERO,
             Some(watch) if !in_request => watch.ping.left(),
-            _ if in_request => began.left(),
+            _ if in_request => request.saturating_sub(began.elapsed()),
             _ => self.talk.config.idle_timeout,
         };
+        let (what, since) = match &self.watch {
+            _ if in_request => (Phase::Request, *began),
+            Some(_) => (Phase::Watch, self.active),
+            None => (Phase::Idle, self.active),
+        };
+        self.talk.connection.expect_since(what, since);
         let before = self.talk.received.len();
         let deadline = Deadline::after(limit);
         let received = loop {
@@ -209,7 +218,7 @@ impl Session<'_, '_> {
         match received {
             Received::Bytes => {
                 if before == 0 && !in_request {
-                    *began = Deadline::after(self.talk.config.request_timeout);
+                    *began = Instant::now();
                 }
                 self.read_ahead(before)
             }
@@ -228,7 +237,12 @@ impl Session<'_, '_> {
                 self.pinged();
                 Ok(())
             }
-            Received::Silence => {
+            Received::Evicted if !in_request => {
+                let text = "too many connections only wait; connect again later";
+                self.error(Code::Timeout, text);
+                Err(SessionError::Over)
+            }
+            Received::Silence | Received::Evicted => {
                 self.error(Code::Timeout, "nothing came for too long");
                 Err(if in_request {
                     SessionError::Slow

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Instant;
 
 use crate::name::Name;
 use crate::server::connection::Pace;
@@ -23,6 +24,8 @@ pub(super) struct Session<'t, 'a> {
     pub(super) out: Vec<u8>,
     pub(super) leased: Option<Leased<'a>>,
     pub(super) watch: Option<Watch<'a>>,
+    /// When the client last made a request, or was last sent a message.
+    pub(super) active: Instant,
     /// The highest number of a message that any request has shown to this session.
     pub(super) shown: u64,
     /// The last denial, for the log.
@@ -86,6 +89,7 @@ impl<'t, 'a> Session<'t, 'a> {
             out: Vec::new(),
             leased: None,
             watch: None,
+            active: Instant::now(),
             shown: 0,
             denied: None,
             tally: Tally::default(),

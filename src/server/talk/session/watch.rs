@@ -1,7 +1,7 @@
 //! `WATCH`: sends each message as it arrives.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::mailbox::to_wire;
 use super::state::{Leased, Session, SessionError, Watch};
@@ -133,6 +133,7 @@ impl<'a> Session<'_, 'a> {
                 leased.acked = message.seq.saturating_sub(1);
             }
             leased.last = message.seq;
+            self.active = Instant::now();
             self.shown = self.shown.max(message.seq);
             self.tally.handed_out += 1;
             encode_message(&mut self.out, &to_wire(&message));
