@@ -9,27 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::{Uid, setfsuid};
 
 use crate::reserved::Machine;
 use crate::support::frames::Frames;
 use crate::support::ledger::End;
+use crate::support::others::as_user;
 use crate::support::session::Session;
 use crate::support::{Daemon, PATIENCE, counter, ctl, listen, skip, wait_until};
 
 const ACCEPTED: &str = "Message accepted and stored:\n";
 const MANY: &str = "Message declined. Too many connections from your address\n";
-
-/// Calls `what` in a thread whose new sockets belong to this uid. Needs root.
-fn as_user<T: Send>(uid: u32, what: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            setfsuid(Uid::from_raw(uid));
-            what()
-        });
-        thread.join().expect("done")
-    })
-}
 
 fn needs_root(test: &str) -> bool {
     let is_root = nix::unistd::geteuid().is_root();

@@ -52,3 +52,14 @@ pub(crate) fn for_others(command: &Command, dir: &Path) -> Command {
     }
     other
 }
+
+/// Calls `what` in a thread whose new sockets belong to this uid. Needs root.
+pub(crate) fn as_user<T: Send>(uid: u32, what: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            nix::unistd::setfsuid(nix::unistd::Uid::from_raw(uid));
+            what()
+        });
+        thread.join().expect("done")
+    })
+}
