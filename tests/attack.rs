@@ -20,7 +20,7 @@ const OPEN: &str = "open_networks = [\"127.0.0.0/8\", \"10.88.0.0/15\"]\n";
 const ATTACKERS: u16 = 1_500;
 
 /// Connects from this source address.
-fn connect_from(from: [u8; 4], to: [u8; 4], port: u16) -> Option<TcpStream> {
+pub(crate) fn connect_from(from: [u8; 4], to: [u8; 4], port: u16) -> Option<TcpStream> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let fd = socket(AddressFamily::Inet, SockType::Stream, flags, None).ok()?;
     let [from, to] =

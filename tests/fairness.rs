@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::attack::connect_from;
 use crate::reserved::Machine;
 use crate::support::frames::Frames;
 use crate::support::ledger::End;
@@ -228,10 +229,10 @@ fn over_socket(machine: &Machine, uid: u32, count: usize) -> Vec<Killed> {
     (0..count).map(one).collect()
 }
 
-/// Keeps this many sessions over TCP open and busy.
-fn keep_busy(port: u16, count: usize, stop: &AtomicBool) {
+/// Keeps this many sessions over TCP open and busy, from this address.
+fn keep_busy(from: [u8; 4], port: u16, count: usize, stop: &AtomicBool) {
     let open = || {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        let mut stream = connect_from(from, [127, 0, 0, 1], port)?;
         stream.set_nonblocking(true).ok()?;
         stream.write_all(b"HELLO dropline/1\n").ok()?;
         Some(stream)
@@ -266,9 +267,9 @@ fn root_is_served_while_four_users_occupy_all_places() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _end = End(&stop);
-        for uid in 4_711..4_715 {
-            let (port, stop) = (daemon.port, &stop);
-            scope.spawn(move || as_user(uid, || keep_busy(port, 128, stop)));
+        for (uid, low) in (4_711..4_715).zip(1..) {
+            let (from, port, stop) = ([127, 0, 0, low], daemon.port, &stop);
+            scope.spawn(move || as_user(uid, || keep_busy(from, port, 128, stop)));
         }
         wait_until("TCP clients have all their places", || {
             daemon.children().len() >= 512
