@@ -162,6 +162,8 @@ const PROCESS: &[c_long] = &[
 const SOCKETS: &[c_long] = &[
     libc::SYS_accept,
     libc::SYS_accept4,
+    // For an address that was not there at the start.
+    libc::SYS_bind,
     libc::SYS_listen,
     libc::SYS_shutdown,
     libc::SYS_getsockname,
@@ -394,6 +396,8 @@ fn of_serving() -> Result<Vec<Rule>, BackendError> {
         (libc::SOL_SOCKET, libc::SO_RCVTIMEO),
         (libc::SOL_SOCKET, libc::SO_SNDTIMEO),
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL),
     ];
     let options = options.iter().map(|(level, option)| {
         SeccompRule::new(vec![
@@ -402,7 +406,7 @@ fn of_serving() -> Result<Vec<Rule>, BackendError> {
         ])
     });
     // The master ends its children, one by one.
-    let kill = [libc::SIGTERM, libc::SIGKILL].map(|signal| {
+    let kill = [libc::SIGTERM, libc::SIGKILL, libc::SIGUSR2].map(|signal| {
         SeccompRule::new(vec![
             int(0, SeccompCmpOp::MaskedEq(SIGN), 0)?,
             int(0, SeccompCmpOp::Ne, 0)?,
