@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use crate::support::frames::{Frames, register};
 use crate::support::session::Session;
-use crate::support::{Daemon, ctl, skip, trace, wait_until};
+use crate::support::{Daemon, operator_on, skip, trace, wait_until};
 
 /// Traces of the failed system calls of all processes of a daemon.
 struct Traces(Vec<(Child, PathBuf)>);
@@ -58,7 +58,7 @@ fn talk(daemon: &Daemon) {
     for n in 0..40 {
         daemon.store("bob", "al", &format!("{n}{}", "x".repeat(20_000)));
     }
-    assert_eq!(daemon.fetch("bob").len(), 40);
+    assert!(daemon.fetch("bob").len() >= 40);
     assert!(daemon.ask("nonsense\n").contains("Bad verb"));
     register(daemon, "carol", "127.0.0.1 9000");
     Frames::say(daemon, &["!who"]).frame();
@@ -88,21 +88,21 @@ fn talk(daemon: &Daemon) {
         .map(|n| Session::of(daemon, &format!("u{n}")))
         .collect();
     // Together they use the journal.
-    for round in 0..20 {
+    for _ in 0..20 {
         for other in &mut others {
-            other.send(format!("SEND bob 5 id=r{round}\nhello\n"));
+            other.send("SEND bob 5\nhello\n");
         }
         for other in &mut others {
-            assert!(other.line().starts_with("OK "));
+            let answer = other.line();
+            assert!(answer.starts_with("OK "), "{answer}");
         }
     }
     let (line, _) = bob.message();
     assert!(line.starts_with("MSG "), "{line}");
     drop(bob);
     drop(daemon.say(b"store;bob"));
-    for command in ["expire", "status"] {
-        assert!(ctl(daemon, &[command]).status.success());
-    }
+    let expired = operator_on(daemon, &["expire"]);
+    assert!(expired.status.success(), "{expired:?}");
 }
 
 #[test]

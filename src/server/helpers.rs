@@ -85,8 +85,8 @@ pub(super) fn start(store: &mut dyn Engine, config: &Config) -> Option<Superviso
         .ok()
 }
 
-/// Delegates login lookups to a helper, if this machine needs one: of the clients of Unix sockets, and of the names that
-/// TCP clients state. It is needed also without a Unix socket.
+/// Delegates login lookups to a helper, if this machine needs one: of the clients of Unix sockets, and of the names
+/// that TCP clients state. It is needed also without a Unix socket.
 fn delegate_logins() -> Option<LoginHelper> {
     login::delegate().unwrap_or_else(|e| {
         log::warn!(

@@ -47,6 +47,7 @@ use self::cli::Cli;
 use self::config::{Config, LogTo, Sandbox};
 use self::detach::{ReadyPipe, Side};
 use self::listener::{Bound, ListenError, SocketFile};
+use self::logging::PACED;
 use self::master::{Leave, Master};
 use self::notify::ServiceManager;
 use self::pid_file::{PidFile, PidFileError};
@@ -375,6 +376,7 @@ fn reload(cli: &Cli, places: Option<&DefaultPaths>, before: &Config) -> Option<C
             let keys = config.keep_what_needs_a_restart(before);
             if !keys.is_empty() {
                 log::warn!(
+                    target: PACED,
                     "{} {} changed; that takes effect when the daemon is started again",
                     keys.join(", "),
                     if keys.len() == 1 { "has" } else { "have" }
@@ -384,7 +386,7 @@ fn reload(cli: &Cli, places: Option<&DefaultPaths>, before: &Config) -> Option<C
             Some(config)
         }
         Err(e) => {
-            log::error!("{e}; the configuration stays as it was");
+            log::error!(target: PACED, "{e}; the configuration stays as it was");
             None
         }
     }

@@ -1,7 +1,7 @@
 //! The owners of names: the claims in the store, the logins of this machine, and the sockets with a name.
 //!
-//! A name is closed to TCP clients if it has an owner record, if it is a login of this machine (`reserve_logins`), or if
-//! a `[[socket]]` of the configuration has it.
+//! A name is closed to TCP clients if it has an owner record, if it is a login of this machine (`reserve_logins`), or
+//! if a `[[socket]]` of the configuration has it.
 
 use std::io;
 
@@ -78,8 +78,8 @@ pub(super) struct Holder {
 }
 
 impl Owners<'_> {
-    /// Claims `name` for the login with this uid, or for the clients of a socket with this name if it is no login. A name
-    /// that the configuration leaves open is not claimed.
+    /// Claims `name` for the login with this uid, or for the clients of a socket with this name if it is no login. A
+    /// name that the configuration leaves open is not claimed.
     pub(super) fn claim(&self, name: &Name, uid: Option<u32>) -> Result<(), Refused> {
         // A claim from a time when the name was not open holds.
         if self.config.open_logins.contains(name) && !self.store.claimed(name)? {
@@ -160,8 +160,8 @@ impl Owners<'_> {
     }
 
     /// Claims the name of a recipient that is a login, so that the message is for this account, whichever gets the name
-    /// later. If it is not known whether it is a login, the message waits, and the name is closed until it is known. A name
-    /// with a damaged owner record gets messages as well: it is closed to all clients. Returns whose the name is.
+    /// later. If it is not known whether it is a login, the message waits, and the name is closed until it is known. A
+    /// name with a damaged owner record gets messages as well: it is closed to all clients. Returns whose the name is.
     ///
     /// # Errors
     /// Errors of the store.

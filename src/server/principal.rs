@@ -109,7 +109,8 @@ impl Principal {
         }
     }
 
-    /// Returns whether the names that the client may act as are its own. It then takes them over from an earlier client.
+    /// Returns whether the names that the client may act as are its own. It then takes them over from an earlier
+    /// client.
     pub(super) fn owns_its_names(&self) -> bool {
         match self {
             Self::Login(..) | Self::Root(_) | Self::Socket(..) => true,
@@ -117,8 +118,8 @@ impl Principal {
         }
     }
 
-    /// Returns whether the client can lose the name that it acts as: to a login that claims it, to a new configuration, or
-    /// with its account.
+    /// Returns whether the client can lose the name that it acts as: to a login that claims it, to a new configuration,
+    /// or with its account.
     pub(super) fn can_lose_its_name(&self) -> bool {
         match self {
             Self::Open | Self::Login(..) | Self::Socket(_) => true,
@@ -139,8 +140,8 @@ impl Principal {
     }
 
     /// Decides whether the client may do `act`; no other function decides this. A login that begins to act as its name,
-    /// or a client of a socket as that of the socket, claims the name. All other acts change nothing, take no lock, and cost
-    /// at most one file lookup.
+    /// or a client of a socket as that of the socket, claims the name. All other acts change nothing, take no lock, and
+    /// cost at most one file lookup.
     ///
     /// # Errors
     /// [`Refused::Denied`] when the client may not do `act`; errors of the store and of the lookup of logins.

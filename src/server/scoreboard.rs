@@ -240,8 +240,8 @@ impl ChildStatus {
         }
     }
 
-    /// Shows the current activity: `what` in the slot, and in the process title either `request`, which has no names, or
-    /// `peer` and `what`.
+    /// Shows the current activity: `what` in the slot, and in the process title either `request`, which has no names,
+    /// or `peer` and `what`.
     pub(super) fn doing(self, peer: &str, request: &str, what: &str) {
         self.slot.doing(what);
         match self.titles {

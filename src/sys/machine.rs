@@ -8,7 +8,8 @@ use crate::sys::file;
 /// The file with the identity of the machine, see machine-id(5).
 const MACHINE_ID: &str = "/etc/machine-id";
 
-/// Returns a short text that differs between machines, without disclosing the id of the machine; `None` if it has no id.
+/// Returns a short text that differs between machines, without disclosing the id of the machine; `None` if it has no
+/// id.
 pub(crate) fn tag() -> Option<String> {
     let id = file::read_small(Path::new(MACHINE_ID), 64, Duration::ZERO).ok()?;
     let id = id.trim();

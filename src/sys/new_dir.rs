@@ -15,13 +15,13 @@ const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
 /// Creates the directory `path` with this mode, whatever the umask, and with this user and group as its owner; `None`
 /// for those of this process. Creates missing parents with the default mode. Leaves an existing directory as it is.
 ///
-/// Root follows symbolic links only in directories that no other user can write, makes nothing in a directory of the new
-/// owner, and changes mode and owner through a descriptor. A user who exchanges a part of the path therefore cannot make
-/// root change a file elsewhere.
+/// Root follows symbolic links only in directories that no other user can write, makes nothing in a directory of the
+/// new owner, and changes mode and owner through a descriptor. A user who exchanges a part of the path therefore cannot
+/// make root change a file elsewhere.
 ///
 /// # Errors
-/// Those of `open(2)`, `mkdir(2)`, `fchown(2)` and `fchmod(2)`; `PermissionDenied` when the directory is for its owner to
-/// make, or when another user has exchanged it.
+/// Those of `open(2)`, `mkdir(2)`, `fchown(2)` and `fchmod(2)`; `PermissionDenied` when the directory is for its owner
+/// to make, or when another user has exchanged it.
 pub(crate) fn make_path(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
     let start = if path.is_absolute() { "/" } else { "." };
     let start = nix::fcntl::open(start, DIRECTORY | OFlag::O_PATH, Mode::empty())?;

@@ -1,4 +1,5 @@
-//! Paths that no other user can redirect: a walk along a path that follows symbolic links of root and of this user only.
+//! Paths that no other user can redirect: a walk along a path that follows symbolic links of root and of this user
+//! only.
 //!
 //! With a HOME that belongs to another user, a plain open(2) would follow the links that this user has made, and root
 //! would change what they point to.
@@ -30,8 +31,8 @@ pub(crate) enum IfMissing {
 /// Opens the directory at `path` with O_PATH. It belongs to this user.
 ///
 /// # Errors
-/// Those of openat(2) and mkdirat(2); `PermissionDenied` if it belongs to another user, or is reached through a symbolic
-/// link of another user. Nothing is changed then.
+/// Those of openat(2) and mkdirat(2); `PermissionDenied` if it belongs to another user, or is reached through a
+/// symbolic link of another user. Nothing is changed then.
 pub(super) fn directory(path: &Path, missing: IfMissing) -> io::Result<OwnedFd> {
     let dir = walk(path, missing)?;
     let owner = stat(&dir)?.st_uid;
@@ -81,8 +82,8 @@ pub(crate) fn file(path: &Path) -> io::Result<File> {
     Err(Errno::ELOOP.into())
 }
 
-/// Opens the file `name` in `dir` for reading, if it is the one with these facts. Another user may have replaced it since
-/// then, if its directory lets others write.
+/// Opens the file `name` in `dir` for reading, if it is the one with these facts. Another user may have replaced it
+/// since then, if its directory lets others write.
 fn open_same(dir: &OwnedFd, name: &OsStr, facts: &FileStat) -> io::Result<File> {
     // A FIFO in its place must not block.
     let access = OFlag::O_RDONLY | OFlag::O_NONBLOCK | NO_LINK;

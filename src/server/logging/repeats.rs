@@ -61,8 +61,8 @@ impl Repeats {
         None
     }
 
-    /// Takes the lines that were left out and are due to be reported, or all of them. Returns them, and when to call this
-    /// again.
+    /// Takes the lines that were left out and are due to be reported, or all of them. Returns them, and when to call
+    /// this again.
     pub(super) fn take(self, now: u64, all: bool) -> (Vec<LeftOut>, Option<Duration>) {
         let mut taken = Vec::new();
         // The usual case.
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn more_kinds_than_places_are_written() {
         let repeats = repeats();
-        for line in 1..2 * KINDS as u32 {
+        for line in (1..).take(2 * KINDS) {
             assert_eq!(admit(repeats, Level::Error, line, "", 1_000), Some(0));
         }
         assert_eq!(admit(repeats, Level::Error, 1, "", 1_000), None);

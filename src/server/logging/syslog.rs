@@ -1,8 +1,8 @@
 //! The log of a daemon without a terminal: syslog, over its Unix socket.
 //!
-//! The logger is that of the `syslog` crate. The transport here never blocks, and needs no connection, which a sandboxed
-//! process could not make: each line names the path of the socket, so that a restarted syslogd gets the next one. The
-//! formatter reads the pid for each line, because a child inherits the logger from its parent.
+//! The logger is that of the `syslog` crate. The transport here never blocks, and needs no connection, which a
+//! sandboxed process could not make: each line names the path of the socket, so that a restarted syslogd gets the next
+//! one. The formatter reads the pid for each line, because a child inherits the logger from its parent.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};

@@ -17,7 +17,7 @@ pub(super) fn word(level: Level) -> &'static str {
 /// The log target for refusals and timeouts, all that is held against a client. In syslog it has its own facility.
 pub(in crate::server) const AUTH: &str = "auth";
 
-/// The log target for warnings that a pause limits already: they are never left out.
+/// The log target for lines that a pause or the operator limits: they are never left out.
 pub(in crate::server) const PACED: &str = "paced";
 
 /// Writes text with its control characters escaped, so that a client cannot forge a log line.

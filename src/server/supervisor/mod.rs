@@ -1,23 +1,26 @@
 //! The supervisor: a process that starts the helper processes of the daemon and restarts them when they exit.
 //!
-//! It is forked before the master applies its sandbox, because a helper may need rights that the master gives up. For the
-//! same reason the master cannot fork a new one later: the supervisor therefore keeps a *reserve*, a process that does
-//! nothing but wait. When the supervisor ends, the master asks the reserve to take over; it becomes the supervisor, and
-//! forks the next reserve first. When the reserve ends, the supervisor forks another.
+//! It is forked before the master applies its sandbox, because a helper may need rights that the master gives up. For
+//! the same reason the master cannot fork a new one later: the supervisor therefore keeps a *reserve*, a process that
+//! does nothing but wait. When the supervisor ends, the master asks the reserve to take over; it becomes the
+//! supervisor, and forks the next reserve first. When the reserve ends, the supervisor forks another.
 //!
 //! The helpers die with the supervisor, and the supervisor and the reserve die with the master.
 
 mod backoff;
 mod process;
+mod reserve;
+mod task;
 
-use std::error::Error;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::Duration;
 
 use self::backoff::Backoff;
 use self::process::Supervision;
-use super::logging;
+use self::reserve::{Reserve, TITLE};
+pub(super) use self::task::Task;
+use super::logging::{self, PACED};
 use crate::sys::clock::Deadline;
 use crate::sys::helper::Helper;
 use crate::sys::passing;
@@ -26,28 +29,10 @@ use crate::sys::process::{End, Pid, adopt_orphans, end_child, kill, wait};
 use crate::sys::sandbox::Rules;
 use crate::sys::submission_queue::SubmissionQueue;
 
-const TITLE: &str = "droplined: supervisor";
 /// How long the master waits for the helpers to start.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// The shortest time that the helpers get to finish when the daemon shuts down.
 const MIN_END_TIME: Duration = Duration::from_secs(5);
-
-/// The description of a helper process.
-pub(super) struct Task<'a> {
-    /// The helper's name in the log.
-    pub(super) name: &'static str,
-    pub(super) title: &'static str,
-    /// The effect on the daemon while the helper does not run, for the log.
-    pub(super) meanwhile: &'static str,
-    /// The descriptors that it keeps open.
-    pub(super) descriptors: Vec<RawFd>,
-    pub(super) sandbox: Option<Rules<'a>>,
-    /// The queue that it serves. The queue is closed when the helper exits and drained when the daemon shuts down. A
-    /// helper without a queue is killed at shutdown.
-    pub(super) queue: Option<SubmissionQueue>,
-    /// Its work. Returns when the helper is to exit.
-    pub(super) work: Box<dyn Fn() -> Result<(), Box<dyn Error>> + 'a>,
-}
 
 /// The master's handle to the supervisor.
 #[derive(Debug)]
@@ -60,43 +45,6 @@ pub(super) struct Supervisor {
     /// The effect on the daemon without the helpers, for the log.
     meanwhile: String,
     backoff: Backoff,
-}
-
-/// A process that waits to become the supervisor.
-#[derive(Debug)]
-struct Reserve {
-    pid: Pid,
-    link: OwnedFd,
-}
-
-impl Reserve {
-    /// Reads a message of the supervisor; `None` if it is not about a reserve.
-    fn of(message: &[u8], link: Option<OwnedFd>) -> Option<Self> {
-        let pid = Pid::of(u64::from_le_bytes(message.try_into().ok()?))?;
-        let link = link?;
-        Some(Self { pid, link })
-    }
-
-    /// Sends its PID and the way to it.
-    fn announce(&self, to: BorrowedFd<'_>) -> io::Result<()> {
-        let pid = self.pid.number().to_le_bytes();
-        passing::send(to, &pid, Some(self.link.as_fd()), now())
-    }
-
-    /// Asks it to become the supervisor, and to start the helpers after `pause`.
-    ///
-    /// # Errors
-    /// When it has ended.
-    fn takes_over(self, pause: Duration) -> io::Result<Self> {
-        let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        passing::send(self.link.as_fd(), &millis.to_le_bytes(), None, now())?;
-        Ok(self)
-    }
-}
-
-/// The deadline for a message that fits into the socket.
-fn now() -> Deadline {
-    Deadline::after(Duration::ZERO)
 }
 
 impl Supervisor {
@@ -141,8 +89,8 @@ impl Supervisor {
         })
     }
 
-    /// Handles the exit of a process that may be the supervisor, whose helpers have died with it: closes their queue, and
-    /// lets the reserve take over. Returns whether there is no supervisor any more.
+    /// Handles the exit of a process that may be the supervisor, whose helpers have died with it: closes their queue,
+    /// and lets the reserve take over. Returns whether there is no supervisor any more.
     pub(super) fn has_ended(&mut self, pid: Pid, end: End) -> bool {
         if self.pid != pid {
             return false;
@@ -157,6 +105,7 @@ impl Supervisor {
         match reserve.and_then(|reserve| reserve.takes_over(pause).ok()) {
             Some(Reserve { pid, link }) => {
                 log::warn!(
+                    target: PACED,
                     "{what}: process {pid} replaces it in {pause:?}; until then {meanwhile}"
                 );
                 (self.pid, self.link) = (pid, link);
@@ -170,8 +119,8 @@ impl Supervisor {
         }
     }
 
-    /// Receives the messages of the supervisor. Returns the last reserve in them, which may have ended, and whether there
-    /// will be no more.
+    /// Receives the messages of the supervisor. Returns the last reserve in them, which may have ended, and whether
+    /// there will be no more.
     fn receive(&self) -> (Option<Reserve>, bool) {
         let mut last = None;
         loop {

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::Duration;
 
 use super::backoff::Backoff;
-use super::{Reserve, TITLE, Task};
+use super::reserve::{Reserve, TITLE, now};
+use super::task::Task;
 use crate::server::logging::{self, PACED};
 use crate::sys::helper::Helper;
 use crate::sys::passing;
@@ -147,7 +148,7 @@ impl<'t, 'a> Supervision<'t, 'a> {
         let mut ending = false;
         // The first message says that the helpers have started.
         helpers.iter_mut().for_each(Supervised::start_if_due);
-        passing::send(self.link.as_fd(), b".", None, super::now())?;
+        passing::send(self.link.as_fd(), b".", None, now())?;
         loop {
             if !ending {
                 self.keep_a_reserve();

@@ -9,7 +9,7 @@ use landlock::{
 };
 
 use super::calls::Calls;
-use super::{Lacking, Rules};
+use super::rules::{Lacking, Rules};
 
 /// The version of Landlock that has all that is used here (Linux 6.12). Older ones have a part of it.
 const COMPLETE: ABI = ABI::V6;
@@ -27,8 +27,8 @@ pub(super) fn lay(rules: Rules<'_>) -> Result<(), Lacking> {
             Err(Lacking {
                 what: "a part of landlock",
                 why: format!(
-                    "this kernel has version {effective_abi} of it; with version {COMPLETE} (Linux 6.12), children cannot \
-                     signal other processes"
+                    "this kernel has version {effective_abi} of it; with version {COMPLETE} (Linux 6.12), children \
+                     cannot signal other processes"
                 ),
             })
         }
@@ -68,8 +68,8 @@ fn ruleset(rules: Rules<'_>) -> Result<RulesetCreated, RulesetError> {
 }
 
 /// What each child gives up beyond the sandbox of the master: it cannot signal other processes. It is prepared once,
-/// because entering it then costs a child a few microseconds. A filter of system calls for each child would cost as much
-/// as half of a fork.
+/// because entering it then costs a child a few microseconds. A filter of system calls for each child would cost as
+/// much as half of a fork.
 #[derive(Debug)]
 pub(crate) struct ChildDomain(Option<OwnedFd>);
 

@@ -1,39 +1,20 @@
 //! The sandbox: this process and its children permanently drop rights that they never need.
 
+mod arguments;
 mod calls;
 mod domain;
 mod filter;
+mod rules;
 
 use std::io;
-use std::path::Path;
 
 pub(crate) use self::calls::Calls;
 pub(crate) use self::domain::ChildDomain;
-
-/// A part of the sandbox that the kernel does not support, and why.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}: {why}")]
-pub(crate) struct Lacking {
-    what: &'static str,
-    why: String,
-}
-
-/// The rights of a process inside the sandbox. Paths that do not exist are ignored.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules<'a> {
-    /// Files and directories to read and write.
-    pub(crate) writable: &'a [&'a Path],
-    /// Files and directories to read, and with [`Calls::Programs`] to run programs from.
-    pub(crate) readable: &'a [&'a Path],
-    /// Directories from which files may be removed, and nothing else.
-    pub(crate) removable: &'a [&'a Path],
-    /// The system calls that the process needs.
-    pub(crate) calls: Calls,
-}
+pub(crate) use self::rules::{Lacking, Rules};
 
 /// Applies a sandbox to this process and its future children: they gain no privileges through execve(2) (prctl(2)),
-/// reach only the files of the rules (landlock(7)), and make only the system calls of the rules (seccomp(2)). Returns the
-/// parts that the kernel does not support; the others are in force. A further sandbox can only remove rights.
+/// reach only the files of the rules (landlock(7)), and make only the system calls of the rules (seccomp(2)). Returns
+/// the parts that the kernel does not support; the others are in force. A further sandbox can only remove rights.
 ///
 /// # Errors
 /// EMFILE when this process cannot open two more descriptors.

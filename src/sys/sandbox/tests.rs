@@ -3,6 +3,7 @@ use std::io::{Error, ErrorKind};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command};
 
 use libc::{c_int, c_long};
