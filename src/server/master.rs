@@ -9,7 +9,7 @@ use super::children::Children;
 use super::config::Config;
 use super::gate::{Barred, Gate, Place, refuse};
 use super::listener::{Bound, Listeners};
-use super::logging::{self, AUTH, AtMostOften};
+use super::logging::{self, AtMostOften, PACED, PACED_AUTH};
 use super::patience::Evicted;
 use super::pending::Retries;
 use super::reserve::{Pause, Reserve};
@@ -36,9 +36,6 @@ const EXPECTED_CHILDREN: usize = 28;
 /// The index of the first listener in the poll set. Two descriptors that report signals and the watch of the logins
 /// precede it.
 const FIRST_LISTENER: usize = 3;
-
-/// The log target of warnings about the daemon itself.
-const DAEMON: &str = "daemon";
 
 #[derive(Debug)]
 pub(super) struct Master {
@@ -191,7 +188,7 @@ impl Master {
         if is_full && !self.was_full {
             self.board.count(Counter::Full, 1);
             self.shortages.warn(
-                DAEMON,
+                PACED,
                 format_args!(
                     "all max_children = {} are busy: connections wait",
                     config.max_children
@@ -215,7 +212,7 @@ impl Master {
         let Evicted { slow, waiting } = self.children.enforce_patience(config);
         if slow > 0 {
             self.refusals.warn(
-                AUTH,
+                PACED_AUTH,
                 format_args!(
                     "evicted {slow} connections whose clients took too long while few places were free"
                 ),
@@ -223,7 +220,7 @@ impl Master {
         }
         if waiting > 0 {
             self.refusals.warn(
-                AUTH,
+                PACED_AUTH,
                 format_args!(
                     "evicted {waiting} sessions that only waited (waiting_percent, waiting_source_percent)"
                 ),
@@ -263,7 +260,7 @@ impl Master {
                 Err(e) => {
                     self.board.count(Counter::Shortages, 1);
                     self.complaints.warn(
-                        DAEMON,
+                        PACED,
                         format_args!("cannot accept a connection: {e}; trying again"),
                     );
                     self.pause.begin();
@@ -278,7 +275,7 @@ impl Master {
         if let Some(counter) = place.counter() {
             self.board.count(counter, 1);
             self.refusals.warn(
-                AUTH,
+                PACED_AUTH,
                 format_args!("a connection yields its place to another one (evictions_per_second)"),
             );
         }
@@ -289,7 +286,7 @@ impl Master {
         refuse(stream, barred.refusal());
         let reason = barred.reason();
         self.refusals.warn(
-            AUTH,
+            PACED_AUTH,
             format_args!("a connection from {peer} is refused: {reason}"),
         );
     }
@@ -324,7 +321,7 @@ impl Master {
             Err(e) => {
                 self.board.count(Counter::Shortages, 1);
                 self.complaints.warn(
-                    DAEMON,
+                    PACED,
                     format_args!("cannot fork a child for {peer}: {e}; trying again"),
                 );
                 refuse(&stream, Refusal::NoProcess);

@@ -18,7 +18,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 pub(super) use self::repeats::SHARED_WORDS;
 use self::repeats::{LeftOut, Repeats};
 use self::syslog::Syslog;
-pub(super) use self::text::{AUTH, PACED};
+pub(super) use self::text::{AUTH, PACED, PACED_AUTH};
 use self::text::{OneLine, word};
 use crate::sys::clock::boot_millis;
 use crate::sys::file;
@@ -46,9 +46,9 @@ impl Log for Sink {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let repeats = REPEATS
-            .get()
-            .filter(|_| record.level() <= Level::Warn && record.target() != PACED);
+        let repeats = REPEATS.get().filter(|_| {
+            record.level() <= Level::Warn && ![PACED, PACED_AUTH].contains(&record.target())
+        });
         let admitted = repeats.map(|repeats| repeats.admit(record, now()));
         match admitted.unwrap_or(Some(0)) {
             Some(0) => write_line(record),
@@ -161,7 +161,7 @@ pub(super) fn descriptor() -> RawFd {
         .map_or(nix::libc::STDERR_FILENO, |own| own.as_raw_fd())
 }
 
-/// Limits a warning to one line in ten seconds.
+/// Limits a warning to one line in ten seconds. Its target is therefore [`PACED`] or [`PACED_AUTH`].
 #[derive(Debug, Default)]
 pub(super) struct AtMostOften {
     last: Option<Instant>,

@@ -15,7 +15,7 @@ use std::sync::{Mutex, OnceLock};
 use log::{Level, Record};
 use syslog::{Facility, LogFormat, Logger, Severity};
 
-use super::text::{AUTH, OneLine, word};
+use super::text::{AUTH, OneLine, PACED_AUTH, word};
 use crate::sys::process::Pid;
 
 /// The longest line, in bytes. syslogd takes 8 KiB, but a person reads less.
@@ -81,7 +81,7 @@ impl Syslog {
         if lost > 0 && !transport.say(Facility::LOG_DAEMON, Level::Warn, &lost_lines(lost)) {
             self.lost().fetch_add(lost, Ordering::Relaxed);
         }
-        let facility = if record.target() == AUTH {
+        let facility = if [AUTH, PACED_AUTH].contains(&record.target()) {
             Facility::LOG_AUTH
         } else {
             Facility::LOG_DAEMON

@@ -20,6 +20,9 @@ pub(in crate::server) const AUTH: &str = "auth";
 /// The log target for lines that a pause or the operator limits: they are never left out.
 pub(in crate::server) const PACED: &str = "paced";
 
+/// Like [`AUTH`], for lines that are limited like those of [`PACED`].
+pub(in crate::server) const PACED_AUTH: &str = "auth.paced";
+
 /// Writes text with its control characters escaped, so that a client cannot forge a log line.
 pub(super) struct OneLine<'a>(pub(super) &'a mut String);
 

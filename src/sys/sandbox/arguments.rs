@@ -1,8 +1,13 @@
 //! The arguments with which a process inside the sandbox may make a system call, or may not.
 
+use libc::c_long;
 use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
-use super::calls::{Conditions, Rule};
+/// Conditions on the arguments of a call, one of which must hold; none if the call is allowed with any arguments.
+pub(super) type Conditions = Vec<SeccompRule>;
+
+/// A call and the conditions on its arguments.
+pub(super) type Rule = (c_long, Conditions);
 
 /// Calls that a process with `Calls::Programs` may not make with some arguments.
 pub(super) fn of_programs() -> Result<Vec<Rule>, BackendError> {

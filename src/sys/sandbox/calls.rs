@@ -5,9 +5,9 @@
 //! `tests/sandbox.rs` fails if a conversation with the daemon makes such a call.
 
 use libc::c_long;
-use seccompiler::{BackendError, SeccompRule};
+use seccompiler::BackendError;
 
-use super::arguments;
+use super::arguments::{self, Rule};
 
 /// The system calls that a process needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +20,6 @@ pub(crate) enum Calls {
     /// All but those that no helper and no getent(1) needs, for a process that starts programs.
     Programs,
 }
-
-/// Conditions on the arguments of a call, one of which must hold; none if the call is allowed with any arguments.
-pub(super) type Conditions = Vec<SeccompRule>;
-
-/// A call and the conditions on its arguments.
-pub(super) type Rule = (c_long, Conditions);
 
 /// Calls that work on files and directories.
 const FILES: &[c_long] = &[

@@ -6,7 +6,8 @@ use std::io;
 use libc::c_long;
 use seccompiler::{BackendError, BpfProgram, SeccompAction, SeccompFilter, sock_filter};
 
-use super::calls::{self, Calls, Rule};
+use super::arguments::Rule;
+use super::calls::{self, Calls};
 
 /// Lets this process and its future children make only these system calls from now on. The others fail, and the kernel
 /// logs them.
