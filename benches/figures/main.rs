@@ -1,7 +1,7 @@
 //! The benchmark that `scripts/bench` runs: dropline compared with other programs.
 //!
 //! Both sides of a row are measured alternately in one run, at least three times; the figure is the median of the
-//! ratios. With `--quick` it takes one minute instead of six. `--json FILE` writes the figures and `--plots DIR` draws
+//! ratios. With `--quick` it takes two minutes instead of eight. `--json FILE` writes the figures and `--plots DIR` draws
 //! them.
 #![expect(clippy::print_stdout, reason = "the table is what this is for")]
 
