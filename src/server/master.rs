@@ -113,6 +113,8 @@ impl Master {
     /// # Errors
     /// When waiting or blocking signals fails. A client cannot cause this.
     pub(super) fn run(&mut self, config: &Config, context: &ChildContext<'_>) -> io::Result<Leave> {
+        // The limits may be new.
+        self.children.is_tight = true;
         loop {
             let pause = self.pause.left();
             let accepting = pause.is_none();

@@ -60,6 +60,8 @@ fn connected_to(name: OsString) -> io::Result<UnixDatagram> {
         [b'@', name @ ..] => socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
         _ => socket.connect(name)?,
     }
+    // The master must not wait for a service manager that does not read.
+    socket.set_nonblocking(true)?;
     Ok(socket)
 }
 

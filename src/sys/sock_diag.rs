@@ -19,9 +19,12 @@ const HEADER: usize = 16;
 /// The length of a request, `struct inet_diag_req_v2`, and the offset of the socket's addresses in it.
 const REQUEST: usize = 56;
 const REQUEST_ID: usize = 8;
-/// The offsets of the fields `idiag_uid` and `idiag_inode` in the answer, `struct inet_diag_msg`.
+/// The offsets of the fields `idiag_state`, `idiag_uid` and `idiag_inode` in the answer, `struct inet_diag_msg`.
+const STATE: usize = HEADER + 1;
 const UID: usize = HEADER + 64;
 const INODE: usize = HEADER + 68;
+/// TCP_LISTEN of `net/tcp_states.h`.
+const LISTENING: u8 = 10;
 /// SOCK_DIAG_BY_FAMILY of `linux/sock_diag.h`.
 const BY_FAMILY: u16 = 20;
 const NLM_F_REQUEST: u16 = 1;
@@ -133,6 +136,10 @@ fn parse(answer: &[u8], sequence: u32) -> Option<io::Result<Owner>> {
     }
     let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
     if kind == BY_FAMILY {
+        // Without a connection of these addresses, the kernel tells of a listener on the port.
+        if answer.get(STATE) == Some(&LISTENING) {
+            return Some(Ok(Owner::Elsewhere));
+        }
         return Some(match (word(UID), word(INODE)) {
             // A socket that its process has closed has no inode, and the user ID 0 in place of the real one.
             (Some(_), Some(0)) => Ok(Owner::Unknown),
@@ -186,7 +193,17 @@ mod tests {
                 matches!(closed, Owner::Unknown | Owner::Elsewhere),
                 "{closed:?}"
             );
-            let nowhere = "192.0.2.1:9".parse().expect("an address");
+            // Another program that listens on the port of a client from elsewhere is not this client.
+            let other = TcpListener::bind(if address.contains('.') {
+                "0.0.0.0:0"
+            } else {
+                "[::]:0"
+            });
+            let Ok(other) = other else { continue };
+            let nowhere = SocketAddr::new(
+                "192.0.2.1".parse().expect("an address"),
+                other.local_addr().expect("bound").port(),
+            );
             let other = diagnosis.owner(&stream, nowhere).expect("an answer");
             assert_eq!(other, Owner::Elsewhere, "{address}");
         }
@@ -202,6 +219,9 @@ mod tests {
         assert_eq!(owner(&answer, 7), Some(Some(Owner::Unknown)));
         answer[INODE] = 1;
         assert_eq!(owner(&answer, 7), Some(Some(Owner::User(1_000))));
+        answer[STATE] = LISTENING;
+        assert_eq!(owner(&answer, 7), Some(Some(Owner::Elsewhere)));
+        answer[STATE] = 1;
         assert_eq!(owner(&answer, 6), None);
         assert_eq!(owner(&answer[..INODE], 7), Some(None));
         answer[4..6].copy_from_slice(&2_u16.to_ne_bytes());

@@ -1,10 +1,12 @@
 //! Acknowledgement: removes messages from the queue with one header write of 64 bytes.
 
+use std::time::Duration;
+
 use super::compact::compact;
 use super::fetch::Handout;
 use super::format::header::Header;
 use super::format::walk::{Step, Walk};
-use super::lock::lock;
+use super::lock::lock_within;
 use super::mailbox::sync;
 use super::retention::Gone;
 use super::{ids, repair, retention};
@@ -12,6 +14,9 @@ use crate::store::{StoreError, Waiting};
 use crate::sys::clock::unix_millis;
 use crate::sys::file;
 
+/// How long an acknowledgement waits for the lock of the mailbox, which can be busy with a copy. The reader has the
+/// messages already, and would get them again.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often an acknowledgement follows a mailbox that is replaced.
 const MOST_REPLACED: usize = 3;
 
@@ -123,7 +128,7 @@ fn settle(lease: &Handout<'_>, before: Header, acked: (u64, u64)) -> Result<Sett
     ids::confirm(lease.spool, &lease.name, header.epoch, &gone.ids);
     {
         // Only the lease holder moves the boundaries, but other processes may set flags: reread under the lock.
-        let _lock = lock(&lease.spool.paths, &lease.name)?;
+        let _lock = lock_within(&lease.spool.paths, &lease.name, LOCK_TIMEOUT)?;
         if !file::facts(file).map_err(read)?.named {
             return Ok(Settled::NotInPlace);
         }

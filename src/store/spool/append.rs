@@ -11,7 +11,6 @@ use super::budget::Budget;
 use super::dedup::Search;
 use super::encode::Encoder;
 use super::format::header::Header;
-use super::format::record;
 use super::handle::Spool;
 use super::journal::client::JournalSubmission;
 use super::lock::lock;
@@ -33,7 +32,7 @@ pub(super) type DeliveryResult = Result<Receipt, StoreError>;
 /// messages to one mailbox take one write, and the batch shares the wait for the disk.
 pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<DeliveryResult> {
     let room = room::on_disk(&spool.paths.mail, &spool.limits, spool.budgets.rank());
-    if let Err(e) = room.and_then(|()| take_budget(spool, batch)) {
+    if let Err(e) = room {
         return batch.iter().map(|_| Err(e.clone())).collect();
     }
     let mut outcomes: Vec<Option<DeliveryResult>> = batch.iter().map(|_| None).collect();
@@ -59,14 +58,6 @@ pub(super) fn append(spool: &Spool, batch: &[Delivery<'_>]) -> Vec<DeliveryResul
     }
     // No outcome is missing: each message is in exactly one group.
     outcomes.into_iter().flatten().collect()
-}
-
-/// Takes the room for the messages from the budget of open clients. What is refused later is given back by a recount.
-fn take_budget(spool: &Spool, batch: &[Delivery<'_>]) -> Result<(), StoreError> {
-    let bytes = batch
-        .iter()
-        .map(|message| record::len_of(&message.draft) as u64);
-    spool.budgets.add(Budget::Bytes, bytes.sum(), &spool.limits)
 }
 
 /// The messages of a batch to one mailbox, in order, each with its index in the batch.
@@ -166,6 +157,9 @@ fn attempt<'g>(
     let mut is_due = false;
     if let Some((mut bytes, tail)) = encoder.finish() {
         let records = bytes.len();
+        spool
+            .budgets
+            .add(Budget::Bytes, records as u64, &spool.limits)?;
         if position.offset() == 0 {
             // A new mailbox. Several processes may have found room for it: the limit is not exact.
             let _ = spool.budgets.add(Budget::Mailboxes, 1, &spool.limits);

@@ -37,6 +37,8 @@ struct Wanted<'d> {
 #[derive(Clone, Copy)]
 struct Searched {
     epoch: u32,
+    /// Where the whole records began. Those before may have lost their bodies during the search.
+    kept: u64,
     end: u64,
 }
 
@@ -72,8 +74,8 @@ impl<'d> Search<'d> {
 
     /// Returns the offset up to which this mailbox file was searched.
     fn covered(&self, header: &Header) -> Option<u64> {
-        let searched = self.searched.filter(|of| of.epoch == header.epoch)?;
-        Some(searched.end)
+        let is_valid = |of: &Searched| of.epoch == header.epoch && of.kept == header.kept_offset;
+        self.searched.filter(is_valid).map(|searched| searched.end)
     }
 
     /// Searches the mailbox of `name` in `file` up to `tail`, which was read under its lock.
@@ -97,7 +99,7 @@ impl<'d> Search<'d> {
                 self.walk(file, header, stop, tail, usize::MAX)?;
             }
             None => {
-                // The mailbox was replaced.
+                // The first search, or the mailbox was replaced or has dropped messages.
                 self.wanted
                     .iter_mut()
                     .for_each(|wanted| wanted.found = None);
@@ -109,6 +111,7 @@ impl<'d> Search<'d> {
         }
         self.searched = Some(Searched {
             epoch: header.epoch,
+            kept: header.kept_offset,
             end: tail.offset,
         });
         Ok(())

@@ -32,14 +32,17 @@ pub(super) fn take(
         return Ok(false);
     }
     // The replacement of a file needs no check for space.
-    if there == LeaseFile::None {
+    let is_new = there == LeaseFile::None;
+    if is_new {
         sweep::room(spool, run)?;
         spool.budgets.add(Budget::Leases, 1, &spool.limits)?;
     }
-    replace(&run.online, name, &lease::encode(lease, &run.boot)).map_err(StoreError::system(
-        "write",
-        run.online.path_of(name.as_str()),
-    ))?;
+    let replaced = replace(&run.online, name, &lease::encode(lease, &run.boot));
+    if is_new && replaced.is_err() {
+        spool.budgets.give_back(Budget::Leases, 1);
+    }
+    let path = run.online.path_of(name.as_str());
+    replaced.map_err(StoreError::system("write", path))?;
     Ok(true)
 }
 

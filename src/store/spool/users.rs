@@ -30,11 +30,11 @@ pub(super) fn register(
         return Ok(false);
     }
     spool.budgets.add(Budget::Names, 1, &spool.limits)?;
-    let is_new = register_new(spool, name, at, may)?;
-    if !is_new {
+    let is_new = register_new(spool, name, at, may);
+    if !matches!(is_new, Ok(true)) {
         spool.budgets.give_back(Budget::Names, 1);
     }
-    Ok(is_new)
+    is_new
 }
 
 /// Registers a name that was not registered before.

@@ -88,6 +88,7 @@ pub(super) fn limited() -> Result<Vec<Rule>, BackendError> {
         (libc::SYS_seccomp, one_of(0, &[SET_MODE_FILTER])?),
         // abort(3), by which a process ends that gets no more memory.
         (libc::SYS_tgkill, one_of(2, &[libc::SIGABRT])?),
+        (libc::SYS_tkill, one_of(1, &[libc::SIGABRT])?),
         // Of this process only.
         (libc::SYS_prlimit64, one_of(0, &[0])?),
         // Lines for syslogd, and answers.
