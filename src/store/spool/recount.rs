@@ -23,6 +23,8 @@ use crate::sys::file;
 /// The shortest and the longest pause between two counts. The counters are off for up to the longest one if an operator
 /// has removed something, and for the shortest after open clients have added something.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// How often a count during which something was added is repeated.
+const MORE_COUNTS: usize = 3;
 /// A pause is at least this many times as long as the count before it.
 const REST: u32 = 50;
 /// The number of bytes that are read at a time of a mailbox whose records are small.
@@ -39,12 +41,18 @@ pub(super) fn run(spool: &Spool) -> Result<(), StoreError> {
     let mut waiting = Known::default();
     loop {
         let begun = Instant::now();
-        let before = values(usage);
-        let counted = count(spool, &mut waiting)?;
+        let (mut before, mut counted) = (values(usage), count(spool, &mut waiting)?);
+        // What was added meanwhile may be counted or not. On a spool that is not under load, the next count is exact.
+        for _ in 0..MORE_COUNTS {
+            if values(usage) == before {
+                break;
+            }
+            (before, counted) = (values(usage), count(spool, &mut waiting)?);
+        }
         for budget in Budget::ALL {
             let (counter, counted) = (budget.of(usage), *budget.of(&counted));
             let earlier = *budget.of(&before);
-            // What was added meanwhile may be counted or not: then it counts twice until the next count.
+            // Under load, what was added meanwhile counts twice until the next count.
             let _ = counter.fetch_update(Relaxed, Relaxed, |now| {
                 Some(counted + now.saturating_sub(earlier))
             });
